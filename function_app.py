@@ -1,0 +1,60 @@
+"""The app's table of contents: one function per operation, each served by `identity_service`."""
+
+import os
+
+import azure.functions as func
+from azure.functions.warmup import WarmUpContext
+
+from identity_service import operations, web
+from identity_service.services import Services
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+services = Services(os.environ)
+
+
+@app.route(route="identities", methods=["POST"])
+async def create_identity(req: func.HttpRequest) -> func.HttpResponse:
+    """Create an identity."""
+    return await web.serve(req, operations.create_identity, services)
+
+
+@app.route(route="identities/with-token", methods=["POST"])
+async def create_identity_with_token(req: func.HttpRequest) -> func.HttpResponse:
+    """Create an identity and its first access token."""
+    return await web.serve(req, operations.create_identity_with_token, services)
+
+
+@app.route(route="identities/{id}/tokens", methods=["POST"])
+async def issue_token(req: func.HttpRequest) -> func.HttpResponse:
+    """Issue an access token; this is also how one is refreshed."""
+    return await web.serve(req, operations.issue_token, services)
+
+
+@app.route(route="identities/{id}/tokens", methods=["DELETE"])
+async def revoke_tokens(req: func.HttpRequest) -> func.HttpResponse:
+    """Revoke every access token of an identity."""
+    return await web.serve(req, operations.revoke_tokens, services)
+
+
+@app.route(route="identities/{id}", methods=["DELETE"])
+async def delete_identity(req: func.HttpRequest) -> func.HttpResponse:
+    """Delete an identity."""
+    return await web.serve(req, operations.delete_identity, services)
+
+
+@app.route(route="teams/token", methods=["POST"])
+async def exchange_teams_token(req: func.HttpRequest) -> func.HttpResponse:
+    """Exchange a Teams user's Entra token for an access token."""
+    return await web.serve(req, operations.exchange_teams_token, services)
+
+
+@app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 -- a trigger takes it
+    """Whether the app is configured."""
+    return web.health(lambda: services.settings)
+
+
+@app.warm_up_trigger("warmup")
+async def warmup(warmup: WarmUpContext) -> None:  # noqa: ARG001 -- a trigger takes it
+    """Make the clients and fetch their tokens ahead of the first request."""
+    await services.warm_up()

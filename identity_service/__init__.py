@@ -1,0 +1,1 @@
+"""Identities and access tokens for Azure Communication Services: what the app does."""

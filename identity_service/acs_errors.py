@@ -1,0 +1,121 @@
+"""What ACS's refusals and silences mean to our own callers."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestTimeoutError,
+    ServiceResponseTimeoutError,
+)
+
+from identity_service.errors import (
+    AcsRefusedUs,
+    AcsTooSlow,
+    AcsUnavailable,
+    IdentityNotFound,
+    InvalidBody,
+    ServiceError,
+    TeamsTokenRefused,
+    Throttled,
+)
+
+log = logging.getLogger(__name__)
+
+# ACS does not promise a Retry-After; its quotas are counted per 30 seconds.
+# Source: https://learn.microsoft.com/azure/communication-services/concepts/service-limits
+QUOTA_WINDOW = 30
+
+_REMEDY = (
+    "\"give this app's identity the role Communication and Email Service Owner"
+    " (09976791-48a7-449e-bb21-39d1a415f350) on the ACS resource, or correct the access key;"
+    ' a new role takes minutes to spread"'
+)
+
+
+def translated(error: AzureError) -> ServiceError:
+    """The error that our caller gets for a failed call to ACS."""
+    match error:
+        case ServiceRequestTimeoutError() | ServiceResponseTimeoutError():
+            return AcsTooSlow("ACS did not answer in time.")
+        case HttpResponseError(response=response) if response is not None:
+            return _refusal(error)
+        case ClientAuthenticationError():
+            return AcsUnavailable("The service could not obtain its own credential for ACS.")
+        case _:
+            return AcsUnavailable("ACS could not be reached, or broke off its answer.")
+
+
+def _refusal(error: HttpResponseError) -> ServiceError:  # noqa: PLR0911 -- a table
+    """What an answer of 400 or more means to our caller."""
+    status = error.status_code
+    code = error.error.code if error.error else None
+    about: dict[str, Any] = {"upstream_request_id": _request_id(error)}
+    match status, code:
+        case 401, "IdentityNotOwned":
+            return IdentityNotFound("ACS has no such identity in this resource.", **about)
+        case 401, "InvalidAccessToken":
+            return TeamsTokenRefused(
+                "ACS does not accept this Entra token: it is expired, or not an Entra token.",
+                field="token",
+                **about,
+            )
+        case 401 | 403, _:
+            log.error("acs_refused_us status=%d code=%s remedy=%s", status, code, _REMEDY)
+            return AcsRefusedUs("ACS does not accept this service's own credential.", **about)
+        case 404, str():
+            # Without ACS's own error code a 404 may come from anywhere, say a wrong endpoint.
+            return IdentityNotFound("ACS has no such identity any more.", **about)
+        case 400, str():
+            return InvalidBody(f"ACS: {_message(error)}", field=_field(error), **about)
+        case 429, _:
+            wait = _retry_after(error) or QUOTA_WINDOW
+            return Throttled("ACS takes no more calls of this kind now.", retry_after=wait, **about)
+        case 408 | 504, _:
+            return AcsTooSlow("ACS did not finish in time.", **about)
+        case _:
+            return AcsUnavailable(
+                f"ACS answered {status}.", retry_after=_retry_after(error), **about
+            )
+
+
+def _request_id(error: HttpResponseError) -> str | None:
+    """The correlation vector, which is what Microsoft's support asks for, or the next best."""
+    headers = _headers(error)
+    names = ("MS-CV", "x-ms-client-request-id", "X-Azure-Ref")
+    return next((headers[name] for name in names if headers.get(name)), None)
+
+
+def _retry_after(error: HttpResponseError) -> int | None:
+    """The Retry-After of an answer in whole seconds; it may be a number or a date."""
+    text = _headers(error).get("Retry-After")
+    if not text:
+        return None
+    try:
+        return max(0, int(text))
+    except ValueError:
+        pass
+    try:
+        return max(0, round((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()))
+    except (TypeError, ValueError):
+        return None
+
+
+def _message(error: HttpResponseError) -> str:
+    return str(error.error.message)[:200] if error.error else ""
+
+
+def _field(error: HttpResponseError) -> str | None:
+    """ACS's target, spelled as in our own requests."""
+    target = error.error.target if error.error else None
+    return f"{target[0].lower()}{target[1:]}" if target else None
+
+
+def _headers(error: HttpResponseError) -> Mapping[str, str]:
+    headers: Mapping[str, str] = getattr(error.response, "headers", {})
+    return headers

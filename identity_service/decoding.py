@@ -1,0 +1,76 @@
+"""Bodies: bytes → request, and what to tell a caller whose body is not one."""
+
+import re
+from functools import cache
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from identity_service.errors import BodyTooLarge, InvalidBody, InvalidJson
+from identity_service.model import Request
+
+R = TypeVar("R", bound=Request)
+
+# Bytes. The longest request of ours holds an Entra token of a few KiB.
+BODY_LIMIT = 16 * 1024
+
+# Characters of a caller's own words that a problem repeats.
+_LONGEST_ECHO = 60
+
+_AT = re.compile(r"`\$\.(\w+)")
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
+
+
+def decode(raw: bytes, kind: type[R]) -> R:
+    """The request's body as `kind`; no body at all counts as `{}`.
+
+    Of a member that stands there twice the last one counts.
+
+    Raises:
+        BodyTooLarge: it has more than `BODY_LIMIT` bytes.
+        InvalidJson: it is not JSON in UTF-8.
+        InvalidBody: it is JSON of another shape.
+    """
+    if len(raw) > BODY_LIMIT:
+        raise BodyTooLarge(f"The body has {len(raw)} bytes.", allowed=f"{BODY_LIMIT} bytes")
+    try:
+        decoded: R = _decoder(kind).decode(raw or b"{}")
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), kind) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJson("The body must be one JSON object in UTF-8.") from error
+    return decoded
+
+
+@cache
+def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
+    return msgspec.json.Decoder(kind)
+
+
+def _explained(message: str, kind: type[Request]) -> InvalidBody:
+    """What msgspec says, in our words: the member at fault and what would be accepted there."""
+    members = {
+        member.encode_name: _description(member.type) for member in msgspec.structs.fields(kind)
+    }
+    known = ", ".join(members) or "no members"
+    if found := _AT.search(message):
+        name = found[1]
+        return InvalidBody(f"{name} must be {members[name]}.", field=name, allowed=members[name])
+    if found := _MISSING.search(message):
+        name = found[1]
+        text = f"{name} is missing: it must be {members[name]}."
+        return InvalidBody(text, field=name, allowed=members[name])
+    if found := _UNKNOWN.search(message):
+        name = found[1][:_LONGEST_ECHO]
+        return InvalidBody("This operation has no such member.", field=name, allowed=known)
+    return InvalidBody("The body must be a JSON object.", allowed=f"an object with {known}")
+
+
+def _description(annotation: Any) -> str:
+    """The description in the Meta of an annotation, be it optional or not."""
+    for part in (annotation, *get_args(annotation)):
+        for meta in getattr(part, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.description:
+                return meta.description
+    return "of another type"

@@ -1,0 +1,119 @@
+"""The values we own, and the rules over them that need no I/O."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar, Literal, Self
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from identity_service.errors import InvalidBody, InvalidIdentityId
+
+# What ACS knows since api-version 2023-10-01.
+# Source: https://learn.microsoft.com/azure/communication-services/concepts/identity-model
+Scope = Literal["chat", "chat.join", "chat.join.limited", "voip", "voip.join"]
+
+Scopes = Annotated[
+    list[Scope],
+    Meta(
+        min_length=1,
+        max_length=5,
+        description="1 to 5 of chat, chat.join, chat.join.limited, voip and voip.join, each once",
+        extra_json_schema={"uniqueItems": True},
+    ),
+]
+
+# A float, because to JSON 60 and 60.0 are the same number; `multiple_of` keeps it whole.
+Minutes = Annotated[
+    float,
+    Meta(
+        ge=60,
+        le=1440,
+        multiple_of=1,
+        description="a whole number of minutes from 60 to 1440",
+        extra_json_schema={"type": "integer"},
+    ),
+]
+
+# ACS's own client SDKs refresh a token when this much of its life is left.
+# Source: https://learn.microsoft.com/azure/communication-services/concepts/credentials-best-practices
+REFRESH_BEFORE_EXPIRY = timedelta(minutes=10)
+
+# Both halves look like GUIDs; the second one is not a version 4 GUID. The other prefixes are those
+# of the sovereign clouds. Source: CommunicationIdentifier of Microsoft's SDKs, and recorded ids.
+_GUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_IDENTITY_ID = re.compile(f"8:(?:acs|gcch-acs|dod-acs):{_GUID}_{_GUID}")
+
+
+class Request(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The body of a request. A member that is no member is refused: it would be a typing error."""
+
+
+class TokenRequest(Request):
+    """What a token may do, and for how long."""
+
+    scopes: Scopes
+    expires_in_minutes: Minutes | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if len(set(self.scopes)) != len(self.scopes):
+            raise InvalidBody(
+                "scopes names a scope more than once.", field="scopes", allowed="each scope once"
+            )
+
+    @property
+    def minutes(self) -> int | None:
+        """The lifetime asked for; None leaves it to ACS, which gives 1440 minutes."""
+        return None if self.expires_in_minutes is UNSET else int(self.expires_in_minutes)
+
+
+class Answer(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """What an operation answers when it succeeds."""
+
+    status: ClassVar[int] = 200
+
+
+class AccessToken(Struct, frozen=True):
+    """An ACS access token and when it expires (UTC, whole seconds)."""
+
+    token: str
+    expires_on: datetime
+
+    @property
+    def refresh_after(self) -> datetime:
+        """From when on a client should ask for the next one."""
+        return self.expires_on - REFRESH_BEFORE_EXPIRY
+
+
+class IssuedToken(Answer):
+    """An access token for an identity."""
+
+    id: str
+    token: str
+    expires_on: datetime
+    refresh_after: datetime
+
+    @classmethod
+    def of(cls, identity_id: str, access_token: AccessToken) -> Self:
+        """The answer that hands out `access_token` of that identity."""
+        return cls(
+            id=identity_id,
+            token=access_token.token,
+            expires_on=access_token.expires_on,
+            refresh_after=access_token.refresh_after,
+        )
+
+
+def identity_id(text: str) -> str:
+    """The text itself, when it is the id of an ACS identity.
+
+    Raises:
+        InvalidIdentityId: it is anything else. Nothing else must reach ACS: the SDK would sign a
+            wrong address, or even call another operation.
+    """
+    if not _IDENTITY_ID.fullmatch(text):
+        raise InvalidIdentityId(
+            "The id in the address is not that of an ACS identity.",
+            field="id",
+            allowed="8:acs:<GUID>_<GUID> in lower case (8:gcch-acs: and 8:dod-acs: too)",
+        )
+    return text

@@ -1,0 +1,67 @@
+"""The composition root: settings → credential → clients, made once per worker."""
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+
+from azure.core.credentials import AzureKeyCredential
+from azure.identity.aio import DefaultAzureCredential
+
+from identity_service.acs import ACS_SCOPE, AcsDirectory
+from identity_service.credential import Credential
+from identity_service.errors import NotConfigured
+from identity_service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Services:
+    """What the operations are given. Each part is made when first asked for.
+
+    Everything is asked for inside the worker's event loop and nothing here awaits while it makes
+    a part: two calls can never make two of one. Parts live as long as the worker, which the host
+    ends without notice; nothing relies on their being closed.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings.
+
+        Raises:
+            NotConfigured: they are at fault; every fault is in the log.
+        """
+        try:
+            return Settings.from_env(self._environ)
+        except NotConfigured as fault:
+            log.error("not_configured faults=%r", fault.detail)  # noqa: TRY400 -- a traceback says no more
+            raise NotConfigured(
+                "The service's settings are at fault: its log names each."
+            ) from None
+
+    @cached_property
+    def credential(self) -> Credential:
+        """The app's own credential in Entra."""
+        try:
+            return Credential(DefaultAzureCredential(use_env_settings=False))
+        except ValueError as error:
+            log.error("not_configured faults=%r", str(error))  # noqa: TRY400 -- the same
+            raise NotConfigured("The service's credential settings are at fault.") from error
+
+    @cached_property
+    def acs(self) -> AcsDirectory:
+        """The ACS identity directory."""
+        key = self.settings.acs_access_key
+        # The SDK logs every request at INFO, headers included: our own line says it once.
+        logging.getLogger("azure").setLevel(logging.WARNING)
+        return AcsDirectory.connect(
+            self.settings.acs_endpoint, AzureKeyCredential(key) if key else self.credential
+        )
+
+    async def warm_up(self) -> None:
+        """Make every part and fetch the tokens ahead of the first request."""
+        _ = self.acs
+        if not self.settings.acs_access_key:
+            await self.credential.get_token_info(ACS_SCOPE)

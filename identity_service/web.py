@@ -1,0 +1,156 @@
+"""The HTTP edge: request → operation → answer. Errors become problems here and nowhere else."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+import azure.functions as func
+import msgspec
+
+from identity_service.decoding import decode
+from identity_service.errors import (
+    AcsTooSlow,
+    InternalError,
+    InvalidIdentityId,
+    NotConfigured,
+    ServiceError,
+)
+from identity_service.model import Answer, identity_id
+
+Operation = Callable[..., Awaitable[Answer | None]]
+Outcome = Answer | ServiceError | None
+
+log = logging.getLogger(__name__)
+
+# Seconds until the caller is answered, whatever is still going on: a little less than the ten that
+# the README promises.
+DEADLINE = 9.0
+
+# Answers may hold tokens, and problems speak of one moment: neither is for a cache.
+_NO_STORE = {"Cache-Control": "no-store"}
+
+_unfinished: set[asyncio.Future[Answer | None]] = set()
+
+
+async def serve(req: func.HttpRequest, operation: Operation, services: object) -> func.HttpResponse:
+    """Run one operation for one request.
+
+    The operation's own parameters say what it takes: `identity_id` comes from the address, `body`
+    from the request, everything else from `services`, by its name.
+    """
+    started = time.perf_counter()
+    outcome: Outcome
+    try:
+        outcome = await _before_deadline(operation(**_arguments(req, operation, services)))
+    except ServiceError as error:
+        outcome = error
+    except Exception:  # the last line of defence: after it comes the host's empty 500
+        log.exception("internal_error operation=%s", operation.__name__)
+        outcome = InternalError("The service's log has the details.")
+    response = problem(outcome) if isinstance(outcome, ServiceError) else _success(req, outcome)
+    log.info(
+        "operation_finished operation=%s status=%d code=%s duration_ms=%d identity_id=%s",
+        operation.__name__,
+        response.status_code,
+        outcome.code if isinstance(outcome, ServiceError) else "ok",
+        (time.perf_counter() - started) * 1000,
+        _subject(req, outcome),
+    )
+    return response
+
+
+def health(settings: Callable[[], object]) -> func.HttpResponse:
+    """Whether the app is configured. It is anonymous: it says that and no more."""
+    try:
+        settings()
+    except NotConfigured as fault:
+        return _json({"status": fault.code}, fault.status)
+    return _json({"status": "ok"}, 200)
+
+
+def problem(error: ServiceError) -> func.HttpResponse:
+    """The error as RFC 9457 has it. Members that say nothing are left out."""
+    members = {
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+        "field": error.field,
+        "allowed": error.allowed,
+        "upstreamRequestId": error.upstream_request_id,
+    }
+    body = {name: value for name, value in members.items() if value is not None}
+    response = _json(body, error.status, "application/problem+json")
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _arguments(req: func.HttpRequest, operation: Operation, services: object) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for name, kind in _parameters(operation).items():
+        if name == "identity_id":
+            arguments[name] = identity_id(req.route_params.get("id", ""))
+        elif name == "body":
+            arguments[name] = decode(req.get_body(), kind)
+        else:
+            arguments[name] = getattr(services, name)
+    return arguments
+
+
+@cache
+def _parameters(operation: Operation) -> dict[str, Any]:
+    hints = get_type_hints(operation)
+    hints.pop("return", None)
+    return hints
+
+
+async def _before_deadline(call: Awaitable[Answer | None]) -> Answer | None:
+    """Await the call up to the deadline. After it the call goes on: nothing stays half done."""
+    task = asyncio.ensure_future(call)
+    done, _ = await asyncio.wait({task}, timeout=DEADLINE)
+    if done:
+        return task.result()
+    _unfinished.add(task)
+    task.add_done_callback(_finished_late)
+    raise AcsTooSlow("The answer took too long. What was asked for may still happen.")
+
+
+def _finished_late(task: asyncio.Future[Answer | None]) -> None:
+    _unfinished.discard(task)
+    error = None if task.cancelled() else task.exception()
+    log.warning("operation_finished_late error=%s", type(error).__name__ if error else "none")
+
+
+def _success(req: func.HttpRequest, answer: Answer | None) -> func.HttpResponse:
+    if answer is None:
+        return func.HttpResponse(status_code=204, headers=_NO_STORE)
+    response = _json(answer, answer.status)
+    if answer.status == 201:  # noqa: PLR2004 -- Created
+        response.headers["Location"] = _location(req, answer)
+    return response
+
+
+def _location(req: func.HttpRequest, answer: Answer) -> str:
+    """Where the new identity is: from the path alone, for the query may hold a key."""
+    collection, name, _ = urlsplit(req.url).path.partition("/identities")
+    return f"{collection}{name}/{getattr(answer, 'id')}"  # noqa: B009 -- what is created has an id
+
+
+def _json(content: object, status: int, mimetype: str = "application/json") -> func.HttpResponse:
+    return func.HttpResponse(
+        msgspec.json.encode(content), status_code=status, mimetype=mimetype, headers=_NO_STORE
+    )
+
+
+def _subject(req: func.HttpRequest, outcome: Outcome) -> str:
+    """The identity a call was about, for the log; nothing that has not been checked to be one."""
+    if isinstance(outcome, Answer):
+        return str(getattr(outcome, "id", "-"))
+    if isinstance(outcome, InvalidIdentityId):
+        return "-"
+    return str(req.route_params.get("id", "-"))
