@@ -1,0 +1,1 @@
+"""Azure on loopback: what the app meets in Azure, on this machine. Never deployed."""

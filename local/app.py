@@ -1,0 +1,64 @@
+"""The app in a process of its own, behind the Functions host stand-in."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.azure import ROOT
+from local.processes import ended
+from local.workplace import CannotStart, Keys
+
+PORT_TAKEN = 4
+# Variables of whoever starts us that would choose another resource or credential for the app.
+_FOREIGN = ("AZURE_", "AzureWebJobs", "COMMUNICATION_SERVICES_", "IDENTITY_", "MSI_", "WEBSITE_")
+
+
+@dataclass(frozen=True)
+class App:
+    """The running app."""
+
+    url: str
+    process: Process
+
+
+@contextlib.asynccontextmanager
+async def running_app(
+    settings: Mapping[str, str], keys: Keys, port: int, log: Path
+) -> AsyncIterator[App]:
+    """Run the app with these settings and nothing else that could change its mind.
+
+    Raises:
+        CannotStart: its port is taken, or it does not load; then the log says why.
+    """
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith(_FOREIGN)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "local.functions_host"),
+        *("--app", str(ROOT), "--port", str(port), "--until-stdin-closes"),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=log.open("w"),
+        cwd=ROOT,
+        env=inherited
+        | dict(settings)
+        | {"LOCAL_HOST_FUNCTION_KEY": keys.function_key, "LOCAL_HOST_MASTER_KEY": keys.master_key},
+    )
+    try:
+        yield App(await _announced(process, port, log), process)
+    finally:
+        await ended(process)
+
+
+async def _announced(process: Process, port: int, log: Path) -> str:
+    """The address that the host prints once it serves."""
+    assert process.stdout is not None  # noqa: S101 -- asked for above
+    line = (await process.stdout.readline()).decode()
+    if line.startswith("listening "):
+        return line.split()[1]
+    if await process.wait() == PORT_TAKEN:
+        raise CannotStart(f"Port {port} is taken: choose another with --app-port.")
+    raise CannotStart(f"The app does not start: see {log}.")

@@ -1,0 +1,143 @@
+"""Everything but the app: the parts of the local Azure, started together and stopped together."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from local import managed_identity
+from local.acs import Emulator
+from local.azurite import Azurite, AzuritePorts, azurite
+from local.certificates import Authority
+from local.entra import Issuer
+from local.managed_identity import ManagedIdentity
+from local.servers import listen, serving
+from local.workplace import Keys, Workplace
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "local.settings.sample.json"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where everything listens on loopback; 0 stands for any free port."""
+
+    app: int = 7071
+    acs: int = 7072
+    identity: int = 7073
+    blob: int = 7074
+    queue: int = 7075
+    table: int = 7076
+
+
+@dataclass(frozen=True)
+class LocalAzure:
+    """What runs, and where."""
+
+    acs: "LocalAcs"
+    identity_endpoint: str
+    storage: Azurite
+    keys: Keys
+
+    def settings(self) -> dict[str, str]:
+        """The app's settings: those of the sample, with the addresses of what runs here."""
+        return {
+            **sample_settings(),
+            "COMMUNICATION_SERVICES_ENDPOINT": self.acs.endpoint,
+            "AzureWebJobsStorage__blobServiceUri": self.storage.blob,
+            "AzureWebJobsStorage__queueServiceUri": self.storage.queue,
+            "AzureWebJobsStorage__tableServiceUri": self.storage.table,
+            "IDENTITY_ENDPOINT": self.identity_endpoint,
+            "IDENTITY_HEADER": self.keys.identity_header,
+            "SSL_CERT_FILE": str(self.acs.bundle),
+        }
+
+    def environment(self, app_url: str) -> dict[str, str]:
+        """What `.local/env` tells people and scripts."""
+        return {
+            "FUNCTIONS_URL": app_url,
+            "FUNCTION_KEY": self.keys.function_key,
+            "MASTER_KEY": self.keys.master_key,
+            "IDENTITY_ENDPOINT": self.identity_endpoint,
+            "IDENTITY_HEADER": self.keys.identity_header,
+            **self.acs.environment(),
+        }
+
+
+@dataclass(frozen=True)
+class LocalAcs:
+    """The ACS emulator, running."""
+
+    emulator: Emulator
+    endpoint: str
+    keys: Keys
+    bundle: Path
+
+    @property
+    def connection_string(self) -> str:
+        """As the Azure portal shows it."""
+        return f"endpoint={self.endpoint}/;accesskey={self.keys.acs_primary_key}"
+
+    def environment(self) -> dict[str, str]:
+        """The part of `.local/env` that is about ACS."""
+        teams = self.emulator.teams_user()
+        return {
+            "ACS_ENDPOINT": self.endpoint,
+            "ACS_CONNECTION_STRING": self.connection_string,
+            "SSL_CERT_FILE": str(self.bundle),
+            "ACS_CONTROL_URL": f"{self.endpoint}/_control",
+            "ACS_CONTROL_KEY": self.keys.control_key,
+            "ACS_TEAMS_USER_TOKEN": teams.token,
+            "ACS_TEAMS_EXPIRED_TOKEN": teams.expired_token,
+            "ACS_TEAMS_APP_ID": teams.app_id,
+            "ACS_TEAMS_USER_ID": teams.user_id,
+        }
+
+
+def sample_settings() -> dict[str, str]:
+    """The values of local.settings.sample.json."""
+    values: dict[str, str] = json.loads(SAMPLE.read_text())["Values"]
+    return values
+
+
+@contextlib.asynccontextmanager
+async def local_acs(
+    workplace: Workplace, ports: Ports, issuer: Issuer, authority: Authority
+) -> AsyncIterator[LocalAcs]:
+    """Run the ACS emulator.
+
+    Raises:
+        CannotStart: its port is taken.
+    """
+    keys = workplace.keys()
+    authority.write_bundle(workplace.bundle)
+    emulator = Emulator(
+        issuer=issuer,
+        access_keys=(keys.acs_primary_key, keys.acs_secondary_key),
+        control_key=keys.control_key,
+    )
+    listener = listen(ports.acs, "--acs-port")
+    async with serving(emulator.application(), listener, authority.server_context()) as port:
+        yield LocalAcs(emulator, f"https://localhost:{port}", keys, workplace.bundle)
+
+
+@contextlib.asynccontextmanager
+async def local_azure(workplace: Workplace, ports: Ports) -> AsyncIterator[LocalAzure]:
+    """Run everything but the app.
+
+    Raises:
+        CannotStart: a port is taken.
+    """
+    issuer, authority, keys = Issuer(), Authority(), workplace.keys()
+    identity = ManagedIdentity(issuer, keys.identity_header)
+    async with contextlib.AsyncExitStack() as stack:
+        acs = await stack.enter_async_context(local_acs(workplace, ports, issuer, authority))
+        listener = listen(ports.identity, "--identity-port")
+        port = await stack.enter_async_context(serving(identity.application(), listener))
+        endpoint = f"http://localhost:{port}{managed_identity.PATH}"
+        storage_ports = AzuritePorts(ports.blob, ports.queue, ports.table)
+        storage = await stack.enter_async_context(
+            azurite(workplace.folder / "azurite", storage_ports, authority)
+        )
+        yield LocalAzure(acs, endpoint, storage, keys)

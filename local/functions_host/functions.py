@@ -1,0 +1,113 @@
+"""What the host makes of the functions that the worker reports: routes, schedules, errors."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.functions_host.errors import FunctionError
+from local.functions_host.indexing import Code, Indexed, Trigger
+from local.functions_host.keys import AuthLevel
+from local.functions_host.routing import Route, RouteError, Router
+from local.functions_host.schedule import Schedule, ScheduleError
+
+
+@dataclass(frozen=True, slots=True)
+class HttpFunction:
+    """A function with a route below the prefix; no methods means all of them."""
+
+    code: Code
+    disabled: bool
+    template: str
+    methods: tuple[str, ...]
+    auth_level: AuthLevel
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFunction:
+    """A function that runs on a schedule."""
+
+    code: Code
+    disabled: bool
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupFunction:
+    """A function that runs on every new instance, before its first request."""
+
+    code: Code
+    disabled: bool
+
+
+Function = HttpFunction | TimerFunction | WarmupFunction
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """The functions that are served, and why the others are not, by name."""
+
+    served: dict[str, Function] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    router: Router[HttpFunction] = field(default_factory=Router)
+
+
+def load(indexed: Iterable[Indexed], prefix: str, settings: Mapping[str, str]) -> Functions:
+    """Read every function, in the order in which the host tries their routes."""
+    functions = Functions()
+    for each in sorted(indexed, key=lambda function: function.code.name.upper()):
+        name = each.code.name
+        try:
+            function = _read(each, settings)
+            if isinstance(function, HttpFunction):
+                route = Route.parse(prefix, function.template)
+                functions.router.add(route, function.methods, function)
+        except (FunctionError, RouteError, ScheduleError) as error:
+            functions.errors[name] = str(error)
+        else:
+            functions.served[name] = function
+    return functions
+
+
+def _read(indexed: Indexed, settings: Mapping[str, str]) -> Function:
+    code, trigger = indexed.code, indexed.trigger
+    if indexed.further:
+        kinds = ", ".join(binding["type"] for binding in indexed.further)
+        raise FunctionError(f"bindings other than triggers are not supported here: {kinds}")
+    disabled = _is_disabled(code.name, settings)
+    match trigger["type"]:
+        case Trigger.HTTP:
+            return _read_http(code, trigger, disabled=disabled)
+        case Trigger.TIMER:
+            schedule = Schedule.parse(_resolve(trigger["schedule"], settings))
+            return TimerFunction(code, disabled, schedule)
+        case Trigger.WARMUP:
+            return WarmupFunction(code, disabled)
+        case kind:
+            raise FunctionError(f"triggers of type {kind} are not supported here")
+
+
+def _read_http(code: Code, trigger: dict[str, Any], *, disabled: bool) -> HttpFunction:
+    return HttpFunction(
+        code,
+        disabled,
+        template=trigger.get("route") or code.name,
+        methods=tuple(str(method).upper() for method in trigger.get("methods") or ()),
+        auth_level=AuthLevel[str(trigger.get("authLevel") or "FUNCTION").upper()],
+    )
+
+
+def _is_disabled(name: str, settings: Mapping[str, str]) -> bool:
+    # The second form is for shells that take no dots in a variable's name.
+    names = (f"AzureWebJobs.{name}.Disabled", f"AzureWebJobs_{name}_Disabled")
+    return any(settings.get(each, "").strip().lower() in ("1", "true") for each in names)
+
+
+def _resolve(expression: str, settings: Mapping[str, str]) -> str:
+    def value(found: re.Match[str]) -> str:
+        try:
+            return settings[found[1]]
+        except KeyError:
+            raise FunctionError(f"'{found[0]}' does not resolve to a value.") from None
+
+    return re.sub("%([^%]+)%", value, expression)

@@ -1,0 +1,1 @@
+"""The facts that hold, one file per module and per operation."""

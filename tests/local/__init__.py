@@ -1,0 +1,1 @@
+"""The local Azure keeps the contracts of the real one."""

@@ -1,0 +1,1 @@
+"""The emulator of the identity service keeps its contract."""
