@@ -38,8 +38,44 @@ async def revoke_tokens(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="identities/{id}", methods=["DELETE"])
 async def delete_identity(req: func.HttpRequest) -> func.HttpResponse:
-    """Delete an identity."""
+    """Delete an identity, so that it can be restored until it is purged."""
     return await web.serve(req, operations.delete_identity, services)
+
+
+@app.route(route="identities", methods=["GET"])
+async def list_identities(req: func.HttpRequest) -> func.HttpResponse:
+    """List the active identities, or a user's."""
+    return await web.serve(req, operations.list_identities, services)
+
+
+@app.route(route="identities/{id}", methods=["GET"])
+async def get_identity(req: func.HttpRequest) -> func.HttpResponse:
+    """Get an active identity."""
+    return await web.serve(req, operations.get_identity, services)
+
+
+@app.route(route="deleted-identities", methods=["GET"])
+async def list_deleted_identities(req: func.HttpRequest) -> func.HttpResponse:
+    """List the deleted identities in the order of their purge."""
+    return await web.serve(req, operations.list_deleted_identities, services)
+
+
+@app.route(route="deleted-identities/{id}", methods=["GET"])
+async def get_deleted_identity(req: func.HttpRequest) -> func.HttpResponse:
+    """Get a deleted identity."""
+    return await web.serve(req, operations.get_deleted_identity, services)
+
+
+@app.route(route="deleted-identities/{id}/restore", methods=["POST"])
+async def restore_identity(req: func.HttpRequest) -> func.HttpResponse:
+    """Restore a deleted identity."""
+    return await web.serve(req, operations.restore_identity, services)
+
+
+@app.route(route="deleted-identities/{id}", methods=["DELETE"])
+async def purge_identity(req: func.HttpRequest) -> func.HttpResponse:
+    """Purge a deleted identity ahead of time."""
+    return await web.serve(req, operations.purge_identity, services)
 
 
 @app.route(route="teams/token", methods=["POST"])
@@ -52,6 +88,20 @@ async def exchange_teams_token(req: func.HttpRequest) -> func.HttpResponse:
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 -- a trigger takes it
     """Whether the app is configured."""
     return web.health(lambda: services.settings)
+
+
+@app.route(route="ready", methods=["GET"])
+async def ready(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether ACS and the registry answer, and how late the sweep is."""
+    return await web.serve(req, operations.ready, services)
+
+
+@app.timer_trigger(schedule="%CLEANUP_SCHEDULE%", arg_name="timer", run_on_startup=False)
+async def purge_deleted_identities(timer: func.TimerRequest) -> None:  # noqa: ARG001 -- a trigger takes it
+    """Finish whatever is due: revocations, purges, creations that were cut short."""
+    await operations.purge_deleted_identities(
+        services.acs, services.registry, services.clock, services.cleanup
+    )
 
 
 @app.warm_up_trigger("warmup")

@@ -1,18 +1,23 @@
-"""Bodies: bytes → request, and what to tell a caller whose body is not one."""
+"""Bodies and queries → requests, and what to tell a caller whose request is not one."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from identity_service.errors import BodyTooLarge, InvalidBody, InvalidJson
-from identity_service.model import Request
+from identity_service.errors import BodyTooLarge, InvalidBody, InvalidJson, InvalidQuery
+from identity_service.model import PageQuery, Request
 
 R = TypeVar("R", bound=Request)
+Q = TypeVar("Q", bound=PageQuery)
 
 # Bytes. The longest request of ours holds an Entra token of a few KiB.
 BODY_LIMIT = 16 * 1024
+
+# What the Functions host takes from a query; the app sees it all the same.
+HOST_PARAMETERS = {"code", "clientId"}
 
 # Characters of a caller's own words that a problem repeats.
 _LONGEST_ECHO = 60
@@ -43,12 +48,26 @@ def decode(raw: bytes, kind: type[R]) -> R:
     return decoded
 
 
+def decode_query(params: Mapping[str, str], kind: type[Q]) -> Q:
+    """The request's query as `kind`.
+
+    Raises:
+        InvalidQuery: it is of another shape.
+    """
+    ours = {name: text for name, text in params.items() if name not in HOST_PARAMETERS}
+    try:
+        return msgspec.convert(ours, kind, strict=False)
+    except msgspec.ValidationError as error:
+        fault = _explained(str(error), kind)
+        raise InvalidQuery(fault.detail, field=fault.field, allowed=fault.allowed) from error
+
+
 @cache
 def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
     return msgspec.json.Decoder(kind)
 
 
-def _explained(message: str, kind: type[Request]) -> InvalidBody:
+def _explained(message: str, kind: type[Request | PageQuery]) -> InvalidBody:
     """What msgspec says, in our words: the member at fault and what would be accepted there."""
     members = {
         member.encode_name: _description(member.type) for member in msgspec.structs.fields(kind)

@@ -1,20 +1,24 @@
 """Everything that can go wrong, as a caller is told it.
 
     ServiceError
-    ├── InvalidJson, InvalidBody, InvalidIdentityId, TeamsTokenRefused     400
-    ├── IdentityNotFound                                                   404
-    ├── BodyTooLarge                                                       413
-    ├── Throttled                                                          429
-    ├── InternalError                                                      500
-    ├── AcsRefusedUs                                                       502
-    ├── AcsUnavailable, NotConfigured                                      503
-    └── AcsTooSlow                                                         504
+    ├── InvalidJson, InvalidBody, InvalidQuery                         400
+    ├── InvalidIdentityId, TeamsTokenRefused                           400
+    ├── PurgeProtected                                                 403
+    ├── IdentityNotFound, DeletedIdentityHidden                        404
+    ├── IdentityDeleted, IdentityNotDeleted, IdentityUnfinished        409
+    ├── BodyTooLarge                                                   413
+    ├── Throttled                                                      429
+    ├── InternalError                                                  500
+    ├── AcsRefusedUs                                                   502
+    ├── AcsUnavailable, RegistryUnavailable                            503
+    ├── IdentityBusy, NotConfigured                                    503
+    └── AcsTooSlow                                                     504
 
 Each class knows its HTTP status, its code and its title; an instance adds what is particular to
 one call. They are rendered in exactly one place: `web.problem`.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ServiceError(Exception):
@@ -61,6 +65,21 @@ class InvalidBody(ServiceError):
     status, code, title = 400, "invalid_body", "The body is not what this operation takes"
 
 
+class InvalidQuery(ServiceError):
+    """The query of the address is not what this operation takes."""
+
+    status, code, title = 400, "invalid_query", "The query is not what this operation takes"
+
+    @classmethod
+    def continuation(cls) -> Self:
+        """The continuation is not one that an earlier page gave."""
+        return cls(
+            "This continuation was not given by an earlier page.",
+            field="continuation",
+            allowed="as in a nextLink, unchanged",
+        )
+
+
 class InvalidIdentityId(ServiceError):
     """The id in the address is not the id of an ACS identity."""
 
@@ -73,10 +92,40 @@ class TeamsTokenRefused(ServiceError):
     status, code, title = 400, "teams_token_refused", "The Teams user's token was refused"
 
 
+class PurgeProtected(ServiceError):
+    """The settings forbid to purge ahead of time."""
+
+    status, code, title = 403, "purge_protected", "Deleted identities are protected from purging"
+
+
 class IdentityNotFound(ServiceError):
     """There is no such identity in our ACS resource."""
 
     status, code, title = 404, "identity_not_found", "There is no such identity"
+
+
+class DeletedIdentityHidden(ServiceError):
+    """The identity is deleted: it is found among the deleted ones only."""
+
+    status, code, title = 404, "identity_deleted", "The identity is deleted"
+
+
+class IdentityDeleted(ServiceError):
+    """The identity is deleted: this cannot be done with it."""
+
+    status, code, title = 409, "identity_deleted", "The identity is deleted"
+
+
+class IdentityNotDeleted(ServiceError):
+    """The identity is not deleted: it cannot be purged."""
+
+    status, code, title = 409, "identity_not_deleted", "The identity is not deleted"
+
+
+class IdentityUnfinished(ServiceError):
+    """The identity's creation has not come to its end."""
+
+    status, code, title = 409, "identity_unfinished", "The identity is still being created"
 
 
 class BodyTooLarge(ServiceError):
@@ -107,6 +156,18 @@ class AcsUnavailable(ServiceError):
     """ACS did not answer, or not with an answer; or we got no credential to ask it with."""
 
     status, code, title = 503, "acs_unavailable", "Azure Communication Services is unavailable"
+
+
+class RegistryUnavailable(ServiceError):
+    """The registry's table did not answer; whether a write happened is not known."""
+
+    status, code, title = 503, "registry_unavailable", "The registry is unavailable"
+
+
+class IdentityBusy(ServiceError):
+    """Others are changing the identity at this moment; nothing is wrong with asking again."""
+
+    status, code, title = 503, "identity_busy", "The identity is changing at this moment"
 
 
 class NotConfigured(ServiceError):

@@ -1,12 +1,15 @@
 """The values we own, and the rules over them that need no I/O."""
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from identity_service.errors import InvalidBody, InvalidIdentityId
+
+T = TypeVar("T")
 
 # What ACS knows since api-version 2023-10-01.
 # Source: https://learn.microsoft.com/azure/communication-services/concepts/identity-model
@@ -66,10 +69,51 @@ class TokenRequest(Request):
         return None if self.expires_in_minutes is UNSET else int(self.expires_in_minutes)
 
 
+UserId = Annotated[str, Meta(min_length=1, max_length=256, description="1 to 256 characters")]
+
+
 class Answer(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """What an operation answers when it succeeds."""
 
     status: ClassVar[int] = 200
+
+
+class PageQuery(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The query of a list."""
+
+    continuation: str | UnsetType = UNSET
+    max_page_size: (
+        Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")] | UnsetType
+    ) = UNSET
+
+    @property
+    def after(self) -> str | None:
+        """Where the page begins: behind what an earlier one gave; None at the beginning."""
+        return None if self.continuation is UNSET else self.continuation
+
+    @property
+    def size(self) -> int:
+        """How many the page may hold."""
+        return 100 if self.max_page_size is UNSET else self.max_page_size
+
+
+class Identity(Answer):
+    """An active identity.
+
+    Attributes:
+        created_on: When this service made it; absent where somebody else did.
+    """
+
+    id: str
+    user_id: str | None = None
+    created_on: datetime | None = None
+
+
+class Listing(Answer, Generic[T]):
+    """A page of a list. It may be short or empty; `continuation` alone says that there is more."""
+
+    value: list[T]
+    continuation: str | None = None
 
 
 class AccessToken(Struct, frozen=True):
@@ -117,3 +161,26 @@ def identity_id(text: str) -> str:
             allowed="8:acs:<GUID>_<GUID> in lower case (8:gcch-acs: and 8:dod-acs: too)",
         )
     return text
+
+
+@dataclass(frozen=True)
+class DeletionPolicy:
+    """What the operator lets happen to deleted identities."""
+
+    retention: timedelta = timedelta(days=7)
+    purge_protection: bool = False
+
+
+@dataclass(frozen=True)
+class CleanupPolicy:
+    """How the sweep works.
+
+    Attributes:
+        deletes_per_30s: Calls that change ACS, per 30 seconds; ACS takes 500 deletes.
+        time_budget: After this time a sweep starts nothing new.
+        max_attempts: From so many failures in a row on an entry is stuck: tried daily, and listed.
+    """
+
+    deletes_per_30s: int = 400
+    time_budget: timedelta = timedelta(seconds=240)
+    max_attempts: int = 10

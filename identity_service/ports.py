@@ -1,8 +1,11 @@
 """What the operations ask of the world. The real thing and the tests' fakes implement the same."""
 
+from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Protocol
 
 from identity_service.model import AccessToken, Scope
+from identity_service.rows import AgendaRow, IdentityRow, Page, UserRow
 
 
 class Acs(Protocol):
@@ -37,3 +40,64 @@ class Acs(Protocol):
         Raises:
             TeamsTokenRefused: the token, or the token with this app and user, is not accepted.
         """
+
+
+class RowChanged(Exception):
+    """A write was refused: the row is not as it was read. Nothing was written; read it again."""
+
+
+class Registry(Protocol):
+    """The rows of `rows.py`, an identity row and its agenda row always changing together.
+
+    Every method raises `RegistryUnavailable` when the outcome is not known; a write may have
+    happened then. Every write raises `RowChanged` when it was refused.
+    """
+
+    async def read(self, identity_id: str) -> IdentityRow | None:
+        """The identity's row."""
+
+    async def insert(self, row: IdentityRow) -> IdentityRow:
+        """Write a row that is not there yet; the row with its ETag."""
+
+    async def update(self, old: IdentityRow, new: IdentityRow) -> IdentityRow:
+        """Replace the row as it was read by a new one; the new one with its ETag."""
+
+    async def remove(self, row: IdentityRow) -> None:
+        """Take the row away, as it was read."""
+
+    async def read_user(self, user_id: str) -> UserRow | None:
+        """The user's claim."""
+
+    async def insert_user(self, user_id: str, identity_id: str) -> None:
+        """Claim the identity for the user, who has none."""
+
+    async def update_user(self, row: UserRow, identity_id: str) -> None:
+        """Replace the claim as it was read by one on another identity."""
+
+    async def remove_user(self, row: UserRow) -> None:
+        """Take the claim away, as it was read."""
+
+    def agenda(
+        self, *, after: AgendaRow | None = None, until: datetime | None = None
+    ) -> AsyncIterator[AgendaRow]:
+        """The agenda in its order, behind `after`, up to what is due at `until`.
+
+        What it costs grows with how much of it is read, not with how many identities exist.
+        """
+
+    async def active(self, continuation: str | None, size: int) -> Page:
+        """Up to `size` active identities and how to go on.
+
+        Raises:
+            InvalidQuery: the continuation is not one that an earlier page gave.
+        """
+
+
+class Clock(Protocol):
+    """The time, in UTC, and the waiting for it."""
+
+    def now(self) -> datetime:
+        """The current time."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""

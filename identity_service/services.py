@@ -8,8 +8,12 @@ from azure.core.credentials import AzureKeyCredential
 from azure.identity.aio import DefaultAzureCredential
 
 from identity_service.acs import ACS_SCOPE, AcsDirectory
+from identity_service.clock import SystemClock
 from identity_service.credential import Credential
 from identity_service.errors import NotConfigured
+from identity_service.model import CleanupPolicy, DeletionPolicy
+from identity_service.operations.ready import Readiness
+from identity_service.registry import STORAGE_SCOPE, TableRegistry
 from identity_service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,6 +29,7 @@ class Services:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self.clock = SystemClock()
 
     @cached_property
     def settings(self) -> Settings:
@@ -41,27 +46,62 @@ class Services:
                 "The service's settings are at fault: its log names each."
             ) from None
 
+    @property
+    def deletion(self) -> DeletionPolicy:
+        """What happens to deleted identities."""
+        return self.settings.deletion
+
+    @property
+    def cleanup(self) -> CleanupPolicy:
+        """How the sweep works."""
+        return self.settings.cleanup
+
     @cached_property
     def credential(self) -> Credential:
         """The app's own credential in Entra."""
-        try:
-            return Credential(DefaultAzureCredential(use_env_settings=False))
-        except ValueError as error:
-            log.error("not_configured faults=%r", str(error))  # noqa: TRY400 -- the same
-            raise NotConfigured("The service's credential settings are at fault.") from error
+        return _credential()
 
     @cached_property
     def acs(self) -> AcsDirectory:
         """The ACS identity directory."""
-        key = self.settings.acs_access_key
-        # The SDK logs every request at INFO, headers included: our own line says it once.
+        # The SDKs log every request at INFO, headers included: our own line says it once.
         logging.getLogger("azure").setLevel(logging.WARNING)
+        key = self.settings.acs_access_key
         return AcsDirectory.connect(
             self.settings.acs_endpoint, AzureKeyCredential(key) if key else self.credential
         )
 
+    @cached_property
+    def registry(self) -> TableRegistry:
+        """The registry."""
+        storage = self.settings.storage
+        if storage.connection_string:
+            return TableRegistry.from_connection_string(storage.connection_string)
+        return TableRegistry.connect(storage.table_service, self.storage_credential)
+
+    @cached_property
+    def storage_credential(self) -> Credential:
+        """The same credential, unless the settings name another identity for storage."""
+        client_id = self.settings.storage.client_id
+        return _credential(managed_identity_client_id=client_id) if client_id else self.credential
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        """The last look at the upstreams."""
+        return Readiness(self.acs, self.registry, self.clock)
+
     async def warm_up(self) -> None:
         """Make every part and fetch the tokens ahead of the first request."""
-        _ = self.acs
+        _ = self.acs, self.registry
         if not self.settings.acs_access_key:
             await self.credential.get_token_info(ACS_SCOPE)
+        if not self.settings.storage.connection_string:
+            await self.storage_credential.get_token_info(STORAGE_SCOPE)
+
+
+def _credential(**options: str) -> Credential:
+    try:
+        return Credential(DefaultAzureCredential(use_env_settings=False, **options))
+    except ValueError as error:
+        log.error("not_configured faults=%r", str(error))  # noqa: TRY400 -- a traceback says no more
+        raise NotConfigured("The service's credential settings are at fault.") from error

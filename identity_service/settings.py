@@ -4,13 +4,40 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from urllib.parse import urlsplit
 
+from identity_service import ncrontab
 from identity_service.errors import NotConfigured
+from identity_service.model import CleanupPolicy, DeletionPolicy
 
 ENDPOINT = "COMMUNICATION_SERVICES_ENDPOINT"
 ACCESS_KEY = "COMMUNICATION_SERVICES_ACCESSKEY"
 CONNECTION_STRING = "COMMUNICATION_SERVICES_CONNECTION_STRING"
+
+
+STORAGE = "AzureWebJobsStorage"
+RETENTION = "DELETED_IDENTITY_RETENTION_DAYS"
+PURGE_PROTECTION = "PURGE_PROTECTION"
+SCHEDULE = "CLEANUP_SCHEDULE"
+PACE = "CLEANUP_DELETES_PER_30S"
+TIME_BUDGET = "CLEANUP_TIME_BUDGET_SECONDS"
+MAX_ATTEMPTS = "CLEANUP_MAX_ATTEMPTS"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The storage account of the app, by the Functions conventions for AzureWebJobsStorage.
+
+    Attributes:
+        connection_string: With a key; then nothing else counts.
+        table_service: The address of its tables, for which the app's own identity is used.
+        client_id: The user-assigned identity to use there, where it is not AZURE_CLIENT_ID.
+    """
+
+    connection_string: str = field(default="", repr=False)
+    table_service: str = ""
+    client_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,10 +47,16 @@ class Settings:
     Attributes:
         acs_endpoint: `https://host` or `https://host:port` of the ACS resource.
         acs_access_key: Its key in base64; None where the app's own identity is used.
+        storage: Where the registry's table is.
+        deletion: What happens to deleted identities.
+        cleanup: How the sweep works.
     """
 
     acs_endpoint: str
     acs_access_key: str | None = field(default=None, repr=False)
+    storage: Storage = field(default=Storage())
+    deletion: DeletionPolicy = field(default=DeletionPolicy())
+    cleanup: CleanupPolicy = field(default=CleanupPolicy())
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -34,9 +67,16 @@ class Settings:
         """
         faults: list[str] = []
         endpoint, access_key = _acs(environ, faults)
+        settings = cls(
+            acs_endpoint=endpoint,
+            acs_access_key=access_key,
+            storage=_storage(environ, faults),
+            deletion=_deletion(environ, faults),
+            cleanup=_cleanup(environ, faults),
+        )
         if faults:
             raise NotConfigured(" ".join(faults))
-        return cls(acs_endpoint=endpoint, acs_access_key=access_key)
+        return settings
 
 
 def _acs(environ: Mapping[str, str], faults: list[str]) -> tuple[str, str | None]:
@@ -100,3 +140,66 @@ def _access_key(where: str, text: str, faults: list[str]) -> str | None:
         name = ACCESS_KEY if where == ENDPOINT else where
         faults.append(f"{name}: the access key is not base64: copy it anew from the Keys page.")
     return text
+
+
+def _storage(environ: Mapping[str, str], faults: list[str]) -> Storage:
+    """Where the tables are. As in the Functions host, a connection string wins."""
+
+    def value(name: str) -> str:
+        return environ.get(f"{STORAGE}__{name}", "").strip()
+
+    connection_string = environ.get(STORAGE, "").strip()
+    if connection_string:
+        if "=" not in connection_string or "usedevelopmentstorage" in connection_string.lower():
+            faults.append(
+                f"{STORAGE} is not the connection string of a storage account: copy it from the"
+                f" account, or remove it and set {STORAGE}__accountName."
+            )
+        return Storage(connection_string=connection_string)
+    address = value("tableServiceUri")
+    if not address and value("accountName"):
+        address = f"https://{value('accountName')}.table.core.windows.net"
+    if not address.startswith("https://"):
+        faults.append(
+            f"{STORAGE}__accountName or {STORAGE}__tableServiceUri is missing, or is no https://"
+            " address: set it to the app's storage account."
+        )
+    if value("credential").lower() not in ("", "managedidentity"):
+        faults.append(f"{STORAGE}__credential must be managedidentity, or be left out.")
+    return Storage(table_service=address.rstrip("/"), client_id=value("clientId"))
+
+
+def _deletion(environ: Mapping[str, str], faults: list[str]) -> DeletionPolicy:
+    days = _number(environ, RETENTION, 7, (0, 90), faults)
+    protection = environ.get(PURGE_PROTECTION, "").strip().lower() or "false"
+    if protection not in ("true", "false"):
+        faults.append(f"{PURGE_PROTECTION} must be true or false.")
+    return DeletionPolicy(timedelta(days=days), protection == "true")
+
+
+def _cleanup(environ: Mapping[str, str], faults: list[str]) -> CleanupPolicy:
+    if not ncrontab.is_valid(environ.get(SCHEDULE, "").strip()):
+        faults.append(
+            f"{SCHEDULE} is missing or no schedule of six fields: set it to 0 */5 * * * * for every"
+            " five minutes. Without it no deleted identity would ever be purged."
+        )
+    return CleanupPolicy(
+        deletes_per_30s=_number(environ, PACE, 400, (1, 500), faults),
+        time_budget=timedelta(seconds=_number(environ, TIME_BUDGET, 240, (10, 3600), faults)),
+        max_attempts=_number(environ, MAX_ATTEMPTS, 10, (1, 1000), faults),
+    )
+
+
+def _number(
+    environ: Mapping[str, str],
+    name: str,
+    default: int,
+    limits: tuple[int, int],
+    faults: list[str],
+) -> int:
+    text = environ.get(name, "").strip() or str(default)
+    lowest, highest = limits
+    if not (text.isascii() and text.isdigit() and lowest <= int(text[:9]) <= highest):
+        faults.append(f"{name} must be a whole number from {lowest} to {highest}.")
+        return default
+    return int(text)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import azure.functions as func
 import msgspec
 
-from identity_service.decoding import decode
+from identity_service.decoding import HOST_PARAMETERS, decode, decode_query
 from identity_service.errors import (
     AcsTooSlow,
     InternalError,
@@ -19,7 +19,7 @@ from identity_service.errors import (
     NotConfigured,
     ServiceError,
 )
-from identity_service.model import Answer, identity_id
+from identity_service.model import Answer, Listing, identity_id
 
 Operation = Callable[..., Awaitable[Answer | None]]
 Outcome = Answer | ServiceError | None
@@ -39,8 +39,8 @@ _unfinished: set[asyncio.Future[Answer | None]] = set()
 async def serve(req: func.HttpRequest, operation: Operation, services: object) -> func.HttpResponse:
     """Run one operation for one request.
 
-    The operation's own parameters say what it takes: `identity_id` comes from the address, `body`
-    from the request, everything else from `services`, by its name.
+    The operation's own parameters say what it takes: `identity_id` comes from the address, `query`
+    from its query, `body` from the request, everything else from `services`, by its name.
     """
     started = time.perf_counter()
     outcome: Outcome
@@ -95,6 +95,8 @@ def _arguments(req: func.HttpRequest, operation: Operation, services: object) ->
     for name, kind in _parameters(operation).items():
         if name == "identity_id":
             arguments[name] = identity_id(req.route_params.get("id", ""))
+        elif name == "query":
+            arguments[name] = decode_query(req.params, kind)
         elif name == "body":
             arguments[name] = decode(req.get_body(), kind)
         else:
@@ -129,10 +131,22 @@ def _finished_late(task: asyncio.Future[Answer | None]) -> None:
 def _success(req: func.HttpRequest, answer: Answer | None) -> func.HttpResponse:
     if answer is None:
         return func.HttpResponse(status_code=204, headers=_NO_STORE)
+    if isinstance(answer, Listing):
+        return _page(req, answer)
     response = _json(answer, answer.status)
     if answer.status == 201:  # noqa: PLR2004 -- Created
         response.headers["Location"] = _location(req, answer)
     return response
+
+
+def _page(req: func.HttpRequest, listing: Listing[Any]) -> func.HttpResponse:
+    """A page, and the way to the next one: from the path and the query alone, without a key."""
+    page: dict[str, Any] = {"value": listing.value}
+    if listing.continuation is not None:
+        query = {name: text for name, text in req.params.items() if name not in HOST_PARAMETERS}
+        query["continuation"] = listing.continuation
+        page["nextLink"] = f"{urlsplit(req.url).path}?{urlencode(query)}"
+    return _json(page, listing.status)
 
 
 def _location(req: func.HttpRequest, answer: Answer) -> str:

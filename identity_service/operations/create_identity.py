@@ -2,22 +2,43 @@
 
 from typing import ClassVar
 
-from identity_service.model import Answer, Request
-from identity_service.ports import Acs
+from msgspec import UNSET, UnsetType
+
+from identity_service.model import AccessToken, Answer, Request, UserId
+from identity_service.operations.creation import Creation
+from identity_service.ports import Acs, Clock, Registry
 
 
 class CreateIdentity(Request):
-    """Nothing to say yet: every identity is made alike."""
+    """For whom the identity is, if for anybody in particular."""
+
+    user_id: UserId | UnsetType = UNSET
+
+    @property
+    def user(self) -> str | None:
+        """The user, if any."""
+        return None if self.user_id is UNSET else self.user_id
 
 
-class IdentityCreated(Answer):
-    """The new identity."""
-
-    status: ClassVar[int] = 201
+class IdentityFound(Answer):
+    """The identity that the user has already."""
 
     id: str
 
 
-async def create_identity(body: CreateIdentity, acs: Acs) -> IdentityCreated:  # noqa: ARG001
-    """Create an identity."""
-    return IdentityCreated(id=await acs.create())
+class IdentityCreated(IdentityFound):
+    """The new identity."""
+
+    status: ClassVar[int] = 201
+
+
+async def create_identity(
+    body: CreateIdentity, acs: Acs, registry: Registry, clock: Clock
+) -> IdentityFound:
+    """Create an identity. A user has one: asked again, it is found."""
+
+    async def maker() -> tuple[str, AccessToken | None]:
+        return await acs.create(), None
+
+    made = await Creation(acs, registry, clock).make(maker, body.user)
+    return IdentityCreated(id=made.id) if made.is_new else IdentityFound(id=made.id)

@@ -1,0 +1,178 @@
+"""The sweep: finish everything that is due."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from identity_service.errors import (
+    IdentityNotFound,
+    RegistryUnavailable,
+    ServiceError,
+    Throttled,
+)
+from identity_service.model import CleanupPolicy
+from identity_service.operations.steps import claim_purge, finish_purge, record_revocation, revoke
+from identity_service.ports import Acs, Clock, Registry, RowChanged
+from identity_service.rows import AgendaRow, IdentityRow, State
+
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 16
+# After so many failures in a row, with no success between, it is not the entries that are at fault:
+# the rest waits for the next sweep instead of being tried, and deferred, one by one.
+OUTAGE = 3 * CONCURRENCY
+FIRST_DELAY = timedelta(minutes=1)
+LONGEST_DELAY = timedelta(hours=1)
+STUCK_DELAY = timedelta(days=1)
+
+
+class Report:
+    """What one sweep did, in numbers."""
+
+    def __init__(self) -> None:
+        self.due = 0
+        self.revoked = 0
+        self.purged = 0
+        self.deferred = 0
+        self.stuck = 0
+        self.oldest_overdue = timedelta()
+        self.duration = timedelta()
+
+    def __str__(self) -> str:
+        return (
+            f"due={self.due} revoked={self.revoked} purged={self.purged} deferred={self.deferred}"
+            f" stuck={self.stuck} oldest_overdue_s={self.oldest_overdue.total_seconds():.0f}"
+            f" duration_s={self.duration.total_seconds():.1f}"
+        )
+
+
+async def purge_deleted_identities(
+    acs: Acs, registry: Registry, clock: Clock, cleanup: CleanupPolicy
+) -> Report:
+    """Finish what is due, oldest first, for as long as the time budget lasts."""
+    report = await Sweep(acs, registry, clock, cleanup).run()
+    log.info("sweep_finished %s", report)
+    return report
+
+
+class Sweep:
+    """One sweep. Two at once do no harm: every step is won by an ETag."""
+
+    def __init__(self, acs: Acs, registry: Registry, clock: Clock, cleanup: CleanupPolicy) -> None:
+        self._acs = acs
+        self._registry = registry
+        self._clock = clock
+        self._cleanup = cleanup
+        self._started = clock.now()
+        self._stop_at = self._started + cleanup.time_budget
+        self._turn = self._started
+        self._failures = 0
+        self._report = Report()
+
+    async def run(self) -> Report:
+        """Go through the agenda, a few entries at a time."""
+        slots = asyncio.Semaphore(CONCURRENCY)
+        under_way: set[asyncio.Task[None]] = set()
+        try:
+            async for entry in self._registry.agenda(until=self._started):
+                await slots.acquire()
+                if self._over():
+                    break
+                task = asyncio.create_task(self._settle(entry))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+                task.add_done_callback(lambda _: slots.release())
+        except RegistryUnavailable as error:
+            log.error("sweep_cut_short code=%s", error.code)  # noqa: TRY400 -- the registry's log has it
+        # Not a task group: what has begun is finished, and never cancelled between two steps.
+        await asyncio.gather(*under_way)
+        self._report.duration = self._clock.now() - self._started
+        return self._report
+
+    def _over(self) -> bool:
+        return self._failures >= OUTAGE or max(self._turn, self._clock.now()) >= self._stop_at
+
+    async def _settle(self, entry: AgendaRow) -> None:
+        """Do what is due with one identity; whatever goes wrong, it stays on the agenda."""
+        self._count_due(entry)
+        try:
+            row = await self._registry.read(entry.identity_id)
+            if row and row.due == entry.due:
+                await self._advance(row)
+        except RowChanged:
+            log.info("sweep_skipped identity_id=%s", entry.identity_id)
+        except RegistryUnavailable:
+            self._failed()
+        except Exception:  # a fault of ours with one entry must not end the sweep
+            log.exception("internal_error identity_id=%s", entry.identity_id)
+            self._failed()
+
+    def _failed(self) -> None:
+        self._failures += 1
+        self._report.deferred += 1
+
+    def _count_due(self, entry: AgendaRow) -> None:
+        self._report.due += 1
+        overdue = self._started - entry.due
+        self._report.oldest_overdue = max(self._report.oldest_overdue, overdue)
+
+    async def _advance(self, row: IdentityRow) -> None:
+        purge_on = row.scheduled_purge_on
+        only_revoke = (
+            row.state is State.DELETED
+            and not row.revoked
+            and purge_on is not None
+            and self._clock.now() < purge_on
+        )
+        if not only_revoke and row.state in (State.CREATING, State.DELETED):
+            row = await claim_purge(row, self._registry, self._clock)
+        await self._own_turn()
+        if self._over():
+            return
+        try:
+            await (self._revoke(row) if only_revoke else self._purge(row))
+            self._failures = 0
+        except Throttled as throttled:
+            self._pause(throttled)
+        except ServiceError as error:
+            await self._defer(row, error)
+
+    async def _revoke(self, row: IdentityRow) -> None:
+        try:
+            await revoke(row, self._acs, self._registry)
+        except IdentityNotFound:
+            return  # there never was one, and its row is out
+        await record_revocation(row, self._registry)
+        self._report.revoked += 1
+
+    async def _purge(self, row: IdentityRow) -> None:
+        await finish_purge(row, self._acs, self._registry, self._clock)
+        self._report.purged += 1
+
+    async def _own_turn(self) -> None:
+        """Keep the pace: so many calls that change ACS per 30 seconds, evenly."""
+        now = self._clock.now()
+        mine = max(self._turn, now)
+        self._turn = mine + timedelta(seconds=30) / self._cleanup.deletes_per_30s
+        if mine > now:
+            await self._clock.sleep((mine - now).total_seconds())
+
+    def _pause(self, throttled: Throttled) -> None:
+        """Give ACS the pause it asks for; the entry stays due."""
+        self._report.deferred += 1
+        pause = timedelta(seconds=throttled.retry_after or 0)
+        self._turn = max(self._turn, self._clock.now() + pause)
+
+    async def _defer(self, row: IdentityRow, error: ServiceError) -> None:
+        """Put it off, longer each time; one that is stuck to tomorrow."""
+        attempts = row.attempts + 1
+        stuck = attempts >= self._cleanup.max_attempts
+        delay = STUCK_DELAY if stuck else min(FIRST_DELAY * 2**row.attempts, LONGEST_DELAY)
+        later = row.but(attempts=attempts, last_error=error.code, due=self._clock.now() + delay)
+        await self._registry.update(row, later)
+        self._failed()
+        if stuck:
+            self._report.stuck += 1
+            log.error(
+                "identity_stuck identity_id=%s attempts=%d code=%s", row.id, attempts, error.code
+            )
