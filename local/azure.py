@@ -2,9 +2,11 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from aiohttp import web
 
 from local import managed_identity
 from local.acs import Emulator
@@ -12,6 +14,7 @@ from local.azurite import Azurite, AzuritePorts, azurite
 from local.certificates import Authority
 from local.entra import Issuer
 from local.managed_identity import ManagedIdentity
+from local.outage import Outage
 from local.servers import listen, serving
 from local.workplace import Keys, Workplace
 
@@ -103,7 +106,11 @@ def sample_settings() -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def local_acs(
-    workplace: Workplace, ports: Ports, issuer: Issuer, authority: Authority
+    workplace: Workplace,
+    ports: Ports,
+    issuer: Issuer,
+    authority: Authority,
+    control_routes: Sequence[web.RouteDef] = (),
 ) -> AsyncIterator[LocalAcs]:
     """Run the ACS emulator.
 
@@ -112,14 +119,17 @@ async def local_acs(
     """
     keys = workplace.keys()
     authority.write_bundle(workplace.bundle)
+    outage = Outage()
     emulator = Emulator(
         issuer=issuer,
         access_keys=(keys.acs_primary_key, keys.acs_secondary_key),
         control_key=keys.control_key,
+        control_routes=[*control_routes, outage.route()],
     )
     listener = listen(ports.acs, "--acs-port")
-    async with serving(emulator.application(), listener, authority.server_context()) as port:
-        yield LocalAcs(emulator, f"https://localhost:{port}", keys, workplace.bundle)
+    async with serving(emulator.application(), listener, authority.server_context()) as served:
+        outage.strikes(served)
+        yield LocalAcs(emulator, f"https://localhost:{served.port}", keys, workplace.bundle)
 
 
 @contextlib.asynccontextmanager
@@ -127,17 +137,19 @@ async def local_azure(workplace: Workplace, ports: Ports) -> AsyncIterator[Local
     """Run everything but the app.
 
     Raises:
-        CannotStart: a port is taken.
+        CannotStart: a port is taken, or Node is missing.
     """
     issuer, authority, keys = Issuer(), Authority(), workplace.keys()
     identity = ManagedIdentity(issuer, keys.identity_header)
     async with contextlib.AsyncExitStack() as stack:
-        acs = await stack.enter_async_context(local_acs(workplace, ports, issuer, authority))
+        acs = await stack.enter_async_context(
+            local_acs(workplace, ports, issuer, authority, identity.control_routes())
+        )
         listener = listen(ports.identity, "--identity-port")
-        port = await stack.enter_async_context(serving(identity.application(), listener))
-        endpoint = f"http://localhost:{port}{managed_identity.PATH}"
+        served = await stack.enter_async_context(serving(identity.application(), listener))
         storage_ports = AzuritePorts(ports.blob, ports.queue, ports.table)
         storage = await stack.enter_async_context(
             azurite(workplace.folder / "azurite", storage_ports, authority)
         )
+        endpoint = f"http://localhost:{served.port}{managed_identity.PATH}"
         yield LocalAzure(acs, endpoint, storage, keys)

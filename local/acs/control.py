@@ -5,7 +5,7 @@ another site without asking first, and nothing here answers that question.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,9 +31,10 @@ class _TokenToVerify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Control:
     """JSON in, JSON out, over one resource."""
 
-    def __init__(self, resource: Resource, key: str) -> None:
+    def __init__(self, resource: Resource, key: str, more: Sequence[web.RouteDef]) -> None:
         self._resource = resource
         self._key = key.encode()
+        self._more = more
 
     def application(self) -> web.Application:
         """What is served under the prefix."""
@@ -52,6 +53,7 @@ class Control:
                 web.get("/quotas", self._quotas),
                 web.put("/quotas", self._enforce),
                 web.delete("/quotas", self._lift),
+                *self._more,
             ]
         )
         return application

@@ -1,7 +1,7 @@
 """Puts the parts together."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
@@ -22,6 +22,7 @@ class Emulator:
         issuer: The tenant whose Entra tokens count, for callers and for Teams users.
         access_keys: Primary and secondary, in base64; both are valid.
         control_key: What the control endpoint wants in its header.
+        control_routes: What else is controlled at the same address, behind the same key.
         clock: The time in seconds since the epoch. Entra tokens are judged by the real one.
 
     Raises:
@@ -34,12 +35,13 @@ class Emulator:
         issuer: Issuer,
         access_keys: tuple[str, str],
         control_key: str,
+        control_routes: Sequence[web.RouteDef] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._resource = Resource(clock)
         self._teams = Teams(issuer)
         self._authenticator = Authenticator(issuer, access_keys, clock)
-        self._control = Control(self._resource, control_key)
+        self._control = Control(self._resource, control_key, control_routes)
         self.resource_id = self._resource.id
 
     def application(self) -> web.Application:
