@@ -67,6 +67,11 @@ _Partition = Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
 # What a refused write says: the row is there already, is another version, or is not there.
 _REFUSED = {404, 409, 412}
 BAD_REQUEST = 400
+_NO_RIGHT = {401, 403}
+_REMEDY = (
+    "\"give this app's identity the role Storage Table Data Contributor"
+    ' (0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3) on the storage account"'
+)
 _STREAM_PAGE = 100
 
 
@@ -75,7 +80,7 @@ class TableRegistry:
 
     def __init__(self, table: TableClient) -> None:
         self._table = table
-        self._creating = asyncio.Lock()
+        self._appearing: asyncio.Future[None] | None = None
         self._is_there = False
 
     @classmethod
@@ -244,12 +249,17 @@ class TableRegistry:
             raise self._translated(error) from error
 
     async def _appear(self) -> None:
-        """Create the table, unless this worker knows that it is there."""
-        async with self._creating:
-            if not self._is_there:
-                with contextlib.suppress(ResourceExistsError):
-                    await self._table.create_table()
-                self._is_there = True
+        """Create the table, unless this worker knows that it is there. All who wait share a try."""
+        if self._is_there:
+            return
+        if self._appearing is None or self._appearing.done():
+            self._appearing = asyncio.ensure_future(self._create_table())
+        await asyncio.shield(self._appearing)
+
+    async def _create_table(self) -> None:
+        with contextlib.suppress(ResourceExistsError):
+            await self._table.create_table()
+        self._is_there = True
 
     def _translated(self, error: AzureError) -> Exception:
         if isinstance(error, HttpResponseError):
@@ -259,6 +269,8 @@ class TableRegistry:
                 return RowChanged(f"{error.status_code}")
             elif error.status_code == BAD_REQUEST:
                 return _BadRequest("The registry does not understand the request.")
+            elif error.status_code in _NO_RIGHT:
+                log.error("registry_refused_us status=%d remedy=%s", error.status_code, _REMEDY)
         log.error("registry_unavailable reason=%r", f"{type(error).__name__}: {error}"[:500])
         return RegistryUnavailable("The registry did not answer, or refused this service.")
 

@@ -4,10 +4,13 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import fields
 from pathlib import Path
+
+import aiohttp
 
 from local.app import App, running_app
 from local.azure import ROOT, LocalAzure, Ports, local_acs, local_azure
@@ -66,14 +69,14 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(workplace: Workplace, ports: Ports) -> int:
     stop = _stop_signal()
     async with _everything(workplace, ports) as (azure, app):
-        await _walk(azure, app)
+        await _walk(azure, app, workplace)
         print(_addresses(azure, app, workplace))
         return await _until(stop, app)
 
 
 async def _quickstart(workplace: Workplace, ports: Ports) -> int:
     async with _everything(workplace, ports) as (azure, app):
-        return await _walk(azure, app)
+        return await _walk(azure, app, workplace)
 
 
 async def _acs(workplace: Workplace, ports: Ports) -> int:
@@ -116,12 +119,30 @@ async def _everything(workplace: Workplace, ports: Ports) -> AsyncIterator[tuple
         yield azure, app
 
 
-async def _walk(azure: LocalAzure, app: App) -> int:
-    try:
-        await Walk(app.url, azure.keys.function_key, print).take()
-    except WrongAnswer as fault:
-        print(f"The walk went wrong at {fault}.", file=sys.stderr)
-        return 1
+async def _walk(azure: LocalAzure, app: App, workplace: Workplace) -> int:
+    """Walk through the app, and for its end through one that keeps deleted identities for no time.
+
+    Both have the same registry: what one deletes the other sweeps.
+    """
+    impatient = azure.settings() | {"DELETED_IDENTITY_RETENTION_DAYS": "0"}
+    log = workplace.folder / "app-without-retention.log"
+    async with (
+        aiohttp.ClientSession(headers={"x-functions-key": azure.keys.master_key}) as session,
+        running_app(impatient, azure.keys, 0, log) as second,
+    ):
+        walk = Walk(session, print)
+        sweep = f"{second.url}/admin/functions/purge_deleted_identities"
+        control = azure.acs.environment()["ACS_CONTROL_URL"]
+        tls = ssl.create_default_context(cafile=azure.acs.bundle)
+        try:
+            await walk.quickstart(f"{app.url}/api")
+            identity_id = await walk.a_users_identity(f"{app.url}/api")
+            await walk.the_end(f"{second.url}/api", identity_id, sweep)
+            in_acs = f"{control}/identities/{identity_id}"
+            await walk.gone_in_acs(in_acs, azure.keys.control_key, tls)
+        except (WrongAnswer, TimeoutError) as fault:
+            print(f"The walk went wrong: {fault or 'the sweep took too long'}", file=sys.stderr)
+            return 1
     return 0
 
 
