@@ -84,6 +84,42 @@ async def exchange_teams_token(req: func.HttpRequest) -> func.HttpResponse:
     return await web.serve(req, operations.exchange_teams_token, services)
 
 
+@app.route(route="me", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def get_me(req: func.HttpRequest) -> func.HttpResponse:
+    """Tell a signed-in user what is held about them."""
+    return await web.serve(req, operations.get_me, services)
+
+
+@app.route(route="me/tokens", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+async def issue_my_token(req: func.HttpRequest) -> func.HttpResponse:
+    """Give a signed-in user an access token of their own."""
+    return await web.serve(req, operations.issue_my_token, services)
+
+
+@app.route(route="me/tokens", methods=["DELETE"], auth_level=func.AuthLevel.ANONYMOUS)
+async def revoke_my_tokens(req: func.HttpRequest) -> func.HttpResponse:
+    """Sign a user out everywhere."""
+    return await web.serve(req, operations.revoke_my_tokens, services)
+
+
+@app.route(route="me", methods=["DELETE"], auth_level=func.AuthLevel.ANONYMOUS)
+async def delete_me(req: func.HttpRequest) -> func.HttpResponse:
+    """Delete a signed-in user's identity, so that it can be restored until it is purged."""
+    return await web.serve(req, operations.delete_me, services)
+
+
+@app.route(route="me/restore", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+async def restore_me(req: func.HttpRequest) -> func.HttpResponse:
+    """Restore a signed-in user's deleted identity."""
+    return await web.serve(req, operations.restore_me, services)
+
+
+@app.route(route="me/teams-token", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+async def exchange_my_teams_token(req: func.HttpRequest) -> func.HttpResponse:
+    """Exchange a signed-in Teams user's Entra token for an access token."""
+    return await web.serve(req, operations.exchange_my_teams_token, services)
+
+
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 -- a trigger takes it
     """Whether the app is configured."""

@@ -3,7 +3,8 @@
     ServiceError
     ├── InvalidJson, InvalidBody, InvalidQuery                         400
     ├── InvalidIdentityId, TeamsTokenRefused                           400
-    ├── PurgeProtected                                                 403
+    ├── NotSignedIn                                                    401
+    ├── NotAllowed, PurgeProtected, SignInNotEnabled                   403
     ├── IdentityNotFound, DeletedIdentityHidden                        404
     ├── IdentityDeleted, IdentityNotDeleted, IdentityUnfinished        409
     ├── BodyTooLarge                                                   413
@@ -90,6 +91,24 @@ class TeamsTokenRefused(ServiceError):
     """ACS does not accept the Entra token, or not for this app and this user."""
 
     status, code, title = 400, "teams_token_refused", "The Teams user's token was refused"
+
+
+class NotSignedIn(ServiceError):
+    """The platform vouches for no user with this request, or not in a form that we understand."""
+
+    status, code, title = 401, "not_signed_in", "Nobody is signed in"
+
+
+class SignInNotEnabled(ServiceError):
+    """The platform checks no sign-ins for this app: whoever claims to be a user may be anybody."""
+
+    status, code, title = 403, "sign_in_not_enabled", "Sign-in is not enabled for this app"
+
+
+class NotAllowed(ServiceError):
+    """The operator's policy does not give this to callers of this kind."""
+
+    status, code, title = 403, "not_allowed", "The policy does not allow this"
 
 
 class PurgeProtected(ServiceError):

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from identity_service.errors import InvalidBody, InvalidIdentityId
+from identity_service.errors import InvalidBody, InvalidIdentityId, NotAllowed
 
 T = TypeVar("T")
 
@@ -161,6 +161,41 @@ def identity_id(text: str) -> str:
             allowed="8:acs:<GUID>_<GUID> in lower case (8:gcch-acs: and 8:dod-acs: too)",
         )
     return text
+
+
+@dataclass(frozen=True)
+class TokenPolicy:
+    """What tokens callers of one kind may have.
+
+    Attributes:
+        scopes: Those that may be asked for; all of them are given where a request may name none.
+        default_minutes: The lifetime of a token for which none is asked.
+        max_minutes: The longest one that may be asked for.
+    """
+
+    scopes: tuple[Scope, ...]
+    default_minutes: int
+    max_minutes: int
+
+    def grant(self, scopes: list[Scope], minutes: int | None) -> int:
+        """The lifetime of the token that is asked for, in minutes.
+
+        Raises:
+            NotAllowed: more is asked for than may be.
+        """
+        if not set(scopes) <= set(self.scopes):
+            raise NotAllowed(
+                "The policy does not give all of these scopes.",
+                field="scopes",
+                allowed=", ".join(self.scopes),
+            )
+        if minutes is not None and minutes > self.max_minutes:
+            raise NotAllowed(
+                "The policy does not give tokens that live so long.",
+                field="expiresInMinutes",
+                allowed=f"60 to {self.max_minutes}",
+            )
+        return self.default_minutes if minutes is None else minutes
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from identity_service.acs import ACS_SCOPE, AcsDirectory
 from identity_service.clock import SystemClock
 from identity_service.credential import Credential
 from identity_service.errors import NotConfigured
-from identity_service.model import CleanupPolicy, DeletionPolicy
+from identity_service.model import CleanupPolicy, DeletionPolicy, TokenPolicy
 from identity_service.operations.ready import Readiness
 from identity_service.registry import STORAGE_SCOPE, TableRegistry
 from identity_service.settings import Settings
@@ -50,6 +50,31 @@ class Services:
     def deletion(self) -> DeletionPolicy:
         """What happens to deleted identities."""
         return self.settings.deletion
+
+    @property
+    def sign_in_enabled(self) -> bool:
+        """Whether the platform checks who is signed in."""
+        return self.settings.sign_in_enabled
+
+    @property
+    def service_tokens(self) -> TokenPolicy:
+        """What tokens services may have."""
+        return self.settings.service_tokens
+
+    @property
+    def user_tokens(self) -> TokenPolicy:
+        """What tokens signed-in users may have."""
+        return self.settings.user_tokens
+
+    @property
+    def registered_only(self) -> bool:
+        """Whether identities that the registry does not know are refused."""
+        return self.settings.registered_only
+
+    @property
+    def teams_app_id(self) -> str:
+        """The app for which users' Teams tokens are exchanged."""
+        return self.settings.teams_app_id
 
     @property
     def cleanup(self) -> CleanupPolicy:

@@ -5,11 +5,13 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import get_args
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from identity_service import ncrontab
 from identity_service.errors import NotConfigured
-from identity_service.model import CleanupPolicy, DeletionPolicy
+from identity_service.model import CleanupPolicy, DeletionPolicy, Scope, TokenPolicy
 
 ENDPOINT = "COMMUNICATION_SERVICES_ENDPOINT"
 ACCESS_KEY = "COMMUNICATION_SERVICES_ACCESSKEY"
@@ -23,6 +25,12 @@ SCHEDULE = "CLEANUP_SCHEDULE"
 PACE = "CLEANUP_DELETES_PER_30S"
 TIME_BUDGET = "CLEANUP_TIME_BUDGET_SECONDS"
 MAX_ATTEMPTS = "CLEANUP_MAX_ATTEMPTS"
+REGISTERED_ONLY = "REGISTERED_IDENTITIES_ONLY"
+TEAMS_APP = "TEAMS_APP_ID"
+# Set by the platform where it checks sign-ins, and by nobody else.
+SIGN_IN = "WEBSITE_AUTH_ENABLED"
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,11 @@ class Settings:
         storage: Where the registry's table is.
         deletion: What happens to deleted identities.
         cleanup: How the sweep works.
+        service_tokens: What tokens callers with a function key may have.
+        user_tokens: What tokens signed-in users may have.
+        registered_only: Whether identities that the registry does not know are refused.
+        sign_in_enabled: Whether the platform checks who is signed in. The platform says so itself.
+        teams_app_id: The app for which users' Teams tokens are exchanged; empty for none.
     """
 
     acs_endpoint: str
@@ -57,6 +70,11 @@ class Settings:
     storage: Storage = field(default=Storage())
     deletion: DeletionPolicy = field(default=DeletionPolicy())
     cleanup: CleanupPolicy = field(default=CleanupPolicy())
+    service_tokens: TokenPolicy = field(default=TokenPolicy(SCOPES, 1440, 1440))
+    user_tokens: TokenPolicy = field(default=TokenPolicy(("chat", "voip"), 60, 240))
+    registered_only: bool = False
+    sign_in_enabled: bool = False
+    teams_app_id: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -73,6 +91,11 @@ class Settings:
             storage=_storage(environ, faults),
             deletion=_deletion(environ, faults),
             cleanup=_cleanup(environ, faults),
+            service_tokens=_token_policy(environ, "SERVICE", (SCOPES, 1440, 1440), faults),
+            user_tokens=_token_policy(environ, "USER", (("chat", "voip"), 60, 240), faults),
+            registered_only=_flag(environ, REGISTERED_ONLY, faults),
+            sign_in_enabled=environ.get(SIGN_IN, "").strip().lower() == "true",
+            teams_app_id=_guid(environ, TEAMS_APP, faults),
         )
         if faults:
             raise NotConfigured(" ".join(faults))
@@ -171,10 +194,7 @@ def _storage(environ: Mapping[str, str], faults: list[str]) -> Storage:
 
 def _deletion(environ: Mapping[str, str], faults: list[str]) -> DeletionPolicy:
     days = _number(environ, RETENTION, 7, (0, 90), faults)
-    protection = environ.get(PURGE_PROTECTION, "").strip().lower() or "false"
-    if protection not in ("true", "false"):
-        faults.append(f"{PURGE_PROTECTION} must be true or false.")
-    return DeletionPolicy(timedelta(days=days), protection == "true")
+    return DeletionPolicy(timedelta(days=days), _flag(environ, PURGE_PROTECTION, faults))
 
 
 def _cleanup(environ: Mapping[str, str], faults: list[str]) -> CleanupPolicy:
@@ -188,6 +208,45 @@ def _cleanup(environ: Mapping[str, str], faults: list[str]) -> CleanupPolicy:
         time_budget=timedelta(seconds=_number(environ, TIME_BUDGET, 240, (10, 3600), faults)),
         max_attempts=_number(environ, MAX_ATTEMPTS, 10, (1, 1000), faults),
     )
+
+
+def _token_policy(
+    environ: Mapping[str, str],
+    kind: str,
+    defaults: tuple[tuple[Scope, ...], int, int],
+    faults: list[str],
+) -> TokenPolicy:
+    """The policy for callers of one kind: three settings that begin alike."""
+    scopes, default_minutes, max_minutes = defaults
+    listed = environ.get(f"{kind}_TOKEN_SCOPES", "").replace(",", " ").split()
+    if not set(listed) <= set(SCOPES):
+        faults.append(f"{kind}_TOKEN_SCOPES must list some of {', '.join(SCOPES)}.")
+    default_name, max_name = f"{kind}_TOKEN_DEFAULT_MINUTES", f"{kind}_TOKEN_MAX_MINUTES"
+    highest = _number(environ, max_name, max_minutes, (60, 1440), faults)
+    default = _number(environ, default_name, min(default_minutes, highest), (60, 1440), faults)
+    if default > highest:
+        faults.append(f"{default_name} must not be more than {max_name}.")
+    return TokenPolicy(
+        scopes=tuple(scope for scope in SCOPES if scope in listed) or scopes,
+        default_minutes=default,
+        max_minutes=highest,
+    )
+
+
+def _flag(environ: Mapping[str, str], name: str, faults: list[str]) -> bool:
+    text = environ.get(name, "").strip().lower() or "false"
+    if text not in ("true", "false"):
+        faults.append(f"{name} must be true or false.")
+    return text == "true"
+
+
+def _guid(environ: Mapping[str, str], name: str, faults: list[str]) -> str:
+    text = environ.get(name, "").strip()
+    try:
+        return str(UUID(text)) if text else ""
+    except ValueError:
+        faults.append(f"{name} must be a GUID.")
+        return ""
 
 
 def _number(

@@ -20,6 +20,7 @@ from identity_service.errors import (
     ServiceError,
 )
 from identity_service.model import Answer, Listing, identity_id
+from identity_service.principal import caller
 
 Operation = Callable[..., Awaitable[Answer | None]]
 Outcome = Answer | ServiceError | None
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 # the README promises.
 DEADLINE = 9.0
 
+UNAUTHORIZED = 401
+
 # Answers may hold tokens, and problems speak of one moment: neither is for a cache.
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -39,8 +42,9 @@ _unfinished: set[asyncio.Future[Answer | None]] = set()
 async def serve(req: func.HttpRequest, operation: Operation, services: object) -> func.HttpResponse:
     """Run one operation for one request.
 
-    The operation's own parameters say what it takes: `identity_id` comes from the address, `query`
-    from its query, `body` from the request, everything else from `services`, by its name.
+    The operation's own parameters say what it takes: `caller` is who is signed in, `identity_id`
+    comes from the address, `query` from its query, `body` from the request, everything else from
+    `services`, by its name.
     """
     started = time.perf_counter()
     outcome: Outcome
@@ -85,6 +89,8 @@ def problem(error: ServiceError) -> func.HttpResponse:
     }
     body = {name: value for name, value in members.items() if value is not None}
     response = _json(body, error.status, "application/problem+json")
+    if error.status == UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
@@ -95,6 +101,9 @@ def _arguments(req: func.HttpRequest, operation: Operation, services: object) ->
     for name, kind in _parameters(operation).items():
         if name == "identity_id":
             arguments[name] = identity_id(req.route_params.get("id", ""))
+        elif name == "caller":
+            enabled = getattr(services, "sign_in_enabled", False)
+            arguments[name] = caller(req.headers, sign_in_enabled=enabled)
         elif name == "query":
             arguments[name] = decode_query(req.params, kind)
         elif name == "body":

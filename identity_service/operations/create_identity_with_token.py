@@ -4,9 +4,8 @@ from typing import ClassVar
 
 from msgspec import UNSET, UnsetType
 
-from identity_service.model import AccessToken, IssuedToken, TokenRequest, UserId
-from identity_service.operations.creation import Creation
-from identity_service.operations.issue_token import issue_token
+from identity_service.model import IssuedToken, TokenPolicy, TokenRequest, UserId
+from identity_service.operations.minting import mint_with_identity
 from identity_service.ports import Acs, Clock, Registry
 
 
@@ -23,15 +22,15 @@ class IdentityWithTokenCreated(IssuedToken):
 
 
 async def create_identity_with_token(
-    body: CreateIdentityWithToken, acs: Acs, registry: Registry, clock: Clock
+    body: CreateIdentityWithToken,
+    acs: Acs,
+    registry: Registry,
+    clock: Clock,
+    service_tokens: TokenPolicy,
 ) -> IssuedToken:
     """Create an identity with its first token; a user who has one gets a fresh token for it."""
-
-    async def maker() -> tuple[str, AccessToken | None]:
-        return await acs.create_with_token(body.scopes, body.minutes)
-
+    minutes = service_tokens.grant(body.scopes, body.minutes)
     user_id = None if body.user_id is UNSET else body.user_id
-    made = await Creation(acs, registry, clock).make(maker, user_id)
-    if made.token:
-        return IdentityWithTokenCreated.of(made.id, made.token)
-    return await issue_token(made.id, body, acs, registry)
+    made, token = await mint_with_identity(user_id, body.scopes, minutes, acs, registry, clock)
+    answer = IdentityWithTokenCreated if made.is_new else IssuedToken
+    return answer.of(made.id, token)

@@ -28,7 +28,12 @@ class Deletion(Answer):
 
 
 async def delete_identity(
-    identity_id: str, acs: Acs, registry: Registry, clock: Clock, deletion: DeletionPolicy
+    identity_id: str,
+    acs: Acs,
+    registry: Registry,
+    clock: Clock,
+    deletion: DeletionPolicy,
+    registered_only: bool,
 ) -> Deletion:
     """Mark it as deleted, then revoke its tokens. Deleting again finishes what was begun."""
     mine: IdentityRow | None = None
@@ -51,6 +56,8 @@ async def delete_identity(
         now = clock.now()
         if row:
             return await registry.update(row, row.deleted(now, deletion.retention))
+        if registered_only:
+            raise IdentityNotFound("The registry has no such identity.")
         born = IdentityRow(id=identity_id, state=State.ACTIVE, adopted=True)
         return await registry.insert(born.deleted(now, deletion.retention))
 

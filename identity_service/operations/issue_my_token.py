@@ -1,0 +1,31 @@
+"""Give a signed-in user an access token of their own."""
+
+from msgspec import UNSET, UnsetType
+
+from identity_service.model import IssuedToken, Minutes, Request, Scopes, TokenPolicy
+from identity_service.operations.minting import mint_with_identity
+from identity_service.ports import Acs, Clock, Registry
+from identity_service.principal import Caller
+
+
+class IssueMyToken(Request):
+    """What the token may do, and for how long; the policy says what is left out."""
+
+    scopes: Scopes | UnsetType = UNSET
+    expires_in_minutes: Minutes | UnsetType = UNSET
+
+
+async def issue_my_token(
+    caller: Caller,
+    body: IssueMyToken,
+    acs: Acs,
+    registry: Registry,
+    clock: Clock,
+    user_tokens: TokenPolicy,
+) -> IssuedToken:
+    """Find or make the caller's identity and issue a token: one call from sign-in to token."""
+    scopes = list(user_tokens.scopes) if body.scopes is UNSET else body.scopes
+    asked = None if body.expires_in_minutes is UNSET else int(body.expires_in_minutes)
+    minutes = user_tokens.grant(scopes, asked)
+    made, token = await mint_with_identity(caller.user_id, scopes, minutes, acs, registry, clock)
+    return IssuedToken.of(made.id, token)
