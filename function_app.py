@@ -132,6 +132,12 @@ async def ready(req: func.HttpRequest) -> func.HttpResponse:
     return await web.serve(req, operations.ready, services)
 
 
+@app.route(route="openapi.json", methods=["GET"])
+async def openapi(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 -- a trigger takes it
+    """The OpenAPI document of all this."""
+    return web.document()
+
+
 @app.timer_trigger(schedule="%CLEANUP_SCHEDULE%", arg_name="timer", run_on_startup=False)
 async def purge_deleted_identities(timer: func.TimerRequest) -> None:  # noqa: ARG001 -- a trigger takes it
     """Finish whatever is due: revocations, purges, creations that were cut short."""

@@ -21,6 +21,7 @@ Scopes = Annotated[
         min_length=1,
         max_length=5,
         description="1 to 5 of chat, chat.join, chat.join.limited, voip and voip.join, each once",
+        examples=[["chat", "voip"]],
         extra_json_schema={"uniqueItems": True},
     ),
 ]
@@ -33,7 +34,7 @@ Minutes = Annotated[
         le=1440,
         multiple_of=1,
         description="a whole number of minutes from 60 to 1440",
-        extra_json_schema={"type": "integer"},
+        examples=[60],
     ),
 ]
 
@@ -45,6 +46,22 @@ REFRESH_BEFORE_EXPIRY = timedelta(minutes=10)
 # of the sovereign clouds. Source: CommunicationIdentifier of Microsoft's SDKs, and recorded ids.
 _GUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _IDENTITY_ID = re.compile(f"8:(?:acs|gcch-acs|dod-acs):{_GUID}_{_GUID}")
+
+# What answers are made of, as the OpenAPI document tells it.
+IdentityId = Annotated[
+    str,
+    Meta(
+        pattern=f"^{_IDENTITY_ID.pattern}$",
+        description="the id of an ACS identity",
+        examples=[
+            "8:acs:88398e01-af2b-4529-9e83-7b0c125f193b_1111eec0-0a88-4468-91ae-97583c317246"
+        ],
+    ),
+]
+Instant = Annotated[datetime, Meta(tz=True, examples=["2030-01-01T12:00:00Z"])]
+AcsToken = Annotated[
+    str, Meta(description="an ACS access token: hand it to the client", examples=["eyJhbGciOi…"])
+]
 
 
 class Request(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -69,7 +86,15 @@ class TokenRequest(Request):
         return None if self.expires_in_minutes is UNSET else int(self.expires_in_minutes)
 
 
-UserId = Annotated[str, Meta(min_length=1, max_length=256, description="1 to 256 characters")]
+UserId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        description="1 to 256 characters",
+        examples=["alice@example.com"],
+    ),
+]
 
 
 class Answer(Struct, kw_only=True, rename="camel", omit_defaults=True):
@@ -81,7 +106,9 @@ class Answer(Struct, kw_only=True, rename="camel", omit_defaults=True):
 class PageQuery(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """The query of a list."""
 
-    continuation: str | UnsetType = UNSET
+    continuation: Annotated[str, Meta(description="as in a nextLink, unchanged")] | UnsetType = (
+        UNSET
+    )
     max_page_size: (
         Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")] | UnsetType
     ) = UNSET
@@ -104,9 +131,9 @@ class Identity(Answer):
         created_on: When this service made it; absent where somebody else did.
     """
 
-    id: str
-    user_id: str | None = None
-    created_on: datetime | None = None
+    id: IdentityId
+    user_id: UserId | None = None
+    created_on: Instant | None = None
 
 
 class Listing(Answer, Generic[T]):
@@ -129,12 +156,16 @@ class AccessToken(Struct, frozen=True):
 
 
 class IssuedToken(Answer):
-    """An access token for an identity."""
+    """An access token for an identity.
 
-    id: str
-    token: str
-    expires_on: datetime
-    refresh_after: datetime
+    Attributes:
+        refresh_after: From when on to ask for the next one.
+    """
+
+    id: IdentityId
+    token: AcsToken
+    expires_on: Instant
+    refresh_after: Instant
 
     @classmethod
     def of(cls, identity_id: str, access_token: AccessToken) -> Self:

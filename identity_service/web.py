@@ -5,12 +5,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlencode, urlsplit
 
 import azure.functions as func
 import msgspec
 
+from identity_service.contract import PROBLEMS, Health, Page, Problem
 from identity_service.decoding import HOST_PARAMETERS, decode, decode_query
 from identity_service.errors import (
     AcsTooSlow,
@@ -32,6 +34,9 @@ DEADLINE = 9.0
 
 UNAUTHORIZED = 401
 
+# Made anew by `make openapi` whenever the API changes.
+DOCUMENT = Path(__file__).parent.parent / "openapi.json"
+
 _COLLECTION = "/identities"
 # Answers may hold tokens, and problems speak of one moment: neither is for a cache.
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -52,11 +57,11 @@ async def serve(req: func.HttpRequest, operation: Operation, services: object) -
         outcome = await _before_deadline(operation(**_arguments(req, operation, services)))
         response = _success(req, outcome)
     except ServiceError as error:
-        outcome, response = error, problem(error)
+        outcome, response = error, problem(error, _base(services))
     except Exception:  # the last line of defence: after it comes the host's empty 500
         log.exception("internal_error operation=%s", operation.__name__)
         outcome = InternalError("The service's log has the details.")
-        response = problem(outcome)
+        response = problem(outcome, _base(services))
     log.info(
         "operation_finished operation=%s status=%d code=%s duration_ms=%d identity_id=%s",
         operation.__name__,
@@ -73,22 +78,27 @@ def health(connect: Callable[[], None]) -> func.HttpResponse:
     try:
         connect()
     except NotConfigured as fault:
-        return _json({"status": fault.code}, fault.status)
-    return _json({"status": "ok"}, 200)
+        return _json(Health("not_configured"), fault.status)
+    return _json(Health("ok"), 200)
 
 
-def problem(error: ServiceError) -> func.HttpResponse:
-    """The error as RFC 9457 has it. Members that say nothing are left out."""
-    members = {
-        "title": error.title,
-        "status": error.status,
-        "code": error.code,
-        "detail": error.detail,
-        "field": error.field,
-        "allowed": error.allowed,
-        "upstreamRequestId": error.upstream_request_id,
-    }
-    body = {name: value for name, value in members.items() if value is not None}
+def document() -> func.HttpResponse:
+    """The OpenAPI document."""
+    return _response(_document(), 200, "application/json")
+
+
+def problem(error: ServiceError, base: str = PROBLEMS) -> func.HttpResponse:
+    """The error as RFC 9457 has it; `base` is where problems are explained."""
+    body = Problem(
+        type=f"{base}#{error.code}",
+        title=error.title,
+        status=error.status,
+        code=error.code,
+        detail=error.detail,
+        field=error.field,
+        allowed=error.allowed,
+        upstream_request_id=error.upstream_request_id,
+    )
     response = _json(body, error.status, "application/problem+json")
     if error.status == UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
@@ -153,11 +163,11 @@ def _success(req: func.HttpRequest, answer: Answer | None) -> func.HttpResponse:
 
 def _page(req: func.HttpRequest, listing: Listing[Any]) -> func.HttpResponse:
     """A page, and the way to the next one: from the path and the query alone, without a key."""
-    page: dict[str, Any] = {"value": listing.value}
+    page = Page(value=listing.value)
     if listing.continuation is not None:
         query = {name: text for name, text in req.params.items() if name not in HOST_PARAMETERS}
         query["continuation"] = listing.continuation
-        page["nextLink"] = f"{urlsplit(req.url).path}?{urlencode(query)}"
+        page.next_link = f"{urlsplit(req.url).path}?{urlencode(query)}"
     return _json(page, listing.status)
 
 
@@ -169,9 +179,21 @@ def _location(req: func.HttpRequest, answer: Answer) -> str:
 
 
 def _json(content: object, status: int, mimetype: str = "application/json") -> func.HttpResponse:
-    return func.HttpResponse(
-        msgspec.json.encode(content), status_code=status, mimetype=mimetype, headers=_NO_STORE
-    )
+    return _response(msgspec.json.encode(content), status, mimetype)
+
+
+def _response(body: bytes, status: int, mimetype: str) -> func.HttpResponse:
+    return func.HttpResponse(body, status_code=status, mimetype=mimetype, headers=_NO_STORE)
+
+
+@cache
+def _document() -> bytes:
+    return DOCUMENT.read_bytes()
+
+
+def _base(services: object) -> str:
+    base: str = getattr(services, "problem_base_uri", PROBLEMS)
+    return base
 
 
 def _subject(req: func.HttpRequest, outcome: Outcome) -> str:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from msgspec import UNSET, UnsetType
 
-from identity_service.model import AccessToken, Answer, Request, UserId
+from identity_service.model import AccessToken, Answer, IdentityId, Request, UserId
 from identity_service.operations.creation import Creation
 from identity_service.ports import Acs, Clock, Registry
 
@@ -23,7 +23,7 @@ class CreateIdentity(Request):
 class IdentityFound(Answer):
     """The identity that the user has already."""
 
-    id: str
+    id: IdentityId
 
 
 class IdentityCreated(IdentityFound):
@@ -34,8 +34,13 @@ class IdentityCreated(IdentityFound):
 
 async def create_identity(
     body: CreateIdentity, acs: Acs, registry: Registry, clock: Clock
-) -> IdentityFound:
-    """Create an identity. A user has one: asked again, it is found."""
+) -> IdentityCreated | IdentityFound:
+    """Create an identity. A user has one: asked again, it is found.
+
+    Raises:
+        IdentityDeleted: the user's identity is deleted: restore it.
+        IdentityBusy: the user's identity is being purged, or others are faster all the time.
+    """
 
     async def maker() -> tuple[str, AccessToken | None]:
         return await acs.create(), None

@@ -27,8 +27,15 @@ async def create_identity_with_token(
     registry: Registry,
     clock: Clock,
     service_tokens: TokenPolicy,
-) -> IssuedToken:
-    """Create an identity with its first token; a user who has one gets a fresh token for it."""
+) -> IdentityWithTokenCreated | IssuedToken:
+    """Create an identity with its first token; a user who has one gets a fresh token for it.
+
+    Raises:
+        IdentityNotFound: the user's identity went away meanwhile.
+        IdentityDeleted: the user's identity is deleted: restore it.
+        IdentityUnfinished: the user's identity is still being created.
+        IdentityBusy: the user's identity is being purged, or others are faster all the time.
+    """
     minutes = service_tokens.grant(body.scopes, body.minutes)
     user_id = None if body.user_id is UNSET else body.user_id
     made, token = await mint_with_identity(user_id, body.scopes, minutes, acs, registry, clock)

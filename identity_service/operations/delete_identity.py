@@ -1,10 +1,9 @@
 """Delete an identity, so that it can be restored until it is purged."""
 
-from datetime import datetime
 from typing import ClassVar, Self
 
 from identity_service.errors import IdentityNotFound
-from identity_service.model import Answer, DeletionPolicy
+from identity_service.model import Answer, DeletionPolicy, IdentityId, Instant
 from identity_service.operations.steps import in_rounds, record_revocation, revoke
 from identity_service.ports import Acs, Clock, Registry
 from identity_service.rows import IdentityRow, State
@@ -15,9 +14,9 @@ class Deletion(Answer):
 
     status: ClassVar[int] = 202
 
-    id: str
-    deleted_on: datetime
-    scheduled_purge_on: datetime
+    id: IdentityId
+    deleted_on: Instant
+    scheduled_purge_on: Instant
 
     @classmethod
     def of(cls, row: IdentityRow) -> Self:
@@ -35,7 +34,12 @@ async def delete_identity(
     deletion: DeletionPolicy,
     registered_only: bool,
 ) -> Deletion:
-    """Mark it as deleted, then revoke its tokens. Deleting again finishes what was begun."""
+    """Mark it as deleted, then revoke its tokens. Deleting again finishes what was begun.
+
+    Raises:
+        IdentityNotFound: ACS has no such identity, or it is being purged.
+        IdentityBusy: others are faster all the time.
+    """
     mine: IdentityRow | None = None
 
     async def decide() -> Deletion:

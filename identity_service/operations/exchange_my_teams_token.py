@@ -28,6 +28,10 @@ async def exchange_my_teams_token(
 
     The user is the caller's own `oid`, the app the one in the settings: a token of anybody else, or
     made for another app, is refused by ACS.
+
+    Raises:
+        NotAllowed: the caller is no user of Entra, or the settings name no app.
+        TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
     """
     if not caller.object_id:
         raise NotAllowed("Only users of Microsoft Entra ID have Teams.")

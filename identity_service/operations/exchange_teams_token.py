@@ -1,11 +1,10 @@
 """Exchange a Teams user's Entra token for an ACS access token."""
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta
 
-from identity_service.model import Answer, Request
+from identity_service.model import AcsToken, Answer, Instant, Request
 from identity_service.ports import Acs
 
 Guid = Annotated[
@@ -14,6 +13,7 @@ Guid = Annotated[
         pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
         max_length=36,
         description="a GUID",
+        examples=["3fa85f64-5717-4562-b3fc-2c963f66afa6"],
     ),
 ]
 
@@ -27,15 +27,23 @@ class ExchangeTeamsToken(Request):
 
 
 class TeamsToken(Answer):
-    """An access token that acts as the Teams user."""
+    """An access token that acts as the Teams user.
 
-    token: str
-    expires_on: datetime
-    refresh_after: datetime
+    Attributes:
+        refresh_after: From when on to ask for the next one.
+    """
+
+    token: AcsToken
+    expires_on: Instant
+    refresh_after: Instant
 
 
 async def exchange_teams_token(body: ExchangeTeamsToken, acs: Acs) -> TeamsToken:
-    """Exchange the token of a Teams user; the new one lives as long as the old one."""
+    """Exchange the token of a Teams user; the new one lives as long as the old one.
+
+    Raises:
+        TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
+    """
     issued = await acs.exchange_teams_token(body.token, body.app_id, body.user_id)
     return TeamsToken(
         token=issued.token, expires_on=issued.expires_on, refresh_after=issued.refresh_after

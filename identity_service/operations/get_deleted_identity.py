@@ -1,10 +1,11 @@
 """Get a deleted identity."""
 
-from datetime import datetime
-from typing import Self
+from typing import Annotated, Self
+
+from msgspec import Meta
 
 from identity_service.errors import IdentityNotFound
-from identity_service.model import Answer
+from identity_service.model import Answer, IdentityId, Instant, UserId
 from identity_service.ports import Registry
 from identity_service.rows import IdentityRow, State
 
@@ -13,15 +14,17 @@ class DeletedIdentity(Answer):
     """An identity on its way out: deleted, or being purged.
 
     Attributes:
-        attempts: Failed attempts of the sweep in a row, the last one for `last_error`.
+        created_on: When this service made it; absent where somebody else did.
+        attempts: Failed attempts of the sweep in a row.
+        last_error: The code of the last failure.
     """
 
-    id: str
-    state: State
-    user_id: str | None = None
-    created_on: datetime | None = None
-    deleted_on: datetime | None = None
-    scheduled_purge_on: datetime | None = None
+    id: IdentityId
+    state: Annotated[State, Meta(extra_json_schema={"enum": [State.DELETED, State.PURGING]})]
+    user_id: UserId | None = None
+    created_on: Instant | None = None
+    deleted_on: Instant | None = None
+    scheduled_purge_on: Instant | None = None
     attempts: int | None = None
     last_error: str | None = None
 
@@ -41,7 +44,11 @@ class DeletedIdentity(Answer):
 
 
 async def get_deleted_identity(identity_id: str, registry: Registry) -> DeletedIdentity:
-    """What the registry knows of a deleted identity."""
+    """What the registry knows of a deleted identity.
+
+    Raises:
+        IdentityNotFound: the registry has no such identity, or it is not deleted.
+    """
     row = await registry.read(identity_id)
     if row is None or row.state not in (State.DELETED, State.PURGING):
         raise IdentityNotFound("There is no such deleted identity.")

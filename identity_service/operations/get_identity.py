@@ -7,7 +7,12 @@ from identity_service.rows import State
 
 
 async def get_identity(identity_id: str, registry: Registry) -> Identity:
-    """What the registry knows of an active identity."""
+    """What the registry knows of an active identity.
+
+    Raises:
+        IdentityNotFound: the registry has no such identity.
+        DeletedIdentityHidden: it is found among the deleted ones only.
+    """
     row = await registry.read(identity_id)
     if row is None or row.state in (State.CREATING, State.PURGING):
         raise IdentityNotFound("The registry has no such identity.")

@@ -8,5 +8,10 @@ from identity_service.principal import Caller
 
 
 async def get_me(caller: Caller, registry: Registry) -> Identity:
-    """Everything the registry holds about the caller: user id, identity, since when."""
+    """Everything the registry holds about the caller: user id, identity, since when.
+
+    Raises:
+        IdentityNotFound: the caller has none yet.
+        DeletedIdentityHidden: it is deleted: restore it.
+    """
     return await get_identity(await own_identity_id(caller, registry), registry)

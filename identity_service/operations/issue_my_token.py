@@ -23,7 +23,14 @@ async def issue_my_token(
     clock: Clock,
     user_tokens: TokenPolicy,
 ) -> IssuedToken:
-    """Find or make the caller's identity and issue a token: one call from sign-in to token."""
+    """Find or make the caller's identity and issue a token: one call from sign-in to token.
+
+    Raises:
+        IdentityNotFound: the caller's identity went away meanwhile.
+        IdentityDeleted: it is deleted: restore it.
+        IdentityUnfinished: it is still being created.
+        IdentityBusy: it is being purged, or others are faster all the time.
+    """
     scopes = list(user_tokens.scopes) if body.scopes is UNSET else body.scopes
     asked = None if body.expires_in_minutes is UNSET else int(body.expires_in_minutes)
     minutes = user_tokens.grant(scopes, asked)

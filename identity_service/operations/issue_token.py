@@ -17,7 +17,13 @@ async def issue_token(
     service_tokens: TokenPolicy,
     registered_only: bool,
 ) -> IssuedToken:
-    """Issue a token; asking again before the old one expires is how a token is refreshed."""
+    """Issue a token; asking again before the old one expires is how a token is refreshed.
+
+    Raises:
+        IdentityNotFound: ACS has no such identity.
+        IdentityDeleted: it is deleted: restore it.
+        IdentityUnfinished: its creation has not been answered yet.
+    """
     minutes = service_tokens.grant(body.scopes, body.minutes)
     token = await mint(
         identity_id, body.scopes, minutes, acs, registry, registered_only=registered_only

@@ -1,6 +1,9 @@
 """List the deleted identities in the order of their purge."""
 
 import asyncio
+from typing import Annotated
+
+from msgspec import Meta
 
 from identity_service.errors import InvalidQuery
 from identity_service.model import CleanupPolicy, Listing, PageQuery
@@ -10,9 +13,13 @@ from identity_service.rows import AgendaRow, IdentityRow, State
 
 
 class ListDeletedIdentities(PageQuery):
-    """Which ones: all, or those that the sweep is stuck with."""
+    """Which ones.
 
-    stuck: bool = False
+    Attributes:
+        stuck: Whether to list only those that the sweep is stuck with.
+    """
+
+    stuck: Annotated[bool, Meta(description="true or false")] = False
 
 
 async def list_deleted_identities(

@@ -10,7 +10,14 @@ from identity_service.rows import State
 async def purge_identity(
     identity_id: str, acs: Acs, registry: Registry, clock: Clock, deletion: DeletionPolicy
 ) -> None:
-    """Delete it in ACS, with its data, at once and for ever."""
+    """Delete it in ACS, with its data, at once and for ever.
+
+    Raises:
+        PurgeProtected: the settings forbid it.
+        IdentityNotFound: there is no such deleted identity.
+        IdentityNotDeleted: it is active: delete it first.
+        IdentityBusy: others are faster all the time.
+    """
     if deletion.purge_protection:
         raise PurgeProtected("PURGE_PROTECTION is on: the sweep purges it when it is due.")
     begun = False

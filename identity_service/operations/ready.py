@@ -103,6 +103,6 @@ async def _timed(
     return Check(status=status, latency_ms=round(1000 * (time.perf_counter() - started))), answer
 
 
-async def ready(readiness: Readiness) -> Ready:
+async def ready(readiness: Readiness) -> Ready | NotReady:
     """Whether ACS and the registry answer, and how late the sweep is."""
     return await readiness.look()

@@ -8,7 +8,12 @@ from identity_service.rows import State
 
 
 async def restore_identity(identity_id: str, acs: Acs, registry: Registry) -> Identity:
-    """Make it active again. Its old tokens stay revoked; new ones can be issued."""
+    """Make it active again. Its old tokens stay revoked; new ones can be issued.
+
+    Raises:
+        IdentityNotFound: there is no such deleted identity, or it is being purged already.
+        IdentityBusy: others are faster all the time.
+    """
 
     async def decide() -> Identity:
         row = await registry.read(identity_id)  # 1

@@ -8,5 +8,10 @@ from identity_service.principal import Caller
 
 
 async def restore_me(caller: Caller, acs: Acs, registry: Registry) -> Identity:
-    """Make the caller's identity active again."""
+    """Make the caller's identity active again.
+
+    Raises:
+        IdentityNotFound: the caller has no deleted identity, or it is being purged already.
+        IdentityBusy: others are faster all the time.
+    """
     return await restore_identity(await own_identity_id(caller, registry), acs, registry)

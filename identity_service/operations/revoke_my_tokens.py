@@ -6,5 +6,9 @@ from identity_service.principal import Caller
 
 
 async def revoke_my_tokens(caller: Caller, acs: Acs, registry: Registry) -> None:
-    """Revoke every access token of the caller's identity."""
+    """Revoke every access token of the caller's identity.
+
+    Raises:
+        IdentityNotFound: the caller has none yet.
+    """
     await acs.revoke_tokens(await own_identity_id(caller, registry))
