@@ -366,6 +366,16 @@ async def test_bad_body(body: bytes, code: str) -> None:
     assert members(response)["code"] == code
 
 
+async def test_chunked_body() -> None:
+    """A body that the host dropped is not taken for an empty one."""
+    headers = {"Transfer-Encoding": "chunked"}
+    request = func.HttpRequest("POST", BASE, headers=headers, body=b"")
+
+    response = await web.serve(request, greet, None)
+
+    assert members(response)["allowed"] == "a body with a Content-Length"
+
+
 @pytest.mark.parametrize("identity_id", ["nobody", "", None])
 async def test_bad_identity(identity_id: str | None) -> None:
     """An address without an identity's id never reaches the operation."""
