@@ -2,11 +2,12 @@
 
 from identity_service.model import Identity
 from identity_service.operations.get_identity import get_identity
-from identity_service.operations.own import own_identity_id
+from identity_service.operations.own import own_identity_id, told_how_to_restore
 from identity_service.ports import Registry
 from identity_service.principal import Caller
 
 
 async def get_me(caller: Caller, registry: Registry) -> Identity:
     """Everything the registry holds about the caller: user id, identity, since when."""
-    return await get_identity(await own_identity_id(caller, registry), registry)
+    with told_how_to_restore():
+        return await get_identity(await own_identity_id(caller, registry), registry)
