@@ -75,15 +75,24 @@ class TokenRequest(Request):
     expires_in_minutes: Minutes | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        if len(set(self.scopes)) != len(self.scopes):
-            raise InvalidBody(
-                "scopes names a scope more than once.", field="scopes", allowed="each scope once"
-            )
+        check_each_once(self.scopes)
 
     @property
     def minutes(self) -> int | None:
         """The lifetime asked for; None leaves it to ACS, which gives 1440 minutes."""
         return None if self.expires_in_minutes is UNSET else int(self.expires_in_minutes)
+
+
+def check_each_once(scopes: list[Scope]) -> None:
+    """Let every scope be named once.
+
+    Raises:
+        InvalidBody: one is named more than once.
+    """
+    if len(set(scopes)) != len(scopes):
+        raise InvalidBody(
+            "scopes names a scope more than once.", field="scopes", allowed="each scope once"
+        )
 
 
 UserId = Annotated[

@@ -5,6 +5,7 @@ Source: https://learn.microsoft.com/azure/app-service/configure-authentication-u
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ LONGEST = 16 * 1024
 LONGEST_USER_ID = 256
 
 ENTRA = "aad"
+# Holds no slash, and lowering its case makes no two of them one.
+_PROVIDER = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
+_NO_ISSUER = "-"
 _OBJECT_ID = ("oid", "http://schemas.microsoft.com/identity/claims/objectidentifier")
 _TENANT_ID = ("tid", "http://schemas.microsoft.com/identity/claims/tenantid")
 _SUBJECT = ("sub", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier")
@@ -61,12 +65,13 @@ def caller(headers: Mapping[str, str], *, sign_in_enabled: bool) -> Caller:
             " allowed through; the platform then sets WEBSITE_AUTH_ENABLED."
         )
     principal = _read(headers.get(HEADER, ""))
+    if not _PROVIDER.fullmatch(principal.auth_typ):
+        raise _unclear()
     provider = principal.auth_typ.lower()
     if provider == ENTRA:
         object_id = _one(principal, _OBJECT_ID)
         return Caller(_user_id(provider, _one(principal, _TENANT_ID), object_id), object_id)
-    issuer = _one(principal, _ISSUER) if _all(principal, _ISSUER) else "-"
-    return Caller(_user_id(provider, issuer, _one(principal, _SUBJECT)))
+    return Caller(_user_id(provider, _issuer(principal), _one(principal, _SUBJECT)))
 
 
 def _read(text: str) -> _Principal:
@@ -92,14 +97,22 @@ def _one(principal: _Principal, names: tuple[str, ...]) -> str:
     return values.pop()
 
 
+def _issuer(principal: _Principal) -> str:
+    """The issuer, or what stands for none; no issuer may be called so."""
+    if not _all(principal, _ISSUER):
+        return _NO_ISSUER
+    issuer = _one(principal, _ISSUER)
+    if issuer == _NO_ISSUER:
+        raise _unclear()
+    return issuer
+
+
 def _user_id(provider: str, issuer: str, subject: str) -> str:
     """One text per user, and per text one user.
 
     A provider's name, which comes first, holds no slash. An issuer may: so the subject's are
     escaped, and what follows the last slash is the subject.
     """
-    if not provider.replace("-", "").replace("_", "").isalnum():
-        raise _unclear()
     text = f"{provider}/{issuer}/{subject.replace('%', '%25').replace('/', '%2F')}"
     if len(text) > LONGEST_USER_ID:
         raise _unclear()

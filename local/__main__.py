@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import ssl
 import sys
@@ -18,6 +19,8 @@ from local.certificates import Authority
 from local.entra import Issuer
 from local.quickstart import Walk, WrongAnswer
 from local.settings_file import settings_file
+from local.sign_in import LIFETIME_MINUTES
+from local.token_command import fetch_token
 from local.workplace import CannotStart, Workplace
 
 _OPTIONS = {
@@ -34,8 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; its exit code is 0 when all went well."""
     options = _parser().parse_args(arguments)
     ports = Ports(**{port.name: getattr(options, f"{port.name}_port") for port in fields(Ports)})
+    workplace = Workplace(options.folder)
     try:
-        with Workplace(options.folder).held() as workplace:
+        if options.command == "token":
+            print(asyncio.run(fetch_token(workplace, options.user, options.minutes)))
+            return 0
+        with workplace.held():
             return asyncio.run(_COMMANDS[options.command](workplace, ports))
     except CannotStart as reason:
         print(reason, file=sys.stderr)
@@ -48,9 +55,17 @@ def _parser() -> argparse.ArgumentParser:
         "command",
         nargs="?",
         default="run",
-        choices=_COMMANDS,
+        choices=[*_COMMANDS, "token"],
         help="run: everything, with a walk through the quickstart (default). quickstart: the walk"
-        " alone. acs: the ACS emulator alone. azure: everything but the app.",
+        " alone. acs: the ACS emulator alone. azure: everything but the app. token: print the"
+        " bearer token of a signed-in user, for the app that runs.",
+    )
+    parser.add_argument("--user", default="alice", help="token: whose (default %(default)s)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=LIFETIME_MINUTES,
+        help="token: how long it lives (default %(default)s)",
     )
     for port in fields(Ports):
         parser.add_argument(
@@ -113,7 +128,7 @@ async def _everything(workplace: Workplace, ports: Ports) -> AsyncIterator[tuple
     log = workplace.folder / "app.log"
     async with (
         local_azure(workplace, ports) as azure,
-        running_app(azure.settings(), azure.keys, ports.app, log) as app,
+        running_app(azure, {}, ports.app, log) as app,
     ):
         workplace.write_env(azure.environment(app.url))
         yield azure, app
@@ -124,11 +139,11 @@ async def _walk(azure: LocalAzure, app: App, workplace: Workplace) -> int:
 
     Both have the same registry: what one deletes the other sweeps.
     """
-    impatient = azure.settings() | {"DELETED_IDENTITY_RETENTION_DAYS": "0"}
+    impatient = {"DELETED_IDENTITY_RETENTION_DAYS": "0"}
     log = workplace.folder / "app-without-retention.log"
     async with (
         aiohttp.ClientSession(headers={"x-functions-key": azure.keys.master_key}) as session,
-        running_app(impatient, azure.keys, 0, log) as second,
+        running_app(azure, impatient, 0, log) as second,
     ):
         walk = Walk(session, print)
         sweep = f"{second.url}/admin/functions/purge_deleted_identities"
@@ -159,7 +174,16 @@ Try it:
   curl -X POST {app.url}/api/identities/with-token \\
     -H 'x-functions-key: {azure.keys.function_key}' -d '{{"scopes": ["chat", "voip"]}}'
 
+As a signed-in user, without a key:
+  curl -X POST -d '' {app.url}/api/me/tokens \
+    -H "Authorization: Bearer $({_token_command(workplace)} --user alice)"
+
 Ctrl-C stops everything."""
+
+
+def _token_command(workplace: Workplace) -> str:
+    command = f"{os.path.relpath(sys.executable)} -m local token"
+    return command if workplace.project == ROOT else f"{command} --folder {workplace.project}"
 
 
 def _stop_signal() -> asyncio.Event:

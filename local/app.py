@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.azure import ROOT
+from local.azure import ROOT, LocalAzure
 from local.processes import ended
-from local.workplace import CannotStart, Keys
+from local.workplace import CannotStart
 
 PORT_TAKEN = 4
 # Variables of whoever starts us that would choose another resource or credential for the app.
@@ -28,9 +28,11 @@ class App:
 
 @contextlib.asynccontextmanager
 async def running_app(
-    settings: Mapping[str, str], keys: Keys, port: int, log: Path
+    azure: LocalAzure, changes: Mapping[str, str], port: int, log: Path
 ) -> AsyncIterator[App]:
-    """Run the app with these settings and nothing else that could change its mind.
+    """Run the app against this Azure with its settings, changed so, and those who sign in there.
+
+    Nothing else can change its mind.
 
     Raises:
         CannotStart: its port is taken, or it does not load; then the log says why.
@@ -44,8 +46,13 @@ async def running_app(
         stderr=log.open("w"),
         cwd=ROOT,
         env=inherited
-        | dict(settings)
-        | {"LOCAL_HOST_FUNCTION_KEY": keys.function_key, "LOCAL_HOST_MASTER_KEY": keys.master_key},
+        | azure.settings()
+        | dict(changes)
+        | {
+            "LOCAL_HOST_EASY_AUTH": azure.sign_in.easy_auth(),
+            "LOCAL_HOST_FUNCTION_KEY": azure.keys.function_key,
+            "LOCAL_HOST_MASTER_KEY": azure.keys.master_key,
+        },
     )
     try:
         yield App(await _announced(process, port, log), process)

@@ -16,6 +16,7 @@ from local.entra import Issuer
 from local.managed_identity import ManagedIdentity
 from local.outage import Outage
 from local.servers import listen, serving
+from local.sign_in import SignIn
 from local.workplace import Keys, Workplace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,7 @@ class LocalAzure:
     identity_endpoint: str
     storage: Azurite
     keys: Keys
+    sign_in: SignIn
 
     def settings(self) -> dict[str, str]:
         """The app's settings: those of the sample, with the addresses of what runs here."""
@@ -54,6 +56,7 @@ class LocalAzure:
             "IDENTITY_ENDPOINT": self.identity_endpoint,
             "IDENTITY_HEADER": self.keys.identity_header,
             "SSL_CERT_FILE": str(self.acs.bundle),
+            "TEAMS_APP_ID": self.acs.emulator.teams_user().app_id,
         }
 
     def environment(self, app_url: str) -> dict[str, str]:
@@ -140,10 +143,11 @@ async def local_azure(workplace: Workplace, ports: Ports) -> AsyncIterator[Local
         CannotStart: a port is taken, or Node is missing.
     """
     issuer, authority, keys = Issuer(), Authority(), workplace.keys()
-    identity = ManagedIdentity(issuer, keys.identity_header)
+    identity, sign_in = ManagedIdentity(issuer, keys.identity_header), SignIn(issuer)
+    control_routes = [*identity.control_routes(), *sign_in.control_routes()]
     async with contextlib.AsyncExitStack() as stack:
         acs = await stack.enter_async_context(
-            local_acs(workplace, ports, issuer, authority, identity.control_routes())
+            local_acs(workplace, ports, issuer, authority, control_routes)
         )
         listener = listen(ports.identity, "--identity-port")
         served = await stack.enter_async_context(serving(identity.application(), listener))
@@ -152,4 +156,4 @@ async def local_azure(workplace: Workplace, ports: Ports) -> AsyncIterator[Local
             azurite(workplace.folder / "azurite", storage_ports, authority)
         )
         endpoint = f"http://localhost:{served.port}{managed_identity.PATH}"
-        yield LocalAzure(acs, endpoint, storage, keys)
+        yield LocalAzure(acs, endpoint, storage, keys, sign_in)

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 ACS_AUDIENCE = "https://communication.azure.com"
 STORAGE_AUDIENCE = "https://storage.azure.com"
@@ -37,6 +38,11 @@ class Issuer:
             **claims,
         }
         return jwt.encode(payload, self._key, algorithm="RS256", headers={"kid": self._key_id})
+
+    def jwks(self) -> dict[str, Any]:
+        """The public key, in the form in which a tenant publishes its keys."""
+        key = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        return {"keys": [{**key, "kid": self._key_id, "use": "sig", "alg": "RS256"}]}
 
     def verify(self, token: str, audience: str) -> dict[str, Any]:
         """The claims of a token that this tenant signed for `audience`.

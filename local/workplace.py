@@ -76,6 +76,13 @@ class Workplace:
         lines = (f"{name}={shlex.quote(value)}\n" for name, value in values.items())
         write_secret(self.env_file, "".join(lines))
 
+    def read_env(self) -> dict[str, str]:
+        """What `env` says; nothing where no local Azure has written one."""
+        if not self.env_file.exists():
+            return {}
+        assignments = shlex.split(self.env_file.read_text())
+        return {name: value for name, _, value in (each.partition("=") for each in assignments)}
+
 
 def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""

@@ -2,7 +2,7 @@
 
 from identity_service.model import Identity
 from identity_service.operations.get_identity import get_identity
-from identity_service.operations.own import own_identity_id
+from identity_service.operations.own import own_identity_id, told_how_to_restore
 from identity_service.ports import Registry
 from identity_service.principal import Caller
 
@@ -14,4 +14,5 @@ async def get_me(caller: Caller, registry: Registry) -> Identity:
         IdentityNotFound: the caller has none yet.
         DeletedIdentityHidden: it is deleted: restore it.
     """
-    return await get_identity(await own_identity_id(caller, registry), registry)
+    with told_how_to_restore():
+        return await get_identity(await own_identity_id(caller, registry), registry)

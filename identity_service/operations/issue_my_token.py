@@ -2,8 +2,16 @@
 
 from msgspec import UNSET, UnsetType
 
-from identity_service.model import IssuedToken, Minutes, Request, Scopes, TokenPolicy
+from identity_service.model import (
+    IssuedToken,
+    Minutes,
+    Request,
+    Scopes,
+    TokenPolicy,
+    check_each_once,
+)
 from identity_service.operations.minting import mint_with_identity
+from identity_service.operations.own import told_how_to_restore
 from identity_service.ports import Acs, Clock, Registry
 from identity_service.principal import Caller
 
@@ -13,6 +21,10 @@ class IssueMyToken(Request):
 
     scopes: Scopes | UnsetType = UNSET
     expires_in_minutes: Minutes | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.scopes is not UNSET:
+            check_each_once(self.scopes)
 
 
 async def issue_my_token(
@@ -34,5 +46,8 @@ async def issue_my_token(
     scopes = list(user_tokens.scopes) if body.scopes is UNSET else body.scopes
     asked = None if body.expires_in_minutes is UNSET else int(body.expires_in_minutes)
     minutes = user_tokens.grant(scopes, asked)
-    made, token = await mint_with_identity(caller.user_id, scopes, minutes, acs, registry, clock)
+    with told_how_to_restore():
+        made, token = await mint_with_identity(
+            caller.user_id, scopes, minutes, acs, registry, clock
+        )
     return IssuedToken.of(made.id, token)

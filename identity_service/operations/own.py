@@ -1,6 +1,9 @@
 """The signed-in user's own identity: no operation of theirs ever takes an id."""
 
-from identity_service.errors import IdentityNotFound
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from identity_service.errors import DeletedIdentityHidden, IdentityDeleted, IdentityNotFound
 from identity_service.ports import Registry
 from identity_service.principal import Caller
 
@@ -15,3 +18,14 @@ async def own_identity_id(caller: Caller, registry: Registry) -> str:
     if claim is None:
         raise IdentityNotFound("You have no identity yet: POST me/tokens makes one.")
     return claim.identity_id
+
+
+@contextmanager
+def told_how_to_restore() -> Iterator[None]:
+    """Tell callers whose identity is deleted of their own way back, not of that of services."""
+    try:
+        yield
+    except (DeletedIdentityHidden, IdentityDeleted) as error:
+        raise type(error)(
+            "Your identity is deleted: POST me/restore gives it back until it is purged."
+        ) from error

@@ -7,6 +7,7 @@ another site without asking first, and nothing here answers that question.
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -15,6 +16,7 @@ from local.acs.directory import Identity
 from local.acs.faults import AnyFault
 from local.acs.quotas import ACS_LIMITS, QuotaSettings
 from local.acs.resource import Resource
+from local.acs.teams import Teams
 from local.acs.verification import verify
 
 CONTROL_PREFIX = "/_control"
@@ -28,11 +30,18 @@ class _TokenToVerify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: str
 
 
-class Control:
-    """JSON in, JSON out, over one resource."""
+class _TeamsUserWanted(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    user_id: UUID
 
-    def __init__(self, resource: Resource, key: str, more: Sequence[web.RouteDef]) -> None:
+
+class Control:
+    """JSON in, JSON out, over one resource and the Teams users of its tenant."""
+
+    def __init__(
+        self, resource: Resource, teams: Teams, key: str, more: Sequence[web.RouteDef]
+    ) -> None:
         self._resource = resource
+        self._teams = teams
         self._key = key.encode()
         self._more = more
 
@@ -45,6 +54,7 @@ class Control:
                 web.get("/identities", self._identities),
                 web.get("/identities/{id}", self._identity),
                 web.post("/tokens/verify", self._verify),
+                web.post("/teams-user", self._teams_user),
                 web.post("/reset", self._reset),
                 web.get("/faults", self._faults),
                 web.post("/faults", self._arm),
@@ -86,6 +96,11 @@ class Control:
     async def _verify(self, request: web.Request) -> web.StreamResponse:
         wanted = await _read(request, _TokenToVerify)
         return _json(verify(wanted.token, self._resource))
+
+    async def _teams_user(self, request: web.Request) -> web.StreamResponse:
+        wanted = await _read(request, _TeamsUserWanted)
+        user = self._teams.user(str(wanted.user_id))
+        return _json({"token": user.token, "appId": user.app_id, "userId": user.user_id})
 
     async def _reset(self, _request: web.Request) -> web.StreamResponse:
         self._resource.reset()

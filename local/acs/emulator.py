@@ -41,7 +41,7 @@ class Emulator:
         self._resource = Resource(clock)
         self._teams = Teams(issuer)
         self._authenticator = Authenticator(issuer, access_keys, clock)
-        self._control = Control(self._resource, control_key, control_routes)
+        self._control = Control(self._resource, self._teams, control_key, control_routes)
         self.resource_id = self._resource.id
 
     def application(self) -> web.Application:

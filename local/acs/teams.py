@@ -43,13 +43,14 @@ class Teams:
         self._app_id = str(uuid4())
         self._user_id = str(uuid4())
 
-    def user(self) -> TeamsUser:
-        """The user, always the same one, with fresh tokens."""
+    def user(self, user_id: str | None = None) -> TeamsUser:
+        """A user with fresh tokens: that one of the tenant, or the one who is always the same."""
+        user_id = user_id or self._user_id
         return TeamsUser(
-            token=self._sign(TOKEN_LIFETIME),
-            expired_token=self._sign(-60),
+            token=self._sign(user_id, TOKEN_LIFETIME),
+            expired_token=self._sign(user_id, -60),
             app_id=self._app_id,
-            user_id=self._user_id,
+            user_id=user_id,
         )
 
     def grant(self, request: ExchangeRequest) -> Grant:
@@ -63,8 +64,8 @@ class Teams:
         _check_user(request.user_id, claims)
         return Grant(f"orgid:{claims['oid']}", claims["exp"])
 
-    def _sign(self, lifetime: float) -> str:
-        return self._issuer.sign(TEAMS_AUDIENCE, lifetime, appid=self._app_id, oid=self._user_id)
+    def _sign(self, user_id: str, lifetime: float) -> str:
+        return self._issuer.sign(TEAMS_AUDIENCE, lifetime, appid=self._app_id, oid=user_id)
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:

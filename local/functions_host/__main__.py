@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from local.functions_host import logs
 from local.functions_host.errors import AppError
+from local.functions_host.front_end import CORS_ORIGINS, EASY_AUTH, take_layers
 from local.functions_host.functions import Functions, load
 from local.functions_host.host import Host
 from local.functions_host.host_json import route_prefix
@@ -35,14 +36,12 @@ BODY_LIMIT = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 APP_FAILED = 3
 PORT_TAKEN = 4
 _STDIN = 0
-# What Azure's front end does before the host sees a request, the outermost first.
-_PLATFORM: tuple[Layer, ...] = ()
 
 
 def main() -> int:
     """Run the command line; returns only when the app cannot be served."""
     options = _parser().parse_args()
-    keys = _take_keys(os.environ)
+    keys, layers = _take_keys(os.environ), _take_layers(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     if options.until_stdin_closes:
@@ -55,14 +54,15 @@ def main() -> int:
         return PORT_TAKEN
     # Standard output tells the address and nothing else: what the app prints goes to the log.
     with contextlib.redirect_stdout(sys.stderr):
-        return asyncio.run(_run(options.app.resolve(), keys, listener))
+        return asyncio.run(_run(options.app.resolve(), keys, layers, listener))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m local.functions_host",
         description="Serves an Azure Functions app (Python v2 model) on 127.0.0.1.",
-        epilog=f"The keys come in the environment: {FUNCTION_KEY}, {MASTER_KEY}.",
+        epilog=f"The keys come in the environment: {FUNCTION_KEY}, {MASTER_KEY}; and so does what"
+        f" the platform does in front of the app: {CORS_ORIGINS}, {EASY_AUTH}.",
     )
     parser.add_argument("--port", type=_port, default=7071, help="0 takes a free one")
     parser.add_argument("--app", type=Path, default=Path(), help="the app's folder")
@@ -88,6 +88,13 @@ def _take_keys(environ: MutableMapping[str, str]) -> Keys:
     return Keys(function, master)
 
 
+def _take_layers(environ: MutableMapping[str, str]) -> list[Layer]:
+    try:
+        return take_layers(environ)
+    except ValueError as error:
+        _parser().error(str(error))
+
+
 def _end_with_stdin() -> NoReturn:
     # A thread of its own, so that it also works while the app blocks the event loop.
     with contextlib.suppress(OSError):
@@ -96,14 +103,14 @@ def _end_with_stdin() -> NoReturn:
     os._exit(0)
 
 
-async def _run(app: Path, keys: Keys, listener: socket.socket) -> int:
+async def _run(app: Path, keys: Keys, layers: list[Layer], listener: socket.socket) -> int:
     logs.to_stderr()
     functions = _load(app)
     if functions is None:
         return APP_FAILED
     host = Host(functions, keys)
     await host.start()
-    handler = through(_PLATFORM, host.answer)
+    handler = through(layers, host.answer)
     await serve(listener, handler, int(os.environ.get(BODY_LIMIT, DEFAULT_BODY_LIMIT)))
     address = f"http://localhost:{listener.getsockname()[1]}"
     print(f"listening {address}", file=sys.__stdout__, flush=True)
