@@ -14,7 +14,7 @@ from identity_service.errors import NotConfigured
 from identity_service.model import CleanupPolicy, DeletionPolicy, TokenPolicy
 from identity_service.operations.ready import Readiness
 from identity_service.registry import STORAGE_SCOPE, TableRegistry
-from identity_service.settings import Settings
+from identity_service.settings import Settings, problem_base_uri
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,11 @@ class Services:
             raise NotConfigured(
                 "The service's settings are at fault: its log names each."
             ) from None
+
+    @property
+    def problem_base_uri(self) -> str:
+        """Where problems are explained, known even where other settings are at fault."""
+        return problem_base_uri(self._environ, [])
 
     @property
     def deletion(self) -> DeletionPolicy:

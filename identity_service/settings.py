@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from identity_service import ncrontab
+from identity_service.contract import PROBLEMS
 from identity_service.errors import NotConfigured
 from identity_service.model import CleanupPolicy, DeletionPolicy, Scope, TokenPolicy
 
@@ -27,6 +28,7 @@ TIME_BUDGET = "CLEANUP_TIME_BUDGET_SECONDS"
 MAX_ATTEMPTS = "CLEANUP_MAX_ATTEMPTS"
 REGISTERED_ONLY = "REGISTERED_IDENTITIES_ONLY"
 TEAMS_APP = "TEAMS_APP_ID"
+PROBLEM_BASE = "PROBLEM_BASE_URI"
 # Set by the platform where it checks sign-ins, and by nobody else.
 SIGN_IN = "WEBSITE_AUTH_ENABLED"
 
@@ -36,6 +38,8 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _PATH = re.compile(r"[A-Za-z0-9/._-]*")
 _NUMBER = re.compile(r"[0-9]{1,6}")
+# Absolute, or a path from the root: RFC 9457 advises against anything shorter. No fragment.
+_PAGE = re.compile(r"(?:https?://[A-Za-z0-9.:\[\]-]+)?/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 
 
@@ -69,6 +73,7 @@ class Settings:
         registered_only: Whether identities that the registry does not know are refused.
         sign_in_enabled: Whether the platform checks who is signed in. The platform says so itself.
         teams_app_id: The app for which users' Teams tokens are exchanged; empty for none.
+        problem_base_uri: Where problems are explained; `#` and the code follow.
     """
 
     acs_endpoint: str
@@ -81,6 +86,7 @@ class Settings:
     registered_only: bool = False
     sign_in_enabled: bool = False
     teams_app_id: str = ""
+    problem_base_uri: str = PROBLEMS
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -102,10 +108,23 @@ class Settings:
             registered_only=_flag(environ, REGISTERED_ONLY, faults),
             sign_in_enabled=environ.get(SIGN_IN, "").strip().lower() == "true",
             teams_app_id=_guid(environ, TEAMS_APP, faults),
+            problem_base_uri=problem_base_uri(environ, faults),
         )
         if faults:
             raise NotConfigured(" ".join(faults))
         return settings
+
+
+def problem_base_uri(environ: Mapping[str, str], faults: list[str]) -> str:
+    """Where problems are explained; the default where the setting is at fault."""
+    text = environ.get(PROBLEM_BASE, "").strip()
+    if text and not _PAGE.fullmatch(text):
+        faults.append(
+            f"{PROBLEM_BASE} must be the address of a page, without a fragment, such as"
+            " https://docs.example/problems."
+        )
+        return PROBLEMS
+    return text or PROBLEMS
 
 
 def _acs(environ: Mapping[str, str], faults: list[str]) -> tuple[str, str | None]:

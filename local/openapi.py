@@ -1,14 +1,15 @@
 """`python -m local.openapi`: writes openapi.json anew from the app. `make openapi` does."""
 
-import importlib.util
 import inspect
 import json
+import runpy
 import tomllib
 from collections.abc import Iterator
 
 from azure.functions.decorators.function_app import Function
 
-from identity_service.openapi import Json, Route, document
+from identity_service.openapi import Route, document
+from identity_service.openapi.schemas import Json
 from identity_service.web import DOCUMENT
 from local.azure import ROOT
 
@@ -41,12 +42,7 @@ def routes() -> Iterator[Route]:
 
 def _functions() -> list[Function]:
     """From a module of its own: an app tells its functions only once."""
-    spec = importlib.util.spec_from_file_location("function_app_for_openapi", ROOT / "function_app.py")
-    assert spec  # noqa: S101 -- the file is there
-    assert spec.loader  # noqa: S101 -- and it is Python
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    functions: list[Function] = module.app.get_functions()
+    functions: list[Function] = runpy.run_path(str(ROOT / "function_app.py"))["app"].get_functions()
     return functions
 
 

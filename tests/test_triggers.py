@@ -26,8 +26,15 @@ HTTP = {
     "restore_identity": ("POST", "deleted-identities/{id}/restore", "function"),
     "purge_identity": ("DELETE", "deleted-identities/{id}", "function"),
     "exchange_teams_token": ("POST", "teams/token", "function"),
+    "get_me": ("GET", "me", "anonymous"),
+    "issue_my_token": ("POST", "me/tokens", "anonymous"),
+    "revoke_my_tokens": ("DELETE", "me/tokens", "anonymous"),
+    "delete_me": ("DELETE", "me", "anonymous"),
+    "restore_me": ("POST", "me/restore", "anonymous"),
+    "exchange_my_teams_token": ("POST", "me/teams-token", "anonymous"),
     "health": ("GET", "health", "anonymous"),
     "ready": ("GET", "ready", "function"),
+    "openapi": ("GET", "openapi.json", "function"),
 }
 
 # Every other function, by its trigger.

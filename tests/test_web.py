@@ -31,6 +31,9 @@ TABLE = {
     (400, "invalid_query"),
     (400, "invalid_identity_id"),
     (400, "teams_token_refused"),
+    (401, "not_signed_in"),
+    (403, "sign_in_not_enabled"),
+    (403, "not_allowed"),
     (403, "purge_protected"),
     (404, "identity_not_found"),
     (404, "identity_deleted"),
@@ -282,6 +285,7 @@ async def test_every_error_is_a_problem(kind: type[ServiceError]) -> None:
         kind.status,
         "application/problem+json",
         {
+            "type": f"/docs/problems.md#{kind.code}",
             "title": kind.title,
             "status": kind.status,
             "code": kind.code,
@@ -557,6 +561,25 @@ async def test_log_holds_only_ids(
     await web.serve(request, operation, services())
 
     assert "forged" not in caplog.text
+
+
+async def test_problems_are_explained_where_the_settings_say() -> None:
+    """A problem's type leads to the page that the operator has published."""
+    app = SimpleNamespace(problem_base_uri="https://docs.example/problems")
+
+    response = await web.serve(post(identity_id="nobody"), revoke, app)
+
+    assert members(response)["type"] == "https://docs.example/problems#invalid_identity_id"
+
+
+def test_document() -> None:
+    """The app hands out the very document that is committed."""
+    response = web.document()
+
+    assert (response.get_body(), response.mimetype) == (
+        web.DOCUMENT.read_bytes(),
+        "application/json",
+    )
 
 
 def test_healthy() -> None:

@@ -103,8 +103,8 @@ def problems(operation: Operation) -> Errors:
     for name in get_type_hints(operation):
         found |= {kind: summary(kind) for kind in _BY_PARAMETER.get(name, [])}
     found |= {kind: summary(kind) for kind in _ALWAYS}
-    raised = section(operation.__doc__ or "", "Raises")
-    found |= {getattr(errors, name): f"{said[0].upper()}{said[1:]}" for name, said in raised.items()}
+    for name, said in section(operation.__doc__ or "", "Raises").items():
+        found[getattr(errors, name)] = f"{said[0].upper()}{said[1:]}"
     return found
 
 
@@ -168,7 +168,10 @@ def _returned(operation: Operation) -> list[Any]:
 
 def _sent(kind: Any) -> Any:
     """The type that goes out for one that an operation returns: a page for a listing."""
-    return Page[get_args(kind)] if get_origin(kind) is Listing else kind
+    if get_origin(kind) is not Listing:
+        return kind
+    [member] = get_args(kind)
+    return Page[member]  # type: ignore[valid-type]
 
 
 def _types(operation: Operation) -> set[Any]:
@@ -185,9 +188,9 @@ def _answers(operation: Operation) -> Json:
         headers = {"Location": parts.header("Location")} if status == HTTPStatus.CREATED else {}
         answers[str(int(status))] = parts.answer(parts.SUCCESS[status], headers, content)
     found = problems(operation)
-    for status in sorted({kind.status for kind in found}):
-        of_status = {kind: said for kind, said in found.items() if kind.status == status}
-        answers[str(status)] = _refusal(of_status, answers.get(str(status)))
+    for code in sorted({kind.status for kind in found}):
+        of_status = {kind: said for kind, said in found.items() if kind.status == code}
+        answers[str(code)] = _refusal(of_status, answers.get(str(code)))
     return answers
 
 

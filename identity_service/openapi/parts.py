@@ -102,7 +102,7 @@ SUCCESS = {
 
 def tag(path: str) -> str:
     """The tag of an operation, by where it is."""
-    return _TAGS.get(path.split("/")[0], _SERVICE)["name"]
+    return _TAGS.get(path.split("/", maxsplit=1)[0], _SERVICE)["name"]
 
 
 def header(name: str) -> Json:

@@ -76,8 +76,8 @@ def summary(documented: object) -> str:
 
 def section(text: str, title: str) -> dict[str, str]:
     """A section of a docstring: what it says of each name."""
-    found = re.search(rf"^{title}:\n(.*?)(?=\n\n|\Z)", inspect.cleandoc(text), re.DOTALL | re.M)
-    entries = re.split(r"^ {4}(?=\S)", found[1], flags=re.M)[1:] if found else []
+    found = re.search(rf"(?m)^{title}:\n((?:.+\n?)*)", inspect.cleandoc(text))
+    entries = re.split(r"^ {4}(?=\S)", found[1], flags=re.MULTILINE)[1:] if found else []
     pairs = (" ".join(entry.split()).partition(": ") for entry in entries)
     return {name: said for name, _, said in pairs}
 
