@@ -164,6 +164,7 @@ async def _walk(azure: LocalAzure, app: App, workplace: Workplace) -> int:
 def _addresses(azure: LocalAzure, app: App, workplace: Workplace) -> str:
     return f"""
 The app serves at   {app.url}   (its log: {workplace.folder / "app.log"})
+Try it on a page    {app.url}/docs/
 The function key    {azure.keys.function_key}
 ACS emulator        {azure.acs.endpoint}
 Managed identity    {azure.identity_endpoint}

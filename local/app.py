@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from local.azure import ROOT, LocalAzure
 from local.processes import ended
+from local.try_it import files
 from local.workplace import CannotStart
 
 PORT_TAKEN = 4
@@ -38,22 +40,24 @@ async def running_app(
         CannotStart: its port is taken, or it does not load; then the log says why.
     """
     inherited = {n: v for n, v in os.environ.items() if not n.startswith(_FOREIGN)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local.functions_host"),
-        *("--app", str(ROOT), "--port", str(port), "--until-stdin-closes"),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=log.open("w"),
-        cwd=ROOT,
-        env=inherited
-        | azure.settings()
-        | dict(changes)
-        | {
-            "LOCAL_HOST_EASY_AUTH": azure.sign_in.easy_auth(),
-            "LOCAL_HOST_FUNCTION_KEY": azure.keys.function_key,
-            "LOCAL_HOST_MASTER_KEY": azure.keys.master_key,
-        },
-    )
+    with log.open("w") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "local.functions_host"),
+            *("--app", str(ROOT), "--port", str(port), "--until-stdin-closes"),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=errors,
+            cwd=ROOT,
+            env=inherited
+            | azure.settings()
+            | dict(changes)
+            | {
+                "LOCAL_HOST_PAGES": json.dumps(files()),
+                "LOCAL_HOST_EASY_AUTH": azure.sign_in.easy_auth(),
+                "LOCAL_HOST_FUNCTION_KEY": azure.keys.function_key,
+                "LOCAL_HOST_MASTER_KEY": azure.keys.master_key,
+            },
+        )
     try:
         yield App(await _announced(process, port, log), process)
     finally:
