@@ -1,0 +1,58 @@
+"""docs/problems.md: the page has what the code can answer, in the same words."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from identity_service import web
+from identity_service.contract import PROBLEMS
+from identity_service.errors import ServiceError
+from tests.fakes import service_errors
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / PROBLEMS.removeprefix("/")
+SECTION = re.compile(r"^## `(\w+)`\n\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+SECTIONS: dict[str, str] = dict(SECTION.findall(PAGE.read_text()))
+
+# A private variant has no code of its own.
+KINDS = [kind for kind in service_errors() if not kind.__name__.startswith("_")]
+
+
+def of_code(code: str) -> list[type[ServiceError]]:
+    """The errors with this code."""
+    return [kind for kind in KINDS if kind.code == code]
+
+
+def test_codes() -> None:
+    """The page explains every code, and none that there is not."""
+    codes = {kind.code for kind in KINDS}
+
+    assert set(SECTIONS) == codes
+
+
+@pytest.mark.parametrize("code", SECTIONS)
+def test_heading(code: str) -> None:
+    """A section begins with its status and title."""
+    kinds = of_code(code)
+    statuses = ", ".join(str(kind.status) for kind in kinds)
+
+    assert SECTIONS[code].startswith(f"*{statuses} · {kinds[0].title}*\n")
+
+
+@pytest.mark.parametrize("code", SECTIONS)
+def test_says_it_all(code: str) -> None:
+    """A section has the cause, the remedy, and whether and when to ask again."""
+    told = re.findall(r"^\*\*(\w+)\.\*\* \S", SECTIONS[code], re.MULTILINE)
+
+    assert told == ["Cause", "Remedy", "Retry"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_type_leads_there(kind: type[ServiceError]) -> None:
+    """A problem's type is the address of its section on the page."""
+    body = web.problem(kind("What is wrong.")).get_body().decode()
+    link = re.search(r'"type":"/docs/problems\.md#(\w+)"', body)
+
+    assert link
+    assert link[1] in SECTIONS
