@@ -34,6 +34,7 @@ ALLOWED = {
     },
     "operations": {"operations", "principal", "ports", "rows", "model", "errors"},
     "settings": {"ncrontab", "contract", "model", "errors"},
+    "settings_reference": {"settings", "contract"},
     "ncrontab": set(),
     "clock": set(),
     "credential": set(),
