@@ -175,7 +175,7 @@ Try it:
     -H 'x-functions-key: {azure.keys.function_key}' -d '{{"scopes": ["chat", "voip"]}}'
 
 As a signed-in user, without a key:
-  curl -X POST -d '' {app.url}/api/me/tokens \
+  curl -X POST -d '' {app.url}/api/me/tokens \\
     -H "Authorization: Bearer $({_token_command(workplace)} --user alice)"
 
 Ctrl-C stops everything."""
