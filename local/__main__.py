@@ -6,9 +6,10 @@ import contextlib
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -19,6 +20,9 @@ from local.entra import Issuer
 from local.quickstart import Walk, WrongAnswer
 from local.settings_file import settings_file
 from local.workplace import CannotStart, Workplace
+
+# As a shell counts a program that Ctrl-C ended.
+INTERRUPTED = 130
 
 _OPTIONS = {
     "app": "the app, behind the Functions host stand-in",
@@ -36,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     ports = Ports(**{port.name: getattr(options, f"{port.name}_port") for port in fields(Ports)})
     try:
         with Workplace(options.folder).held() as workplace:
-            return asyncio.run(_COMMANDS[options.command](workplace, ports))
+            command = _COMMANDS[options.command](workplace, ports)
+            return asyncio.run(_until_told(command, options.command == "quickstart"))
     except CannotStart as reason:
         print(reason, file=sys.stderr)
         return 1
@@ -67,11 +72,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(workplace: Workplace, ports: Ports) -> int:
-    stop = _stop_signal()
     async with _everything(workplace, ports) as (azure, app):
         await _walk(azure, app, workplace)
-        print(_addresses(azure, app, workplace))
-        return await _until(stop, app)
+        print(_addresses(azure, app, workplace), flush=True)
+        await app.process.wait()
+    print("The app ended by itself: its log says why.", file=sys.stderr)
+    return 1
 
 
 async def _quickstart(workplace: Workplace, ports: Ports) -> int:
@@ -80,18 +86,16 @@ async def _quickstart(workplace: Workplace, ports: Ports) -> int:
 
 
 async def _acs(workplace: Workplace, ports: Ports) -> int:
-    stop = _stop_signal()
     async with local_acs(workplace, ports, Issuer(), Authority()) as acs:
         workplace.write_env(acs.environment())
         print(f"ACS emulator at {acs.endpoint}")
         print(f"connection string: {acs.connection_string}")
         print(f"its certificate's authority, for SSL_CERT_FILE: {acs.bundle}", flush=True)
-        await stop.wait()
+        await asyncio.Event().wait()
     return 0
 
 
 async def _azure(workplace: Workplace, ports: Ports) -> int:
-    stop = _stop_signal()
     async with local_azure(workplace, ports) as azure:
         app_url = f"http://localhost:{ports.app}"
         workplace.write_env(azure.environment(app_url))
@@ -101,7 +105,7 @@ async def _azure(workplace: Workplace, ports: Ports) -> int:
             print(f"storage at {azure.storage.table}")
             print(said)
             print(f"shell assignments in {workplace.env_file}", flush=True)
-            await stop.wait()
+            await asyncio.Event().wait()
     return 0
 
 
@@ -162,24 +166,24 @@ Try it:
 Ctrl-C stops everything."""
 
 
-def _stop_signal() -> asyncio.Event:
-    stop = asyncio.Event()
+async def _until_told(command: Coroutine[Any, Any, int], must_end: bool) -> int:
+    """Run the command until it ends, or until Ctrl-C or SIGTERM ends it with all that it started.
+
+    A command that serves is meant to be told; one that must end by itself has failed then.
+    """
+    task = asyncio.create_task(command)
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+        asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return INTERRUPTED if must_end else 0
 
 
-async def _until(stop: asyncio.Event, app: App) -> int:
-    """Wait for the signal, or for the end of the app, which should not come first."""
-    sys.stdout.flush()
-    ended = asyncio.ensure_future(app.process.wait())
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if stop.is_set():
-        return 0
-    print("The app ended by itself: its log says why.", file=sys.stderr)
-    return 1
+def _cancel_once(task: asyncio.Task[int]) -> None:
+    # A second signal must not cut short what the first one is cleaning up.
+    if not task.cancelling():
+        task.cancel()
 
 
 if __name__ == "__main__":

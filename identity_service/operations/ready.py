@@ -61,9 +61,9 @@ class Readiness:
     async def look(self) -> Ready:
         """What was seen at most `FRESH` seconds ago, or is seen now."""
         async with self._looking:
-            if self._seen is None or time.monotonic() - self._seen_at >= FRESH:
+            if self._seen is None or asyncio.get_running_loop().time() - self._seen_at >= FRESH:
                 self._seen = await self._look()
-                self._seen_at = time.monotonic()
+                self._seen_at = asyncio.get_running_loop().time()
         return self._seen
 
     async def _look(self) -> Ready:
