@@ -174,4 +174,5 @@ class Sweep:
 
 def _delay(failures: int) -> timedelta:
     """How long to put off what has failed so often before: a minute, two, four, up to an hour."""
-    return min(FIRST_DELAY * 2 ** min(failures, _DOUBLINGS), LONGEST_DELAY)
+    doubled: int = 2 ** min(failures, _DOUBLINGS)
+    return min(FIRST_DELAY * doubled, LONGEST_DELAY)
