@@ -123,7 +123,7 @@ async def exchange_my_teams_token(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 -- a trigger takes it
     """Whether the app is configured."""
-    return web.health(lambda: services.settings)
+    return web.health(services.connect)
 
 
 @app.route(route="ready", methods=["GET"])

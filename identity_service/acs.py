@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -17,8 +17,9 @@ from azure.core.pipeline.policies import AsyncRetryPolicy
 from identity_service.acs_errors import translated
 from identity_service.credential import Credential
 from identity_service.errors import AcsTooSlow, AcsUnavailable, InvalidBody, TeamsTokenRefused
-from identity_service.model import AccessToken, Scope
+from identity_service.model import AccessToken, Scope, is_identity_id
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -62,50 +63,42 @@ class AcsDirectory:
 
     async def create(self) -> str:
         """See `ports.Acs`."""
-        user = await _answer(self._client.create_user(read_timeout=CREATE))
-        return _created(user)
+        call = self._client.create_user(read_timeout=CREATE)
+        return await _answer(call, _created, of_identity=False)
 
     async def create_with_token(
         self, scopes: list[Scope], minutes: int | None
     ) -> tuple[str, AccessToken]:
         """See `ports.Acs`."""
-        user, token = await _answer(
-            self._client.create_user_and_token(
-                list(scopes), token_expires_in=_lifetime(minutes), read_timeout=CREATE
-            )
+        call = self._client.create_user_and_token(
+            list(scopes), token_expires_in=_lifetime(minutes), read_timeout=CREATE
         )
-        return _created(user), _access_token(token)
+        return await _answer(
+            call, lambda made: (_created(made[0]), _access_token(made[1])), of_identity=False
+        )
 
     async def issue_token(
         self, identity_id: str, scopes: list[Scope], minutes: int | None
     ) -> AccessToken:
         """See `ports.Acs`."""
-        token = await _repeatable(
-            self._client.get_token(
-                _user(identity_id),
-                list(scopes),
-                token_expires_in=_lifetime(minutes),
-                **_REPEAT_ONCE,
-            )
+        call = self._client.get_token(
+            _user(identity_id), list(scopes), token_expires_in=_lifetime(minutes), **_REPEAT_ONCE
         )
-        return _access_token(token)
+        return await _repeatable(call, _access_token)
 
     async def revoke_tokens(self, identity_id: str) -> None:
         """See `ports.Acs`."""
-        await _repeatable(self._client.revoke_tokens(_user(identity_id), **_REPEAT_ONCE))
+        await _repeatable(self._client.revoke_tokens(_user(identity_id), **_REPEAT_ONCE), _nothing)
 
     async def delete(self, identity_id: str) -> None:
         """See `ports.Acs`."""
-        await _repeatable(self._client.delete_user(_user(identity_id), **_REPEAT_ONCE))
+        await _repeatable(self._client.delete_user(_user(identity_id), **_REPEAT_ONCE), _nothing)
 
     async def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
         """See `ports.Acs`."""
+        call = self._client.get_token_for_teams_user(token, app_id, user_id, **_REPEAT_ONCE)
         try:
-            return _access_token(
-                await _repeatable(
-                    self._client.get_token_for_teams_user(token, app_id, user_id, **_REPEAT_ONCE)
-                )
-            )
+            return await _repeatable(call, _access_token, of_identity=False)
         except InvalidBody as refused:
             raise TeamsTokenRefused(
                 refused.detail,
@@ -135,20 +128,23 @@ class _RepeatAtOnce(AsyncRetryPolicy[Any, Any]):
         return None
 
 
-async def _repeatable(call: Awaitable[T]) -> T:
+async def _repeatable(
+    call: Awaitable[S], understand: Callable[[S], T], *, of_identity: bool = True
+) -> T:
     """Await a call that does no harm when it is given up halfway."""
     try:
         async with asyncio.timeout(REPEATABLE):
-            return await _answer(call)
+            return await _answer(call, understand, of_identity=of_identity)
     except TimeoutError as error:
         raise AcsTooSlow("ACS did not answer in time.") from error
 
 
-async def _answer(call: Awaitable[T]) -> T:
+async def _answer(call: Awaitable[S], understand: Callable[[S], T], *, of_identity: bool) -> T:
+    """What the answer to a call means, which is about an identity or not."""
     try:
-        return await call
+        return understand(await call)
     except AzureError as error:
-        raise translated(error) from error
+        raise translated(error, of_identity=of_identity) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # The SDK reads answers without checking them: these are what it stumbles with.
         log.exception("acs_answer_not_understood")
@@ -159,10 +155,16 @@ def _user(identity_id: str) -> CommunicationUserIdentifier:
     return CommunicationUserIdentifier(identity_id)
 
 
+def _nothing(_: object) -> None:
+    """That the call succeeded says it all."""
+
+
 def _created(user: CommunicationUserIdentifier) -> str:
-    identity_id = user.properties["id"]
-    log.info("identity_created identity_id=%s", identity_id)
-    return identity_id
+    made = user.properties["id"]
+    if not is_identity_id(made):
+        raise ValueError("a new identity without the id of one")
+    log.info("identity_created identity_id=%s", made)
+    return made
 
 
 def _lifetime(minutes: int | None) -> timedelta | None:
@@ -170,6 +172,8 @@ def _lifetime(minutes: int | None) -> timedelta | None:
 
 
 def _access_token(token: SdkToken) -> AccessToken:
+    if not token.token:
+        raise ValueError("a token without text")
     # An ISO 8601 text with seven fractional digits, whatever its type promises.
     expires_on = datetime.fromisoformat(str(token.expires_on)).astimezone(UTC)
     return AccessToken(token.token, expires_on.replace(microsecond=0))

@@ -38,26 +38,28 @@ _REMEDY = (
 )
 
 
-def translated(error: AzureError) -> ServiceError:
-    """The error that our caller gets for a failed call to ACS."""
+def translated(error: AzureError, *, of_identity: bool = True) -> ServiceError:
+    """The error that our caller gets for a failed call to ACS, be it about an identity or not."""
     match error:
         case ServiceRequestTimeoutError() | ServiceResponseTimeoutError():
             return AcsTooSlow("ACS did not answer in time.")
         case HttpResponseError(response=response) if response is not None:
-            return _refusal(error)
+            return _refusal(error, of_identity=of_identity)
         case ClientAuthenticationError():
             return AcsUnavailable("The service could not obtain its own credential for ACS.")
         case _:
             return AcsUnavailable("ACS could not be reached, or broke off its answer.")
 
 
-def _refusal(error: HttpResponseError) -> ServiceError:  # noqa: PLR0911 -- a table
+def _refusal(  # noqa: PLR0911 -- a table
+    error: HttpResponseError, *, of_identity: bool
+) -> ServiceError:
     """What an answer of 400 or more means to our caller."""
     status = error.status_code
     code = error.error.code if error.error else None
     about: dict[str, Any] = {"upstream_request_id": _request_id(error)}
     match status, code:
-        case 401, "IdentityNotOwned":
+        case 401, "IdentityNotOwned" if of_identity:
             return IdentityNotFound("ACS has no such identity in this resource.", **about)
         case 401, "InvalidAccessToken":
             return TeamsTokenRefused(
@@ -68,7 +70,7 @@ def _refusal(error: HttpResponseError) -> ServiceError:  # noqa: PLR0911 -- a ta
         case 401 | 403, _:
             log.error("acs_refused_us status=%d code=%s remedy=%s", status, code, _REMEDY)
             return AcsRefusedUs("ACS does not accept this service's own credential.", **about)
-        case 404, str():
+        case 404, str() if of_identity:
             # Without ACS's own error code a 404 may come from anywhere, say a wrong endpoint.
             return IdentityNotFound("ACS has no such identity any more.", **about)
         case 400, str():
@@ -113,7 +115,9 @@ def _message(error: HttpResponseError) -> str:
 def _field(error: HttpResponseError) -> str | None:
     """ACS's target, spelled as in our own requests."""
     target = error.error.target if error.error else None
-    return f"{target[0].lower()}{target[1:]}" if target else None
+    if not isinstance(target, str) or not target:
+        return None
+    return f"{target[0].lower()}{target[1:]}"
 
 
 def _headers(error: HttpResponseError) -> Mapping[str, str]:

@@ -6,7 +6,6 @@ import time
 from typing import Protocol, Self
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
-from azure.core.exceptions import AzureError
 from azure.identity import CredentialUnavailableError
 
 log = logging.getLogger(__name__)
@@ -52,13 +51,13 @@ class Credential:
         Raises:
             CredentialUnavailableError: none within `PATIENCE` seconds, or none a moment ago.
         """
-        if time.monotonic() >= self._pauses.get(scopes, 0):
+        if _clock() >= self._pauses.get(scopes, 0):
             try:
                 async with asyncio.timeout(PATIENCE):
                     token = await self._source.get_token_info(*scopes, options=options or {})
                 self._tokens[scopes] = token
-            except (AzureError, TimeoutError) as error:
-                self._pauses[scopes] = time.monotonic() + PAUSE
+            except Exception as error:  # noqa: BLE001 -- a source stumbles over a garbled answer, too
+                self._pauses[scopes] = _clock() + PAUSE
                 log.error("credential_unavailable reason=%r", _reason(error))  # noqa: TRY400 -- one line says it
             else:
                 return token
@@ -91,6 +90,10 @@ class Credential:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _reason(error: Exception) -> str:

@@ -22,9 +22,10 @@ HOST_PARAMETERS = {"code", "clientId"}
 # Characters of a caller's own words that a problem repeats.
 _LONGEST_ECHO = 60
 
-_AT = re.compile(r"`\$\.(\w+)")
-_MISSING = re.compile(r"missing required field `(\w+)`")
-_UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
+# msgspec's messages repeat what the caller sent: so each is read from its own fixed end.
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_AT = re.compile(r".* - at `\$\.(\w+)[^`]*`", re.DOTALL)
 
 
 def decode(raw: bytes, kind: type[R]) -> R:
@@ -73,16 +74,16 @@ def _explained(message: str, kind: type[Request | PageQuery]) -> InvalidBody:
         member.encode_name: _description(member.type) for member in msgspec.structs.fields(kind)
     }
     known = ", ".join(members) or "no members"
-    if found := _AT.search(message):
-        name = found[1]
-        return InvalidBody(f"{name} must be {members[name]}.", field=name, allowed=members[name])
-    if found := _MISSING.search(message):
+    if found := _UNKNOWN.fullmatch(message):
+        name = found[1][:_LONGEST_ECHO]
+        return InvalidBody("This operation has no such member.", field=name, allowed=known)
+    if found := _MISSING.fullmatch(message):
         name = found[1]
         text = f"{name} is missing: it must be {members[name]}."
         return InvalidBody(text, field=name, allowed=members[name])
-    if found := _UNKNOWN.search(message):
-        name = found[1][:_LONGEST_ECHO]
-        return InvalidBody("This operation has no such member.", field=name, allowed=known)
+    if found := _AT.fullmatch(message):
+        name = found[1]
+        return InvalidBody(f"{name} must be {members[name]}.", field=name, allowed=members[name])
     return InvalidBody("The body must be a JSON object.", allowed=f"an object with {known}")
 
 

@@ -156,6 +156,11 @@ class IssuedToken(Answer):
         )
 
 
+def is_identity_id(text: str) -> bool:
+    """Whether the text is the id of an ACS identity."""
+    return _IDENTITY_ID.fullmatch(text) is not None
+
+
 def identity_id(text: str) -> str:
     """The text itself, when it is the id of an ACS identity.
 
@@ -163,7 +168,7 @@ def identity_id(text: str) -> str:
         InvalidIdentityId: it is anything else. Nothing else must reach ACS: the SDK would sign a
             wrong address, or even call another operation.
     """
-    if not _IDENTITY_ID.fullmatch(text):
+    if not is_identity_id(text):
         raise InvalidIdentityId(
             "The id in the address is not that of an ACS identity.",
             field="id",

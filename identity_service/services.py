@@ -12,11 +12,16 @@ from identity_service.clock import SystemClock
 from identity_service.credential import Credential
 from identity_service.errors import NotConfigured
 from identity_service.model import CleanupPolicy, DeletionPolicy, TokenPolicy
-from identity_service.operations.ready import Readiness
+from identity_service.readiness import Readiness
 from identity_service.registry import STORAGE_SCOPE, TableRegistry
 from identity_service.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_NO_SUCH_CREDENTIAL = (
+    "AZURE_TOKEN_CREDENTIALS names no credential of azure-identity's: set it to"
+    " ManagedIdentityCredential, or remove it."
+)
 
 
 class Services:
@@ -115,9 +120,17 @@ class Services:
         """The last look at the upstreams."""
         return Readiness(self.acs, self.registry, self.clock)
 
+    def connect(self) -> None:
+        """Make every part that there is only one of.
+
+        Raises:
+            NotConfigured: the settings are at fault.
+        """
+        _ = self.acs, self.registry
+
     async def warm_up(self) -> None:
         """Make every part and fetch the tokens ahead of the first request."""
-        _ = self.acs, self.registry
+        self.connect()
         if not self.settings.acs_access_key:
             await self.credential.get_token_info(ACS_SCOPE)
         if not self.settings.storage.connection_string:
@@ -128,5 +141,5 @@ def _credential(**options: str) -> Credential:
     try:
         return Credential(DefaultAzureCredential(use_env_settings=False, **options))
     except ValueError as error:
-        log.error("not_configured faults=%r", str(error))  # noqa: TRY400 -- a traceback says no more
-        raise NotConfigured("The service's credential settings are at fault.") from error
+        log.error("not_configured faults=%r", _NO_SUCH_CREDENTIAL)  # noqa: TRY400 -- a traceback holds the value
+        raise NotConfigured("The service's settings are at fault: its log names each.") from error

@@ -1,12 +1,12 @@
 """The app's settings: read once, checked all together."""
 
 import base64
-import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from identity_service import ncrontab
@@ -31,6 +31,12 @@ TEAMS_APP = "TEAMS_APP_ID"
 SIGN_IN = "WEBSITE_AUTH_ENABLED"
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+_PATH = re.compile(r"[A-Za-z0-9/._-]*")
+_NUMBER = re.compile(r"[0-9]{1,6}")
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 
 
 @dataclass(frozen=True)
@@ -129,40 +135,56 @@ def _acs(environ: Mapping[str, str], faults: list[str]) -> tuple[str, str | None
 
 
 def _parts(connection_string: str) -> tuple[str, str]:
-    pairs = (part.partition("=") for part in connection_string.split(";"))
-    values = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    values = _members(connection_string)
     return values.get("endpoint", ""), values.get("accesskey", "")
+
+
+def _members(connection_string: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in connection_string.split(";"))
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
 def _endpoint(where: str, text: str, faults: list[str]) -> str:
     """The endpoint in the one spelling with which the SDK signs and sends correctly."""
     if not text:
         return ""
-    try:
-        url = urlsplit(text)
-        port = f":{url.port}" if url.port else ""
-    except ValueError:
-        url, port = urlsplit(""), ""
-    bare = not (url.path.strip("/") or url.query or url.fragment or "@" in url.netloc)
-    if url.scheme != "https" or not url.hostname or not bare:
+    url = _https(text)
+    if url is None or url.path.strip("/"):
         faults.append(
             f"{where}: the endpoint must be https:// with a bare host and, if need be, a port,"
             " such as https://contoso.communication.azure.com."
         )
         return ""
-    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    return f"https://{host}{port}"
+    return f"https://{url.netloc.lower()}"
+
+
+def _https(text: str) -> SplitResult | None:
+    """The parts of an https address of host, port and path; None when it is anything else."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return None
+    more = url.query or url.fragment or "@" in url.netloc or text != text.strip()
+    plain = url.scheme == "https" and _HOST.fullmatch(url.netloc) and not more
+    return url if plain and port != 0 and _PATH.fullmatch(url.path) else None
 
 
 def _access_key(where: str, text: str, faults: list[str]) -> str | None:
     if not text:
         return None
-    try:
-        base64.b64decode(text, validate=True)
-    except binascii.Error:
+    if not _is_base64(text):
         name = ACCESS_KEY if where == ENDPOINT else where
         faults.append(f"{name}: the access key is not base64: copy it anew from the Keys page.")
     return text
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _storage(environ: Mapping[str, str], faults: list[str]) -> Storage:
@@ -173,16 +195,16 @@ def _storage(environ: Mapping[str, str], faults: list[str]) -> Storage:
 
     connection_string = environ.get(STORAGE, "").strip()
     if connection_string:
-        if "=" not in connection_string or "usedevelopmentstorage" in connection_string.lower():
+        if not _is_account(connection_string):
             faults.append(
                 f"{STORAGE} is not the connection string of a storage account: copy it from the"
                 f" account, or remove it and set {STORAGE}__accountName."
             )
         return Storage(connection_string=connection_string)
     address = value("tableServiceUri")
-    if not address and value("accountName"):
+    if not address and _ACCOUNT.fullmatch(value("accountName")):
         address = f"https://{value('accountName')}.table.core.windows.net"
-    if not address.startswith("https://"):
+    if _https(address) is None:
         faults.append(
             f"{STORAGE}__accountName or {STORAGE}__tableServiceUri is missing, or is no https://"
             " address: set it to the app's storage account."
@@ -190,6 +212,16 @@ def _storage(environ: Mapping[str, str], faults: list[str]) -> Storage:
     if value("credential").lower() not in ("", "managedidentity"):
         faults.append(f"{STORAGE}__credential must be managedidentity, or be left out.")
     return Storage(table_service=address.rstrip("/"), client_id=value("clientId"))
+
+
+def _is_account(connection_string: str) -> bool:
+    """Whether it names an account and its key, or a shared access signature for its tables."""
+    values = _members(connection_string)
+    signature = values.get("sharedaccesssignature")
+    account, key = values.get("accountname"), values.get("accountkey", "")
+    if signature:
+        return bool(account or values.get("tableendpoint"))
+    return bool(account and key and _is_base64(key))
 
 
 def _deletion(environ: Mapping[str, str], faults: list[str]) -> DeletionPolicy:
@@ -258,7 +290,7 @@ def _number(
 ) -> int:
     text = environ.get(name, "").strip() or str(default)
     lowest, highest = limits
-    if not (text.isascii() and text.isdigit() and lowest <= int(text[:9]) <= highest):
+    if not (_NUMBER.fullmatch(text) and lowest <= int(text) <= highest):
         faults.append(f"{name} must be a whole number from {lowest} to {highest}.")
         return default
     return int(text)

@@ -15,11 +15,11 @@ from identity_service.decoding import HOST_PARAMETERS, decode, decode_query
 from identity_service.errors import (
     AcsTooSlow,
     InternalError,
-    InvalidIdentityId,
+    InvalidBody,
     NotConfigured,
     ServiceError,
 )
-from identity_service.model import Answer, Listing, identity_id
+from identity_service.model import Answer, Listing, identity_id, is_identity_id
 from identity_service.principal import caller
 
 Operation = Callable[..., Awaitable[Answer | None]]
@@ -32,11 +32,12 @@ log = logging.getLogger(__name__)
 DEADLINE = 9.0
 
 UNAUTHORIZED = 401
+_COLLECTION = "/identities"
 
 # Answers may hold tokens, and problems speak of one moment: neither is for a cache.
 _NO_STORE = {"Cache-Control": "no-store"}
 
-_unfinished: set[asyncio.Future[Answer | None]] = set()
+_under_way: set[asyncio.Future[Answer | None]] = set()
 
 
 async def serve(req: func.HttpRequest, operation: Operation, services: object) -> func.HttpResponse:
@@ -50,12 +51,13 @@ async def serve(req: func.HttpRequest, operation: Operation, services: object) -
     outcome: Outcome
     try:
         outcome = await _before_deadline(operation(**_arguments(req, operation, services)))
+        response = _success(req, outcome)
     except ServiceError as error:
-        outcome = error
+        outcome, response = error, problem(error)
     except Exception:  # the last line of defence: after it comes the host's empty 500
         log.exception("internal_error operation=%s", operation.__name__)
         outcome = InternalError("The service's log has the details.")
-    response = problem(outcome) if isinstance(outcome, ServiceError) else _success(req, outcome)
+        response = problem(outcome)
     log.info(
         "operation_finished operation=%s status=%d code=%s duration_ms=%d identity_id=%s",
         operation.__name__,
@@ -67,10 +69,10 @@ async def serve(req: func.HttpRequest, operation: Operation, services: object) -
     return response
 
 
-def health(settings: Callable[[], object]) -> func.HttpResponse:
+def health(connect: Callable[[], None]) -> func.HttpResponse:
     """Whether the app is configured. It is anonymous: it says that and no more."""
     try:
-        settings()
+        connect()
     except NotConfigured as fault:
         return _json({"status": fault.code}, fault.status)
     return _json({"status": "ok"}, 200)
@@ -107,10 +109,25 @@ def _arguments(req: func.HttpRequest, operation: Operation, services: object) ->
         elif name == "query":
             arguments[name] = decode_query(req.params, kind)
         elif name == "body":
-            arguments[name] = decode(req.get_body(), kind)
+            arguments[name] = decode(_body(req), kind)
         else:
             arguments[name] = getattr(services, name)
     return arguments
+
+
+def _body(req: func.HttpRequest) -> bytes:
+    """The request's body.
+
+    Raises:
+        InvalidBody: the host dropped it, as it does with a chunked one. Read as an empty body it
+            would make an identity for nobody.
+    """
+    body = req.get_body()
+    if not body and "chunked" in req.headers.get("transfer-encoding", "").lower():
+        raise InvalidBody(
+            "A chunked body does not get here.", allowed="a body with a Content-Length"
+        )
+    return body
 
 
 @cache
@@ -123,18 +140,20 @@ def _parameters(operation: Operation) -> dict[str, Any]:
 async def _before_deadline(call: Awaitable[Answer | None]) -> Answer | None:
     """Await the call up to the deadline. After it the call goes on: nothing stays half done."""
     task = asyncio.ensure_future(call)
+    _under_way.add(task)  # the event loop itself holds tasks weakly
+    task.add_done_callback(_under_way.discard)
     done, _ = await asyncio.wait({task}, timeout=DEADLINE)
     if done:
         return task.result()
-    _unfinished.add(task)
     task.add_done_callback(_finished_late)
     raise AcsTooSlow("The answer took too long. What was asked for may still happen.")
 
 
 def _finished_late(task: asyncio.Future[Answer | None]) -> None:
-    _unfinished.discard(task)
     error = None if task.cancelled() else task.exception()
-    log.warning("operation_finished_late error=%s", type(error).__name__ if error else "none")
+    stranger = error if error and not isinstance(error, ServiceError) else None
+    name = type(error).__name__ if error else "none"
+    log.warning("operation_finished_late error=%s", name, exc_info=stranger)
 
 
 def _success(req: func.HttpRequest, answer: Answer | None) -> func.HttpResponse:
@@ -160,8 +179,9 @@ def _page(req: func.HttpRequest, listing: Listing[Any]) -> func.HttpResponse:
 
 def _location(req: func.HttpRequest, answer: Answer) -> str:
     """Where the new identity is: from the path alone, for the query may hold a key."""
-    collection, name, _ = urlsplit(req.url).path.partition("/identities")
-    return f"{collection}{name}/{getattr(answer, 'id')}"  # noqa: B009 -- what is created has an id
+    path = urlsplit(req.url).path
+    collection = path[: path.lower().rindex(_COLLECTION) + len(_COLLECTION)]
+    return f"{collection}/{getattr(answer, 'id')}"  # noqa: B009 -- what is created has an id
 
 
 def _json(content: object, status: int, mimetype: str = "application/json") -> func.HttpResponse:
@@ -171,9 +191,6 @@ def _json(content: object, status: int, mimetype: str = "application/json") -> f
 
 
 def _subject(req: func.HttpRequest, outcome: Outcome) -> str:
-    """The identity a call was about, for the log; nothing that has not been checked to be one."""
-    if isinstance(outcome, Answer):
-        return str(getattr(outcome, "id", "-"))
-    if isinstance(outcome, InvalidIdentityId):
-        return "-"
-    return str(req.route_params.get("id", "-"))
+    """The identity a call was about, for the log: nothing that is not the id of one."""
+    named = getattr(outcome, "id", None) or req.route_params.get("id", "")
+    return named if is_identity_id(named) else "-"

@@ -44,6 +44,7 @@ async def running_app(
         stdin=PIPE,
         stdout=PIPE,
         stderr=log.open("w"),
+        start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
         cwd=ROOT,
         env=inherited
         | azure.settings()
