@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -14,6 +15,9 @@ from local.processes import ended
 from local.workplace import CannotStart
 
 PORT_TAKEN = 4
+EXAMPLE = "/example/"
+# Built by `make setup`.
+_EXAMPLE_FOLDER = ROOT / "examples" / "web" / "dist"
 # Variables of whoever starts us that would choose another resource or credential for the app.
 _FOREIGN = ("AZURE_", "AzureWebJobs", "COMMUNICATION_SERVICES_", "IDENTITY_", "MSI_", "WEBSITE_")
 
@@ -50,6 +54,8 @@ async def running_app(
         | azure.settings()
         | dict(changes)
         | {
+            "LOCAL_HOST_STATIC_FILES": json.dumps({EXAMPLE: str(_EXAMPLE_FOLDER)}),
+            "LOCAL_HOST_SIGN_IN": azure.sign_in_endpoint(),
             "LOCAL_HOST_EASY_AUTH": azure.sign_in.easy_auth(),
             "LOCAL_HOST_FUNCTION_KEY": azure.keys.function_key,
             "LOCAL_HOST_MASTER_KEY": azure.keys.master_key,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from local.app import App, running_app
+from local.app import EXAMPLE, App, running_app
 from local.azure import ROOT, LocalAzure, Ports, local_acs, local_azure
 from local.certificates import Authority
 from local.entra import Issuer
@@ -104,6 +104,7 @@ async def _walk(azure: LocalAzure, app: App, workplace: Workplace) -> int:
 def _addresses(azure: LocalAzure, app: App, workplace: Workplace) -> str:
     return f"""
 The app serves at   {app.url}   (its log: {workplace.folder / "app.log"})
+An example page     {app.url}{EXAMPLE}   (signed-in users; built by `make setup`)
 The function key    {azure.keys.function_key}
 ACS emulator        {azure.acs.endpoint}
 Managed identity    {azure.identity_endpoint}
