@@ -136,7 +136,9 @@ class TableRegistry:
         """See `ports.Registry`."""
         entity = user_entity(row.user_id, identity_id)
         await self._send(
-            lambda: self._table.update_entity(entity, UpdateMode.REPLACE, **_if_match(row.etag))
+            lambda: self._table.submit_transaction(
+                [("update", entity, {"mode": UpdateMode.REPLACE, **_if_match(row.etag)})]
+            )
         )
 
     async def remove_user(self, row: UserRow) -> None:

@@ -12,7 +12,7 @@ from identity_service.clock import SystemClock
 from identity_service.credential import Credential
 from identity_service.errors import NotConfigured
 from identity_service.model import CleanupPolicy, DeletionPolicy, TokenPolicy
-from identity_service.operations.ready import Readiness
+from identity_service.readiness import Readiness
 from identity_service.registry import STORAGE_SCOPE, TableRegistry
 from identity_service.settings import Settings, problem_base_uri
 

@@ -34,11 +34,10 @@ log = logging.getLogger(__name__)
 DEADLINE = 9.0
 
 UNAUTHORIZED = 401
+_COLLECTION = "/identities"
 
 # Made anew by `make openapi` whenever the API changes.
 DOCUMENT = Path(__file__).parent.parent / "openapi.json"
-
-_COLLECTION = "/identities"
 # Answers may hold tokens, and problems speak of one moment: neither is for a cache.
 _NO_STORE = {"Cache-Control": "no-store"}
 

@@ -2,26 +2,21 @@
 
 import argparse
 import asyncio
-import contextlib
-import os
 import signal
-import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Coroutine
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-import aiohttp
-
-from local.app import App, running_app
-from local.azure import ROOT, LocalAzure, Ports, local_acs, local_azure
-from local.certificates import Authority
-from local.entra import Issuer
-from local.quickstart import Walk, WrongAnswer
-from local.settings_file import settings_file
+from local.azure import ROOT, Ports
+from local.commands import COMMANDS
 from local.sign_in import LIFETIME_MINUTES
 from local.token_command import fetch_token
 from local.workplace import CannotStart, Workplace
+
+# As a shell counts a program that Ctrl-C ended.
+INTERRUPTED = 130
 
 _OPTIONS = {
     "app": "the app, behind the Functions host stand-in",
@@ -43,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(asyncio.run(fetch_token(workplace, options.user, options.minutes)))
             return 0
         with workplace.held():
-            return asyncio.run(_COMMANDS[options.command](workplace, ports))
+            command = COMMANDS[options.command](workplace, ports)
+            return asyncio.run(_until_told(command, options.command == "quickstart"))
     except CannotStart as reason:
         print(reason, file=sys.stderr)
         return 1
@@ -55,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         "command",
         nargs="?",
         default="run",
-        choices=[*_COMMANDS, "token"],
+        choices=[*COMMANDS, "token"],
         help="run: everything, with a walk through the quickstart (default). quickstart: the walk"
         " alone. acs: the ACS emulator alone. azure: everything but the app. token: print the"
         " bearer token of a signed-in user, for the app that runs.",
@@ -81,130 +77,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(workplace: Workplace, ports: Ports) -> int:
-    stop = _stop_signal()
-    async with _everything(workplace, ports) as (azure, app):
-        await _walk(azure, app, workplace)
-        print(_addresses(azure, app, workplace))
-        return await _until(stop, app)
+async def _until_told(command: Coroutine[Any, Any, int], must_end: bool) -> int:
+    """Run the command until it ends, or until Ctrl-C or SIGTERM ends it with all that it started.
 
-
-async def _quickstart(workplace: Workplace, ports: Ports) -> int:
-    async with _everything(workplace, ports) as (azure, app):
-        return await _walk(azure, app, workplace)
-
-
-async def _acs(workplace: Workplace, ports: Ports) -> int:
-    stop = _stop_signal()
-    async with local_acs(workplace, ports, Issuer(), Authority()) as acs:
-        workplace.write_env(acs.environment())
-        print(f"ACS emulator at {acs.endpoint}")
-        print(f"connection string: {acs.connection_string}")
-        print(f"its certificate's authority, for SSL_CERT_FILE: {acs.bundle}", flush=True)
-        await stop.wait()
-    return 0
-
-
-async def _azure(workplace: Workplace, ports: Ports) -> int:
-    stop = _stop_signal()
-    async with local_azure(workplace, ports) as azure:
-        app_url = f"http://localhost:{ports.app}"
-        workplace.write_env(azure.environment(app_url))
-        with settings_file(workplace, azure.settings(), ports.app) as said:
-            print(f"ACS emulator at {azure.acs.endpoint}")
-            print(f"managed identity endpoint at {azure.identity_endpoint}")
-            print(f"storage at {azure.storage.table}")
-            print(said)
-            print(f"shell assignments in {workplace.env_file}", flush=True)
-            await stop.wait()
-    return 0
-
-
-_COMMANDS = {"run": _run, "quickstart": _quickstart, "acs": _acs, "azure": _azure}
-
-
-@contextlib.asynccontextmanager
-async def _everything(workplace: Workplace, ports: Ports) -> AsyncIterator[tuple[LocalAzure, App]]:
-    log = workplace.folder / "app.log"
-    async with (
-        local_azure(workplace, ports) as azure,
-        running_app(azure, {}, ports.app, log) as app,
-    ):
-        workplace.write_env(azure.environment(app.url))
-        yield azure, app
-
-
-async def _walk(azure: LocalAzure, app: App, workplace: Workplace) -> int:
-    """Walk through the app, and for its end through one that keeps deleted identities for no time.
-
-    Both have the same registry: what one deletes the other sweeps.
+    A command that serves is meant to be told; one that must end by itself has failed then.
     """
-    impatient = {"DELETED_IDENTITY_RETENTION_DAYS": "0"}
-    log = workplace.folder / "app-without-retention.log"
-    async with (
-        aiohttp.ClientSession(headers={"x-functions-key": azure.keys.master_key}) as session,
-        running_app(azure, impatient, 0, log) as second,
-    ):
-        walk = Walk(session, print)
-        sweep = f"{second.url}/admin/functions/purge_deleted_identities"
-        control = azure.acs.environment()["ACS_CONTROL_URL"]
-        tls = ssl.create_default_context(cafile=azure.acs.bundle)
-        try:
-            await walk.quickstart(f"{app.url}/api")
-            identity_id = await walk.a_users_identity(f"{app.url}/api")
-            await walk.the_end(f"{second.url}/api", identity_id, sweep)
-            in_acs = f"{control}/identities/{identity_id}"
-            await walk.gone_in_acs(in_acs, azure.keys.control_key, tls)
-        except (WrongAnswer, TimeoutError) as fault:
-            print(f"The walk went wrong: {fault or 'the sweep took too long'}", file=sys.stderr)
-            return 1
-    return 0
-
-
-def _addresses(azure: LocalAzure, app: App, workplace: Workplace) -> str:
-    return f"""
-The app serves at   {app.url}   (its log: {workplace.folder / "app.log"})
-Try it on a page    {app.url}/docs/
-The function key    {azure.keys.function_key}
-ACS emulator        {azure.acs.endpoint}
-Managed identity    {azure.identity_endpoint}
-Storage, tables     {azure.storage.table}
-All of it, for sh   . {workplace.env_file}
-
-Try it:
-  curl -X POST {app.url}/api/identities/with-token \\
-    -H 'x-functions-key: {azure.keys.function_key}' -d '{{"scopes": ["chat", "voip"]}}'
-
-As a signed-in user, without a key:
-  curl -X POST -d '' {app.url}/api/me/tokens \
-    -H "Authorization: Bearer $({_token_command(workplace)} --user alice)"
-
-Ctrl-C stops everything."""
-
-
-def _token_command(workplace: Workplace) -> str:
-    command = f"{os.path.relpath(sys.executable)} -m local token"
-    return command if workplace.project == ROOT else f"{command} --folder {workplace.project}"
-
-
-def _stop_signal() -> asyncio.Event:
-    stop = asyncio.Event()
+    task = asyncio.create_task(command)
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+        asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return INTERRUPTED if must_end else 0
 
 
-async def _until(stop: asyncio.Event, app: App) -> int:
-    """Wait for the signal, or for the end of the app, which should not come first."""
-    sys.stdout.flush()
-    ended = asyncio.ensure_future(app.process.wait())
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if stop.is_set():
-        return 0
-    print("The app ended by itself: its log says why.", file=sys.stderr)
-    return 1
+def _cancel_once(task: asyncio.Task[int]) -> None:
+    # A second signal must not cut short what the first one is cleaning up.
+    if not task.cancelling():
+        task.cancel()
 
 
 if __name__ == "__main__":

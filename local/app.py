@@ -16,6 +16,9 @@ from local.try_it import files
 from local.workplace import CannotStart
 
 PORT_TAKEN = 4
+EXAMPLE = "/example/"
+# Built by `make setup`.
+_EXAMPLE_FOLDER = ROOT / "examples" / "web" / "dist"
 # Variables of whoever starts us that would choose another resource or credential for the app.
 _FOREIGN = ("AZURE_", "AzureWebJobs", "COMMUNICATION_SERVICES_", "IDENTITY_", "MSI_", "WEBSITE_")
 
@@ -47,12 +50,14 @@ async def running_app(
             stdin=PIPE,
             stdout=PIPE,
             stderr=errors,
+            start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
             cwd=ROOT,
             env=inherited
             | azure.settings()
             | dict(changes)
             | {
-                "LOCAL_HOST_PAGES": json.dumps(files()),
+                "LOCAL_HOST_STATIC_FILES": json.dumps({EXAMPLE: str(_EXAMPLE_FOLDER), **files()}),
+                "LOCAL_HOST_SIGN_IN": azure.sign_in_endpoint(),
                 "LOCAL_HOST_EASY_AUTH": azure.sign_in.easy_auth(),
                 "LOCAL_HOST_FUNCTION_KEY": azure.keys.function_key,
                 "LOCAL_HOST_MASTER_KEY": azure.keys.master_key,

@@ -59,6 +59,15 @@ class LocalAzure:
             "TEAMS_APP_ID": self.acs.emulator.teams_user().app_id,
         }
 
+    def sign_in_endpoint(self) -> str:
+        """Where the Functions host stand-in has pages beside the app signed in."""
+        document = {
+            "url": f"{self.acs.control_url}/sign-in",
+            "key": self.keys.control_key,
+            "certificates": str(self.acs.bundle),
+        }
+        return json.dumps(document)
+
     def environment(self, app_url: str) -> dict[str, str]:
         """What `.local/env` tells people and scripts."""
         return {
@@ -85,6 +94,11 @@ class LocalAcs:
         """As the Azure portal shows it."""
         return f"endpoint={self.endpoint}/;accesskey={self.keys.acs_primary_key}"
 
+    @property
+    def control_url(self) -> str:
+        """The control endpoint."""
+        return f"{self.endpoint}/_control"
+
     def environment(self) -> dict[str, str]:
         """The part of `.local/env` that is about ACS."""
         teams = self.emulator.teams_user()
@@ -92,7 +106,7 @@ class LocalAcs:
             "ACS_ENDPOINT": self.endpoint,
             "ACS_CONNECTION_STRING": self.connection_string,
             "SSL_CERT_FILE": str(self.bundle),
-            "ACS_CONTROL_URL": f"{self.endpoint}/_control",
+            "ACS_CONTROL_URL": self.control_url,
             "ACS_CONTROL_KEY": self.keys.control_key,
             "ACS_TEAMS_USER_TOKEN": teams.token,
             "ACS_TEAMS_EXPIRED_TOKEN": teams.expired_token,

@@ -57,6 +57,7 @@ async def azurite(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
     )
     try:
         yield await _announced(process)

@@ -20,7 +20,7 @@ async def fetch_token(workplace: Workplace, user: str, minutes: float) -> str:
         raise _nothing_runs(workplace)
     try:
         return await _sign_in(env, {"user": user, "minutes": minutes})
-    except (aiohttp.ClientConnectionError, FileNotFoundError):
+    except (aiohttp.ClientConnectionError, OSError):
         raise _nothing_runs(workplace) from None
 
 

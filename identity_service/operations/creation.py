@@ -1,5 +1,6 @@
 """How an identity comes to be, alone or for a user. docs/cleanup.md has the numbered steps."""
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -136,7 +137,8 @@ class Creation:
                 return
             if current and current.state is State.DELETED:
                 raise deleted(row.id) from error
-            await release_user(row, self._registry)
+            with contextlib.suppress(RowChanged):  # another creator replaced the dangling claim
+                await release_user(row, self._registry)
             raise busy() from error
 
 

@@ -34,7 +34,12 @@ async def list_deleted_identities(
     rows = await asyncio.gather(*(registry.read(entry.identity_id) for entry in entries))
     at_least = cleanup.max_attempts if query.stuck else 0
     return Listing(
-        value=[DeletedIdentity.of(row) for row in rows if row and _wanted(row, at_least)],
+        value=[
+            DeletedIdentity.of(row)
+            for row, entry in zip(rows, entries, strict=True)
+            # One that was put off meanwhile stands further behind, and is listed there.
+            if row and row.due == entry.due and _wanted(row, at_least)
+        ],
         continuation=str(entries[-1]) if len(entries) == query.size else None,
     )
 

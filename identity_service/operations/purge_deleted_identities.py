@@ -6,11 +6,13 @@ from datetime import timedelta
 
 from identity_service.errors import (
     IdentityNotFound,
+    InternalError,
     RegistryUnavailable,
     ServiceError,
     Throttled,
 )
 from identity_service.model import CleanupPolicy
+from identity_service.operations.pace import Pace
 from identity_service.operations.steps import claim_purge, finish_purge, record_revocation, revoke
 from identity_service.ports import Acs, Clock, Registry, RowChanged
 from identity_service.rows import AgendaRow, IdentityRow, State
@@ -24,6 +26,8 @@ OUTAGE = 3 * CONCURRENCY
 FIRST_DELAY = timedelta(minutes=1)
 LONGEST_DELAY = timedelta(hours=1)
 STUCK_DELAY = timedelta(days=1)
+# After so many the delay is at its longest anyway.
+_DOUBLINGS = 6
 
 
 class Report:
@@ -64,8 +68,7 @@ class Sweep:
         self._clock = clock
         self._cleanup = cleanup
         self._started = clock.now()
-        self._stop_at = self._started + cleanup.time_budget
-        self._turn = self._started
+        self._pace = Pace(clock, cleanup.deletes_per_30s, self._started + cleanup.time_budget)
         self._failures = 0
         self._report = Report()
 
@@ -84,20 +87,21 @@ class Sweep:
                 task.add_done_callback(lambda _: slots.release())
         except RegistryUnavailable as error:
             log.error("sweep_cut_short code=%s", error.code)  # noqa: TRY400 -- the registry's log has it
-        # Not a task group: what has begun is finished, and never cancelled between two steps.
-        await asyncio.gather(*under_way)
+        finally:
+            # Not a task group: what has begun is finished, and never cancelled between two steps.
+            await asyncio.gather(*under_way)
         self._report.duration = self._clock.now() - self._started
         return self._report
 
     def _over(self) -> bool:
-        return self._failures >= OUTAGE or max(self._turn, self._clock.now()) >= self._stop_at
+        return self._failures >= OUTAGE or self._pace.is_over
 
     async def _settle(self, entry: AgendaRow) -> None:
         """Do what is due with one identity; whatever goes wrong, it stays on the agenda."""
         self._count_due(entry)
         try:
             row = await self._registry.read(entry.identity_id)
-            if row and row.due == entry.due:
+            if row and row.due == entry.due and row.state is not State.ACTIVE:
                 await self._advance(row)
         except RowChanged:
             log.info("sweep_skipped identity_id=%s", entry.identity_id)
@@ -117,25 +121,31 @@ class Sweep:
         self._report.oldest_overdue = max(self._report.oldest_overdue, overdue)
 
     async def _advance(self, row: IdentityRow) -> None:
-        purge_on = row.scheduled_purge_on
-        only_revoke = (
-            row.state is State.DELETED
-            and not row.revoked
-            and purge_on is not None
-            and self._clock.now() < purge_on
-        )
-        if not only_revoke and row.state in (State.CREATING, State.DELETED):
+        """Take the row's next step, in its turn."""
+        step = self._revoke if self._is_kept(row) else self._purge
+        if step == self._purge and row.state is not State.PURGING:
             row = await claim_purge(row, self._registry, self._clock)
-        await self._own_turn()
-        if self._over():
+        if not await self._pace.turn() or self._failures >= OUTAGE:
             return
         try:
-            await (self._revoke(row) if only_revoke else self._purge(row))
-            self._failures = 0
+            await step(row)
         except Throttled as throttled:
-            self._pause(throttled)
+            self._report.deferred += 1
+            self._pace.pause(throttled.retry_after or 0)
         except ServiceError as error:
-            await self._defer(row, error)
+            await self._defer(row, error.code)
+        except RowChanged:
+            raise
+        except Exception:
+            log.exception("internal_error identity_id=%s", row.id)
+            await self._defer(row, InternalError.code)
+        else:
+            self._failures = 0
+
+    def _is_kept(self, row: IdentityRow) -> bool:
+        """Whether it is due for its revocation only: the time of its purge has not come."""
+        purge_on = row.scheduled_purge_on
+        return row.state is State.DELETED and bool(purge_on and self._clock.now() < purge_on)
 
     async def _revoke(self, row: IdentityRow) -> None:
         try:
@@ -149,30 +159,20 @@ class Sweep:
         await finish_purge(row, self._acs, self._registry, self._clock)
         self._report.purged += 1
 
-    async def _own_turn(self) -> None:
-        """Keep the pace: so many calls that change ACS per 30 seconds, evenly."""
-        now = self._clock.now()
-        mine = max(self._turn, now)
-        self._turn = mine + timedelta(seconds=30) / self._cleanup.deletes_per_30s
-        if mine > now:
-            await self._clock.sleep((mine - now).total_seconds())
-
-    def _pause(self, throttled: Throttled) -> None:
-        """Give ACS the pause it asks for; the entry stays due."""
-        self._report.deferred += 1
-        pause = timedelta(seconds=throttled.retry_after or 0)
-        self._turn = max(self._turn, self._clock.now() + pause)
-
-    async def _defer(self, row: IdentityRow, error: ServiceError) -> None:
+    async def _defer(self, row: IdentityRow, code: str) -> None:
         """Put it off, longer each time; one that is stuck to tomorrow."""
         attempts = row.attempts + 1
         stuck = attempts >= self._cleanup.max_attempts
-        delay = STUCK_DELAY if stuck else min(FIRST_DELAY * 2**row.attempts, LONGEST_DELAY)
-        later = row.but(attempts=attempts, last_error=error.code, due=self._clock.now() + delay)
+        delay = STUCK_DELAY if stuck else _delay(row.attempts)
+        later = row.but(attempts=attempts, last_error=code, due=self._clock.now() + delay)
         await self._registry.update(row, later)
         self._failed()
         if stuck:
             self._report.stuck += 1
-            log.error(
-                "identity_stuck identity_id=%s attempts=%d code=%s", row.id, attempts, error.code
-            )
+            log.error("identity_stuck identity_id=%s attempts=%d code=%s", row.id, attempts, code)
+
+
+def _delay(failures: int) -> timedelta:
+    """How long to put off what has failed so often before: a minute, two, four, up to an hour."""
+    doubled: int = 2 ** min(failures, _DOUBLINGS)
+    return min(FIRST_DELAY * doubled, LONGEST_DELAY)

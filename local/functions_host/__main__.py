@@ -19,9 +19,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import NoReturn
 
-from local.functions_host import logs
+from local.functions_host import front_end, logs
 from local.functions_host.errors import AppError
-from local.functions_host.front_end import CORS_ORIGINS, EASY_AUTH, take_layers
 from local.functions_host.functions import Functions, load
 from local.functions_host.host import Host
 from local.functions_host.host_json import route_prefix
@@ -62,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         "python -m local.functions_host",
         description="Serves an Azure Functions app (Python v2 model) on 127.0.0.1.",
         epilog=f"The keys come in the environment: {FUNCTION_KEY}, {MASTER_KEY}; and so does what"
-        f" the platform does in front of the app: {CORS_ORIGINS}, {EASY_AUTH}.",
+        f" the platform does in front of the app: {front_end.CORS_ORIGINS}, {front_end.EASY_AUTH};"
+        f" and what pages beside it need: {front_end.STATIC_FILES}, {front_end.SIGN_IN}.",
     )
     parser.add_argument("--port", type=_port, default=7071, help="0 takes a free one")
     parser.add_argument("--app", type=Path, default=Path(), help="the app's folder")
@@ -90,7 +90,7 @@ def _take_keys(environ: MutableMapping[str, str]) -> Keys:
 
 def _take_layers(environ: MutableMapping[str, str]) -> list[Layer]:
     try:
-        return take_layers(environ)
+        return front_end.take_layers(environ)
     except ValueError as error:
         _parser().error(str(error))
 

@@ -1,4 +1,4 @@
-"""As much of ACS and of the registry as one user's operations need; the rest they must not touch."""
+"""As much of ACS and of the registry as one user's operations need; more they must not touch."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

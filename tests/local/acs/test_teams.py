@@ -122,3 +122,19 @@ def test_another_user_is_refused(acs: Served, user_id: str, message: str) -> Non
 def test_the_users_secrets_are_not_shown() -> None:
     """Tokens stay out of logs and tracebacks."""
     assert "secret" not in repr(TeamsUser("secret", "secret", "app", "user"))
+
+
+def test_the_control_endpoint_gives_any_users_token(acs: Served) -> None:
+    """With which its user exchanges it, and nobody else."""
+    user_id = str(uuid4())
+    wanted = acs.control("POST", "/teams-user", {"userId": user_id}).document
+
+    assert wanted["userId"] == user_id
+    assert acs.exchange(wanted).status == 200
+    assert acs.exchange({**wanted, "userId": str(uuid4())}).status == 400
+
+
+@pytest.mark.parametrize("body", [{}, {"userId": "alice"}, {"userId": OTHER, "appId": OTHER}])
+def test_a_teams_user_is_known_by_a_guid(acs: Served, body: object) -> None:
+    """As in Entra."""
+    assert acs.control("POST", "/teams-user", body).status == 400

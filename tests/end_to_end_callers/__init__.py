@@ -1,0 +1,1 @@
+"""Who may call, tried over HTTP against the whole stack."""
