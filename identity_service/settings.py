@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from identity_service import ncrontab
 from identity_service.errors import NotConfigured
 from identity_service.model import CleanupPolicy, DeletionPolicy
+from identity_service.proxy import Proxy
 
 ENDPOINT = "COMMUNICATION_SERVICES_ENDPOINT"
 ACCESS_KEY = "COMMUNICATION_SERVICES_ACCESSKEY"
@@ -23,6 +24,8 @@ SCHEDULE = "CLEANUP_SCHEDULE"
 PACE = "CLEANUP_DELETES_PER_30S"
 TIME_BUDGET = "CLEANUP_TIME_BUDGET_SECONDS"
 MAX_ATTEMPTS = "CLEANUP_MAX_ATTEMPTS"
+PROXY = "HTTPS_PROXY"
+NO_PROXY = "NO_PROXY"
 
 
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
@@ -45,6 +48,15 @@ class Storage:
     table_service: str = ""
     client_id: str = ""
 
+    @property
+    def address(self) -> str:
+        """Where its tables are, whichever way they are named."""
+        if not self.connection_string:
+            return self.table_service
+        parts = _members(self.connection_string)
+        suffix = parts.get("endpointsuffix", "core.windows.net")
+        return parts.get("tableendpoint") or f"https://{parts.get('accountname')}.table.{suffix}"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -56,6 +68,7 @@ class Settings:
         storage: Where the registry's table is.
         deletion: What happens to deleted identities.
         cleanup: How the sweep works.
+        proxy: The way to Azure, where there is only one.
     """
 
     acs_endpoint: str
@@ -63,6 +76,7 @@ class Settings:
     storage: Storage = field(default=Storage())
     deletion: DeletionPolicy = field(default=DeletionPolicy())
     cleanup: CleanupPolicy = field(default=CleanupPolicy())
+    proxy: Proxy = field(default=Proxy())
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -79,6 +93,7 @@ class Settings:
             storage=_storage(environ, faults),
             deletion=_deletion(environ, faults),
             cleanup=_cleanup(environ, faults),
+            proxy=_proxy(environ, faults),
         )
         if faults:
             raise NotConfigured(" ".join(faults))
@@ -220,6 +235,19 @@ def _cleanup(environ: Mapping[str, str], faults: list[str]) -> CleanupPolicy:
         time_budget=timedelta(seconds=_number(environ, TIME_BUDGET, 240, (10, 3600), faults)),
         max_attempts=_number(environ, MAX_ATTEMPTS, 10, (1, 1000), faults),
     )
+
+
+def _proxy(environ: Mapping[str, str], faults: list[str]) -> Proxy:
+    """As curl and Python have them: the names count in lower case too, and then win."""
+    address, bypass = (
+        environ.get(name.lower(), "").strip() or environ.get(name, "").strip()
+        for name in (PROXY, NO_PROXY)
+    )
+    try:
+        return Proxy.parse(address, bypass)
+    except ValueError:
+        faults.append(f"{PROXY} must be http:// or https:// with a host and, if need be, a port.")
+        return Proxy()
 
 
 def _number(

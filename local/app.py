@@ -16,6 +16,8 @@ from local.workplace import CannotStart, Keys
 PORT_TAKEN = 4
 # Variables of whoever starts us that would choose another resource or credential for the app.
 _FOREIGN = ("AZURE_", "AzureWebJobs", "COMMUNICATION_SERVICES_", "IDENTITY_", "MSI_", "WEBSITE_")
+# No proxy leads to loopback.
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,33 @@ async def running_app(
     Raises:
         CannotStart: its port is taken, or it does not load; then the log says why.
     """
-    inherited = {n: v for n, v in os.environ.items() if not n.startswith(_FOREIGN)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local.functions_host"),
-        *("--app", str(ROOT), "--port", str(port), "--until-stdin-closes"),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=log.open("w"),
-        start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
-        cwd=ROOT,
-        env=inherited
-        | dict(settings)
-        | {"LOCAL_HOST_FUNCTION_KEY": keys.function_key, "LOCAL_HOST_MASTER_KEY": keys.master_key},
-    )
+    secrets = {
+        "LOCAL_HOST_FUNCTION_KEY": keys.function_key,
+        "LOCAL_HOST_MASTER_KEY": keys.master_key,
+    }
+    with log.open("w") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "local.functions_host"),
+            *("--app", str(ROOT), "--port", str(port), "--until-stdin-closes"),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=errors,
+            start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
+            cwd=ROOT,
+            env=_inherited() | dict(settings) | secrets,
+        )
     try:
         yield App(await _announced(process, port, log), process)
     finally:
         await ended(process)
+
+
+def _inherited() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FOREIGN) and name.upper() not in _PROXIES
+    }
 
 
 async def _announced(process: Process, port: int, log: Path) -> str:
