@@ -44,11 +44,16 @@ class AcsDirectory:
         self._client = client
 
     @classmethod
-    def connect(cls, endpoint: str, credential: Credential | AzureKeyCredential) -> "AcsDirectory":
+    def connect(
+        cls,
+        endpoint: str,
+        credential: Credential | AzureKeyCredential,
+        proxies: dict[str, str] | None = None,
+    ) -> "AcsDirectory":
         """The directory at `endpoint`. To be called inside the worker's event loop.
 
         `use_env_settings=False` halves the CPU of a call: the SDK's default looks up .netrc and
-        the proxy variables on every request, in two thread hops.
+        the proxy variables on every request, in two thread hops. `proxies` comes from `Proxy`.
         """
         return cls(
             CommunicationIdentityClient(
@@ -58,6 +63,7 @@ class AcsDirectory:
                 connection_timeout=CONNECT,
                 read_timeout=REPEATABLE,
                 use_env_settings=False,
+                proxies=proxies,
             )
         )
 

@@ -84,14 +84,23 @@ class TableRegistry:
         self._is_there = False
 
     @classmethod
-    def connect(cls, table_service: str, credential: AsyncTokenCredential) -> "TableRegistry":
+    def connect(
+        cls,
+        table_service: str,
+        credential: AsyncTokenCredential,
+        proxies: dict[str, str] | None = None,
+    ) -> "TableRegistry":
         """The registry in the storage account whose tables are at `table_service`."""
-        return cls(TableClient(table_service, TABLE, credential=credential, **_CONNECTION))
+        options: dict[str, Any] = {**_CONNECTION, "proxies": proxies}
+        return cls(TableClient(table_service, TABLE, credential=credential, **options))
 
     @classmethod
-    def from_connection_string(cls, connection_string: str) -> "TableRegistry":
+    def from_connection_string(
+        cls, connection_string: str, proxies: dict[str, str] | None = None
+    ) -> "TableRegistry":
         """The registry in the storage account of the connection string."""
-        return cls(TableClient.from_connection_string(connection_string, TABLE, **_CONNECTION))
+        options: dict[str, Any] = {**_CONNECTION, "proxies": proxies}
+        return cls(TableClient.from_connection_string(connection_string, TABLE, **options))
 
     async def read(self, identity_id: str) -> IdentityRow | None:
         """See `ports.Registry`."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from azure.core.credentials import AzureKeyCredential
+from azure.identity import AzureAuthorityHosts
 from azure.identity.aio import DefaultAzureCredential
 
 from identity_service.acs import ACS_SCOPE, AcsDirectory
@@ -17,6 +18,9 @@ from identity_service.registry import STORAGE_SCOPE, TableRegistry
 from identity_service.settings import Settings, problem_base_uri
 
 log = logging.getLogger(__name__)
+
+# Where credentials other than the managed identity get their tokens.
+ENTRA = f"https://{AzureAuthorityHosts.AZURE_PUBLIC_CLOUD}"
 
 _NO_SUCH_CREDENTIAL = (
     "AZURE_TOKEN_CREDENTIALS names no credential of azure-identity's: set it to"
@@ -94,31 +98,36 @@ class Services:
     @cached_property
     def credential(self) -> Credential:
         """The app's own credential in Entra."""
-        return _credential()
+        return self._credential()
 
     @cached_property
     def acs(self) -> AcsDirectory:
         """The ACS identity directory."""
         # The SDKs log every request at INFO, headers included: our own line says it once.
         logging.getLogger("azure").setLevel(logging.WARNING)
-        key = self.settings.acs_access_key
+        endpoint, key = self.settings.acs_endpoint, self.settings.acs_access_key
         return AcsDirectory.connect(
-            self.settings.acs_endpoint, AzureKeyCredential(key) if key else self.credential
+            endpoint,
+            AzureKeyCredential(key) if key else self.credential,
+            self.settings.proxy.towards(endpoint),
         )
 
     @cached_property
     def registry(self) -> TableRegistry:
         """The registry."""
         storage = self.settings.storage
+        proxies = self.settings.proxy.towards(storage.address)
         if storage.connection_string:
-            return TableRegistry.from_connection_string(storage.connection_string)
-        return TableRegistry.connect(storage.table_service, self.storage_credential)
+            return TableRegistry.from_connection_string(storage.connection_string, proxies)
+        return TableRegistry.connect(storage.table_service, self.storage_credential, proxies)
 
     @cached_property
     def storage_credential(self) -> Credential:
         """The same credential, unless the settings name another identity for storage."""
         client_id = self.settings.storage.client_id
-        return _credential(managed_identity_client_id=client_id) if client_id else self.credential
+        if not client_id:
+            return self.credential
+        return self._credential(managed_identity_client_id=client_id)
 
     @cached_property
     def readiness(self) -> Readiness:
@@ -141,10 +150,13 @@ class Services:
         if not self.settings.storage.connection_string:
             await self.storage_credential.get_token_info(STORAGE_SCOPE)
 
-
-def _credential(**options: str) -> Credential:
-    try:
-        return Credential(DefaultAzureCredential(use_env_settings=False, **options))
-    except ValueError as error:
-        log.error("not_configured faults=%r", _NO_SUCH_CREDENTIAL)  # noqa: TRY400 -- a traceback holds the value
-        raise NotConfigured("The service's settings are at fault: its log names each.") from error
+    def _credential(self, **options: str) -> Credential:
+        proxies = self.settings.proxy.towards(ENTRA)
+        try:
+            source = DefaultAzureCredential(use_env_settings=False, proxies=proxies, **options)
+        except ValueError as error:
+            log.error("not_configured faults=%r", _NO_SUCH_CREDENTIAL)  # noqa: TRY400 -- a traceback holds the value
+            raise NotConfigured(
+                "The service's settings are at fault: its log names each."
+            ) from error
+        return Credential(source)

@@ -13,6 +13,7 @@ from identity_service import ncrontab
 from identity_service.contract import PROBLEMS
 from identity_service.errors import NotConfigured
 from identity_service.model import CleanupPolicy, DeletionPolicy, Scope, TokenPolicy
+from identity_service.proxy import Proxy
 
 ENDPOINT = "COMMUNICATION_SERVICES_ENDPOINT"
 ACCESS_KEY = "COMMUNICATION_SERVICES_ACCESSKEY"
@@ -31,6 +32,9 @@ TEAMS_APP = "TEAMS_APP_ID"
 PROBLEM_BASE = "PROBLEM_BASE_URI"
 # Set by the platform where it checks sign-ins, and by nobody else.
 SIGN_IN = "WEBSITE_AUTH_ENABLED"
+
+PROXY = "HTTPS_PROXY"
+NO_PROXY = "NO_PROXY"
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
@@ -57,6 +61,15 @@ class Storage:
     table_service: str = ""
     client_id: str = ""
 
+    @property
+    def address(self) -> str:
+        """Where its tables are, whichever way they are named."""
+        if not self.connection_string:
+            return self.table_service
+        parts = _members(self.connection_string)
+        suffix = parts.get("endpointsuffix", "core.windows.net")
+        return parts.get("tableendpoint") or f"https://{parts.get('accountname')}.table.{suffix}"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -74,6 +87,7 @@ class Settings:
         sign_in_enabled: Whether the platform checks who is signed in. The platform says so itself.
         teams_app_id: The app for which users' Teams tokens are exchanged; empty for none.
         problem_base_uri: Where problems are explained; `#` and the code follow.
+        proxy: The way to Azure, where there is only one.
     """
 
     acs_endpoint: str
@@ -87,6 +101,7 @@ class Settings:
     sign_in_enabled: bool = False
     teams_app_id: str = ""
     problem_base_uri: str = PROBLEMS
+    proxy: Proxy = field(default=Proxy())
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -109,6 +124,7 @@ class Settings:
             sign_in_enabled=environ.get(SIGN_IN, "").strip().lower() == "true",
             teams_app_id=_guid(environ, TEAMS_APP, faults),
             problem_base_uri=problem_base_uri(environ, faults),
+            proxy=_proxy(environ, faults),
         )
         if faults:
             raise NotConfigured(" ".join(faults))
@@ -298,6 +314,19 @@ def _guid(environ: Mapping[str, str], name: str, faults: list[str]) -> str:
     except ValueError:
         faults.append(f"{name} must be a GUID.")
         return ""
+
+
+def _proxy(environ: Mapping[str, str], faults: list[str]) -> Proxy:
+    """As curl and Python have them: the names count in lower case too, and then win."""
+    address, bypass = (
+        environ.get(name.lower(), "").strip() or environ.get(name, "").strip()
+        for name in (PROXY, NO_PROXY)
+    )
+    try:
+        return Proxy.parse(address, bypass)
+    except ValueError:
+        faults.append(f"{PROXY} must be http:// or https:// with a host and, if need be, a port.")
+        return Proxy()
 
 
 def _number(

@@ -173,6 +173,20 @@ CHAPTERS = (
         ),
     ),
     Chapter(
+        "The network",
+        (
+            Setting(
+                names.PROXY,
+                "The proxy that leads to Azure, `http://…` or `https://…`, where the network has no"
+                " other way. In lower case too, which wins.",
+            ),
+            Setting(
+                names.NO_PROXY,
+                "Hosts that are reached without it, separated by commas; `*` for all.",
+            ),
+        ),
+    ),
+    Chapter(
         "The platform's own",
         (
             Setting("FUNCTIONS_WORKER_RUNTIME", "`python`: which worker the host starts."),

@@ -21,6 +21,8 @@ EXAMPLE = "/example/"
 _EXAMPLE_FOLDER = ROOT / "examples" / "web" / "dist"
 # Variables of whoever starts us that would choose another resource or credential for the app.
 _FOREIGN = ("AZURE_", "AzureWebJobs", "COMMUNICATION_SERVICES_", "IDENTITY_", "MSI_", "WEBSITE_")
+# No proxy leads to loopback.
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,13 @@ async def running_app(
     Raises:
         CannotStart: its port is taken, or it does not load; then the log says why.
     """
-    inherited = {n: v for n, v in os.environ.items() if not n.startswith(_FOREIGN)}
+    host = {
+        "LOCAL_HOST_STATIC_FILES": json.dumps({EXAMPLE: str(_EXAMPLE_FOLDER), **files()}),
+        "LOCAL_HOST_SIGN_IN": azure.sign_in_endpoint(),
+        "LOCAL_HOST_EASY_AUTH": azure.sign_in.easy_auth(),
+        "LOCAL_HOST_FUNCTION_KEY": azure.keys.function_key,
+        "LOCAL_HOST_MASTER_KEY": azure.keys.master_key,
+    }
     with log.open("w") as errors:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "local.functions_host"),
@@ -52,21 +60,20 @@ async def running_app(
             stderr=errors,
             start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
             cwd=ROOT,
-            env=inherited
-            | azure.settings()
-            | dict(changes)
-            | {
-                "LOCAL_HOST_STATIC_FILES": json.dumps({EXAMPLE: str(_EXAMPLE_FOLDER), **files()}),
-                "LOCAL_HOST_SIGN_IN": azure.sign_in_endpoint(),
-                "LOCAL_HOST_EASY_AUTH": azure.sign_in.easy_auth(),
-                "LOCAL_HOST_FUNCTION_KEY": azure.keys.function_key,
-                "LOCAL_HOST_MASTER_KEY": azure.keys.master_key,
-            },
+            env=_inherited() | azure.settings() | dict(changes) | host,
         )
     try:
         yield App(await _announced(process, port, log), process)
     finally:
         await ended(process)
+
+
+def _inherited() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FOREIGN) and name.upper() not in _PROXIES
+    }
 
 
 async def _announced(process: Process, port: int, log: Path) -> str:

@@ -18,11 +18,14 @@ WITH_DEFAULT = [setting for setting in SETTINGS if setting.default is not None]
 
 # Set by the platform, never by a person.
 PLATFORM = {names.SIGN_IN}
-# The sample has the addresses instead, and leaves out what would win over them.
+# The sample has the addresses instead, and leaves out what would win over them. No proxy leads to
+# loopback.
 NOT_IN_SAMPLE = {
     names.STORAGE,
     f"{names.STORAGE}__accountName",
     f"{names.STORAGE}__clientId",
+    names.PROXY,
+    names.NO_PROXY,
     *PLATFORM,
 }
 

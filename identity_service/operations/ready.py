@@ -1,6 +1,6 @@
 """Tell whether everything that the service needs answers."""
 
-from identity_service.readiness import Readiness, Ready
+from identity_service.readiness import NotReady, Readiness, Ready
 
 
 async def ready(readiness: Readiness) -> Ready | NotReady:
