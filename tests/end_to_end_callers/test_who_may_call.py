@@ -21,7 +21,7 @@ MINE = {
     "restore_me": ("POST", "/api/me/restore"),
     "exchange_my_teams_token": ("POST", "/api/me/teams-token"),
 }
-OPEN_TO_ALL = {"health", "openapi"}
+OPEN_TO_ALL = {"health"}
 HOSTS_401, APPS_401 = "401 of the host", "401 not_signed_in"
 FORGED = base64.b64encode(
     json.dumps(
