@@ -1,0 +1,12 @@
+"""Who competes."""
+
+APP = "the app"
+APP_WITHOUT_READ = "the app, without the table read"
+DEFAULTS = "SDK, defaults"
+TUNED = "SDK, tuned"
+DEFAULTS_AND_READ = "SDKs, defaults, with the table read"
+TUNED_AND_READ = "SDKs, tuned, with the table read"
+BOTH_DEFAULTS = "both SDKs, defaults"
+BOTH_TUNED = "both SDKs, tuned"
+LIBRARIES = "the libraries alone"
+APP_AND_TRANSPORT = "the app, and aiohttp"

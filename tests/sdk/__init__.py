@@ -1,0 +1,1 @@
+"""Microsoft's SDKs, as their users have them, against the emulator."""
