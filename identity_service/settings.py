@@ -43,7 +43,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-
 _PATH = re.compile(r"[A-Za-z0-9/._-]*")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 # Absolute, or a path from the root: RFC 9457 advises against anything shorter. No fragment.
-_PAGE = re.compile(r"(?:https?://[A-Za-z0-9.:\[\]-]+)?/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
+_PAGE = re.compile(r"(?:https?://[A-Za-z0-9.:\[\]-]+)?/(?!/)[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 
 

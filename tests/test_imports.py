@@ -15,9 +15,17 @@ OPERATIONS = "identity_service.operations"
 ALLOWED = {
     "function_app": {"operations", "web", "services"},
     "web": {"contract", "decoding", "principal", "model", "errors"},
-    "openapi": {"openapi.parts", "openapi.schemas", "operations", "contract", "model", "errors"},
+    "openapi": {
+        "openapi.parts",
+        "openapi.refusals",
+        "openapi.schemas",
+        "operations",
+        "contract",
+        "model",
+    },
+    "openapi.refusals": {"openapi.parts", "openapi.schemas", "contract", "errors"},
     "openapi.parts": {"openapi.schemas", "model"},
-    "openapi.schemas": {"contract", "errors"},
+    "openapi.schemas": set(),
     "contract": set(),
     "decoding": {"model", "errors"},
     "services": {

@@ -17,7 +17,7 @@ from openapi_spec_validator import validate
 
 from identity_service import errors, operations
 from identity_service.errors import ServiceError
-from identity_service.openapi import problems
+from identity_service.openapi.refusals import problems
 from identity_service.openapi.schemas import section
 from identity_service.web import DOCUMENT
 from local.openapi import current, routes

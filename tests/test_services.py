@@ -249,3 +249,10 @@ async def test_sdk_is_quiet() -> None:
     await part(services, "acs")
 
     assert not logging.getLogger("azure.core.pipeline").isEnabledFor(logging.INFO)
+
+
+def test_problems_are_explained_whatever_else_is_at_fault() -> None:
+    """Where problems are explained is known even where the settings are at fault."""
+    services = Services({"PROBLEM_BASE_URI": "https://docs.example/problems"})
+
+    assert services.problem_base_uri == "https://docs.example/problems"

@@ -12,6 +12,7 @@ from identity_service.settings import (
     ENDPOINT,
     MAX_ATTEMPTS,
     PACE,
+    PROBLEM_BASE,
     PURGE_PROTECTION,
     RETENTION,
     SCHEDULE,
@@ -426,3 +427,23 @@ def test_refuses_a_schedule(text: str) -> None:
     faults = faults_of({ENDPOINT: URL, SCHEDULE: text})
 
     assert faults.startswith(f"{SCHEDULE} is missing or no schedule of six fields")
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["https://docs.example/problems", "http://localhost:7071/docs/problems.md", "/help", "/a?b=c"],
+)
+def test_where_problems_are_explained(page: str) -> None:
+    """The address of the page of problems is taken as it stands."""
+    settings = Settings.from_env({ENDPOINT: URL, **REST, PROBLEM_BASE: page})
+
+    assert settings.problem_base_uri == page
+
+
+@pytest.mark.parametrize("page", ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"])
+def test_not_the_address_of_a_page(page: str) -> None:
+    """What is no address, or has a fragment already, is a fault; and no value is told."""
+    with pytest.raises(NotConfigured, match=rf"^{PROBLEM_BASE} must be ") as refused:
+        Settings.from_env({ENDPOINT: URL, **REST, PROBLEM_BASE: page})
+
+    assert page not in refused.value.detail.replace("https://docs.example/problems", "")

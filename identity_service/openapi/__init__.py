@@ -4,47 +4,34 @@ An operation tells what it answers by its parameters, its return annotation and 
 docstring.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from identity_service import errors, operations
+from identity_service import operations
 from identity_service.contract import Health, Page, Problem
-from identity_service.errors import ServiceError
 from identity_service.model import Listing
 from identity_service.openapi import parts
+from identity_service.openapi.refusals import (
+    Errors,
+    Operation,
+    problem_schema,
+    problems,
+    refusal,
+    shared_answers,
+)
 from identity_service.openapi.schemas import (
     Json,
     components,
     inline,
-    problem_schema,
     reference,
-    section,
     summary,
 )
 
-Errors = dict[type[ServiceError], str]
-Operation = Callable[..., Any]
-
 JSON = "application/json"
-PROBLEM_JSON = "application/problem+json"
-
-# What may go wrong with each thing that an operation takes.
-_BY_PARAMETER: dict[str, list[type[ServiceError]]] = {
-    "identity_id": [errors.InvalidIdentityId],
-    "caller": [errors.NotSignedIn, errors.SignInNotEnabled],
-    "query": [errors.InvalidQuery],
-    "body": [errors.InvalidJson, errors.InvalidBody, errors.BodyTooLarge],
-    # ACS refuses by rules of its own too: even what has no body may not be valid to it.
-    "acs": [errors.InvalidBody, errors.Throttled, errors.AcsRefusedUs, errors.AcsUnavailable],
-    "registry": [errors.RegistryUnavailable],
-    "service_tokens": [errors.NotAllowed],
-    "user_tokens": [errors.NotAllowed],
-}
-_ALWAYS = [errors.NotConfigured, errors.InternalError, errors.AcsTooSlow]
 
 
 class Route(NamedTuple):
@@ -89,23 +76,12 @@ def document(routes: Iterable[Route], version: str) -> Json:
         "paths": paths,
         "components": {
             "schemas": dict(sorted((components(types) | told).items())),
-            "responses": _shared_answers(paths, kinds),
+            "responses": shared_answers(paths, kinds),
             "parameters": parts.PARAMETERS,
             "headers": parts.HEADERS,
             "securitySchemes": parts.SECURITY_SCHEMES,
         },
     }
-
-
-def problems(operation: Operation) -> Errors:
-    """Every problem that an operation can answer, and what it means there."""
-    found: Errors = {}
-    for name in get_type_hints(operation):
-        found |= {kind: summary(kind) for kind in _BY_PARAMETER.get(name, [])}
-    found |= {kind: summary(kind) for kind in _ALWAYS}
-    for name, said in section(operation.__doc__ or "", "Raises").items():
-        found[getattr(errors, name)] = f"{said[0].upper()}{said[1:]}"
-    return found
 
 
 def _operation(name: str) -> Operation | None:
@@ -190,52 +166,8 @@ def _answers(operation: Operation) -> Json:
     found = problems(operation)
     for code in sorted({kind.status for kind in found}):
         of_status = {kind: said for kind, said in found.items() if kind.status == code}
-        answers[str(code)] = _refusal(of_status, answers.get(str(code)))
+        answers[str(code)] = refusal(of_status, answers.get(str(code)))
     return answers
-
-
-def _refusal(found: Errors, success: Json | None) -> Json:
-    """The answer with one of these problems of one status, which may be another answer's too."""
-    if success:
-        answer = _problem_answer(found)
-        content = success["content"] | answer["content"]
-        described = f"{success['description']}\n\n{answer['description']}"
-        return {**answer, "description": described, "content": content}
-    if len(found) == 1:
-        [(kind, said)] = found.items()
-        if said == summary(kind):
-            return {"$ref": f"#/components/responses/{kind.__name__}"}
-    return _problem_answer(found)
-
-
-def _problem_answer(found: Errors) -> Json:
-    told = [f"`{kind.code}`: {said}" for kind, said in found.items()]
-    schemas = [reference(kind) for kind in found]
-    schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
-    [status] = {kind.status for kind in found}
-    return parts.answer("\n\n".join(told), _headers(status), {PROBLEM_JSON: {"schema": schema}})
-
-
-def _shared_answers(paths: Json, kinds: Iterable[type[ServiceError]]) -> Json:
-    """The answers that operations refer to: a problem in the words of its own class."""
-    used = str(paths)
-    return {
-        kind.__name__: _problem_answer({kind: summary(kind)})
-        for kind in kinds
-        if f"#/components/responses/{kind.__name__}'" in used
-    }
-
-
-def _headers(status: int) -> Json:
-    match status:
-        case HTTPStatus.UNAUTHORIZED:
-            return {"WWW-Authenticate": parts.header("Authenticate")}
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            return {"Retry-After": parts.header("RetryAfter")}
-        case HTTPStatus.SERVICE_UNAVAILABLE:
-            return {"Retry-After": parts.header("RetryAfterIfKnown")}
-        case _:
-            return {}
 
 
 def _health() -> Json:

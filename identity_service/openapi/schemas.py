@@ -11,9 +11,6 @@ from typing import Any
 
 import msgspec
 
-from identity_service.contract import PROBLEMS, Problem
-from identity_service.errors import ServiceError
-
 Json = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{name}"
@@ -42,29 +39,6 @@ def inline(annotation: object) -> Json:
     """The schema of something that has no name of its own."""
     schema: Json = _wire(msgspec.json.schema(annotation))
     return schema
-
-
-def problem_schema(error: type[ServiceError]) -> Json:
-    """What a problem of this kind looks like."""
-    example = Problem(
-        type=f"{PROBLEMS}#{error.code}",
-        title=error.title,
-        status=error.status,
-        code=error.code,
-        detail=summary(error),
-    )
-    return {
-        "title": error.title,
-        "description": summary(error),
-        "allOf": [reference(Problem)],
-        "type": "object",
-        "properties": {
-            "status": {"type": "integer", "const": error.status},
-            "code": {"type": "string", "const": error.code},
-        },
-        "required": ["status", "code"],
-        "examples": [msgspec.to_builtins(example)],
-    }
 
 
 def summary(documented: object) -> str:
