@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import azure.functions as func
 import msgspec
 
-from identity_service.decoding import HOST_PARAMETERS, decode, decode_query
+from identity_service.decoding import decode, decode_query, own_parameters
 from identity_service.errors import (
     AcsTooSlow,
     InternalError,
@@ -162,8 +162,7 @@ def _page(req: func.HttpRequest, listing: Listing[Any]) -> func.HttpResponse:
     """A page, and the way to the next one: from the path and the query alone, without a key."""
     page: dict[str, Any] = {"value": listing.value}
     if listing.continuation is not None:
-        query = {name: text for name, text in req.params.items() if name not in HOST_PARAMETERS}
-        query["continuation"] = listing.continuation
+        query = {**own_parameters(req.params), "continuation": listing.continuation}
         page["nextLink"] = f"{urlsplit(req.url).path}?{urlencode(query)}"
     return _json(page, listing.status)
 
