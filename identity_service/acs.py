@@ -129,6 +129,12 @@ class _RepeatAtOnce(AsyncRetryPolicy[Any, Any]):
         failed = response.http_response.status_code >= 500  # noqa: PLR2004 -- as HTTP numbers them
         return bool(failed and settings["total"] > 0)
 
+    def increment(self, settings: dict[str, Any], response: Any = None, error: Any = None) -> bool:
+        """Whether to repeat: not a DELETE on a dropped connection, which aiohttp has repeated."""
+        if error is not None and response.http_request.method == "DELETE":
+            return False
+        return bool(super().increment(settings, response, error))
+
     def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:  # noqa: ARG002 -- never waited for
         """No wait: a caller is told Retry-After instead."""
         return None

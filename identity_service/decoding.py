@@ -16,8 +16,8 @@ Q = TypeVar("Q", bound=PageQuery)
 # Bytes. The longest request of ours holds an Entra token of a few KiB.
 BODY_LIMIT = 16 * 1024
 
-# What the Functions host takes from a query; the app sees it all the same.
-HOST_PARAMETERS = {"code", "clientId"}
+# What the Functions host takes from a query: a function key and its name.
+_HOST_PARAMETERS = {"code", "clientid"}
 
 # Characters of a caller's own words that a problem repeats.
 _LONGEST_ECHO = 60
@@ -55,12 +55,16 @@ def decode_query(params: Mapping[str, str], kind: type[Q]) -> Q:
     Raises:
         InvalidQuery: it is of another shape.
     """
-    ours = {name: text for name, text in params.items() if name not in HOST_PARAMETERS}
     try:
-        return msgspec.convert(ours, kind, strict=False)
+        return msgspec.convert(own_parameters(params), kind, strict=False)
     except msgspec.ValidationError as error:
         fault = _explained(str(error), kind)
         raise InvalidQuery(fault.detail, field=fault.field, allowed=fault.allowed) from error
+
+
+def own_parameters(params: Mapping[str, str]) -> dict[str, str]:
+    """The query without what the Functions host takes from it, in whatever case."""
+    return {name: text for name, text in params.items() if name.lower() not in _HOST_PARAMETERS}
 
 
 @cache

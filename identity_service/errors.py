@@ -11,7 +11,7 @@
     ├── Throttled                                                      429
     ├── InternalError                                                  500
     ├── AcsRefusedUs                                                   502
-    ├── AcsUnavailable, RegistryUnavailable                            503
+    ├── AcsUnavailable (IdentityNotKnownYet), RegistryUnavailable      503
     ├── IdentityBusy, NotConfigured                                    503
     └── AcsTooSlow                                                     504
 
@@ -175,6 +175,10 @@ class AcsUnavailable(ServiceError):
     """ACS did not answer, or not with an answer; or we got no credential to ask it with."""
 
     status, code, title = 503, "acs_unavailable", "Azure Communication Services is unavailable"
+
+
+class IdentityNotKnownYet(AcsUnavailable):
+    """ACS does not know an identity that is so new that this proves nothing."""
 
 
 class RegistryUnavailable(ServiceError):

@@ -13,7 +13,7 @@ import azure.functions as func
 import msgspec
 
 from identity_service.contract import PROBLEMS, Health, Page, Problem
-from identity_service.decoding import HOST_PARAMETERS, decode, decode_query
+from identity_service.decoding import decode, decode_query, own_parameters
 from identity_service.errors import (
     AcsTooSlow,
     InternalError,
@@ -180,8 +180,7 @@ def _page(req: func.HttpRequest, listing: Listing[Any]) -> func.HttpResponse:
     """A page, and the way to the next one: from the path and the query alone, without a key."""
     page = Page(value=listing.value)
     if listing.continuation is not None:
-        query = {name: text for name, text in req.params.items() if name not in HOST_PARAMETERS}
-        query["continuation"] = listing.continuation
+        query = {**own_parameters(req.params), "continuation": listing.continuation}
         page.next_link = f"{urlsplit(req.url).path}?{urlencode(query)}"
     return _json(page, listing.status)
 

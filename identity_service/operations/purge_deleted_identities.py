@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from identity_service.errors import (
     IdentityNotFound,
+    IdentityNotKnownYet,
     InternalError,
     RegistryUnavailable,
     ServiceError,
@@ -132,6 +133,9 @@ class Sweep:
         except Throttled as throttled:
             self._report.deferred += 1
             self._pace.pause(throttled.retry_after or 0)
+        except IdentityNotKnownYet:
+            # Another sweep may have deleted it a moment ago: its row is left to that one.
+            self._report.deferred += 1
         except ServiceError as error:
             await self._defer(row, error.code)
         except RowChanged:

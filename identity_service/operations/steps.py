@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from identity_service.errors import AcsUnavailable, IdentityBusy, IdentityNotFound
+from identity_service.errors import IdentityBusy, IdentityNotFound, IdentityNotKnownYet
 from identity_service.ports import Acs, Clock, Registry, RowChanged
 from identity_service.rows import LEASE, IdentityRow, State
 
@@ -71,7 +71,7 @@ async def finish_purge(row: IdentityRow, acs: Acs, registry: Registry, clock: Cl
         await acs.delete(row.id)
     except IdentityNotFound as error:
         if row.created_on and clock.now() - row.created_on < YOUNG:
-            raise AcsUnavailable("ACS does not know this new identity yet.") from error
+            raise IdentityNotKnownYet("ACS does not know this new identity yet.") from error
     await release_user(row, registry)
     await registry.remove(row)
 

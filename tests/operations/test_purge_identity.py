@@ -7,6 +7,7 @@ from identity_service.errors import (
     IdentityBusy,
     IdentityNotDeleted,
     IdentityNotFound,
+    IdentityNotKnownYet,
     PurgeProtected,
     RegistryUnavailable,
 )
@@ -226,7 +227,7 @@ async def test_young_identity_that_acs_does_not_know_is_tried_later(world: World
     identity_id = await world.deleted()
     world.acs.fails("delete", IdentityNotFound("not yet"))
 
-    assert await refusal(world.purge(identity_id)) is AcsUnavailable
+    assert await refusal(world.purge(identity_id)) is IdentityNotKnownYet
 
     assert world.row(identity_id).state is State.PURGING
 
@@ -238,7 +239,7 @@ async def test_young_identity_is_old_after_an_hour(world: World) -> None:
     world.clock.forward(HOUR)
     world.registry.overtake(identity_id, created_on=world.clock.now() - HOUR * 0.999)
 
-    assert await refusal(world.purge(identity_id)) is AcsUnavailable
+    assert await refusal(world.purge(identity_id)) is IdentityNotKnownYet
 
 
 async def test_identity_made_elsewhere_that_acs_does_not_know_is_purged(world: World) -> None:

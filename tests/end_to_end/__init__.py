@@ -1,0 +1,1 @@
+"""The app and the local Azure as processes, over HTTP."""

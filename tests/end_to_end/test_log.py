@@ -1,0 +1,79 @@
+"""The app's log: what an operator needs, and nothing that anybody could use."""
+
+import asyncio
+from uuid import uuid4
+
+from tests.end_to_end.client import CHAT, Api, Control, Reply
+from tests.end_to_end.conftest import StartApp
+from tests.end_to_end.stack import Azure
+from tests.end_to_end.test_faults import FAULTS
+from tests.end_to_end.test_quickstart import teams_body
+
+
+async def test_no_secret_is_in_the_log(start_app: StartApp, azure: Azure, control: Control) -> None:
+    """No key, no token, no user id and no hash of one, whatever goes right or wrong."""
+    new = start_app(DELETED_IDENTITY_RETENTION_DAYS="0")
+    await everything(new, azure)
+    for name in ("503", "429 for an hour", "denied", "dropped before", "half"):
+        fault = FAULTS[name]
+        await control.fault(fault.kind, **fault.members)
+        await everything(new, azure)
+        await control.peace()
+    await control.trouble(status=500)
+    await everything(new, azure)
+    await new.sweep()
+
+    log = new.app.log
+
+    assert new.app.leaks() == []
+    assert len(new.app.secrets) > 20
+    assert log.count("operation_finished ") > 50
+    assert "internal_error" not in log
+
+
+async def test_the_log_tells_of_each_call_what_an_operator_needs(
+    api: Api, control: Control
+) -> None:
+    """The operation, its outcome, how long it took, and the identity."""
+    identity_id = await api.new_identity()
+    await control.fault("status", operation="issue", status=503)
+
+    await api.post(f"identities/{identity_id}/tokens", CHAT)
+
+    (line,) = [
+        line for line in api.app.log.splitlines() if line.endswith(identity_id) and "issue" in line
+    ]
+    assert "operation_finished operation=issue_token" in line
+    assert " status=503 code=acs_unavailable duration_ms=" in line
+
+
+async def test_a_wrong_id_is_not_repeated_in_the_log(api: Api) -> None:
+    """It may be anything, a token included."""
+    (await api.get("identities/something-private")).assert_problem(400, "invalid_identity_id")
+
+    assert "something-private" not in api.app.log
+
+
+async def everything(api: Api, azure: Azure) -> list[Reply]:
+    """Each operation once, for a user, with whatever comes of it."""
+    user = {"userId": f"secret-{uuid4()}"}
+    made = await api.post("identities", user)
+    identity_id = made.json().get("id") or next(iter(await ids(api)), "none")
+    path = f"identities/{identity_id}"
+    return await asyncio.gather(
+        api.post("identities/with-token", {**user, **CHAT}),
+        api.post(f"{path}/tokens", CHAT),
+        api.delete(f"{path}/tokens"),
+        api.get(f"identities?code={api.app.function_key}&userId={user['userId']}"),
+        api.post("teams/token", teams_body(azure)),
+        api.post("teams/token", {**teams_body(azure), "token": f"wrong-{uuid4()}"}),
+        api.post("identities", {"userId": f"{user['userId']}-not-known", "no": "member"}),
+        api.delete(path),
+        api.delete(f"deleted-{path}"),
+    )
+
+
+async def ids(api: Api) -> list[str]:
+    """The ids on the first page of the active identities."""
+    page = (await api.get("identities?maxPageSize=1")).json()
+    return [each["id"] for each in page.get("value", [])]
