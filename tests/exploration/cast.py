@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 from msgspec import UNSET
 
 import identity_service.operations
-from identity_service.model import CleanupPolicy, DeletionPolicy, TokenRequest
+from identity_service.model import CleanupPolicy, DeletionPolicy, TokenPolicy
 from identity_service.operations.create_identity import CreateIdentity
 from identity_service.operations.create_identity_with_token import CreateIdentityWithToken
+from identity_service.operations.issue_token import IssueToken
 from tests.exploration.decisions import RETENTION
 from tests.exploration.performance import Answer, Performance, begin
 from tests.exploration.stage import GatedRegistry, Stage, World
@@ -16,6 +17,9 @@ from tests.exploration.stand import Actor
 
 USER = "somebody"
 UNKNOWN = "identity-unknown"
+TOKENS = TokenPolicy(("chat",), default_minutes=1440, max_minutes=1440)
+# Identities made elsewhere count, too.
+ANY_IDENTITY = False
 
 Act = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -71,16 +75,17 @@ class Cast:
 
     def _create_with_token(self, user_id: Any) -> Coroutine[Any, Any, Any]:
         body = CreateIdentityWithToken(scopes=["chat"], user_id=user_id)
-        return self._start("create_identity_with_token", body, *self._services())
+        return self._start("create_identity_with_token", body, *self._services(), TOKENS)
 
     def _issue(self) -> Coroutine[Any, Any, Any]:
-        body = TokenRequest(scopes=["chat"])
+        body = IssueToken(scopes=["chat"])
         services = self.stage.acs, self.stage.registry
-        return self._start("issue_token", self.identity_id, body, *services)
+        return self._start("issue_token", self.identity_id, body, *services, TOKENS, ANY_IDENTITY)
 
     def _delete(self) -> Coroutine[Any, Any, Any]:
         policy = DeletionPolicy(RETENTION)
-        return self._start("delete_identity", self.identity_id, *self._services(), policy)
+        services = self._services()
+        return self._start("delete_identity", self.identity_id, *services, policy, ANY_IDENTITY)
 
     def _restore(self) -> Coroutine[Any, Any, Any]:
         services = self.stage.acs, self.stage.registry

@@ -2,12 +2,12 @@
 
 from tests.exploration.variant import Change
 
-_MINT = "    token = await acs.issue_token(identity_id, body.scopes, body.minutes)  # 1\n"
+_MINT = "    token = await acs.issue_token(identity_id, scopes, minutes)  # 1\n"
 _READ = "    row = await registry.read(identity_id)  # 2\n"
-READ_FIRST = (Change("issue_token", _MINT + _READ, _READ + _MINT),)
+READ_FIRST = (Change("minting", _MINT + _READ, _READ + _MINT),)
 READ_OR_NOT = (
     Change(
-        "issue_token",
+        "minting",
         _READ,
         "    try:\n    " + _READ + "    except Exception:\n        row = None\n",
     ),
