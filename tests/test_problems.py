@@ -35,7 +35,7 @@ def test_codes() -> None:
 def test_heading(code: str) -> None:
     """A section begins with its status and title."""
     kinds = of_code(code)
-    statuses = ", ".join(str(kind.status) for kind in kinds)
+    statuses = ", ".join(dict.fromkeys(str(kind.status) for kind in kinds))
 
     assert SECTIONS[code].startswith(f"*{statuses} · {kinds[0].title}*\n")
 
