@@ -13,7 +13,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -196,10 +196,20 @@ class Page:
 
 
 @asynccontextmanager
-async def browser_page(profile: Path) -> AsyncIterator[Page]:
-    """A page of a browser that nobody has used before; the browser is gone afterwards."""
+async def browser_page() -> AsyncIterator[Page]:
+    """A page of a browser that nobody has used before; afterwards nothing of it is left."""
+    # Of its own, and short: the browser keeps a socket there, whose path must not be long.
+    with TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as folder:
+        async with _browser(folder) as address, _connected(address) as page:
+            yield page
+
+
+@asynccontextmanager
+async def _browser(folder: str) -> AsyncIterator[str]:
+    """The browser, keeping everything in this folder; where it can be spoken to."""
     process = await asyncio.create_subprocess_exec(
-        *(chromium(), *OPTIONS, f"--user-data-dir={profile}", "about:blank"),
+        *(chromium(), *OPTIONS, f"--user-data-dir={folder}/profile", "about:blank"),
+        env=os.environ | {"TMPDIR": folder},
         stdin=DEVNULL,
         stdout=DEVNULL,
         stderr=PIPE,
@@ -210,8 +220,7 @@ async def browser_page(profile: Path) -> AsyncIterator[Page]:
         async with asyncio.timeout(PATIENCE):
             address = await _address(process.stderr)
         reading = asyncio.create_task(process.stderr.read())  # a full pipe would stop the browser
-        async with aiohttp.ClientSession() as session, _connected(session, address) as page:
-            yield page
+        yield address
     finally:
         # The browser is a family of processes.
         with suppress(ProcessLookupError):
@@ -230,13 +239,14 @@ async def _address(errors: asyncio.StreamReader) -> str:
 
 
 @asynccontextmanager
-async def _connected(session: aiohttp.ClientSession, address: str) -> AsyncIterator[Page]:
+async def _connected(address: str) -> AsyncIterator[Page]:
     host = address.removeprefix("ws://").partition("/")[0]
-    async with session.get(f"http://{host}/json/list") as response:
-        [tab] = [each for each in await response.json() if each["type"] == "page"]
-    async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-        page = Page(socket)
-        try:
-            yield page
-        finally:
-            await page.close()
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://{host}/json/list") as response:
+            [tab] = [each for each in await response.json() if each["type"] == "page"]
+        async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+            page = Page(socket)
+            try:
+                yield page
+            finally:
+                await page.close()

@@ -1,7 +1,6 @@
 """Everything, started as `make run` does, and a browser before it."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,9 +22,9 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-async def page(env: dict[str, str], tmp_path: Path) -> AsyncIterator[Page]:
+async def page(env: dict[str, str]) -> AsyncIterator[Page]:
     """The example page, in a new browser. It keeps nothing, and nothing goes wrong."""
-    async with browser_page(tmp_path / "profile") as page:
+    async with browser_page() as page:
         await page.open(f"{env['FUNCTIONS_URL']}/example/")
         yield page
         assert await page.value("localStorage.length + sessionStorage.length") == 0

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,9 +13,9 @@ _ATTEMPT = "fetch({url}, {options}).then(() => 'read', () => 'nothing')"
 
 
 @pytest.fixture
-async def elsewhere(env: dict[str, str], tmp_path: Path) -> AsyncIterator[Page]:
+async def elsewhere(env: dict[str, str]) -> AsyncIterator[Page]:
     """A page of another origin: to a browser 127.0.0.1 is another one than localhost."""
-    async with browser_page(tmp_path / "profile") as page:
+    async with browser_page() as page:
         await page.open(env["FUNCTIONS_URL"].replace("localhost", "127.0.0.1"))
         yield page
 
