@@ -97,9 +97,15 @@ def test_raises_is_true(name: str) -> None:
     operation = OPERATIONS[name]
     told = {getattr(errors, each) for each in section(operation.__doc__ or "", "Raises")}
     by_parameter = set(problems(operation)) - told
-    raised = set(raises(operation))
+    raised = {as_told(kind) for kind in raises(operation)}
 
     assert (raised - told - by_parameter, told - raised - FROM_ACS) == (set(), set())
+
+
+def as_told(kind: type[ServiceError]) -> type[ServiceError]:
+    """The error as callers know it: some are variants of another, for ourselves alone."""
+    alike = [base for base in kind.__mro__ if "code" in vars(base)]
+    return alike[0]
 
 
 def named_errors() -> set[type[ServiceError]]:
