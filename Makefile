@@ -7,7 +7,7 @@ READY := .venv/.ready
 NODE_FOLDERS := local tests/sdk
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench faults pins
+.PHONY: help setup run test check bench faults explore pins
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -42,6 +42,9 @@ bench: setup  ## Measure speed and cost beside the bare SDKs
 
 faults: setup  ## See what each fault of ACS costs a caller, and write docs/faults.md
 	@$(BIN)/python -m bench faults
+
+explore: setup  ## Explore interleavings and faults at random, for an hour or SECONDS=...
+	@$(BIN)/python -m tests.exploration --seconds $(or $(SECONDS),3600)
 
 pins: setup  ## Pin anew what pyproject.toml asks for
 	@$(BIN)/uv pip compile --quiet --universal --no-header --python-version 3.11 \
