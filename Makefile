@@ -3,21 +3,24 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-# What comes from npm: Azurite, and Microsoft's JavaScript SDK for the tests.
-NODE_FOLDERS := local tests/sdk
+# What comes from npm: Azurite and a page to try the API on; for the tests Microsoft's JavaScript SDK,
+# and what holds the contract: a linter, a client generator, a browser's driver.
+NODE_FOLDERS := local tests/sdk tests/contract
+EXAMPLE := examples/web
+PAGE := $(EXAMPLE)/dist/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench faults explore pins
+.PHONY: help setup run test check fuzz openapi docs bench faults explore pins
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
 
-setup: $(READY)  ## Install everything into .venv and local/node_modules
+setup: $(READY) $(PAGE)  ## Install everything, into .venv and node_modules; build the example page
 
 $(READY): requirements-dev.txt $(NODE_FOLDERS:%=%/package-lock.json)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "Python 3.11 or newer is missing: install it, or name one: make setup PYTHON=python3.12"; exit 1; }
-	@command -v npm >/dev/null || { echo "Node is missing: install Node 20 or newer."; exit 1; }
+	@command -v npm >/dev/null || { echo "Node is missing: install Node 20.19 or newer."; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "The venv module is missing: install python3-venv."; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt \
 		|| { echo "The Python packages could not be installed: is this machine online?"; exit 1; }
@@ -25,6 +28,14 @@ $(READY): requirements-dev.txt $(NODE_FOLDERS:%=%/package-lock.json)
 		npm ci --prefix $$folder --no-audit --no-fund --loglevel=error \
 		|| { echo "The npm packages could not be installed: is this machine online?"; exit 1; }; done
 	@touch $(READY)
+
+$(EXAMPLE)/node_modules/.ready: $(EXAMPLE)/package-lock.json | $(READY)
+	@npm ci --prefix $(EXAMPLE) --no-audit --no-fund --loglevel=error \
+		|| { echo "The npm packages could not be installed: is this machine online?"; exit 1; }
+	@touch $@
+
+$(PAGE): $(EXAMPLE)/node_modules/.ready $(wildcard $(EXAMPLE)/*.* $(EXAMPLE)/public/* $(EXAMPLE)/src/*)
+	@npm run build --prefix $(EXAMPLE) --silent
 
 run: setup  ## Start the local Azure and the app, walk through the quickstart, serve until Ctrl-C
 	@$(BIN)/python -m local
@@ -36,6 +47,15 @@ check: setup  ## Lint, format, types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+fuzz: setup  ## Send the app thousands of requests more than `make test` does, other ones each time
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-500} $(BIN)/python -m pytest tests/contract/test_fuzz.py
+
+openapi: setup  ## Write openapi.json anew from the code
+	@$(BIN)/python -m local.openapi
+
+docs: setup  ## Write docs/settings.md anew from the code
+	@$(BIN)/python -m local.settings_page
 
 bench: setup  ## Measure speed and cost beside the bare SDKs
 	@$(BIN)/python -m bench

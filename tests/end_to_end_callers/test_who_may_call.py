@@ -143,6 +143,15 @@ async def test_who_is_not_signed_in_is_told_so(client: Client) -> None:
     assert reply.headers["WWW-Authenticate"] == "Bearer"
 
 
+async def test_a_cookie_signs_nobody_in(client: Client, me: Me) -> None:
+    """Locally there are none; in Azure the platform refuses a foreign page's (docs/security.md)."""
+    token = me.bearer["Authorization"].split()[1]
+
+    reply = await client.call("GET", "/api/me", {"Cookie": f"AppServiceAuthSession={token}"})
+
+    reply.problem(401, "not_signed_in")
+
+
 def unsigned(token: str, **header: str) -> str:
     """The same claims, signed by nobody."""
     parts = token.split(".")

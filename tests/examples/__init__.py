@@ -1,0 +1,1 @@
+"""The examples for servers and bots, run against the app."""
