@@ -3,14 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-# What comes from npm: Azurite and the page to try the API on; for the tests Microsoft's JavaScript SDK,
-# a linter for the document and the generator of a typed client.
+# What comes from npm: Azurite and a page to try the API on; for the tests Microsoft's JavaScript SDK,
+# and what holds the contract: a linter, a client generator, a browser's driver.
 NODE_FOLDERS := local tests/sdk tests/contract
 EXAMPLE := examples/web
 PAGE := $(EXAMPLE)/dist/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench faults explore fuzz openapi docs pins
+.PHONY: help setup run test check fuzz openapi docs bench faults explore pins
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -48,6 +48,15 @@ check: setup  ## Lint, format, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+fuzz: setup  ## Send the app thousands of requests more than `make test` does, other ones each time
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-500} $(BIN)/python -m pytest tests/contract/test_fuzz.py
+
+openapi: setup  ## Write openapi.json anew from the code
+	@$(BIN)/python -m local.openapi
+
+docs: setup  ## Write docs/settings.md anew from the code
+	@$(BIN)/python -m local.settings_page
+
 bench: setup  ## Measure speed and cost beside the bare SDKs
 	@$(BIN)/python -m bench
 
@@ -56,15 +65,6 @@ faults: setup  ## See what each fault of ACS costs a caller, and write docs/faul
 
 explore: setup  ## Explore interleavings and faults at random, for an hour or SECONDS=...
 	@$(BIN)/python -m tests.exploration --seconds $(or $(SECONDS),3600)
-
-fuzz: setup  ## Send the app many made-up requests; EXAMPLES=... per operation
-	@FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/contract/test_fuzz.py -rP
-
-openapi: setup  ## Make openapi.json anew from the app
-	@$(BIN)/python -m local.openapi
-
-docs: setup  ## Make docs/settings.md anew from the settings
-	@$(BIN)/python -m local.settings_page
 
 pins: setup  ## Pin anew what pyproject.toml asks for
 	@$(BIN)/uv pip compile --quiet --universal --no-header --python-version 3.11 \

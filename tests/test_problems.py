@@ -15,8 +15,8 @@ PAGE = ROOT / PROBLEMS.removeprefix("/")
 SECTION = re.compile(r"^## `(\w+)`\n\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 SECTIONS: dict[str, str] = dict(SECTION.findall(PAGE.read_text()))
 
-# A private variant has no code of its own.
-KINDS = [kind for kind in service_errors() if not kind.__name__.startswith("_")]
+# A variant without a code of its own is told as what it is a variant of.
+KINDS = [kind for kind in service_errors() if "code" in vars(kind)]
 
 
 def of_code(code: str) -> list[type[ServiceError]]:

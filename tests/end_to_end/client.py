@@ -59,7 +59,7 @@ class Reply:
         members = self.json()
         assert (members["status"], members["code"]) == (status, code)
         optional = {"field", "allowed", "upstreamRequestId"}
-        assert members.keys() - optional == {"title", "status", "code", "detail"}
+        assert members.keys() - optional == {"type", "title", "status", "code", "detail"}
         assert all(text for text in members.values())
         return members
 

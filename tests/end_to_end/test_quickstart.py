@@ -35,7 +35,16 @@ ROUTES: dict[str, tuple[str, str, object, int, str]] = {
     "exchange_teams_token": ("POST", "teams/token", {}, 400, "invalid_body"),
 }
 # Those that have no problems to tell: their answers are the same JSON, good or bad.
-REPORTS = {"health": "health", "ready": "ready"}
+REPORTS = {"health": "health", "ready": "ready", "openapi": "openapi.json"}
+# Those of signed-in users, whom `tests/end_to_end_callers` looks after.
+OF_USERS = {
+    "get_me",
+    "issue_my_token",
+    "revoke_my_tokens",
+    "delete_me",
+    "restore_me",
+    "exchange_my_teams_token",
+}
 
 every_route = pytest.mark.parametrize("name", ROUTES)
 
@@ -46,7 +55,7 @@ def routes_are_known() -> Callable[[list[dict[str, Any]]], None]:
 
     def check(functions: list[dict[str, Any]]) -> None:
         served = {each["name"] for each in functions if each["trigger"] == "http"}
-        assert served == {*ROUTES, *REPORTS}
+        assert served == {*ROUTES, *REPORTS, *OF_USERS}
 
     return check
 
