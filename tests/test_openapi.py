@@ -91,11 +91,6 @@ def test_every_problem(committed: Any) -> None:
     assert codes == {kind.code for kind in named_errors()}
 
 
-def as_told(kind: type[errors.ServiceError]) -> type[errors.ServiceError]:
-    """The error by which callers know this one."""
-    return next(base for base in kind.__mro__ if errors.ServiceError in base.__bases__)
-
-
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_raises_is_true(name: str) -> None:
     """An operation's docstring names exactly what it and its steps raise, by reading the code."""
