@@ -1,0 +1,1 @@
+"""Processes that are killed, upstreams that fail, registries that grow: nothing is forgotten."""
