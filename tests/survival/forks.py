@@ -91,7 +91,7 @@ def running_workers(settings: Mapping[str, str], log_file: Path) -> Iterator[Wor
             [sys.executable, "-m", "tests.survival.worker"],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], **settings},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
