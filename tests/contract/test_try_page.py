@@ -3,19 +3,14 @@
 import asyncio
 import json
 import os
-import shutil
 from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.browser.chromium import chromium
 from tests.contract.running import World, running
 
 HERE = Path(__file__).parent
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: set CHROMIUM to one")
 
 
 async def tried(world: World, folder: Path) -> Any:
@@ -27,7 +22,7 @@ async def tried(world: World, folder: Path) -> Any:
         cwd=HERE,
         env=os.environ
         | world.environment()
-        | {"CHROMIUM": str(CHROMIUM), "PROFILE": str(folder / "profile")},
+        | {"CHROMIUM": chromium(), "PROFILE": str(folder / "profile")},
     )
     output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
