@@ -59,6 +59,7 @@ docs: setup  ## Write docs/settings.md anew from the code
 
 bench: setup  ## Measure speed and cost beside the bare SDKs
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.sweep
 
 faults: setup  ## See what each fault of ACS costs a caller, and write docs/faults.md
 	@$(BIN)/python -m bench faults
