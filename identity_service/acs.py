@@ -1,7 +1,7 @@
 """The identity directory of one ACS resource, in our words."""
 
 import asyncio
-import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -14,15 +14,17 @@ from azure.core.exceptions import AzureError
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import AsyncRetryPolicy
 
-from identity_service.acs_errors import translated
+from identity_service.acs_errors import request_id, translated
 from identity_service.credential import Credential
 from identity_service.errors import AcsTooSlow, AcsUnavailable, InvalidBody, TeamsTokenRefused
+from identity_service.events import Events
+from identity_service.invocation import current
 from identity_service.model import AccessToken, Scope, is_identity_id
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+events = Events(__name__)
 
 # The double slash is right: the resource's name ends with a slash of its own.
 ACS_SCOPE = "https://communication.azure.com//.default"
@@ -64,6 +66,7 @@ class AcsDirectory:
                 read_timeout=REPEATABLE,
                 use_env_settings=False,
                 proxies=proxies,
+                raw_response_hook=_note,
             )
         )
 
@@ -153,14 +156,24 @@ async def _repeatable(
 
 async def _answer(call: Awaitable[S], understand: Callable[[S], T], *, of_identity: bool) -> T:
     """What the answer to a call means, which is about an identity or not."""
+    started = time.perf_counter()
     try:
         return understand(await call)
     except AzureError as error:
         raise translated(error, of_identity=of_identity) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # The SDK reads answers without checking them: these are what it stumbles with.
-        log.exception("acs_answer_not_understood")
+        events.error("acs_answer_not_understood", error)
         raise AcsUnavailable("ACS gave an answer that cannot be understood.") from error
+    finally:
+        current().acs_seconds += time.perf_counter() - started
+
+
+def _note(response: PipelineResponse[Any, Any]) -> None:
+    """Note what the log tells of an answer."""
+    invocation = current()
+    invocation.upstream_request_id = request_id(response.http_response.headers) or ""
+    invocation.throttles += response.http_response.status_code == 429  # noqa: PLR2004 -- Too Many Requests
 
 
 def _user(identity_id: str) -> CommunicationUserIdentifier:
@@ -175,7 +188,7 @@ def _created(user: CommunicationUserIdentifier) -> str:
     made = user.properties["id"]
     if not is_identity_id(made):
         raise ValueError("a new identity without the id of one")
-    log.info("identity_created identity_id=%s", made)
+    events.info("identity_created", identity_id=made)
     return made
 
 

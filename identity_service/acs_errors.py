@@ -1,6 +1,5 @@
 """What ACS's refusals and silences mean to our own callers."""
 
-import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,17 +23,18 @@ from identity_service.errors import (
     TeamsTokenRefused,
     Throttled,
 )
+from identity_service.events import Events
 
-log = logging.getLogger(__name__)
+events = Events(__name__)
 
 # ACS does not promise a Retry-After; its quotas are counted per 30 seconds.
 # Source: https://learn.microsoft.com/azure/communication-services/concepts/service-limits
 QUOTA_WINDOW = 30
 
 _REMEDY = (
-    "\"give this app's identity the role Communication and Email Service Owner"
+    "give this app's identity the role Communication and Email Service Owner"
     " (09976791-48a7-449e-bb21-39d1a415f350) on the ACS resource, or correct the access key;"
-    ' a new role takes minutes to spread"'
+    " a new role takes minutes to spread"
 )
 
 
@@ -51,13 +51,19 @@ def translated(error: AzureError, *, of_identity: bool = True) -> ServiceError:
             return AcsUnavailable("ACS could not be reached, or broke off its answer.")
 
 
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The correlation vector, which is what Microsoft's support asks for, or the next best."""
+    names = ("MS-CV", "x-ms-client-request-id", "X-Azure-Ref")
+    return next((headers[name] for name in names if headers.get(name)), None)
+
+
 def _refusal(  # noqa: PLR0911 -- a table
     error: HttpResponseError, *, of_identity: bool
 ) -> ServiceError:
     """What an answer of 400 or more means to our caller."""
     status = error.status_code
     code = error.error.code if error.error else None
-    about: dict[str, Any] = {"upstream_request_id": _request_id(error)}
+    about: dict[str, Any] = {"upstream_request_id": request_id(_headers(error))}
     match status, code:
         case 401, "IdentityNotOwned" if of_identity:
             return IdentityNotFound("ACS has no such identity in this resource.", **about)
@@ -68,7 +74,7 @@ def _refusal(  # noqa: PLR0911 -- a table
                 **about,
             )
         case 401 | 403, _:
-            log.error("acs_refused_us status=%d code=%s remedy=%s", status, code, _REMEDY)
+            events.error("acs_refused_us", status=status, code=code, remedy=_REMEDY)
             return AcsRefusedUs("ACS does not accept this service's own credential.", **about)
         case 404, str() if of_identity:
             # Without ACS's own error code a 404 may come from anywhere, say a wrong endpoint.
@@ -84,13 +90,6 @@ def _refusal(  # noqa: PLR0911 -- a table
             return AcsUnavailable(
                 f"ACS answered {status}.", retry_after=_retry_after(error), **about
             )
-
-
-def _request_id(error: HttpResponseError) -> str | None:
-    """The correlation vector, which is what Microsoft's support asks for, or the next best."""
-    headers = _headers(error)
-    names = ("MS-CV", "x-ms-client-request-id", "X-Azure-Ref")
-    return next((headers[name] for name in names if headers.get(name)), None)
 
 
 def _retry_after(error: HttpResponseError) -> int | None:

@@ -1,14 +1,15 @@
 """The app's own credential in Entra: managed identity in Azure, `az login` on a laptop."""
 
 import asyncio
-import logging
 import time
 from typing import Protocol, Self
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 from azure.identity import CredentialUnavailableError
 
-log = logging.getLogger(__name__)
+from identity_service.events import Events
+
+events = Events(__name__)
 
 # One attempt may take this long (seconds); `az` on a laptop needs a few.
 PATIENCE = 6.0
@@ -58,7 +59,7 @@ class Credential:
                 self._tokens[scopes] = token
             except Exception as error:  # noqa: BLE001 -- a source stumbles over a garbled answer, too
                 self._pauses[scopes] = _clock() + PAUSE
-                log.error("credential_unavailable reason=%r", _reason(error))  # noqa: TRY400 -- one line says it
+                events.error("credential_unavailable", reason=_reason(error))
             else:
                 return token
         return self._old_token(scopes)
@@ -97,4 +98,4 @@ def _clock() -> float:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    return f"{type(error).__name__}: {error}"[:500]

@@ -9,7 +9,6 @@ import base64
 import contextlib
 import heapq
 import json
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -23,6 +22,7 @@ from azure.core.exceptions import (
     ResourceExistsError,
     ResourceNotFoundError,
 )
+from azure.core.pipeline import PipelineRequest
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
@@ -40,15 +40,25 @@ from identity_service.entities import (
     user_row,
 )
 from identity_service.errors import InvalidQuery, RegistryUnavailable
+from identity_service.events import Events
 from identity_service.ports import RowChanged
 from identity_service.rows import AgendaRow, IdentityRow, Page, UserRow, timestamp
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+events = Events(__name__)
 
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 TABLE = "registry"
+
+
+def _untraced(request: PipelineRequest[Any]) -> None:
+    """Leave the HTTP request out of traces: its address may hold the hash of a user id.
+
+    The span of the operation around it stays, which tells all that a trace needs.
+    """
+    request.context.options["tracing_options"] = {"enabled": False}
+
 
 # Seconds. A read is tried twice at most; a write once, for its outcome must be known.
 CONNECT = 2.0
@@ -58,6 +68,7 @@ _CONNECTION: dict[str, Any] = {
     "read_timeout": ANSWER,
     "retry_total": 0,
     "use_env_settings": False,
+    "raw_request_hook": _untraced,
 }
 _READ: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
 
@@ -69,8 +80,8 @@ _REFUSED = {404, 409, 412}
 BAD_REQUEST = 400
 _NO_RIGHT = {401, 403}
 _REMEDY = (
-    "\"give this app's identity the role Storage Table Data Contributor"
-    ' (0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3) on the storage account"'
+    "give this app's identity the role Storage Table Data Contributor"
+    " (0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3) on the storage account"
 )
 _STREAM_PAGE = 100
 
@@ -281,8 +292,8 @@ class TableRegistry:
             elif error.status_code == BAD_REQUEST:
                 return _BadRequest("The registry does not understand the request.")
             elif error.status_code in _NO_RIGHT:
-                log.error("registry_refused_us status=%d remedy=%s", error.status_code, _REMEDY)
-        log.error("registry_unavailable reason=%r", f"{type(error).__name__}: {error}"[:500])
+                events.error("registry_refused_us", status=error.status_code, remedy=_REMEDY)
+        events.error("registry_unavailable", reason=f"{type(error).__name__}: {error}"[:500])
         return RegistryUnavailable("The registry did not answer, or refused this service.")
 
 

@@ -12,12 +12,13 @@ from identity_service.acs import ACS_SCOPE, AcsDirectory
 from identity_service.clock import SystemClock
 from identity_service.credential import Credential
 from identity_service.errors import NotConfigured
+from identity_service.events import Events
 from identity_service.model import CleanupPolicy, DeletionPolicy, TokenPolicy
 from identity_service.readiness import Readiness
 from identity_service.registry import STORAGE_SCOPE, TableRegistry
 from identity_service.settings import Settings, problem_base_uri
 
-log = logging.getLogger(__name__)
+events = Events(__name__)
 
 # Where credentials other than the managed identity get their tokens.
 ENTRA = f"https://{AzureAuthorityHosts.AZURE_PUBLIC_CLOUD}"
@@ -48,12 +49,17 @@ class Services:
             NotConfigured: they are at fault; every fault is in the log.
         """
         try:
-            return Settings.from_env(self._environ)
+            settings = Settings.from_env(self._environ)
         except NotConfigured as fault:
-            log.error("not_configured faults=%r", fault.detail)  # noqa: TRY400 -- a traceback says no more
+            events.error("not_configured", faults=fault.detail)
             raise NotConfigured(
                 "The service's settings are at fault: its log names each."
             ) from None
+        if settings.telemetry:
+            from identity_service.metrics import count_events  # noqa: PLC0415 -- costs a cold start time only where it is wanted
+
+            count_events()
+        return settings
 
     @property
     def problem_base_uri(self) -> str:
@@ -155,7 +161,7 @@ class Services:
         try:
             source = DefaultAzureCredential(use_env_settings=False, proxies=proxies, **options)
         except ValueError as error:
-            log.error("not_configured faults=%r", _NO_SUCH_CREDENTIAL)  # noqa: TRY400 -- a traceback holds the value
+            events.error("not_configured", faults=_NO_SUCH_CREDENTIAL)
             raise NotConfigured(
                 "The service's settings are at fault: its log names each."
             ) from error

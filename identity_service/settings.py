@@ -32,6 +32,8 @@ TEAMS_APP = "TEAMS_APP_ID"
 PROBLEM_BASE = "PROBLEM_BASE_URI"
 # Set by the platform where it checks sign-ins, and by nobody else.
 SIGN_IN = "WEBSITE_AUTH_ENABLED"
+# What makes the worker set up OpenTelemetry.
+TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
 
 PROXY = "HTTPS_PROXY"
 NO_PROXY = "NO_PROXY"
@@ -88,6 +90,7 @@ class Settings:
         teams_app_id: The app for which users' Teams tokens are exchanged; empty for none.
         problem_base_uri: Where problems are explained; `#` and the code follow.
         proxy: The way to Azure, where there is only one.
+        telemetry: Whether the worker has set up OpenTelemetry, for which metrics are made then.
     """
 
     acs_endpoint: str
@@ -102,6 +105,7 @@ class Settings:
     teams_app_id: str = ""
     problem_base_uri: str = PROBLEMS
     proxy: Proxy = field(default=Proxy())
+    telemetry: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -125,6 +129,7 @@ class Settings:
             teams_app_id=_guid(environ, TEAMS_APP, faults),
             problem_base_uri=problem_base_uri(environ, faults),
             proxy=_proxy(environ, faults),
+            telemetry=_flag(environ, TELEMETRY, faults),
         )
         if faults:
             raise NotConfigured(" ".join(faults))

@@ -195,6 +195,25 @@ CHAPTERS = (
                 "Set by App Service Authentication where it is on, and by nobody else: whether"
                 " signed-in users are believed.",
             ),
+            Setting(
+                names.TELEMETRY,
+                "`true` switches OpenTelemetry on in the worker: traces, and metrics of this app."
+                " It costs a fresh worker more time; nothing of it is imported otherwise.",
+                "false",
+            ),
+            Setting(
+                "AzureFunctionsJobHost__telemetryMode",
+                "`OpenTelemetry` together with the one above: the same for the host.",
+            ),
+            Setting(
+                "APPLICATIONINSIGHTS_CONNECTION_STRING",
+                "Where Application Insights is. With local authentication off it opens nothing.",
+            ),
+            Setting(
+                "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+                "`Authorization=AAD;ClientId=…`: as which identity the host and the worker write"
+                " there.",
+            ),
         ),
     ),
 )

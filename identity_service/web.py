@@ -1,7 +1,6 @@
 """The HTTP edge: request → operation → answer. Errors become problems here and nowhere else."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -21,13 +20,15 @@ from identity_service.errors import (
     NotConfigured,
     ServiceError,
 )
+from identity_service.events import Events
+from identity_service.invocation import begin
 from identity_service.model import Answer, Listing, identity_id, is_identity_id
 from identity_service.principal import caller
 
 Operation = Callable[..., Awaitable[Answer | None]]
 Outcome = Answer | ServiceError | None
 
-log = logging.getLogger(__name__)
+events = Events(__name__)
 
 # Seconds until the caller is answered, whatever is still going on: a little less than the ten that
 # the README promises.
@@ -44,7 +45,9 @@ _NO_STORE = {"Cache-Control": "no-store"}
 _under_way: set[asyncio.Future[Answer | None]] = set()
 
 
-async def serve(req: func.HttpRequest, operation: Operation, services: object) -> func.HttpResponse:
+async def serve(
+    req: func.HttpRequest, context: func.Context, operation: Operation, services: object
+) -> func.HttpResponse:
     """Run one operation for one request.
 
     The operation's own parameters say what it takes: `caller` is who is signed in, `identity_id`
@@ -52,23 +55,27 @@ async def serve(req: func.HttpRequest, operation: Operation, services: object) -
     `services`, by its name.
     """
     started = time.perf_counter()
+    invocation = begin(context.invocation_id)
     outcome: Outcome
     try:
         outcome = await _before_deadline(operation(**_arguments(req, operation, services)))
         response = _success(req, outcome)
     except ServiceError as error:
         outcome, response = error, problem(error, _base(services))
-    except Exception:  # the last line of defence: after it comes the host's empty 500
-        log.exception("internal_error operation=%s", operation.__name__)
+    except Exception as error:  # noqa: BLE001 -- the last line of defence: after it comes the host's empty 500
+        events.error("internal_error", error, operation=operation.__name__)
         outcome = InternalError("The service's log has the details.")
         response = problem(outcome, _base(services))
-    log.info(
-        "operation_finished operation=%s status=%d code=%s duration_ms=%d identity_id=%s",
-        operation.__name__,
-        response.status_code,
-        outcome.code if isinstance(outcome, ServiceError) else "ok",
-        (time.perf_counter() - started) * 1000,
-        _subject(req, outcome),
+    events.info(
+        "operation_finished",
+        operation=operation.__name__,
+        status=response.status_code,
+        code=outcome.code if isinstance(outcome, ServiceError) else "ok",
+        duration_ms=round((time.perf_counter() - started) * 1000),
+        acs_ms=round(invocation.acs_seconds * 1000),
+        throttles=invocation.throttles,
+        identity_id=_subject(req, outcome),
+        upstream_request_id=invocation.upstream_request_id,
     )
     return response
 
@@ -162,7 +169,7 @@ def _finished_late(task: asyncio.Future[Answer | None]) -> None:
     error = None if task.cancelled() else task.exception()
     stranger = error if error and not isinstance(error, ServiceError) else None
     name = type(error).__name__ if error else "none"
-    log.warning("operation_finished_late error=%s", name, exc_info=stranger)
+    events.warning("operation_finished_late", stranger, outcome=name)
 
 
 def _success(req: func.HttpRequest, answer: Answer | None) -> func.HttpResponse:
@@ -213,4 +220,4 @@ def _base(services: object) -> str:
 def _subject(req: func.HttpRequest, outcome: Outcome) -> str:
     """The identity a call was about, for the log: nothing that is not the id of one."""
     named = getattr(outcome, "id", None) or req.route_params.get("id", "")
-    return named if is_identity_id(named) else "-"
+    return named if is_identity_id(named) else ""

@@ -215,7 +215,8 @@ async def edge(client: object) -> func.HttpResponse:
         await acs.issue_token(IDENTITY, ["chat"], 60)
 
     request = func.HttpRequest("POST", "https://app.example/api/x", body=b"")
-    return await web.serve(request, operation, SimpleNamespace(acs=over(client)))
+    context: Any = SimpleNamespace(invocation_id="1")
+    return await web.serve(request, context, operation, SimpleNamespace(acs=over(client)))
 
 
 def code_of(response: func.HttpResponse) -> Any:

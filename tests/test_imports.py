@@ -13,8 +13,8 @@ OPERATIONS = "identity_service.operations"
 # What each module may import of ours. An operation, and whatever stands beside it, counts as
 # `operations`; a module that is not here is asked for its place.
 ALLOWED = {
-    "function_app": {"operations", "web", "services"},
-    "web": {"contract", "decoding", "principal", "model", "errors"},
+    "function_app": {"operations", "invocation", "web", "services"},
+    "web": {"contract", "decoding", "principal", "events", "invocation", "model", "errors"},
     "openapi": {
         "openapi.parts",
         "openapi.refusals",
@@ -35,11 +35,23 @@ ALLOWED = {
         "acs",
         "registry",
         "readiness",
+        "events",
+        "metrics",
         "contract",
         "model",
         "errors",
     },
-    "operations": {"operations", "readiness", "principal", "ports", "rows", "model", "errors"},
+    "operations": {
+        "operations",
+        "readiness",
+        "principal",
+        "events",
+        "invocation",
+        "ports",
+        "rows",
+        "model",
+        "errors",
+    },
     "readiness": {"ports", "model", "errors"},
     "principal": {"errors"},
     "settings": {"ncrontab", "contract", "proxy", "model", "errors"},
@@ -47,10 +59,13 @@ ALLOWED = {
     "proxy": set(),
     "ncrontab": set(),
     "clock": set(),
-    "credential": set(),
-    "acs": {"acs_errors", "credential", "ports", "model", "errors"},
-    "acs_errors": {"errors"},
-    "registry": {"entities", "ports", "rows", "model", "errors"},
+    "credential": {"events"},
+    "acs": {"acs_errors", "credential", "events", "invocation", "ports", "model", "errors"},
+    "acs_errors": {"events", "errors"},
+    "registry": {"entities", "events", "ports", "rows", "model", "errors"},
+    "events": {"invocation"},
+    "invocation": set(),
+    "metrics": set(),
     "entities": {"rows"},
     "ports": {"rows", "model", "errors"},
     "rows": {"model", "errors"},
@@ -65,6 +80,7 @@ DOORS = {
     "azure.data.tables": {"registry"},
     "azure.identity": {"services", "credential"},
     "azure.functions": {"function_app", "web"},
+    "opentelemetry": {"metrics"},
 }
 
 

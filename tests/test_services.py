@@ -115,7 +115,7 @@ async def test_faults_go_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(NotConfigured):
         await part(services, "acs")
 
-    assert f"not_configured faults='{ENDPOINT}: the endpoint must be" in caplog.text
+    assert f'not_configured faults="{ENDPOINT}: the endpoint must be' in caplog.text
 
 
 async def test_faults_stay_inside() -> None:

@@ -19,13 +19,17 @@ WITH_DEFAULT = [setting for setting in SETTINGS if setting.default is not None]
 # Set by the platform, never by a person.
 PLATFORM = {names.SIGN_IN}
 # The sample has the addresses instead, and leaves out what would win over them. No proxy leads to
-# loopback.
+# loopback, and no Application Insights is there.
 NOT_IN_SAMPLE = {
     names.STORAGE,
     f"{names.STORAGE}__accountName",
     f"{names.STORAGE}__clientId",
     names.PROXY,
     names.NO_PROXY,
+    names.TELEMETRY,
+    "AzureFunctionsJobHost__telemetryMode",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     *PLATFORM,
 }
 

@@ -23,6 +23,7 @@ from identity_service.ports import Acs
 from tests.fakes import IDENTITY, FakeAcs, service_errors
 
 BASE = "https://app.example/api"
+INVOCATION = "cd4a2a3c-3b4c-4a4a-8a4b-0123456789ab"
 
 # Every problem that there is: status and code.
 TABLE = {
@@ -155,6 +156,14 @@ def post(
     return func.HttpRequest("POST", url, route_params=route, body=body)
 
 
+async def serve(
+    request: func.HttpRequest, operation: web.Operation, services: object
+) -> func.HttpResponse:
+    """The operation in an invocation."""
+    context: Any = SimpleNamespace(invocation_id=INVOCATION)
+    return await web.serve(request, context, operation, services)
+
+
 def services(*identities: str) -> SimpleNamespace:
     """Services over an ACS in memory that has these identities."""
     acs = FakeAcs()
@@ -174,14 +183,14 @@ async def served(error: ServiceError) -> func.HttpResponse:
     async def fail() -> NoReturn:
         raise error
 
-    return await web.serve(post(), fail, None)
+    return await serve(post(), fail, None)
 
 
 async def test_operation_gets_what_its_parameters_name() -> None:
     """The id comes from the address, the body from the request, the port from the services."""
     request = post(identity_id=IDENTITY, body=b'{"scopes":["chat"],"expiresInMinutes":60}')
 
-    response = await web.serve(request, issue, services(IDENTITY))
+    response = await serve(request, issue, services(IDENTITY))
 
     assert members(response) == {
         "id": IDENTITY,
@@ -195,7 +204,7 @@ async def test_success_is_json() -> None:
     """An answer with something to say is 200 and JSON."""
     request = post(identity_id=IDENTITY, body=b'{"scopes":["chat"]}')
 
-    response = await web.serve(request, issue, services(IDENTITY))
+    response = await serve(request, issue, services(IDENTITY))
 
     assert (response.status_code, response.mimetype) == (200, "application/json")
 
@@ -204,7 +213,7 @@ async def test_nothing_to_say() -> None:
     """An operation without an answer is 204 and has no body."""
     request = post(identity_id=IDENTITY)
 
-    response = await web.serve(request, revoke, services(IDENTITY))
+    response = await serve(request, revoke, services(IDENTITY))
 
     assert (response.status_code, response.get_body()) == (204, b"")
 
@@ -214,7 +223,7 @@ async def test_location(url: str, collection: str) -> None:
     """Location is where the new identity is, from the path alone: no host, no key."""
     app = services()
 
-    response = await web.serve(post(url), create, app)
+    response = await serve(post(url), create, app)
 
     assert response.headers["Location"].lower() == collection + app.acs.identities[0]
 
@@ -223,7 +232,7 @@ async def test_created() -> None:
     """A creation is 201."""
     request = post(f"{BASE}/identities")
 
-    response = await web.serve(request, create, services())
+    response = await serve(request, create, services())
 
     assert response.status_code == 201
 
@@ -232,7 +241,7 @@ async def test_only_a_creation_has_a_location() -> None:
     """An answer that is no creation has no Location."""
     request = post(identity_id=IDENTITY, body=b'{"scopes":["chat"]}')
 
-    response = await web.serve(request, issue, services(IDENTITY))
+    response = await serve(request, issue, services(IDENTITY))
 
     assert "Location" not in response.headers
 
@@ -244,7 +253,7 @@ async def test_page() -> None:
         "GET", f"{BASE}/identities?maxPageSize=2&code=secret-key", params=params, body=b""
     )
 
-    response = await web.serve(request, browse, None)
+    response = await serve(request, browse, None)
 
     assert members(response) == {
         "value": [2],
@@ -254,7 +263,7 @@ async def test_page() -> None:
 
 async def test_last_page() -> None:
     """The last page tells of no other."""
-    response = await web.serve(post(f"{BASE}/identities"), browse_the_last, None)
+    response = await serve(post(f"{BASE}/identities"), browse_the_last, None)
 
     assert members(response) == {"value": [100]}
 
@@ -263,7 +272,7 @@ async def test_bad_query() -> None:
     """A bad query never reaches the operation."""
     request = func.HttpRequest("GET", BASE, params={"maxPageSize": "0"}, body=b"")
 
-    response = await web.serve(request, browse, None)
+    response = await serve(request, browse, None)
 
     assert members(response)["code"] == "invalid_query"
 
@@ -348,7 +357,7 @@ async def test_no_cache_keeps_an_answer(operation: web.Operation) -> None:
     """No answer is for a cache: it may hold a token."""
     request = post(f"{BASE}/identities", identity_id=IDENTITY, body=b'{"scopes":["chat"]}')
 
-    response = await web.serve(request, operation, services(IDENTITY))
+    response = await serve(request, operation, services(IDENTITY))
 
     assert response.headers["Cache-Control"] == "no-store"
 
@@ -365,7 +374,7 @@ async def test_no_cache_keeps_an_answer(operation: web.Operation) -> None:
 )
 async def test_bad_body(body: bytes, code: str) -> None:
     """A bad body never reaches the operation."""
-    response = await web.serve(post(body=body), greet, None)
+    response = await serve(post(body=body), greet, None)
 
     assert members(response)["code"] == code
 
@@ -375,7 +384,7 @@ async def test_chunked_body() -> None:
     headers = {"Transfer-Encoding": "chunked"}
     request = func.HttpRequest("POST", BASE, headers=headers, body=b"")
 
-    response = await web.serve(request, greet, None)
+    response = await serve(request, greet, None)
 
     assert members(response)["allowed"] == "a body with a Content-Length"
 
@@ -383,7 +392,7 @@ async def test_chunked_body() -> None:
 @pytest.mark.parametrize("identity_id", ["nobody", "", None])
 async def test_bad_identity(identity_id: str | None) -> None:
     """An address without an identity's id never reaches the operation."""
-    response = await web.serve(post(identity_id=identity_id), revoke, services())
+    response = await serve(post(identity_id=identity_id), revoke, services())
 
     assert members(response)["code"] == "invalid_identity_id"
 
@@ -393,42 +402,42 @@ async def test_failure_of_a_port() -> None:
     app = services()
     app.acs.fail_next = AcsUnavailable("ACS could not be reached.")
 
-    response = await web.serve(post(), create, app)
+    response = await serve(post(), create, app)
 
     assert members(response)["code"] == "acs_unavailable"
 
 
 async def test_not_configured() -> None:
     """Where the settings are at fault an operation is 503 `not_configured`."""
-    response = await web.serve(post(), create, Unconfigured())
+    response = await serve(post(), create, Unconfigured())
 
     assert (response.status_code, members(response)["code"]) == (503, "not_configured")
 
 
 async def test_stranger_is_an_internal_error() -> None:
     """An error that nobody foresaw is 500 `internal_error`."""
-    response = await web.serve(post(), stumble, None)
+    response = await serve(post(), stumble, None)
 
     assert (response.status_code, members(response)["code"]) == (500, "internal_error")
 
 
 async def test_stranger_stays_inside() -> None:
     """Nothing of an error that nobody foresaw gets out."""
-    response = await web.serve(post(), stumble, None)
+    response = await serve(post(), stumble, None)
 
     assert not re.search(b"secret-inside|RuntimeError|stumble", response.get_body())
 
 
 async def test_stranger_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """An error that nobody foresaw is in the log, with its traceback."""
-    await web.serve(post(), stumble, None)
+    await serve(post(), stumble, None)
 
     assert 'raise RuntimeError("secret-inside")' in caplog.text
 
 
 async def test_answer_that_cannot_be_encoded() -> None:
     """A mistake in an answer is an internal error too: nothing else comes out of a trigger."""
-    response = await web.serve(post(), speak, None)
+    response = await serve(post(), speak, None)
 
     assert members(response)["code"] == "internal_error"
 
@@ -442,7 +451,7 @@ def test_deadline(hasty: asyncio.Runner) -> None:
     async def scenario() -> tuple[float, func.HttpResponse]:
         clock = asyncio.get_running_loop()
         start = clock.time()
-        response = await web.serve(post(), dawdle, None)
+        response = await serve(post(), dawdle, None)
         return clock.time() - start, response
 
     seconds, response = hasty.run(scenario())
@@ -459,7 +468,7 @@ def test_late_call_runs_to_its_end(hasty: asyncio.Runner) -> None:
         finished.append(True)
 
     async def scenario() -> None:
-        await web.serve(post(), dawdle, None)
+        await serve(post(), dawdle, None)
         await asyncio.sleep(2 * web.DEADLINE)
 
     hasty.run(scenario())
@@ -475,12 +484,12 @@ def test_late_end_is_logged(hasty: asyncio.Runner, caplog: pytest.LogCaptureFixt
         raise AcsUnavailable("ACS could not be reached.")
 
     async def scenario() -> None:
-        await web.serve(post(), dawdle, None)
+        await serve(post(), dawdle, None)
         await asyncio.sleep(2 * web.DEADLINE)
 
     hasty.run(scenario())
 
-    assert "operation_finished_late error=AcsUnavailable" in caplog.text
+    assert "operation_finished_late outcome=AcsUnavailable" in caplog.text
 
 
 def test_call_within_the_deadline(hasty: asyncio.Runner) -> None:
@@ -489,7 +498,7 @@ def test_call_within_the_deadline(hasty: asyncio.Runner) -> None:
     async def hurry() -> None:
         await asyncio.sleep(0.9 * web.DEADLINE)
 
-    response = hasty.run(web.serve(post(), hurry, None))
+    response = hasty.run(serve(post(), hurry, None))
 
     assert response.status_code == 204
 
@@ -508,11 +517,12 @@ async def test_log_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     request = post(identity_id=IDENTITY)
 
-    await web.serve(request, revoke, services(IDENTITY))
+    await serve(request, revoke, services(IDENTITY))
 
     assert re.fullmatch(
         "operation_finished operation=revoke status=204 code=ok"
-        rf" duration_ms=\d+ identity_id={IDENTITY}",
+        r" duration_ms=\d+ acs_ms=0 throttles=0"
+        rf" identity_id={IDENTITY} upstream_request_id=- invocation_id={INVOCATION}",
         "\n".join(caplog.messages),
     )
 
@@ -522,7 +532,7 @@ async def test_log_line_of_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     request = post(identity_id=IDENTITY)
 
-    await web.serve(request, revoke, services())
+    await serve(request, revoke, services())
 
     assert "operation=revoke status=404 code=identity_not_found " in caplog.text
 
@@ -545,7 +555,7 @@ async def test_log_holds_nothing_secret(
         body=body,
     )
 
-    await web.serve(request, operation, services(IDENTITY))
+    await serve(request, operation, services(IDENTITY))
 
     assert not [word for word in ("secret", "token-1") if word in caplog.text]
 
@@ -558,7 +568,7 @@ async def test_log_holds_only_ids(
     caplog.set_level(logging.DEBUG)
     request = post(identity_id="nobody\nforged=line")
 
-    await web.serve(request, operation, services())
+    await serve(request, operation, services())
 
     assert "forged" not in caplog.text
 
@@ -567,7 +577,7 @@ async def test_problems_are_explained_where_the_settings_say() -> None:
     """A problem's type leads to the page that the operator has published."""
     app = SimpleNamespace(problem_base_uri="https://docs.example/problems")
 
-    response = await web.serve(post(identity_id="nobody"), revoke, app)
+    response = await serve(post(identity_id="nobody"), revoke, app)
 
     assert members(response)["type"] == "https://docs.example/problems#invalid_identity_id"
 

@@ -1,11 +1,11 @@
 """How an identity comes to be, alone or for a user. docs/cleanup.md has the numbered steps."""
 
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from identity_service.errors import IdentityDeleted, RegistryUnavailable, ServiceError
+from identity_service.events import Events
 from identity_service.model import AccessToken
 from identity_service.operations.steps import (
     ROUNDS,
@@ -17,7 +17,7 @@ from identity_service.operations.steps import (
 from identity_service.ports import Acs, Clock, Registry, RowChanged
 from identity_service.rows import LEASE, IdentityRow, State, UserRow
 
-log = logging.getLogger(__name__)
+events = Events(__name__)
 
 # Creates an identity in ACS, with or without a token.
 Maker = Callable[[], Awaitable[tuple[str, AccessToken | None]]]
@@ -80,7 +80,7 @@ class Creation:
         try:
             await self._registry.update(row, row.active())
         except RowChanged:
-            log.info("creation_helped_by_others identity_id=%s", row.id)
+            events.info("creation_helped_by_others", identity_id=row.id)
 
     async def _record(self, identity_id: str, user_id: str | None) -> IdentityRow:
         now = self._clock.now()
@@ -102,7 +102,7 @@ class Creation:
         try:
             await self._acs.delete(identity_id)
         except ServiceError as error:
-            log.error("identity_lost identity_id=%s code=%s", identity_id, error.code)  # noqa: TRY400 -- the id is what counts
+            events.error("identity_lost", identity_id=identity_id, code=error.code)
 
     async def _claim(self, claim: UserRow | None, user_id: str, identity_id: str) -> bool:
         """Whether the user row names this identity now, be it new or in place of a dangling one."""
@@ -121,7 +121,7 @@ class Creation:
             claimed = await claim_purge(row, self._registry, self._clock)
             await finish_purge(claimed, self._acs, self._registry, self._clock)
         except (ServiceError, RowChanged):
-            log.warning("loser_left_to_the_sweep identity_id=%s", row.id)
+            events.warning("loser_left_to_the_sweep", identity_id=row.id)
         winner = await self._registry.read_user(user_id)
         if winner and await self._exists(winner.identity_id):
             return Made(winner.identity_id, is_new=False)

@@ -1,7 +1,6 @@
 """The sweep: finish everything that is due."""
 
 import asyncio
-import logging
 from datetime import timedelta
 
 from identity_service.errors import (
@@ -12,18 +11,22 @@ from identity_service.errors import (
     ServiceError,
     Throttled,
 )
+from identity_service.events import Events
+from identity_service.invocation import current
 from identity_service.model import CleanupPolicy
 from identity_service.operations.pace import Pace
 from identity_service.operations.steps import claim_purge, finish_purge, record_revocation, revoke
 from identity_service.ports import Acs, Clock, Registry, RowChanged
 from identity_service.rows import AgendaRow, IdentityRow, State
 
-log = logging.getLogger(__name__)
+events = Events(__name__)
 
 CONCURRENCY = 16
 # After so many failures in a row, with no success between, it is not the entries that are at fault:
 # the rest waits for the next sweep instead of being tried, and deferred, one by one.
 OUTAGE = 3 * CONCURRENCY
+# When it has to stop, it counts so many more that are due and reads no further.
+COUNTED = 1000
 FIRST_DELAY = timedelta(minutes=1)
 LONGEST_DELAY = timedelta(hours=1)
 STUCK_DELAY = timedelta(days=1)
@@ -32,10 +35,19 @@ _DOUBLINGS = 6
 
 
 class Report:
-    """What one sweep did, in numbers."""
+    """What one sweep did, in numbers.
+
+    Attributes:
+        due: How many entries were due; not all of them are counted when it had to stop early.
+        settled: For how many of them nothing is left to do now.
+        deferred: How many failed, and wait for another sweep.
+        stuck: How many failed too often, and wait for a day.
+        oldest_overdue: For how long the oldest had been due when the sweep began.
+    """
 
     def __init__(self) -> None:
         self.due = 0
+        self.settled = 0
         self.revoked = 0
         self.purged = 0
         self.deferred = 0
@@ -43,12 +55,24 @@ class Report:
         self.oldest_overdue = timedelta()
         self.duration = timedelta()
 
-    def __str__(self) -> str:
-        return (
-            f"due={self.due} revoked={self.revoked} purged={self.purged} deferred={self.deferred}"
-            f" stuck={self.stuck} oldest_overdue_s={self.oldest_overdue.total_seconds():.0f}"
-            f" duration_s={self.duration.total_seconds():.1f}"
-        )
+    @property
+    def backlog(self) -> int:
+        """How many of the due are left to another sweep."""
+        return self.due - self.settled
+
+    def values(self) -> dict[str, int]:
+        """The numbers as the log has them."""
+        return {
+            "due": self.due,
+            "revoked": self.revoked,
+            "purged": self.purged,
+            "deferred": self.deferred,
+            "stuck": self.stuck,
+            "backlog": self.backlog,
+            "oldest_overdue_s": round(self.oldest_overdue.total_seconds()),
+            "throttles": current().throttles,
+            "duration_ms": round(self.duration.total_seconds() * 1000),
+        }
 
 
 async def purge_deleted_identities(
@@ -56,7 +80,7 @@ async def purge_deleted_identities(
 ) -> Report:
     """Finish what is due, oldest first, for as long as the time budget lasts."""
     report = await Sweep(acs, registry, clock, cleanup).run()
-    log.info("sweep_finished %s", report)
+    events.info("sweep_finished", **report.values())
     return report
 
 
@@ -77,17 +101,23 @@ class Sweep:
         """Go through the agenda, a few entries at a time."""
         slots = asyncio.Semaphore(CONCURRENCY)
         under_way: set[asyncio.Task[None]] = set()
+        left = 0
         try:
             async for entry in self._registry.agenda(until=self._started):
-                await slots.acquire()
+                self._count_due(entry)
+                if not self._over():
+                    await slots.acquire()
                 if self._over():
-                    break
+                    left += 1
+                    if left == COUNTED:
+                        break
+                    continue
                 task = asyncio.create_task(self._settle(entry))
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
                 task.add_done_callback(lambda _: slots.release())
         except RegistryUnavailable as error:
-            log.error("sweep_cut_short code=%s", error.code)  # noqa: TRY400 -- the registry's log has it
+            events.error("sweep_cut_short", code=error.code)
         finally:
             # Not a task group: what has begun is finished, and never cancelled between two steps.
             await asyncio.gather(*under_way)
@@ -99,17 +129,19 @@ class Sweep:
 
     async def _settle(self, entry: AgendaRow) -> None:
         """Do what is due with one identity; whatever goes wrong, it stays on the agenda."""
-        self._count_due(entry)
         try:
             row = await self._registry.read(entry.identity_id)
             if row and row.due == entry.due and row.state is not State.ACTIVE:
                 await self._advance(row)
+            else:
+                self._report.settled += 1
         except RowChanged:
-            log.info("sweep_skipped identity_id=%s", entry.identity_id)
+            self._report.settled += 1
+            events.info("sweep_skipped", identity_id=entry.identity_id)
         except RegistryUnavailable:
             self._failed()
-        except Exception:  # a fault of ours with one entry must not end the sweep
-            log.exception("internal_error identity_id=%s", entry.identity_id)
+        except Exception as error:  # noqa: BLE001 -- a fault of ours with one entry must not end the sweep
+            events.error("internal_error", error, identity_id=entry.identity_id)
             self._failed()
 
     def _failed(self) -> None:
@@ -140,11 +172,12 @@ class Sweep:
             await self._defer(row, error.code)
         except RowChanged:
             raise
-        except Exception:
-            log.exception("internal_error identity_id=%s", row.id)
+        except Exception as error:  # noqa: BLE001 -- the same
+            events.error("internal_error", error, identity_id=row.id)
             await self._defer(row, InternalError.code)
         else:
             self._failures = 0
+            self._report.settled += 1
 
     def _is_kept(self, row: IdentityRow) -> bool:
         """Whether it is due for its revocation only: the time of its purge has not come."""
@@ -173,7 +206,7 @@ class Sweep:
         self._failed()
         if stuck:
             self._report.stuck += 1
-            log.error("identity_stuck identity_id=%s attempts=%d code=%s", row.id, attempts, code)
+            events.error("identity_stuck", identity_id=row.id, attempts=attempts, code=code)
 
 
 def _delay(failures: int) -> timedelta:

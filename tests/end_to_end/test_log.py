@@ -1,13 +1,15 @@
 """The app's log: what an operator needs, and nothing that anybody could use."""
 
 import asyncio
+import re
 from uuid import uuid4
 
-from tests.end_to_end.client import CHAT, Api, Control, Reply
+from tests.end_to_end.client import CHAT, Api, Control, Reply, until
 from tests.end_to_end.conftest import StartApp
 from tests.end_to_end.stack import Azure
 from tests.end_to_end.test_faults import FAULTS
 from tests.end_to_end.test_quickstart import teams_body
+from tests.end_to_end.test_sweep import FINISHED, logged
 
 
 async def test_no_secret_is_in_the_log(start_app: StartApp, azure: Azure, control: Control) -> None:
@@ -34,17 +36,60 @@ async def test_no_secret_is_in_the_log(start_app: StartApp, azure: Azure, contro
 async def test_the_log_tells_of_each_call_what_an_operator_needs(
     api: Api, control: Control
 ) -> None:
-    """The operation, its outcome, how long it took, and the identity."""
+    """The operation, its outcome, how long it took, the identity, and where to look further."""
     identity_id = await api.new_identity()
     await control.fault("status", operation="issue", status=503)
 
+    refused = await api.post(f"identities/{identity_id}/tokens", CHAT)
+
+    line = last_line(api, f"operation=issue_token .*identity_id={identity_id} ")
+    request_id = refused.json()["upstreamRequestId"]
+    assert re.fullmatch(
+        r".* \[(?P<invocation>[\w-]{36})\] operation_finished operation=issue_token status=503"
+        r" code=acs_unavailable duration_ms=\d+ acs_ms=\d+ throttles=0"
+        rf" identity_id={identity_id} upstream_request_id={request_id}"
+        r" invocation_id=(?P=invocation)",
+        line,
+    )
+
+
+async def test_a_success_has_a_request_id_too(api: Api) -> None:
+    """Microsoft's support asks for it whatever happened."""
+    identity_id = await api.new_identity()
+
+    line = last_line(api, f"operation=create_identity .*identity_id={identity_id} ")
+
+    assert not re.search("upstream_request_id=(-|$)", line)
+
+
+async def test_the_log_tells_what_acs_throttles(api: Api, control: Control) -> None:
+    """429 is counted for the operation that met it."""
+    identity_id = await api.new_identity()
+    await control.fault("status", operation="issue", status=429)
+
     await api.post(f"identities/{identity_id}/tokens", CHAT)
 
-    (line,) = [
-        line for line in api.app.log.splitlines() if line.endswith(identity_id) and "issue" in line
-    ]
-    assert "operation_finished operation=issue_token" in line
-    assert " status=503 code=acs_unavailable duration_ms=" in line
+    assert " throttles=1 " in last_line(api, f"operation=issue_token .*{identity_id}")
+
+
+async def test_the_log_tells_of_each_sweep_what_it_did(hasty: Api) -> None:
+    """In one line, with its invocation."""
+    sweeps = hasty.app.log.count(FINISHED)
+
+    await hasty.sweep()
+
+    await until(lambda: logged(hasty, FINISHED, sweeps + 1))
+    assert re.fullmatch(
+        r".* \[(?P<invocation>[\w-]{36})\] sweep_finished due=\d+ revoked=\d+ purged=\d+"
+        r" deferred=\d+ stuck=\d+ backlog=\d+ oldest_overdue_s=\d+ throttles=\d+"
+        r" duration_ms=\d+ invocation_id=(?P=invocation)",
+        last_line(hasty, FINISHED),
+    )
+
+
+def last_line(api: Api, pattern: str) -> str:
+    """The last line of the app's log in which this is."""
+    return [line for line in api.app.log.splitlines() if re.search(pattern, line)][-1]
 
 
 async def test_a_wrong_id_is_not_repeated_in_the_log(api: Api) -> None:

@@ -1,0 +1,99 @@
+"""Metrics are made of events, where the settings ask for them."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from identity_service.events import Events
+from identity_service.metrics import EventMetrics
+
+OPERATION = {"operation": "issue_token", "status": 200, "code": "ok"}
+COST = {"duration_ms": 40, "acs_ms": 30, "throttles": 0}
+SWEEP = {"purged": 8, "stuck": 1, "backlog": 3, "oldest_overdue_s": 75, "throttles": 2}
+Points = dict[str, list[tuple[dict[str, object], float]]]
+
+logger = logging.getLogger("metrics of a test")
+events = Events(logger.name)
+
+
+@pytest.fixture
+def reader() -> Iterator[InMemoryMetricReader]:
+    """Reads what the events of this module come to."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    handler = EventMetrics(provider.get_meter("test"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield reader
+    logger.removeHandler(handler)
+    provider.shutdown()
+
+
+def points(reader: InMemoryMetricReader) -> Points:
+    """By metric: attributes and value of each series, of a histogram the sum."""
+    data = reader.get_metrics_data()
+    if data is None:
+        return {}
+    return {
+        metric.name: [
+            (dict(point.attributes or {}), getattr(point, "value", getattr(point, "sum", 0)))
+            for point in metric.data.data_points
+        ]
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+def test_operations_by_outcome(reader: InMemoryMetricReader) -> None:
+    """How many of each operation ended how."""
+    failed = {**OPERATION, "status": 503, "code": "acs_unavailable"}
+    for outcome in (OPERATION, failed, OPERATION):
+        events.info("operation_finished", **outcome, **COST)
+
+    assert points(reader)["operations"] == [(OPERATION, 2), (failed, 1)]
+
+
+def test_latency(reader: InMemoryMetricReader) -> None:
+    """How long operations take, and how much of that ACS does."""
+    events.info("operation_finished", **OPERATION, **COST)
+
+    found = points(reader)
+
+    assert found["operation.duration"] == [(OPERATION, 40)]
+    assert found["acs.duration"] == [(OPERATION, 30)]
+
+
+def test_throttles(reader: InMemoryMetricReader) -> None:
+    """How often ACS answered 429, to whom."""
+    events.info("operation_finished", **OPERATION, **{**COST, "throttles": 1})
+    events.info("sweep_finished", **SWEEP)
+
+    assert points(reader)["acs.throttles"] == [
+        ({"operation": "issue_token"}, 1),
+        ({"operation": "purge_deleted_identities"}, 2),
+    ]
+
+
+def test_sweep(reader: InMemoryMetricReader) -> None:
+    """What the last sweep left, and what all of them purged."""
+    events.info("sweep_finished", **{**SWEEP, "backlog": 900})
+    events.info("sweep_finished", **SWEEP)
+
+    found = points(reader)
+
+    assert found["sweep.backlog"] == [({}, 3)]
+    assert found["sweep.oldest_overdue"] == [({}, 75)]
+    assert found["sweep.stuck"] == [({}, 1)]
+    assert found["sweep.purged"] == [({}, 16)]
+
+
+def test_other_events_count_nothing(reader: InMemoryMetricReader) -> None:
+    """Nor does what others log."""
+    events.info("identity_created", identity_id="8:acs:1")
+    logger.info("operation_finished")
+
+    assert points(reader) == {}
