@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tests.catcher import leaks
+
 ROOT = Path(__file__).parents[2]
 FREE_PORTS = [f"--{name}-port=0" for name in ("app", "acs", "identity", "blob", "queue", "table")]
 # Seconds within which a process ends, on a machine that has much else to do.
@@ -101,7 +103,10 @@ class App:
 def running_app(
     azure: Azure, folder: Path, changes: Mapping[str, str], easy_auth: str = ""
 ) -> Iterator[App]:
-    """The app against this Azure with changed settings, behind sign-in where that is configured."""
+    """The app against this Azure with changed settings, behind sign-in where that is configured.
+
+    Whatever it goes through, neither its log nor its output tells a secret in the end.
+    """
     keys = azure.env["FUNCTION_KEY"], azure.env["MASTER_KEY"]
     environ = {
         "PATH": os.environ["PATH"],
@@ -118,3 +123,7 @@ def running_app(
         line = process.stdout.readline()
         assert line.startswith("listening "), log_file.read_text()
         yield App(line.split()[1], *keys, log_file)
+        process.terminate()
+        log.flush()
+        assert leaks(log_file.read_text(), [*keys, azure.env["IDENTITY_HEADER"]]) == []
+        assert process.stdout.read() == ""

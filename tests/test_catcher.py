@@ -1,0 +1,39 @@
+"""The catcher catches: tests rely on its finding nothing."""
+
+import hashlib
+
+import pytest
+
+from tests.catcher import leaks
+from tests.fakes import IDENTITY
+
+DIGEST = hashlib.sha256(b"alice").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "got eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2ln",
+        "url=https://127.0.0.1/registry(PartitionKey='u3',RowKey='u|" + DIGEST + "')",
+        "user aad/11111111-2222-3333-4444-555555555555/66666666-7777-8888-9999-000000000000",
+        "endpoint=https://x/;accesskey=c2VjcmV0c2VjcmV0c2VjcmV0",
+        "AccountName=x;AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0",
+        "Authorization: Bearer abcdefgh",
+        "Authorization: HMAC-SHA256 SignedHeaders=host&Signature=c2VjcmV0c2VjcmV0c2VjcmV0",
+        "hello bob",
+    ],
+)
+def test_leak(line: str) -> None:
+    """Known secrets, and whatever looks like one."""
+    assert leaks(line, ["bob"])
+
+
+def test_what_a_log_may_hold() -> None:
+    """Ids of identities, requests and invocations, and remedies."""
+    log = (
+        f"operation_finished identity_id={IDENTITY} upstream_request_id=Zm9vYmFyYmF6cXV4.0"
+        " invocation_id=11111111-2222-3333-4444-555555555555\n"
+        'not_configured faults="it reads endpoint=https://…;accesskey=…"'
+    )
+
+    assert leaks(log, ["bob"]) == []
