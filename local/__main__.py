@@ -17,6 +17,8 @@ from local.workplace import CannotStart, Workplace
 
 # As a shell counts a program that Ctrl-C ended.
 INTERRUPTED = 130
+# The commands that end by themselves.
+_ENDS = ("quickstart", "telemetry")
 
 _OPTIONS = {
     "app": "the app, behind the Functions host stand-in",
@@ -39,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         with workplace.held():
             command = COMMANDS[options.command](workplace, ports)
-            return asyncio.run(_until_told(command, options.command == "quickstart"))
+            return asyncio.run(_until_told(command, options.command in _ENDS))
     except CannotStart as reason:
         print(reason, file=sys.stderr)
         return 1
@@ -53,8 +55,9 @@ def _parser() -> argparse.ArgumentParser:
         default="run",
         choices=[*COMMANDS, "token"],
         help="run: everything, with a walk through the quickstart (default). quickstart: the walk"
-        " alone. acs: the ACS emulator alone. azure: everything but the app. token: print the"
-        " bearer token of a signed-in user, for the app that runs.",
+        " alone. acs: the ACS emulator alone. azure: everything but the app. telemetry: a few"
+        " operations, and the traces and metrics of them. token: print the bearer token of a"
+        " signed-in user, for the app that runs.",
     )
     parser.add_argument("--user", default="alice", help="token: whose (default %(default)s)")
     parser.add_argument(

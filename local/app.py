@@ -20,7 +20,18 @@ EXAMPLE = "/example/"
 # Built by `make setup`.
 _EXAMPLE_FOLDER = ROOT / "examples" / "web" / "dist"
 # Variables of whoever starts us that would choose another resource or credential for the app.
-_FOREIGN = ("AZURE_", "AzureWebJobs", "COMMUNICATION_SERVICES_", "IDENTITY_", "MSI_", "WEBSITE_")
+_FOREIGN = (
+    "APPLICATIONINSIGHTS_",
+    "AZURE_",
+    "AzureFunctionsJobHost__",
+    "AzureWebJobs",
+    "COMMUNICATION_SERVICES_",
+    "IDENTITY_",
+    "MSI_",
+    "OTEL_",
+    "PYTHON_APPLICATIONINSIGHTS_",
+    "WEBSITE_",
+)
 # No proxy leads to loopback.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from local import managed_identity
 from local.acs import Emulator
+from local.application_insights import ApplicationInsights
 from local.azurite import Azurite, AzuritePorts, azurite
 from local.certificates import Authority
 from local.entra import Issuer
@@ -44,6 +45,8 @@ class LocalAzure:
     storage: Azurite
     keys: Keys
     sign_in: SignIn
+    insights: ApplicationInsights
+    insights_endpoint: str
 
     def settings(self) -> dict[str, str]:
         """The app's settings: those of the sample, with the addresses of what runs here."""
@@ -58,6 +61,10 @@ class LocalAzure:
             "SSL_CERT_FILE": str(self.acs.bundle),
             "TEAMS_APP_ID": self.acs.emulator.teams_user().app_id,
         }
+
+    def telemetry_settings(self) -> dict[str, str]:
+        """What the app is set to besides, to tell Application Insights of everything."""
+        return self.insights.settings(self.insights_endpoint, str(self.acs.bundle))
 
     def sign_in_endpoint(self) -> str:
         """Where the Functions host stand-in has pages beside the app signed in."""
@@ -170,4 +177,10 @@ async def local_azure(workplace: Workplace, ports: Ports) -> AsyncIterator[Local
             azurite(workplace.folder / "azurite", storage_ports, authority)
         )
         endpoint = f"http://localhost:{served.port}{managed_identity.PATH}"
-        yield LocalAzure(acs, endpoint, storage, keys, sign_in)
+        insights = ApplicationInsights(issuer)
+        # Nobody but the app calls it: any port will do.
+        served = await stack.enter_async_context(
+            serving(insights.application(), listen(0, "-"), authority.server_context())
+        )
+        insights_endpoint = f"https://localhost:{served.port}/"
+        yield LocalAzure(acs, endpoint, storage, keys, sign_in, insights, insights_endpoint)

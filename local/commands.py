@@ -15,6 +15,7 @@ from local.certificates import Authority
 from local.entra import Issuer
 from local.quickstart import Walk, WrongAnswer
 from local.settings_file import settings_file
+from local.telemetry import a_short_life, shown, watched_app
 from local.workplace import Workplace
 
 
@@ -60,7 +61,26 @@ async def azure(workplace: Workplace, ports: Ports) -> int:
     return 0
 
 
-COMMANDS = {"run": run, "quickstart": quickstart, "acs": acs, "azure": azure}
+async def telemetry(workplace: Workplace, ports: Ports) -> int:
+    """A few operations with OpenTelemetry on, and what Application Insights got of them."""
+    log = workplace.folder / "app-with-telemetry.log"
+    async with local_azure(workplace, ports) as azure, watched_app(azure, ports.app, log) as app:
+        try:
+            await a_short_life(app.url, azure)
+        except TimeoutError:
+            print(f"Not everything has arrived: see {log}.", file=sys.stderr)
+            return 1
+        print(shown(azure.insights), flush=True)
+    return 0
+
+
+COMMANDS = {
+    "run": run,
+    "quickstart": quickstart,
+    "acs": acs,
+    "azure": azure,
+    "telemetry": telemetry,
+}
 
 
 @contextlib.asynccontextmanager

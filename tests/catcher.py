@@ -6,7 +6,7 @@ from collections.abc import Iterable
 # Whatever looks like it, whoever it belongs to: a JSON Web Token, a SHA-256 in hex (under which the
 # registry keeps a user), an access key, a signature, a user id made of a sign-in.
 _SUSPICIOUS = re.compile(
-    r"eyJ[\w-]{8}|\b[0-9a-f]{64}\b|\baad/|(accesskey=|AccountKey=|Signature=)[\w+/%]{20}"
+    r"eyJ[\w-]{8}|[0-9a-f]{64}|\baad/|(accesskey=|AccountKey=|Signature=)[\w+/%]{20}"
     r"|(Bearer|SharedKey) [\w-]{8}",
     re.IGNORECASE,
 )

@@ -15,6 +15,7 @@ DIGEST = hashlib.sha256(b"alice").hexdigest()
     [
         "got eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2ln",
         "url=https://127.0.0.1/registry(PartitionKey='u3',RowKey='u|" + DIGEST + "')",
+        "GET /registry(PartitionKey='03',RowKey='u%7C" + DIGEST + "')",
         "user aad/11111111-2222-3333-4444-555555555555/66666666-7777-8888-9999-000000000000",
         "endpoint=https://x/;accesskey=c2VjcmV0c2VjcmV0c2VjcmV0",
         "AccountName=x;AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0",

@@ -19,7 +19,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import NoReturn
 
-from local.functions_host import front_end, logs
+from local.functions_host import front_end, logs, telemetry
 from local.functions_host.errors import AppError
 from local.functions_host.functions import Functions, load
 from local.functions_host.host import Host
@@ -105,10 +105,11 @@ def _end_with_stdin() -> NoReturn:
 
 async def _run(app: Path, keys: Keys, layers: list[Layer], listener: socket.socket) -> int:
     logs.to_stderr()
+    tracing = telemetry.configured(os.environ)
     functions = _load(app)
     if functions is None:
         return APP_FAILED
-    host = Host(functions, keys)
+    host = Host(functions, keys, tracing)
     await host.start()
     handler = through(layers, host.answer)
     await serve(listener, handler, int(os.environ.get(BODY_LIMIT, DEFAULT_BODY_LIMIT)))

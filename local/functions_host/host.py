@@ -14,9 +14,10 @@ from local.functions_host.functions import (
     TimerFunction,
     WarmupFunction,
 )
-from local.functions_host.invocations import Invoker, TraceContext, no_result
+from local.functions_host.invocations import Invoker, TraceContext, no_result, untraced
 from local.functions_host.keys import AuthLevel, Keys
 from local.functions_host.pipeline import Answer, Request
+from local.functions_host.telemetry import Tracing
 from local.functions_host.timers import run_on_schedule
 
 logger = logging.getLogger(__name__)
@@ -30,10 +31,10 @@ _HOME_PAGE = b"""<!DOCTYPE html>
 class Host:
     """An app's functions, served. It is made and used on one event loop, for the loop's life."""
 
-    def __init__(self, functions: Functions, keys: Keys) -> None:
+    def __init__(self, functions: Functions, keys: Keys, tracing: Tracing = untraced) -> None:
         self._functions = functions
         self._keys = keys
-        self._invoker = Invoker()
+        self._invoker = Invoker(tracing)
         self._admin = Admin(functions, self._invoker, keys)
         self._timers: list[asyncio.Task[None]] = []
 

@@ -10,8 +10,9 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -79,10 +80,20 @@ def no_result(result: object) -> None:
         raise TypeError(f"a function without a $return binding returned {type(result).__name__}")
 
 
+@contextmanager
+def untraced(_name: str, caller: TraceContext) -> Iterator[TraceContext]:
+    """An invocation of which no trace is kept; it has its place in one all the same."""
+    yield caller.child()
+
+
 class Invoker:
     """Starts invocations on the running loop; functions that are not async get a thread."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        tracing: Callable[[str, TraceContext], AbstractContextManager[TraceContext]] = untraced,
+    ) -> None:
+        self._tracing = tracing
         self._threads = ThreadPoolExecutor(thread_name_prefix="function")
         # The loop itself holds its tasks weakly.
         self._running: set[asyncio.Task[Any]] = set()
@@ -98,13 +109,21 @@ class Invoker:
 
         The task does not fail: what goes wrong is logged, and the result is None.
         """
-        context = InvocationContext(
-            str(uuid4()), code.name, code.directory, (trace or TraceContext()).child()
-        )
-        task = asyncio.create_task(self._run(code, value, encode, context))
+        task = asyncio.create_task(self._traced(code, value, encode, trace or TraceContext()))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
+
+    async def _traced(
+        self,
+        code: Code,
+        value: object,
+        encode: Callable[[object], Encoded],
+        trace: TraceContext,
+    ) -> Encoded | None:
+        with self._tracing(code.name, trace) as child:
+            context = InvocationContext(str(uuid4()), code.name, code.directory, child)
+            return await self._run(code, value, encode, context)
 
     async def _run(
         self,

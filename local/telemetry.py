@@ -1,0 +1,85 @@
+"""`python -m local telemetry`: what Application Insights gets of an identity's short life."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import groupby
+from pathlib import Path
+
+import aiohttp
+
+from local.app import App, running_app
+from local.application_insights import ApplicationInsights, Span
+from local.azure import LocalAzure
+
+# Seconds.
+_PATIENCE = 30.0
+_SWEEP = "purge_deleted_identities"
+_CHAT = {"scopes": ["chat"]}
+# The SDK's span of preparing a query, which asks nobody.
+_IDLE = "TableClient.query_entities"
+_ID = re.compile("8(?::|%3A)acs(?::|%3A)[0-9a-f_-]+")
+
+
+@asynccontextmanager
+async def watched_app(azure: LocalAzure, port: int, log: Path) -> AsyncIterator[App]:
+    """The app with OpenTelemetry on; what it deletes the next sweep purges."""
+    settings = {**azure.telemetry_settings(), "DELETED_IDENTITY_RETENTION_DAYS": "0"}
+    async with running_app(azure, settings, port, log) as app:
+        yield app
+
+
+async def a_short_life(url: str, azure: LocalAzure) -> str:
+    """Create an identity with its token, issue another, delete it, sweep it away. Returns its id.
+
+    It ends when all of that has arrived.
+
+    Raises:
+        TimeoutError: it has not.
+    """
+    headers = {"x-functions-key": azure.keys.master_key}
+    async with aiohttp.ClientSession(url, headers=headers, raise_for_status=True) as session:
+        user = {**_CHAT, "userId": "alice@example.com"}
+        async with session.post("/api/identities/with-token", json=user) as made:
+            identity_id = str((await made.json())["id"])
+        identity = f"/api/identities/{identity_id}"
+        await session.post(f"{identity}/tokens", json=_CHAT)
+        await session.delete(identity)
+        await session.post(f"/admin/functions/{_SWEEP}", json={"input": ""})
+    async with asyncio.timeout(_PATIENCE):
+        await azure.insights.wait_for(_all_of_it)
+    return identity_id
+
+
+def _all_of_it(insights: ApplicationInsights) -> bool:
+    spans = {span.name for spans in insights.traces().values() for span in spans}
+    swept = any(message.startswith("sweep_finished ") for message in insights.messages())
+    return swept and _SWEEP in spans and insights.metrics().get("sweep.purged{}") == 1
+
+
+def shown(insights: ApplicationInsights) -> str:
+    """Each trace as a tree, and the metrics."""
+    told = ([span for span in spans if span.name != _IDLE] for spans in insights.traces().values())
+    traces = ("\n".join(_tree(spans)) for spans in told if len(spans) > 1)
+    metrics = "\n".join(f"{name:78} {value:g}" for name, value in insights.metrics().items())
+    return "\n\n".join([*traces, metrics])
+
+
+def _tree(spans: list[Span], parent: str | None = None, indent: str = "") -> Iterator[str]:
+    known = {span.id for span in spans}
+    children = [
+        span
+        for span in sorted(spans, key=lambda span: span.began)
+        if span.parent == parent or (parent is None and span.parent not in known)
+    ]
+    # One line for those alike: a query asks sixteen partitions at once.
+    groups = [list(group) for _, group in groupby(children, key=lambda span: span.name)]
+    for number, group in enumerate(groups, 1):
+        branch, below = ("└─ ", "   ") if number == len(groups) else ("├─ ", "│  ")
+        if parent is None:
+            branch = below = ""
+        name = _ID.sub("{id}", group[0].name) + (f" ({len(group)} times)" if group[1:] else "")
+        longest = max(span.milliseconds for span in group)
+        yield f"{indent + branch + name:60} {longest:3.0f} ms"
+        yield from _tree(spans, group[0].id, indent + below)

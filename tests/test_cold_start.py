@@ -1,0 +1,49 @@
+"""What a fresh worker imports, and what it leaves alone until it is asked for."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = {
+    "COMMUNICATION_SERVICES_ENDPOINT": "https://contoso.communication.azure.com",
+    "AzureWebJobsStorage__accountName": "contoso",
+    "CLEANUP_SCHEDULE": "0 */5 * * * *",
+}
+TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
+
+_PROGRAM = """
+import asyncio, json, sys
+import function_app
+async def first_request():
+    function_app.services.connect()
+asyncio.run(first_request())
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def imported(**settings: str) -> set[str]:
+    """The packages that are imported once every client is made."""
+    run = subprocess.run(  # noqa: S603 -- our own program
+        [sys.executable, "-c", _PROGRAM],
+        cwd=ROOT,
+        env={**SETTINGS, **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(json.loads(run.stdout))
+
+
+@pytest.mark.parametrize("setting", ["", "false"])
+def test_opentelemetry_off(setting: str) -> None:
+    """Nothing of it is imported."""
+    assert "opentelemetry" not in imported(**{TELEMETRY: setting})
+
+
+def test_opentelemetry_on() -> None:
+    """Its API is."""
+    assert "opentelemetry" in imported(**{TELEMETRY: "true"})
