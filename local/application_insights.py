@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import jwt
 import msgspec
@@ -17,6 +16,8 @@ from aiohttp import web
 from local.entra import Issuer
 
 AUDIENCE = "https://monitor.azure.com"
+# Always the same: for each the exporter leaves a folder among the temporary files.
+_RESOURCE = "11111111-2222-3333-4444-555555555555"
 # Bytes of one delivery.
 _LIMIT = 16 * 2**20
 _SPANS = ("RequestData", "RemoteDependencyData")
@@ -72,7 +73,7 @@ class ApplicationInsights:
         The exporter's HTTP client looks for certificates in a variable of its own.
         """
         return {
-            "APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={uuid4()};"
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={_RESOURCE};"
             f"IngestionEndpoint={url};LiveEndpoint={url}",
             "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "Authorization=AAD",
             "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
