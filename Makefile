@@ -4,8 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # What comes from npm: Azurite and a page to try the API on; for the tests Microsoft's JavaScript SDK,
-# and what holds the contract: a linter, a client generator, a browser's driver.
-NODE_FOLDERS := local tests/sdk tests/contract
+# what holds the contract (a linter, a client generator, a browser's driver), and an analyser of queries.
+NODE_FOLDERS := local tests/sdk tests/contract tests/infra
 EXAMPLE := examples/web
 PAGE := $(EXAMPLE)/dist/index.html
 

@@ -1,0 +1,133 @@
+// The function app on Flex Consumption, and its settings.
+param name string
+param location string
+param tags object
+param identityId string
+param clientId string
+param communicationEndpoint string
+param storageName string
+param packageContainer string
+param applicationInsights string
+param pythonVersion string
+param instanceMemoryMB int
+param maximumInstances int
+param alwaysReadyInstances int
+param allowedOrigins array
+param signInClientId string
+param openTelemetry bool
+param settings object
+
+// For Python the platform sends an instance one HTTP call at a time until told otherwise. This app
+// is async: a call spends nearly all of its time waiting for ACS and for the table, and one worker
+// holds many. 32 that wait 50 ms each are 640 a second, more than a core can serve.
+var concurrentCalls = 32
+
+var telemetrySettings = openTelemetry
+  ? {
+      AzureFunctionsJobHost__telemetryMode: 'OpenTelemetry'
+      PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+    }
+  : {}
+
+resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
+  name: 'plan-${name}'
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: { tier: 'FlexConsumption', name: 'FC1' }
+  properties: { reserved: true }
+}
+
+resource app 'Microsoft.Web/sites@2024-11-01' = {
+  name: 'func-${name}'
+  location: location
+  tags: union(tags, { 'azd-service-name': 'app' })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: { '${identityId}': {} }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    functionAppConfig: {
+      runtime: { name: 'python', version: pythonVersion }
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: packageContainer
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+      scaleAndConcurrency: {
+        instanceMemoryMB: instanceMemoryMB
+        maximumInstanceCount: maximumInstances
+        alwaysReady: alwaysReadyInstances > 0 ? [{ name: 'http', instanceCount: alwaysReadyInstances }] : []
+        triggers: { http: { perInstanceConcurrency: concurrentCalls } }
+      }
+    }
+    siteConfig: {
+      minTlsVersion: '1.2'
+      cors: { allowedOrigins: allowedOrigins }
+    }
+  }
+
+  resource appSettings 'config' = {
+    name: 'appsettings'
+    properties: union(
+      {
+        COMMUNICATION_SERVICES_ENDPOINT: communicationEndpoint
+        AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
+        AZURE_CLIENT_ID: clientId
+        AzureWebJobsStorage__accountName: storageName
+        AzureWebJobsStorage__credential: 'managedidentity'
+        AzureWebJobsStorage__clientId: clientId
+        APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights
+        APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${clientId}'
+      },
+      telemetrySettings,
+      settings
+    )
+  }
+
+  // Publishing goes by Entra, too.
+  resource zipPublishing 'basicPublishingCredentialsPolicies' = {
+    name: 'scm'
+    properties: { allow: false }
+  }
+
+  resource ftpPublishing 'basicPublishingCredentialsPolicies' = {
+    name: 'ftp'
+    properties: { allow: false }
+  }
+
+  // The platform checks the tokens that come, and lets those through who bring none: services bring
+  // a function key instead, and the app decides. To check tokens no client secret is needed.
+  resource signIn 'config' = if (!empty(signInClientId)) {
+    name: 'authsettingsV2'
+    properties: {
+      platform: { enabled: true }
+      globalValidation: {
+        requireAuthentication: false
+        unauthenticatedClientAction: 'AllowAnonymous'
+      }
+      identityProviders: {
+        azureActiveDirectory: {
+          enabled: true
+          registration: {
+            clientId: signInClientId
+            openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+          }
+          validation: { allowedAudiences: [signInClientId, 'api://${signInClientId}'] }
+        }
+      }
+      login: { tokenStore: { enabled: false } }
+    }
+  }
+}
+
+output name string = app.name
+output url string = 'https://${app.properties.defaultHostName}'

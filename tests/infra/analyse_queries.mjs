@@ -1,0 +1,32 @@
+// Reads queries from standard input as a JSON object of texts; writes what is wrong with each, and its columns.
+// The alerts' queries run in a Log Analytics workspace, whose table of log lines is AppTraces.
+// Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/apptraces
+
+import { createRequire } from "node:module";
+import { text } from "node:stream/consumers";
+
+const require = createRequire(import.meta.url);
+require("@kusto/language-service-next/bridge.min.js");
+require("@kusto/language-service-next/Kusto.Language.Bridge.min.js");
+const { GlobalState, KustoCode, Symbols } = globalThis.Kusto.Language;
+
+const columns =
+  "(TimeGenerated: datetime, Message: string, SeverityLevel: int, OperationId: string, ParentId: string," +
+  " AppRoleInstance: string, Properties: dynamic)";
+const table = Symbols.TableSymbol.From(columns).WithName("AppTraces");
+const workspace = new Symbols.DatabaseSymbol.ctor("workspace", [table]);
+const globals = GlobalState.Default.WithDatabase(workspace);
+
+const items = (list) => Array.from({ length: list.Count }, (_, index) => list.getItem(index));
+
+function analysed(query) {
+  const code = KustoCode.ParseAndAnalyze(query, globals);
+  return {
+    faults: items(code.GetDiagnostics()).map((fault) => fault.Message),
+    columns: Object.fromEntries(items(code.ResultType.Columns).map(({ Name, Type }) => [Name, Type.Name])),
+  };
+}
+
+const queries = JSON.parse(await text(process.stdin));
+const results = Object.entries(queries).map(([name, query]) => [name, analysed(query)]);
+console.log(JSON.stringify(Object.fromEntries(results)));

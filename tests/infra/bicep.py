@@ -1,0 +1,140 @@
+"""Reads a Bicep file as far as its syntax tells: there is no compiler in the package registries."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tree_sitter_bicep
+from tree_sitter import Language, Node, Parser
+
+INFRA = Path(__file__).parents[2] / "infra"
+FILES = sorted(INFRA.glob("*.bicep"))
+_PARSER = Parser(Language(tree_sitter_bicep.language()))
+
+
+@dataclass
+class Bicep:
+    """What a file declares and uses.
+
+    Attributes:
+        parameters: By name, whether each has to be given.
+        descriptions: Of the parameters that have one.
+        resources: By symbolic name, type and version as they stand there.
+        modules: By symbolic name, the file and the names of the parameters given to it.
+        values: Of every property, the path of names to it and what stands there.
+        used: The names that are used.
+        faults: Where the syntax is wrong.
+    """
+
+    parameters: dict[str, bool] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
+    variables: set[str] = field(default_factory=set)
+    resources: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
+    outputs: set[str] = field(default_factory=set)
+    values: list[tuple[str, str]] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    module_outputs: set[tuple[str, str]] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def declared(self) -> set[str]:
+        """Every name that the file gives to something."""
+        return {*self.parameters, *self.variables, *self.resources, *self.modules}
+
+
+def read(source: bytes) -> Bicep:
+    """What a file's text says."""
+    found = Bicep()
+    root = _PARSER.parse(source).root_node
+    description = ""
+    for node in root.named_children:
+        if node.type.endswith("_declaration"):
+            _declare(found, node, description)
+        description = _description(node) or description if node.type == "decorators" else ""
+    for node in _all(root):
+        _use(found, node)
+    found.values = [(path, _text(node)) for path, node in _properties(root)]
+    return found
+
+
+def _declare(found: Bicep, node: Node, description: str) -> None:
+    name = _name(node)
+    match node.type:
+        case "parameter_declaration":
+            found.parameters[name] = "=" not in _text(node)
+            found.descriptions.update({name: description} if description else {})
+        case "variable_declaration":
+            found.variables.add(name)
+        case "module_declaration":
+            given = [child for path, child in _properties(node) if path == "params"]
+            names = {path for each in given for path, _ in _properties(each) if "." not in path}
+            found.modules[name] = (_string(node), names)
+        case "output_declaration":
+            found.outputs.add(name)
+
+
+def _use(found: Bicep, node: Node) -> None:
+    text = _text(node)
+    if node.is_error or node.is_missing:
+        found.faults.append(f"line {node.start_point[0] + 1}: {text[:60]}")
+    match node.type:
+        case "resource_declaration":
+            found.resources[_name(node)] = _string(node)
+        case "for_statement":
+            found.variables.add(_text(node.child_by_field_name("initializer")))
+        case "identifier" if _is_used(node):
+            found.used.add(text)
+        case "member_expression" if ".outputs." in text:
+            module, _, output = text.partition(".outputs.")
+            found.module_outputs.add((module, output))
+
+
+def _properties(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
+    """Every property below a node: its path of names, and its value."""
+    for child in node.named_children:
+        if (
+            child.type == "object_property"
+            and child.named_children[0].type != "resource_declaration"
+        ):
+            name = f"{path}.{_text(child.named_children[0])}".lstrip(".")
+            value = child.named_children[-1]
+            yield name, value
+            yield from _properties(value, name)
+        else:
+            yield from _properties(child, path)
+
+
+def _all(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from _all(child)
+
+
+def _is_used(node: Node) -> bool:
+    """Whether an identifier is neither the name of a property nor of what is declared."""
+    parent = node.parent
+    if parent is None or parent.type.endswith("_declaration"):
+        return parent is not None and parent.named_children[0] != node
+    if parent.type == "object_property":
+        return parent.named_children[0] != node
+    return parent.type != "call_expression" or parent.child_by_field_name("function") != node
+
+
+def _description(node: Node) -> str:
+    text = _text(node)
+    line = text.partition("@description('")[2].partition("\n")[0]
+    return line.removesuffix("')").replace("\\'", "'")
+
+
+def _name(node: Node) -> str:
+    return _text(node.named_children[0])
+
+
+def _string(node: Node) -> str:
+    [first, *_] = [child for child in node.named_children if child.type == "string"]
+    return _text(first).strip("'")
+
+
+def _text(node: Node | None) -> str:
+    return (node.text or b"").decode() if node else ""
