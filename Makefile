@@ -10,7 +10,7 @@ EXAMPLE := examples/web
 PAGE := $(EXAMPLE)/dist/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fuzz openapi docs bench faults explore pins
+.PHONY: help setup run test check fuzz openapi docs bench faults explore package pins
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -66,6 +66,9 @@ faults: setup  ## See what each fault of ACS costs a caller, and write docs/faul
 
 explore: setup  ## Explore interleavings and faults at random, for an hour or SECONDS=...
 	@$(BIN)/python -m tests.exploration --seconds $(or $(SECONDS),3600)
+
+package: setup  ## Build dist/*.zip as Azure runs it, check it, time its cold start; PACKAGE_PYTHON=... for which
+	@$(BIN)/python -m package --python "$(PACKAGE_PYTHON)"
 
 pins: setup  ## Pin anew what pyproject.toml asks for
 	@$(BIN)/uv pip compile --quiet --universal --no-header --python-version 3.11 \

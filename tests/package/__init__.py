@@ -1,0 +1,1 @@
+"""Facts about the package, and about the checks of it."""
