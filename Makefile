@@ -8,9 +8,12 @@ READY := .venv/.ready
 NODE_FOLDERS := local tests/sdk tests/contract tests/infra
 EXAMPLE := examples/web
 PAGE := $(EXAMPLE)/dist/index.html
+# In an environment of its own: it would double the packages that one develops with.
+AUDIT := $(BIN)/uv tool run --quiet pip-audit==2.10.1
+PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fuzz openapi docs bench faults explore package pins
+.PHONY: help setup run test check fuzz openapi docs bench faults explore package pins audit
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -40,8 +43,8 @@ $(PAGE): $(EXAMPLE)/node_modules/.ready $(wildcard $(EXAMPLE)/*.* $(EXAMPLE)/pub
 run: setup  ## Start the local Azure and the app, walk through the quickstart, serve until Ctrl-C
 	@$(BIN)/python -m local
 
-test: setup  ## Run all tests
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+test: setup  ## Run all tests, or those that TESTS=... names
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(TESTS)
 
 check: setup  ## Lint, format, types
 	@$(BIN)/ruff check .
@@ -70,8 +73,11 @@ explore: setup  ## Explore interleavings and faults at random, for an hour or SE
 package: setup  ## Build dist/*.zip as Azure runs it, check it, time its cold start; PACKAGE_PYTHON=... for which
 	@$(BIN)/python -m package --python "$(PACKAGE_PYTHON)"
 
-pins: setup  ## Pin anew what pyproject.toml asks for
-	@$(BIN)/uv pip compile --quiet --universal --no-header --python-version 3.11 \
-		pyproject.toml --output-file requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --no-header --python-version 3.11 --group dev \
-		pyproject.toml --output-file requirements-dev.txt
+pins: setup  ## Pin anew what pyproject.toml asks for, each file by its hash
+	@$(PIN) pyproject.toml --output-file requirements.txt
+	@$(PIN) --group dev pyproject.toml --output-file requirements-dev.txt
+	@$(BIN)/python -m package.licences
+
+audit: setup  ## Ask whether a dependency is known to be vulnerable
+	@$(AUDIT) --strict --disable-pip --require-hashes --requirement requirements-dev.txt
+	@for folder in $(NODE_FOLDERS) $(EXAMPLE); do echo "npm audit: $$folder"; npm audit --prefix $$folder || exit 1; done
