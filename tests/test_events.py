@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from contextvars import copy_context
 
 import pytest
 
@@ -55,9 +56,12 @@ def test_line_is_read_back(values: dict[str, object]) -> None:
 
 def test_event_names_its_invocation(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever says it, for the invocation that runs."""
-    begin("one")
 
-    events.error("identity_lost", identity_id="8:acs:1")
+    def invocation() -> None:
+        begin("one")
+        events.error("identity_lost", identity_id="8:acs:1")
+
+    copy_context().run(invocation)
 
     assert caplog.messages == ["identity_lost identity_id=8:acs:1 invocation_id=one"]
 

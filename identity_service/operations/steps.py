@@ -1,6 +1,5 @@
 """Steps that several operations share. docs/cleanup.md says why they stand in this order."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -10,8 +9,6 @@ from identity_service.ports import Acs, Clock, Registry, RowChanged
 from identity_service.rows import LEASE, IdentityRow, State
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 ROUNDS = 4
 # ACS was seen to answer "doesn't exist" of an identity it had just made: until an identity has

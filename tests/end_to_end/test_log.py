@@ -43,7 +43,7 @@ async def test_the_log_tells_of_each_call_what_an_operator_needs(
     refused = await api.post(f"identities/{identity_id}/tokens", CHAT)
 
     line = last_line(api, f"operation=issue_token .*identity_id={identity_id} ")
-    request_id = refused.json()["upstreamRequestId"]
+    request_id = re.escape(refused.json()["upstreamRequestId"])
     assert re.fullmatch(
         r".* \[(?P<invocation>[\w-]{36})\] operation_finished operation=issue_token status=503"
         r" code=acs_unavailable duration_ms=\d+ acs_ms=\d+ throttles=0"
