@@ -4,6 +4,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from itertools import cycle
+from types import SimpleNamespace
 from typing import Any
 
 import azure.functions as func
@@ -11,6 +12,7 @@ import azure.functions as func
 from bench import ROOT
 
 SCOPES = b'{"scopes":["voip"]}'
+_INVOCATION = SimpleNamespace(invocation_id="11111111-2222-3333-4444-555555555555")
 
 
 class App:
@@ -47,7 +49,7 @@ class App:
         await self._call("delete_identity", 202, request)
 
     async def _call(self, function: str, expected: int, request: func.HttpRequest) -> bytes:
-        response = await self._functions[function](request)
+        response = await self._functions[function](request, _INVOCATION)
         content: bytes = response.get_body()
         if response.status_code != expected:
             raise RuntimeError(f"{function}: {response.status_code} {content.decode()}")
