@@ -13,7 +13,7 @@ AUDIT := $(BIN)/uv tool run --quiet pip-audit==2.10.1
 PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fuzz openapi docs bench faults explore package pins audit
+.PHONY: help setup run test check fuzz openapi docs bench faults soak explore package pins audit
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -66,6 +66,9 @@ bench: setup  ## Measure speed and cost beside the bare SDKs
 
 faults: setup  ## See what each fault of ACS costs a caller, and write docs/faults.md
 	@$(BIN)/python -m bench faults
+
+soak: setup  ## Put steady load on the app while faults come and go, for ten minutes or SECONDS=...
+	@$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),600) --seed $(or $(SEED),0)
 
 explore: setup  ## Explore interleavings and faults at random, for an hour or SECONDS=...
 	@$(BIN)/python -m tests.exploration --seconds $(or $(SECONDS),3600)

@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import resource
 import sys
-from pathlib import Path
 
 from bench.load import Call, one_round
 from bench.names import APP, DEFAULTS
+from bench.process import mebibytes
 
 CALLS = 400
 AT_ONCE = 16
@@ -17,7 +16,7 @@ async def main(contender: str) -> None:
     """Issue tokens as one contender, and nothing else of ours."""
     call = await _issue(contender)
     await one_round(call, CALLS, AT_ONCE)
-    print(_peak(), flush=True)
+    print(mebibytes("VmHWM"), flush=True)
     os._exit(0)  # as the host ends a worker: nobody closes the clients
 
 
@@ -35,15 +34,6 @@ async def _issue(contender: str) -> Call:
     await bare.prepare([])
     await bare.prepare([await bare.create()])
     return bare.issue if contender == DEFAULTS else bare.issue_and_read
-
-
-def _peak() -> float:
-    """Linux hands a parent's `ru_maxrss` down to its children; the file tells of this one alone."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = status.read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # in bytes on macOS
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ The quotas of ACS and the pace of the sweep are those of production, in a time t
 import asyncio
 import contextlib
 import os
-import resource
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +23,7 @@ from azure.data.tables.aio import TableClient
 from bench import fresh
 from bench.control import Control
 from bench.markdown import table
+from bench.process import mebibytes
 from bench.upstream import upstream
 from identity_service.entities import Change, agenda_change, identity_entity, partition, user_entity
 from identity_service.model import CleanupPolicy
@@ -185,7 +184,7 @@ class _Measurement:
             requests=self._transport.sent - sent + deletions,
             refused=deletions - done.purged,
             cpu=time.process_time() - cpu,
-            memory=[*memory, _resident()],
+            memory=[*memory, mebibytes("VmRSS")],
         )
 
     async def _run(self) -> Report:
@@ -244,17 +243,8 @@ def _policy() -> CleanupPolicy:
 
 async def _sample(memory: list[float]) -> None:
     while True:
-        memory.append(_resident())
+        memory.append(mebibytes("VmRSS"))
         await asyncio.sleep(1)
-
-
-def _resident() -> float:
-    """The resident memory of this process in MiB; where there is no /proc, its peak."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = status.read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # in bytes on macOS
 
 
 async def _measure() -> None:
@@ -269,7 +259,8 @@ async def _measure() -> None:
         await control.ask("PUT", "/quotas", limits)
         of_users = await _Measurement(services, control).sweep(DUE_OF_USERS, of_users=True)
         plain = await _Measurement(services, control).sweep(DUE, of_users=False)
-    print(msgspec.json.encode(Figures(plain, of_users)).decode())
+    print(msgspec.json.encode(Figures(plain, of_users)).decode(), flush=True)
+    os._exit(0)  # as the host ends a worker: nobody closes the clients
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The host's own endpoints under /admin, for the holder of the master key."""
 
+import asyncio
 import json
 import logging
 from http import HTTPStatus
@@ -43,7 +44,7 @@ class Admin:
 
     def _status(self) -> dict[str, object]:
         errors = [f"{name}: {error}" for name, error in self._functions.errors.items()]
-        return {"state": "Running", "errors": errors}
+        return {"state": "Running", "errors": errors, "tasks": len(asyncio.all_tasks())}
 
     def _run(self, name: str, request: Request) -> Answer:
         content_type = request.headers.get("content-type", "").partition(";")[0]

@@ -1,0 +1,169 @@
+"""The callers: steady, mixed, and each sure of what the next answer must be."""
+
+import asyncio
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import aiohttp
+
+from bench.soak.stage import Stage
+from bench.soak.subject import Answer, State, Step, Subject
+from bench.soak.weather import Weather, now
+
+CALLERS = 24
+# Users of one caller, who asks for one of them every so many seconds.
+USERS, INTERVAL = 6, 0.4
+# Seconds; longer than anything may take, so that it is seen when something does.
+PATIENCE = aiohttp.ClientTimeout(total=30)
+# Seconds after which it must be known what has become of everything.
+PARTING = 60.0
+CREATE = "create_identity"
+
+
+@dataclass
+class Tally:
+    """What was asked and answered.
+
+    Attributes:
+        answers: How often each operation was answered with each status; 0 is no answer.
+        wrong: What was wrong, in words.
+        seconds: How long the answers took while all was well.
+        failed_creates: Creations of which the caller does not know whether they happened.
+    """
+
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    failed_creates: int = 0
+
+    @property
+    def calls(self) -> int:
+        """All of them."""
+        return self.answers.total()
+
+
+class Crowd:
+    """All callers.
+
+    Attributes:
+        subjects: Every user there is.
+    """
+
+    def __init__(self, stage: Stage, weather: Weather, seed: int) -> None:
+        self._stage = stage
+        self._weather = weather
+        self._seed = seed
+        self._numbers = itertools.count(1)
+        self.tally = Tally()
+        self.subjects: list[Subject] = []
+
+    async def run(self, seconds: float) -> None:
+        """Ask for so long, and then until every caller knows where each of its users stands."""
+        headers = {"x-functions-key": self._stage.azure.keys.function_key}
+        until = now() + seconds
+        async with aiohttp.ClientSession(headers=headers, timeout=PATIENCE) as session:
+            callers = (self._caller(session, number, until) for number in range(CALLERS))
+            await asyncio.gather(*callers)
+
+    async def _caller(self, session: aiohttp.ClientSession, number: int, until: float) -> None:
+        dice = Random(self._seed * CALLERS + number)  # noqa: S311 -- repeatable, no secret
+        mine = [self._newcomer() for _ in range(USERS)]
+        await asyncio.sleep(INTERVAL * number / CALLERS)
+        for turn in _turns(until):
+            place = dice.randrange(USERS)
+            await self._turn(session, mine[place], dice)
+            if mine[place].is_busy:
+                mine[place] = self._newcomer()
+            await asyncio.sleep(turn - now())
+        await asyncio.gather(*(self._part(session, subject, dice) for subject in mine))
+
+    async def _part(self, session: aiohttp.ClientSession, subject: Subject, dice: Random) -> None:
+        """Find out what has become of the last request; then its token must still work."""
+        until = now() + PARTING
+        while subject.pending:
+            if now() > until:
+                self.tally.wrong.append(f"{subject.pending}: what became of it, nobody knows")
+                return
+            await self._turn(session, subject, dice)
+            await asyncio.sleep(INTERVAL)
+        await self._verify(subject.token, subject, is_valid=True)
+
+    def _newcomer(self) -> Subject:
+        subject = Subject(f"user-{next(self._numbers)}@example.com")
+        self.subjects.append(subject)
+        return subject
+
+    async def _turn(self, session: aiohttp.ClientSession, subject: Subject, dice: Random) -> None:
+        if self._weather.is_calm:
+            subject.calm()
+        step, state, token = subject.next(dice), subject.state, subject.token
+        began = now()
+        answer = await self._ask(session, step)
+        ill = self._weather.is_ill(began, now())
+        if wrong := subject.judge(step, answer, ill=ill):
+            self.tally.wrong.append(f"{step.operation} with {state.value}: {wrong}")
+        self._count(step, answer, subject, ill=ill)
+        await self._verify(subject.dead_token, subject, is_valid=False)
+        subject.dead_token = ""
+        if subject.token != token:
+            await self._verify(subject.token, subject, is_valid=True)
+        if subject.is_gone:
+            await self._seek(subject)
+
+    async def _ask(self, session: aiohttp.ClientSession, step: Step) -> Answer:
+        started = time.perf_counter()
+        url = f"{self._stage.app.url}/api/{step.path}"
+        try:
+            async with session.request(step.method, url, json=step.body) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError):
+            return Answer(0, {}, time.perf_counter() - started)
+        body = json.loads(content) if content else {}
+        return Answer(response.status, body, time.perf_counter() - started)
+
+    def _count(self, step: Step, answer: Answer, subject: Subject, *, ill: bool) -> None:
+        self.tally.answers[step.operation, answer.status] += 1
+        if not ill:
+            self.tally.seconds.append(answer.seconds)
+        if step.operation.startswith(CREATE) and not subject.is_known:
+            self.tally.failed_creates += 1
+
+    async def _verify(self, token: str, subject: Subject, *, is_valid: bool) -> None:
+        """Find out whether the token works, as a calling or chat service would."""
+        if token:
+            verdict = await self._tell("POST", "/tokens/verify", {"token": token})
+            if verdict["valid"] is not is_valid:
+                reason = verdict["reason"] or "valid"
+                self.tally.wrong.append(f"a token of {subject.identity_id} is {reason}")
+
+    async def _seek(self, subject: Subject) -> None:
+        """Make sure that ACS has deleted it."""
+        found = await self._tell("GET", f"/identities/{subject.identity_id}")
+        if found["state"] != "deleted":
+            self.tally.wrong.append(f"{subject.identity_id} is {found['state']} in ACS")
+
+    async def _tell(self, method: str, path: str, body: object = None) -> Any:
+        """What the emulator says, once it is within reach."""
+        while True:
+            await self._weather.reachable.wait()
+            try:
+                return await self._stage.control.ask(method, path, body)
+            except aiohttp.ClientError:
+                continue  # it has just gone out of reach
+
+
+def _turns(until: float) -> Iterator[float]:
+    """When each turn ends, one interval after the other; a late one is not made up for."""
+    while now() < until:
+        yield now() + INTERVAL
+
+
+def settled(subjects: list[Subject]) -> set[str]:
+    """The identities that the callers have."""
+    return {one.identity_id for one in subjects if one.state is State.ACTIVE}

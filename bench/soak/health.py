@@ -1,0 +1,71 @@
+"""Memory, sockets and tasks of the worker over time, and whether they stay as they are."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.process import mebibytes, sockets
+from bench.soak.stage import Stage
+from bench.soak.weather import Weather
+
+# Seconds from one look to the next.
+INTERVAL = 2.0
+# Of a worker's time this part is for warming up; an equal part comes after it, and one is the last.
+PART = 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The worker at one moment; memory is what is resident, in MiB."""
+
+    pid: int
+    memory: float
+    sockets: int
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Trend:
+    """One figure: its median early and late, and how much it may grow between."""
+
+    name: str
+    early: float
+    late: float
+    limit: float
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it grew no more than is let pass."""
+        return self.late - self.early <= self.limit
+
+
+# How much may come and go with the moment at which one looks.
+_FIGURES: tuple[tuple[str, Callable[[Sample], float], float], ...] = (
+    ("memory, MiB", lambda one: one.memory, 8.0),
+    ("sockets", lambda one: one.sockets, 16.0),
+    ("tasks", lambda one: one.tasks, 16.0),
+)
+
+
+async def watch(stage: Stage, weather: Weather, samples: list[Sample]) -> None:
+    """Look at the worker again and again while all is well, until cancelled."""
+    while True:
+        await asyncio.sleep(INTERVAL)
+        if weather.is_calm:
+            pid = stage.app.process.pid
+            tasks = await stage.count_tasks()
+            samples.append(Sample(pid, mebibytes("VmRSS", pid), sockets(pid), tasks))
+
+
+def trends(samples: Sequence[Sample]) -> list[Trend]:
+    """What the samples of the last worker come to; nothing where it was never looked at."""
+    if not samples:
+        return []
+    of_last = [one for one in samples if one.pid == samples[-1].pid]
+    part = max(1, len(of_last) // PART)
+    early, late = of_last[part : 2 * part] or of_last, of_last[-part:]
+    return [
+        Trend(name, median(map(figure, early)), median(map(figure, late)), limit)
+        for name, figure, limit in _FIGURES
+    ]

@@ -1,0 +1,1 @@
+"""The soak itself: what it takes for right, and that it notices what is wrong."""
