@@ -13,12 +13,14 @@ class Invocation:
         upstream_request_id: The id that ACS gave its last answer; empty where it gave none.
         acs_seconds: How long calls to ACS have taken, all together.
         throttles: How often ACS has answered 429.
+        is_over: It has its answer. What is still done for it, the host hears no more of.
     """
 
     id: str = ""
     upstream_request_id: str = ""
     acs_seconds: float = 0.0
     throttles: int = 0
+    is_over: bool = False
 
 
 _current: ContextVar[Invocation] = ContextVar("invocation")

@@ -77,6 +77,7 @@ async def serve(
         identity_id=_subject(req, outcome),
         upstream_request_id=invocation.upstream_request_id,
     )
+    invocation.is_over = True
     return response
 
 

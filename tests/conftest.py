@@ -7,9 +7,17 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from identity_service.events import unheard
+
 # A slow machine is not a failing test.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def _silence() -> None:
+    """No test says again what another one said too late."""
+    unheard.clear()
 
 
 class _Hasty(selectors.DefaultSelector):

@@ -66,6 +66,51 @@ def test_event_names_its_invocation(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["identity_lost identity_id=8:acs:1 invocation_id=one"]
 
 
+async def test_what_the_host_does_not_hear_is_said_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Beside the next line of an invocation that has no answer yet, once, and named as its own."""
+
+    async def answered() -> None:
+        begin("one").is_over = True
+        events.warning("late")
+
+    async def another() -> None:
+        begin("two")
+        events.warning("early")
+        events.warning("later")
+
+    await asyncio.create_task(answered())
+    events.warning("outside")
+    await asyncio.create_task(another())
+
+    assert caplog.messages == [
+        "late invocation_id=one",
+        "outside",
+        "early invocation_id=two",
+        "late invocation_id=one said_again=true",
+        "later invocation_id=two",
+    ]
+
+
+async def test_what_is_said_again_is_not_counted_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Handlers know an event by its attribute; the traceback is there both times."""
+
+    async def answered() -> None:
+        begin("one").is_over = True
+        events.warning("late", ValueError("the reason"))
+
+    async def another() -> None:
+        begin("two")
+        events.warning("early")
+
+    await asyncio.create_task(answered())
+    await asyncio.create_task(another())
+
+    assert [getattr(record, "event", None) for record in caplog.records] == ["late", "early", None]
+    assert caplog.text.count("the reason") == 2
+
+
 async def test_tasks_work_for_the_invocation_that_started_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -492,6 +492,29 @@ def test_late_end_is_logged(hasty: asyncio.Runner, caplog: pytest.LogCaptureFixt
     assert "operation_finished_late outcome=AcsUnavailable" in caplog.text
 
 
+def test_late_end_is_logged_where_it_is_heard(
+    hasty: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The host drops it: its invocation has been answered. So the next one says it again."""
+    caplog.set_level(logging.INFO)
+
+    async def dawdle() -> None:
+        await asyncio.sleep(2 * web.DEADLINE)
+
+    async def hurry() -> None:
+        return None
+
+    async def scenario() -> None:
+        await serve(post(), dawdle, None)
+        await asyncio.sleep(2 * web.DEADLINE)
+        await serve(post(), hurry, None)
+
+    hasty.run(scenario())
+
+    again = [each for each in caplog.messages if each.endswith("said_again=true")]
+    assert [each.split()[:2] for each in again] == [["operation_finished_late", "outcome=none"]]
+
+
 def test_call_within_the_deadline(hasty: asyncio.Runner) -> None:
     """A call that ends before the deadline is answered as it ended."""
 

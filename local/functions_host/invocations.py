@@ -25,6 +25,7 @@ Encoded = TypeVar("Encoded")
 logger = logging.getLogger(__name__)
 _current: contextvars.ContextVar[str | None] = contextvars.ContextVar("invocation", default=None)
 _thread_local = threading.local()
+_unanswered: set[str] = set()
 _TRACE_PARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
 
 
@@ -68,6 +69,15 @@ class InvocationContext:
 def current_invocation() -> str | None:
     """The id of the invocation that runs here, known in its tasks and threads alike."""
     return _current.get() or getattr(_thread_local, "invocation_id", None)
+
+
+def is_heard() -> bool:
+    """Whether the host takes what is logged here: not of an invocation that has ended.
+
+    Source: Azure/azure-functions-host, GrpcWorkerChannel.Log.
+    """
+    invocation = current_invocation()
+    return invocation is None or invocation in _unanswered
 
 
 def no_result(result: object) -> None:
@@ -133,6 +143,7 @@ class Invoker:
         context: InvocationContext,
     ) -> Encoded | None:
         _current.set(context.invocation_id)
+        _unanswered.add(context.invocation_id)
         arguments = {code.parameter: value}
         if code.takes_context:
             arguments["context"] = context
@@ -142,6 +153,8 @@ class Invoker:
         except (Exception, asyncio.CancelledError):
             logger.exception("Executed 'Functions.%s' (Failed)", code.name)
             return None
+        finally:
+            _unanswered.discard(context.invocation_id)
 
     async def _call(self, call: "partial[Any]") -> object:
         if inspect.iscoroutinefunction(call.func):

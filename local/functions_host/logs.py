@@ -1,13 +1,14 @@
 """Log records on stderr, each with the invocation it belongs to.
 
-The worker forwards only the formatted message to Application Insights; so does this.
+The worker forwards only the formatted message to Application Insights, and the host drops it where
+its invocation has ended; so does this.
 """
 
 import logging
 import sys
 import time
 
-from local.functions_host.invocations import current_invocation
+from local.functions_host.invocations import current_invocation, is_heard
 
 
 class _Line(logging.Formatter):
@@ -28,4 +29,5 @@ def to_stderr() -> None:
     """Send everything from INFO up to stderr, one line per record, tracebacks indented below."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line())
+    handler.addFilter(lambda _: is_heard())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

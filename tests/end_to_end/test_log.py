@@ -72,6 +72,21 @@ async def test_the_log_tells_what_acs_throttles(api: Api, control: Control) -> N
     assert " throttles=1 " in last_line(api, f"operation=issue_token .*{identity_id}")
 
 
+async def test_what_comes_after_the_answer_is_in_the_log_too(api: Api, control: Control) -> None:
+    """The host drops lines of invocations that have ended; the next one brings them along."""
+    await control.fault("delay", operation="create", delaySeconds=9.5, times=1)
+    (await api.post("identities")).assert_problem(504, "acs_too_slow")
+
+    async def is_told() -> bool:
+        (await api.get("health")).assert_success()
+        await api.get("identities?maxPageSize=1")
+        return "operation_finished_late outcome=none" in api.app.log
+
+    await until(is_told)
+
+    assert re.search("identity_created identity_id=8:acs:.* said_again=true", api.app.log)
+
+
 async def test_the_log_tells_of_each_sweep_what_it_did(hasty: Api) -> None:
     """In one line, with its invocation."""
     sweeps = hasty.app.log.count(FINISHED)

@@ -27,6 +27,7 @@ import azure.functions as func
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 LOOPS, STARTED, RELEASED, FINISHED = set(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+TASKS, LET_GO, OVER = set(), asyncio.Event(), asyncio.Event()
 
 def answer(**fields):
     return func.HttpResponse(json.dumps(fields), mimetype="application/json")
@@ -73,6 +74,23 @@ async def forges(req: func.HttpRequest) -> func.HttpResponse:
     logging.warning("first\\n2000-01-01T00:00:00.000Z ERROR forged")
     logging.debug("too much")
     print("printed")
+    return func.HttpResponse()
+
+@app.route(route="outlives", methods=["GET"])
+async def outlives(req: func.HttpRequest) -> func.HttpResponse:
+    async def go_on() -> None:
+        logging.info("before the answer")
+        await LET_GO.wait()
+        logging.info("after the answer")
+        OVER.set()
+    TASKS.add(asyncio.create_task(go_on()))
+    await asyncio.sleep(0)
+    return func.HttpResponse()
+
+@app.route(route="lets_go", methods=["GET"])
+async def lets_go(req: func.HttpRequest) -> func.HttpResponse:
+    LET_GO.set()
+    await OVER.wait()
     return func.HttpResponse()
 
 @app.route(route="locked", auth_level=func.AuthLevel.FUNCTION, methods=["GET"])
@@ -330,6 +348,16 @@ def test_a_message_cannot_pass_for_a_record_of_its_own(host: RunningHost) -> Non
     assert "] first\n    2000-01-01T00:00:00.000Z ERROR forged\n" in host.log()
     assert "\nprinted\n" in host.log()
     assert "too much" not in host.log()
+
+
+def test_nothing_is_heard_of_an_invocation_that_has_ended(host: RunningHost) -> None:
+    """Whatever it has left behind goes on, and logs in vain."""
+    host.call("GET", "/api/outlives")
+
+    assert host.call("GET", "/api/lets_go").status == 200
+
+    assert "before the answer" in host.log()
+    assert "after the answer" not in host.log()
 
 
 def test_a_caller_who_hangs_up_cancels_nothing(host: RunningHost) -> None:
