@@ -34,6 +34,7 @@ def test_what_a_log_may_hold() -> None:
     log = (
         f"operation_finished identity_id={IDENTITY} upstream_request_id=Zm9vYmFyYmF6cXV4.0"
         " invocation_id=11111111-2222-3333-4444-555555555555\n"
+        "acs_refused_us upstream_request_id=6KeyJ4YvmjtGPqjPkgNeFw.0\n"
         'not_configured faults="it reads endpoint=https://…;accesskey=…"'
     )
 

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 import jwt
 
 from local.acs import errors
+from local.acs.access_keys import AccessKeys
 from local.acs.messages import Call
 from local.entra import ACS_AUDIENCE, Issuer
 
@@ -26,11 +27,9 @@ _CREDENTIALS = re.compile(rf"SignedHeaders={';'.join(SIGNED_HEADERS)}&Signature=
 class Authenticator:
     """Knows the resource's two access keys, and the tenant whose tokens count."""
 
-    def __init__(
-        self, issuer: Issuer, access_keys: tuple[str, str], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, issuer: Issuer, access_keys: AccessKeys, clock: Callable[[], float]) -> None:
         self._issuer = issuer
-        self._keys = [base64.b64decode(key, validate=True) for key in access_keys]
+        self._keys = access_keys
         self._clock = clock
 
     def authenticate(self, call: Call) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from local.acs.access_keys import AccessKeys, KeyName
 from local.acs.directory import Identity
 from local.acs.faults import AnyFault
 from local.acs.quotas import ACS_LIMITS, QuotaSettings
@@ -35,13 +36,19 @@ class _TeamsUserWanted(msgspec.Struct, frozen=True, rename="camel", forbid_unkno
 
 
 class Control:
-    """JSON in, JSON out, over one resource and the Teams users of its tenant."""
+    """JSON in, JSON out, over one resource, its keys, and the Teams users of its tenant."""
 
     def __init__(
-        self, resource: Resource, teams: Teams, key: str, more: Sequence[web.RouteDef]
+        self,
+        resource: Resource,
+        teams: Teams,
+        access_keys: AccessKeys,
+        key: str,
+        more: Sequence[web.RouteDef],
     ) -> None:
         self._resource = resource
         self._teams = teams
+        self._access_keys = access_keys
         self._key = key.encode()
         self._more = more
 
@@ -55,6 +62,8 @@ class Control:
                 web.get("/identities/{id}", self._identity),
                 web.post("/tokens/verify", self._verify),
                 web.post("/teams-user", self._teams_user),
+                web.get("/keys", self._keys),
+                web.post(rf"/keys/{{name:{'|'.join(KeyName)}}}", self._regenerate),
                 web.post("/reset", self._reset),
                 web.get("/faults", self._faults),
                 web.post("/faults", self._arm),
@@ -101,6 +110,13 @@ class Control:
         wanted = await _read(request, _TeamsUserWanted)
         user = self._teams.user(str(wanted.user_id))
         return _json({"token": user.token, "appId": user.app_id, "userId": user.user_id})
+
+    async def _keys(self, _request: web.Request) -> web.StreamResponse:
+        return _json(self._access_keys.document())
+
+    async def _regenerate(self, request: web.Request) -> web.StreamResponse:
+        self._access_keys.regenerate(KeyName(request.match_info["name"]))
+        return await self._keys(request)
 
     async def _reset(self, _request: web.Request) -> web.StreamResponse:
         self._resource.reset()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
+from local.acs.access_keys import AccessKeys
 from local.acs.authentication import Authenticator
 from local.acs.control import CONTROL_PREFIX, Control
 from local.acs.resource import Resource
@@ -20,7 +21,7 @@ class Emulator:
 
     Args:
         issuer: The tenant whose Entra tokens count, for callers and for Teams users.
-        access_keys: Primary and secondary, in base64; both are valid.
+        access_keys: Primary and secondary, in base64; both are valid, until one is made anew.
         control_key: What the control endpoint wants in its header.
         control_routes: What else is controlled at the same address, behind the same key.
         clock: The time in seconds since the epoch. Entra tokens are judged by the real one.
@@ -40,8 +41,9 @@ class Emulator:
     ) -> None:
         self._resource = Resource(clock)
         self._teams = Teams(issuer)
-        self._authenticator = Authenticator(issuer, access_keys, clock)
-        self._control = Control(self._resource, self._teams, control_key, control_routes)
+        keys = AccessKeys(*access_keys)
+        self._authenticator = Authenticator(issuer, keys, clock)
+        self._control = Control(self._resource, self._teams, keys, control_key, control_routes)
         self.resource_id = self._resource.id
 
     def application(self) -> web.Application:

@@ -221,7 +221,7 @@ def running_app(
             yield running
         finally:
             process.terminate()
-        assert running.leaks() == []
+        assert running.leaks() == [], running.leaks()
         assert process.stdout.read() == ""
 
 

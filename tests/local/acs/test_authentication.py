@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from local.acs.access_keys import AccessKeys
 from local.acs.authentication import Authenticator, sign, string_to_sign
 from local.acs.errors import RefusedError
 from local.acs.messages import Call, Operation
@@ -107,7 +108,7 @@ def test_a_denied_call_has_no_effect(acs: Served) -> None:
 @pytest.fixture(scope="module")
 def authenticator() -> Authenticator:
     """Knows two keys, and stands still in time."""
-    return Authenticator(Issuer(), ("a2V5", "b3RoZXI="), lambda: NOW)
+    return Authenticator(Issuer(), AccessKeys("a2V5", "b3RoZXI="), lambda: NOW)
 
 
 def signed_call(date: str) -> Call:
@@ -155,7 +156,7 @@ def test_a_request_outside_of_five_minutes_is_denied(
 )
 def test_no_header_makes_authentication_fail_but_by_denying(text: str) -> None:
     """Whatever stands in a header, the answer is 401."""
-    authenticator = Authenticator(ISSUER, ("a2V5", "b3RoZXI="), lambda: NOW)
+    authenticator = Authenticator(ISSUER, AccessKeys("a2V5", "b3RoZXI="), lambda: NOW)
     for credentials in (text, f"Bearer {text}", f"HMAC-SHA256 {text}"):
         call = signed_call(text)
         headers = CIMultiDict({**call.headers, "Authorization": credentials})

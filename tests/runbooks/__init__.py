@@ -1,0 +1,1 @@
+"""The runbooks of docs/operate.md, followed as they are written."""
