@@ -82,5 +82,8 @@ pins: setup  ## Pin anew what pyproject.toml asks for, each file by its hash
 	@$(BIN)/python -m package.licences
 
 audit: setup  ## Ask whether a dependency is known to be vulnerable
-	@$(AUDIT) --strict --disable-pip --require-hashes --requirement requirements-dev.txt
-	@for folder in $(NODE_FOLDERS) $(EXAMPLE); do echo "npm audit: $$folder"; npm audit --prefix $$folder || exit 1; done
+	@failed=0; \
+	$(AUDIT) --strict --disable-pip --require-hashes --requirement requirements-dev.txt || failed=1; \
+	for folder in $(NODE_FOLDERS) $(EXAMPLE); do \
+		echo "npm audit: $$folder"; npm audit --prefix $$folder || failed=1; done; \
+	exit $$failed

@@ -107,6 +107,8 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       severity: alert.severity
       enabled: true
       scopes: [workspaceId]
+      // The workspace is as new as the rules: until the first line arrives it may not know its table yet.
+      skipQueryValidation: true
       evaluationFrequency: alert.every
       windowSize: alert.window
       criteria: {

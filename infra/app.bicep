@@ -97,11 +97,14 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
   resource zipPublishing 'basicPublishingCredentialsPolicies' = {
     name: 'scm'
     properties: { allow: false }
+    // One after the other, here and below: the platform locks the app for each.
+    dependsOn: [appSettings]
   }
 
   resource ftpPublishing 'basicPublishingCredentialsPolicies' = {
     name: 'ftp'
     properties: { allow: false }
+    dependsOn: [zipPublishing]
   }
 
   // The platform checks the tokens that come, and lets those through who bring none: services bring
@@ -126,6 +129,7 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
       }
       login: { tokenStore: { enabled: false } }
     }
+    dependsOn: [ftpPublishing]
   }
 }
 

@@ -12,7 +12,7 @@ resource acs 'Microsoft.Communication/communicationServices@2025-09-01' = {
   tags: tags
   properties: {
     dataLocation: dataLocation
-    // Access keys open nothing. Users' access tokens are something else.
+    // Access keys open nothing. Users' access tokens are something else. Not yet tried in Azure.
     disableLocalAuth: true
   }
 }

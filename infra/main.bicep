@@ -1,12 +1,12 @@
 // Everything that the app needs in Azure, in one resource group, without a key anywhere.
 targetScope = 'subscription'
 
-@description('Name of the environment; part of every resource\'s name.')
+@description('Name of the environment, of letters, digits and hyphens; part of every resource\'s name.')
 @minLength(1)
 @maxLength(30)
 param environmentName string
 
-@description('Region of everything but the ACS resource, which is global. It must offer Flex Consumption.')
+@description('Region of everything but the ACS resource, which is global. It must offer Flex Consumption, and zones where storageSku has a Z in it.')
 param location string
 
 @description('Where ACS keeps its data at rest, such as Europe or United States. It cannot be changed later.')
@@ -61,7 +61,7 @@ param openTelemetry bool = false
 @description('Who is told when an alert fires; empty: nobody, alerts are seen in the portal.')
 param alertEmail string = ''
 
-@description('From how many deletions and purges in an hour on an operator is told.')
+@description('More deletions and purges than these in an hour, and an operator is told.')
 param unusualDeletions int = 100
 
 @description('For how long there may be no sweep before an operator is told: several times the interval of cleanupSchedule.')

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-# Core Tools and azd read it as git reads a .gitignore.
-# Source: https://learn.microsoft.com/azure/azure-functions/functions-core-tools-reference
+# azd reads it as git reads a .gitignore. Core Tools take each line for the beginning of a path from
+# the root on: a test holds that both publish the same.
+# Source: Azure/azure-functions-core-tools, GitIgnoreParser.cs
 FUNCIGNORE = ".funcignore"
 
 

@@ -1,4 +1,4 @@
-"""Reads a Bicep file as far as its syntax tells: there is no compiler in the package registries."""
+"""Reads a Bicep file as far as its syntax tells: a compiler is in none of PyPI, npm and Debian."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,5 +1,6 @@
 """What is published is what belongs, and every line of .funcignore is there for something."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_only_what_belongs_is_published(workplace: Path) -> None:
 
     assert {path.parts[0] for path in files} == BELONGS
     assert [path for path in files if path.suffix not in {".py", ".json", ".txt"}] == []
+
+
+def test_core_tools_publish_the_same(workplace: Path) -> None:
+    """They take a line for the beginning of a path from the root on; bytecode comes along."""
+    beginnings = (re.escape(line).replace(r"\*", ".*") for line in LINES)
+    ignored = re.compile("|".join(beginnings))
+    files = [path.relative_to(workplace) for path in workplace.rglob("*") if path.is_file()]
+
+    kept = {path for path in files if not ignored.match(str(path))}
+
+    assert {path for path in kept if path.suffix != ".pyc"} == set(published(workplace))
 
 
 @pytest.mark.parametrize("line", LINES)
