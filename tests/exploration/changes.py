@@ -73,7 +73,7 @@ REMOVED_OR_NOT = (
         _RELEASE
         + "    try:\n    "
         + _REMOVE
-        + "    except Exception:\n        log.info('somebody else did')\n",
+        + "    except Exception:\n        _ = 'somebody else did'\n",
     ),
 )
 PURGED_OR_NOT = (
