@@ -5,9 +5,11 @@ from collections.abc import Iterable
 
 # Whatever looks like it, whoever it belongs to: a JSON Web Token, a SHA-256 in hex (under which the
 # registry keeps a user), an access key, a signature, a user id made of a sign-in. A token begins
-# with alg, typ, kid or x5t in base64: every few thousand request ids one has eyJ in it by chance.
+# with alg, typ, kid or x5t in base64, a sign-in with the tenant's id: every few thousand ids of
+# requests one has eyJ or AAD/ in it by chance.
 _SUSPICIOUS = re.compile(
-    r"(?-i:eyJ(hbGc|0eXA|raWQ|4NXQ)[\w-]{4})|[0-9a-f]{64}|\baad/|(accesskey=|AccountKey=|Signature=)[\w+/%]{20}"
+    r"(?-i:eyJ(hbGc|0eXA|raWQ|4NXQ)[\w-]{4})|[0-9a-f]{64}|\baad(/|%2F)[0-9a-f]{8}-"
+    r"|(accesskey=|AccountKey=|Signature=)[\w+/%]{20}"
     r"|(Bearer|SharedKey) [\w-]{8}",
     re.IGNORECASE,
 )

@@ -17,6 +17,7 @@ DIGEST = hashlib.sha256(b"alice").hexdigest()
         "url=https://127.0.0.1/registry(PartitionKey='u3',RowKey='u|" + DIGEST + "')",
         "GET /registry(PartitionKey='03',RowKey='u%7C" + DIGEST + "')",
         "user aad/11111111-2222-3333-4444-555555555555/66666666-7777-8888-9999-000000000000",
+        "u=aad%2F11111111-2222-3333-4444-555555555555%2F66666666-7777-8888-9999-000000000000",
         "endpoint=https://x/;accesskey=c2VjcmV0c2VjcmV0c2VjcmV0",
         "AccountName=x;AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0",
         "Authorization: Bearer abcdefgh",
@@ -35,6 +36,7 @@ def test_what_a_log_may_hold() -> None:
         f"operation_finished identity_id={IDENTITY} upstream_request_id=Zm9vYmFyYmF6cXV4.0"
         " invocation_id=11111111-2222-3333-4444-555555555555\n"
         "acs_refused_us upstream_request_id=6KeyJ4YvmjtGPqjPkgNeFw.0\n"
+        "acs_refused_us upstream_request_id=q3+AAD/0Yx7bJ2mH5sPZ0g.0\n"
         'not_configured faults="it reads endpoint=https://…;accesskey=…"'
     )
 
