@@ -1,7 +1,6 @@
 """The identity directory of one ACS resource, in our words."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -156,17 +155,15 @@ async def _repeatable(
 
 async def _answer(call: Awaitable[S], understand: Callable[[S], T], *, of_identity: bool) -> T:
     """What the answer to a call means, which is about an identity or not."""
-    started = time.perf_counter()
     try:
-        return understand(await call)
+        with current().acs_call():
+            return understand(await call)
     except AzureError as error:
         raise translated(error, of_identity=of_identity) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # The SDK reads answers without checking them: these are what it stumbles with.
         events.error("acs_answer_not_understood", error)
         raise AcsUnavailable("ACS gave an answer that cannot be understood.") from error
-    finally:
-        current().acs_seconds += time.perf_counter() - started
 
 
 def _note(response: PipelineResponse[Any, Any]) -> None:

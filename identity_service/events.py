@@ -3,6 +3,7 @@
 import logging
 import re
 from collections import deque
+from traceback import format_exception
 from typing import Any
 
 from identity_service.invocation import current
@@ -10,7 +11,7 @@ from identity_service.invocation import current
 # The host drops the lines of an invocation that has its answer already, and an operation may go on
 # after that. So each of them is said again beside the next line of any other invocation.
 # Source: Azure/azure-functions-host, GrpcWorkerChannel.Log.
-unheard: deque[tuple[logging.Logger, int, str, BaseException | None]] = deque(maxlen=1000)
+unheard: deque[tuple[logging.Logger, int, str]] = deque(maxlen=1000)
 _NEEDS_QUOTES = re.compile(r"[\s\"=]")
 
 
@@ -50,7 +51,7 @@ class Events:
             level, "%s", text, exc_info=error, extra={"event": event, **values}, stacklevel=3
         )
         if invocation.is_over:
-            unheard.append((self._log, level, text, error))
+            unheard.append((self._log, level, f"{text} said_again=true{_traceback(error)}"))
         elif invocation.id:
             _say_again()
 
@@ -58,8 +59,13 @@ class Events:
 def _say_again() -> None:
     """Say what the host has not heard; without attributes, so that no handler counts it twice."""
     while unheard:
-        log, level, text, error = unheard.popleft()
-        log.log(level, "%s said_again=true", text, exc_info=error)
+        log, level, text = unheard.popleft()
+        log.log(level, "%s", text)
+
+
+def _traceback(error: BaseException | None) -> str:
+    """As text: the error itself would keep alive all that its frames hold."""
+    return "".join(["\n", *format_exception(error)]).rstrip() if error else ""
 
 
 def line(event: str, values: dict[str, object]) -> str:

@@ -37,13 +37,16 @@ class EventMetrics(logging.Handler):
         }
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count it, if it is an event that is counted."""
+        """Count it, if it is an event that is counted. As any handler, it fails nobody who logs."""
         event = vars(record)
-        match event.get("event"):
-            case "operation_finished":
-                self._count_operation(event)
-            case "sweep_finished":
-                self._count_sweep(event)
+        try:
+            match event.get("event"):
+                case "operation_finished":
+                    self._count_operation(event)
+                case "sweep_finished":
+                    self._count_sweep(event)
+        except Exception:  # noqa: BLE001 -- whatever it is, `logging` says it on stderr
+            self.handleError(record)
 
     def _count_operation(self, event: dict[str, Any]) -> None:
         outcome = {name: event[name] for name in ("operation", "status", "code")}

@@ -108,7 +108,7 @@ async def test_what_is_said_again_is_not_counted_again(caplog: pytest.LogCapture
     await asyncio.create_task(another())
 
     assert [getattr(record, "event", None) for record in caplog.records] == ["late", "early", None]
-    assert caplog.text.count("the reason") == 2
+    assert caplog.text.count("ValueError: the reason") == 2
 
 
 async def test_tasks_work_for_the_invocation_that_started_them(

@@ -97,3 +97,13 @@ def test_other_events_count_nothing(reader: InMemoryMetricReader) -> None:
     logger.info("operation_finished")
 
     assert points(reader) == {}
+
+
+def test_an_event_without_its_figures_fails_nobody(
+    reader: InMemoryMetricReader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever logs goes on; the mistake is said on stderr."""
+    events.info("operation_finished", **OPERATION)
+
+    assert "KeyError: 'duration_ms'" in capsys.readouterr().err
+    assert points(reader).get("operation.duration") is None

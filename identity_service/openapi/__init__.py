@@ -147,7 +147,7 @@ def _sent(kind: Any) -> Any:
     if get_origin(kind) is not Listing:
         return kind
     [member] = get_args(kind)
-    return Page[member]  # type: ignore[valid-type]
+    return Page[member]  # type: ignore[valid-type]  # known at run time only
 
 
 def _types(operation: Operation) -> set[Any]:
