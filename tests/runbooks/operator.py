@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping
@@ -25,8 +26,9 @@ TABLES = "AzureWebJobsStorage__tableServiceUri"
 
 # Every curl says on standard error how it was answered.
 _CURLRC = 'silent\nshow-error\nwrite-out = "%{stderr}status=%{http_code}\\n"\n'
-_PREAMBLE = """set -euo pipefail
-az() { (cd "$ROOT" && "$PYTHON" -m tests.runbooks.az "$@"); }
+# A runbook that goes well goes well at every step.
+_STRICT = "set -euo pipefail\n"
+_PREAMBLE = """az() { (cd "$ROOT" && "$PYTHON" -m tests.runbooks.az "$@"); }
 """
 
 
@@ -90,23 +92,35 @@ class Operator:
     async def runs(self, command: str, **words: str) -> Outcome:
         """Run it as it stands, with these words in place of those in capitals."""
         before = self._settings
-        script = _PREAMBLE + OPENING + _filled(command, words)
-        script = script.replace("https://APP.azurewebsites.net", self.api.app.url)
+        outcome = await self._at_a_shell(_STRICT + _PREAMBLE + OPENING + _filled(command, words))
+        if self._settings != before:
+            await self._restart()
+        return outcome
+
+    async def types(self, command: str) -> Outcome:
+        """Run it as at a prompt, where the next line runs whatever came of the one before."""
+        return await self._at_a_shell(_PREAMBLE + OPENING + command)
+
+    async def _at_a_shell(self, script: str) -> Outcome:
         process = await asyncio.create_subprocess_exec(
             tool("bash"),
             "-c",
-            script,
+            script.replace("https://APP.azurewebsites.net", self.api.app.url),
             cwd=self._folder,
             env=self._environment(),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=PIPE,
+            start_new_session=True,
         )
-        async with asyncio.timeout(PATIENCE):
-            output, errors = (each.decode() for each in await process.communicate())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                output, errors = (each.decode() for each in await process.communicate())
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
         assert process.returncode == 0, errors + output
-        if self._settings != before:
-            await self._restart()
         statuses = re.findall(r"^status=(\d+)$", errors, re.MULTILINE)
         return Outcome([int(status) for status in statuses], output)
 

@@ -50,10 +50,24 @@ async def test_what_was_restored_an_earlier_time_is_left_alone(
     since = await next_second()
     identity_id = await api.deleted_identity()
     await operator.runs(all_since(since))
+    await api.new_token(identity_id)
     (await api.delete(f"identities/{identity_id}")).assert_success(202)
 
     await operator.runs(all_since(await next_second()))
 
+    assert not await api.is_gone(identity_id)
+
+
+async def test_a_list_that_breaks_off_restores_nobody_and_says_so(
+    api: Api, operator: Operator
+) -> None:
+    """Nobody takes the first pages for all of them."""
+    since = await next_second()
+    identity_id = await api.deleted_identity()
+
+    outcome = await operator.types('key="x-functions-key: wrong"\n' + all_since(since))
+
+    assert (outcome.statuses, outcome.output) == ([401], "Not all: run it again.\n")
     assert not await api.is_gone(identity_id)
 
 
