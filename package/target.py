@@ -42,7 +42,9 @@ class Target:
                 interpreter = Path(found.stdout.strip())
                 version = run([str(interpreter), "-I", "-c", _TELL_VERSION])
                 return cls(version.strip(), interpreter)
-        raise CannotBuild(f"Python {wanted} is missing: install it, or choose another.")
+        raise CannotBuild(
+            f"Python {wanted or ' or '.join(KNOWN)} is missing: install it, or choose another."
+        )
 
     @property
     def has_worker(self) -> bool:
