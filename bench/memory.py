@@ -21,14 +21,13 @@ async def main(contender: str) -> None:
 
 
 async def _issue(contender: str) -> Call:
-    # Imported here: a contender's process is not to hold the other one's modules.
     if contender == APP:
-        from bench.app import App  # noqa: PLC0415
+        from bench.app import App  # noqa: PLC0415 -- a contender's process holds its own modules
 
         app = App()
         await app.prepare([await app.create()])
         return app.issue
-    from bench.bare import Bare  # noqa: PLC0415
+    from bench.bare import Bare  # noqa: PLC0415 -- the same
 
     bare = Bare()
     await bare.prepare([])

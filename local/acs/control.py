@@ -126,8 +126,7 @@ class Control:
         return _json({"faults": self._resource.plan.document()})
 
     async def _arm(self, request: web.Request) -> web.StreamResponse:
-        # AnyFault is a union, which is no type to mypy but is one to msgspec.
-        fault: AnyFault = await _read(request, AnyFault)  # type: ignore[arg-type]
+        fault: AnyFault = await _read(request, AnyFault)  # type: ignore[arg-type]  # a union is a type to msgspec
         return _json(self._resource.plan.arm(fault).document(), status=201)
 
     async def _clear(self, _request: web.Request) -> web.StreamResponse:

@@ -125,8 +125,7 @@ def _load(app: Path) -> Functions | None:
         return load(index(), route_prefix(app), os.environ)
     except AppError as error:
         print(error, file=sys.stderr)
-    # An app may raise anything when it is imported, and its author has to see where.
-    except (Exception, SystemExit):  # noqa: BLE001
+    except (Exception, SystemExit):  # noqa: BLE001 -- an app may raise anything when it is imported
         traceback.print_exc()
     return None
 

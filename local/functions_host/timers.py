@@ -39,6 +39,5 @@ async def run_on_schedule(function: TimerFunction, invoker: Invoker) -> None:
 
 
 async def _until(moment: datetime) -> None:
-    # The clock sets no event that one could await.
-    while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110
+    while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110 -- clocks have no events
         await asyncio.sleep(min(left, _LONGEST_SLEEP))

@@ -257,7 +257,7 @@ async def test_what_acs_creates_after_the_callers_deadline_is_recorded_all_the_s
     await control.peace()
 
     for identity_id in new:
-        await until(lambda name=identity_id: is_recorded(api, name))  # type: ignore[misc]
+        await until(lambda name=identity_id: is_recorded(api, name))  # type: ignore[misc]  # a lambda's default is untyped
     (await api.post(*calls[2])).assert_success(200)
 
 

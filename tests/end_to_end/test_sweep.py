@@ -54,7 +54,7 @@ async def test_what_is_due_is_purged(hasty: Api, control: Control) -> None:
     await hasty.sweep()
 
     for identity_id in identities:
-        await until(lambda name=identity_id: hasty.is_gone(name))  # type: ignore[misc]
+        await until(lambda name=identity_id: hasty.is_gone(name))  # type: ignore[misc]  # a lambda's default is untyped
         assert await control.state(identity_id) == "deleted"
     await until(lambda: logged(hasty, FINISHED, sweeps + 1))
 
@@ -95,7 +95,7 @@ async def test_two_sweeps_at_once_do_no_harm(hasty: Api, api: Api, control: Cont
     await asyncio.gather(hasty.sweep(), api.sweep(), hasty.sweep(), api.sweep())
 
     for worker, before in sweeps.items():
-        await until(lambda w=worker, n=before: logged(w, FINISHED, n + 2))  # type: ignore[misc]
+        await until(lambda w=worker, n=before: logged(w, FINISHED, n + 2))  # type: ignore[misc]  # a lambda's default is untyped
     assert [each for each in identities if not await hasty.is_gone(each)] == []
     states = await control.identities()
     assert {states[each] for each in identities} == {"deleted"}
