@@ -11,12 +11,17 @@ def mebibytes(figure: str, pid: int | None = None) -> float:
     `figure` is as Linux names it: `VmRSS` is resident now, `VmHWM` was at the peak. Where there is
     no /proc it is the peak, of this process. Linux hands a parent's `ru_maxrss` down to its
     children: the file tells of one process alone.
+
+    Raises:
+        OSError: there is no such process any more.
     """
-    status = Path("/proc", str(pid or os.getpid()), "status")
-    if status.exists():
-        lines = status.read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(figure))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # in bytes on macOS
+    if pid is None and not Path("/proc").exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # in bytes on macOS
+    lines = Path("/proc", str(pid or os.getpid()), "status").read_text().splitlines()
+    for line in lines:
+        if line.startswith(figure):
+            return int(line.split()[1]) / 1024
+    raise ProcessLookupError(f"Process {pid} has ended.")
 
 
 def sockets(pid: int) -> int:

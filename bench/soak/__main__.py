@@ -13,10 +13,13 @@ SECONDS = 600.0
 
 def main() -> int:
     """Run the command; the exit code is 1 when something is not as it must be."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if sys.platform != "linux":
+        parser.error("memory and sockets of another process can be told on Linux alone")
     found = asyncio.run(soak(options.seconds, options.seed, plan(options.seconds, options.seed)))
     print(report(found))
-    return 1 if found.faults_found() else 0
+    return 1 if found.defects() else 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 _CREATED = re.compile(r"identity_created identity_id=(\S+) invocation_id=(\S+)")
 _LOST = re.compile(r"identity_lost identity_id=(\S+)")
+_PURGED = re.compile(r"sweep_finished .*\bpurged=(\d+)")
 _ENDED = re.compile(r"(?:operation_finished|operation_finished_late) .*\binvocation_id=(\S+)")
 
 
@@ -20,6 +21,7 @@ class Accounts:
         cut_short: Ids whose creation was killed before it was recorded.
         given_up: Ids that neither the table would record nor ACS delete again; the log names them.
         unexplained: The rest of what only ACS has. There must be none.
+        swept: How many identities the workers' sweeps purged.
     """
 
     in_both: set[str]
@@ -28,6 +30,7 @@ class Accounts:
     cut_short: set[str]
     given_up: set[str]
     unexplained: set[str]
+    swept: int
 
     @property
     def lost(self) -> int:
@@ -35,7 +38,7 @@ class Accounts:
         return len(self.never_told) + len(self.cut_short) + len(self.given_up)
 
 
-def settled(in_acs: set[str], in_registry: set[str], logs: Iterable[str]) -> Accounts:
+def account_for(in_acs: set[str], in_registry: set[str], logs: Iterable[str]) -> Accounts:
     """Account for every identity, by the logs of all the workers there were.
 
     A creation whose invocation never ended was killed: workers end in no other way.
@@ -54,4 +57,5 @@ def settled(in_acs: set[str], in_registry: set[str], logs: Iterable[str]) -> Acc
         cut_short=cut_short,
         given_up=given_up,
         unexplained=strays - never_told - given_up - cut_short,
+        swept=sum(map(int, _PURGED.findall(log))),
     )

@@ -1,7 +1,6 @@
 """The callers: steady, mixed, and each sure of what the next answer must be."""
 
 import asyncio
-import itertools
 import json
 import time
 from collections import Counter
@@ -12,9 +11,10 @@ from typing import Any
 
 import aiohttp
 
+from bench.soak.faults import Faults, now
+from bench.soak.settling import user_id
 from bench.soak.stage import Stage
 from bench.soak.subject import Answer, State, Step, Subject
-from bench.soak.weather import Weather, now
 
 CALLERS = 24
 # Users of one caller, who asks for one of them every so many seconds.
@@ -35,12 +35,14 @@ class Tally:
         wrong: What was wrong, in words.
         seconds: How long the answers took while all was well.
         failed_creates: Creations of which the caller does not know whether they happened.
+        waiting: Users who had to wait for a purge that a fault had cut short.
     """
 
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     failed_creates: int = 0
+    waiting: int = 0
 
     @property
     def calls(self) -> int:
@@ -55,13 +57,20 @@ class Crowd:
         subjects: Every user there is.
     """
 
-    def __init__(self, stage: Stage, weather: Weather, seed: int) -> None:
+    def __init__(self, stage: Stage, faults: Faults, seed: int) -> None:
         self._stage = stage
-        self._weather = weather
+        self._faults = faults
         self._seed = seed
-        self._numbers = itertools.count(1)
         self.tally = Tally()
         self.subjects: list[Subject] = []
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The identities that the users have, by user id; empty for a user who has none."""
+        return {
+            one.user_id: one.identity_id if one.state is State.ACTIVE else ""
+            for one in self.subjects
+        }
 
     async def run(self, seconds: float) -> None:
         """Ask for so long, and then until every caller knows where each of its users stands."""
@@ -78,41 +87,46 @@ class Crowd:
         for turn in _turns(until):
             place = dice.randrange(USERS)
             await self._turn(session, mine[place], dice)
-            if mine[place].is_busy:
+            if mine[place].has_to_wait and mine[place].is_known:
+                self.tally.waiting += 1
                 mine[place] = self._newcomer()
             await asyncio.sleep(turn - now())
         await asyncio.gather(*(self._part(session, subject, dice) for subject in mine))
 
     async def _part(self, session: aiohttp.ClientSession, subject: Subject, dice: Random) -> None:
-        """Find out what has become of the last request; then its token must still work."""
+        """Find out what has become of the last request; then its tokens must still work."""
         until = now() + PARTING
         while subject.pending:
+            if subject.has_to_wait:
+                self.tally.waiting += 1
+                return
             if now() > until:
                 self.tally.wrong.append(f"{subject.pending}: what became of it, nobody knows")
                 return
             await self._turn(session, subject, dice)
             await asyncio.sleep(INTERVAL)
-        await self._verify(subject.token, subject, is_valid=True)
+        for token in subject.tokens:
+            await self._verify(token, subject, is_valid=True)
 
     def _newcomer(self) -> Subject:
-        subject = Subject(f"user-{next(self._numbers)}@example.com")
+        subject = Subject(user_id(len(self.subjects) + 1))
         self.subjects.append(subject)
         return subject
 
     async def _turn(self, session: aiohttp.ClientSession, subject: Subject, dice: Random) -> None:
-        if self._weather.is_calm:
+        if self._faults.is_calm:
             subject.calm()
-        step, state, token = subject.next(dice), subject.state, subject.token
+        step, state, known = subject.next(dice), subject.state, set(subject.tokens)
         began = now()
         answer = await self._ask(session, step)
-        ill = self._weather.is_ill(began, now())
-        if wrong := subject.judge(step, answer, ill=ill):
+        felt = self._faults.felt(began, now())
+        if wrong := subject.judge(step, answer, {one for each in felt for one in each.excused}):
             self.tally.wrong.append(f"{step.operation} with {state.value}: {wrong}")
-        self._count(step, answer, subject, ill=ill)
-        await self._verify(subject.dead_token, subject, is_valid=False)
-        subject.dead_token = ""
-        if subject.token != token:
-            await self._verify(subject.token, subject, is_valid=True)
+        self._count(step, answer, subject, is_calm=not felt)
+        while subject.dead_tokens:
+            await self._verify(subject.dead_tokens.pop(), subject, is_valid=False)
+        for token in set(subject.tokens) - known:
+            await self._verify(token, subject, is_valid=True)
         if subject.is_gone:
             await self._seek(subject)
 
@@ -124,23 +138,21 @@ class Crowd:
                 content = await response.read()
         except (aiohttp.ClientError, TimeoutError):
             return Answer(0, {}, time.perf_counter() - started)
-        body = json.loads(content) if content else {}
-        return Answer(response.status, body, time.perf_counter() - started)
+        return Answer(response.status, _read(content), time.perf_counter() - started)
 
-    def _count(self, step: Step, answer: Answer, subject: Subject, *, ill: bool) -> None:
+    def _count(self, step: Step, answer: Answer, subject: Subject, *, is_calm: bool) -> None:
         self.tally.answers[step.operation, answer.status] += 1
-        if not ill:
+        if is_calm:
             self.tally.seconds.append(answer.seconds)
         if step.operation.startswith(CREATE) and not subject.is_known:
             self.tally.failed_creates += 1
 
     async def _verify(self, token: str, subject: Subject, *, is_valid: bool) -> None:
         """Find out whether the token works, as a calling or chat service would."""
-        if token:
-            verdict = await self._tell("POST", "/tokens/verify", {"token": token})
-            if verdict["valid"] is not is_valid:
-                reason = verdict["reason"] or "valid"
-                self.tally.wrong.append(f"a token of {subject.identity_id} is {reason}")
+        verdict = await self._tell("POST", "/tokens/verify", {"token": token})
+        if verdict["valid"] is not is_valid:
+            reason = verdict["reason"] or "valid"
+            self.tally.wrong.append(f"a token of {subject.identity_id} is {reason}")
 
     async def _seek(self, subject: Subject) -> None:
         """Make sure that ACS has deleted it."""
@@ -151,11 +163,11 @@ class Crowd:
     async def _tell(self, method: str, path: str, body: object = None) -> Any:
         """What the emulator says, once it is within reach."""
         while True:
-            await self._weather.reachable.wait()
+            await self._faults.reachable.wait()
             try:
                 return await self._stage.control.ask(method, path, body)
-            except aiohttp.ClientError:
-                continue  # it has just gone out of reach
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(INTERVAL)  # it has just gone out of reach
 
 
 def _turns(until: float) -> Iterator[float]:
@@ -164,6 +176,10 @@ def _turns(until: float) -> Iterator[float]:
         yield now() + INTERVAL
 
 
-def settled(subjects: list[Subject]) -> set[str]:
-    """The identities that the callers have."""
-    return {one.identity_id for one in subjects if one.state is State.ACTIVE}
+def _read(content: bytes) -> dict[str, Any]:
+    """The answer's members; none where it is no JSON object, which is for the judge to say."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

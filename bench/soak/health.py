@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
+import aiohttp
+
 from bench.process import mebibytes, sockets
+from bench.soak.faults import Faults
 from bench.soak.stage import Stage
-from bench.soak.weather import Weather
 
 # Seconds from one look to the next.
 INTERVAL = 2.0
 # Of a worker's time this part is for warming up; an equal part comes after it, and one is the last.
 PART = 4
+# So many looks at least make a trend: fewer tell more of the moment than of the time.
+SHORTEST = 20
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,18 @@ class Sample:
     memory: float
     sockets: int
     tasks: int
+
+
+@dataclass
+class Looks:
+    """All looks at the workers.
+
+    Attributes:
+        failed: Looks at a worker that was not there.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,23 +64,30 @@ _FIGURES: tuple[tuple[str, Callable[[Sample], float], float], ...] = (
 )
 
 
-async def watch(stage: Stage, weather: Weather, samples: list[Sample]) -> None:
+async def watch(stage: Stage, faults: Faults, looks: Looks) -> None:
     """Look at the worker again and again while all is well, until cancelled."""
     while True:
         await asyncio.sleep(INTERVAL)
-        if weather.is_calm:
-            pid = stage.app.process.pid
-            tasks = await stage.count_tasks()
-            samples.append(Sample(pid, mebibytes("VmRSS", pid), sockets(pid), tasks))
+        if faults.is_calm:
+            try:
+                looks.samples.append(await _look(stage))
+            except (aiohttp.ClientError, OSError):
+                looks.failed += faults.is_calm
+
+
+async def _look(stage: Stage) -> Sample:
+    pid = stage.app.process.pid
+    tasks = await stage.count_tasks()
+    return Sample(pid, mebibytes("VmRSS", pid), sockets(pid), tasks)
 
 
 def trends(samples: Sequence[Sample]) -> list[Trend]:
-    """What the samples of the last worker come to; nothing where it was never looked at."""
-    if not samples:
-        return []
+    """What the samples of the last worker come to; nothing where they are too few."""
     of_last = [one for one in samples if one.pid == samples[-1].pid]
-    part = max(1, len(of_last) // PART)
-    early, late = of_last[part : 2 * part] or of_last, of_last[-part:]
+    if len(of_last) < SHORTEST:
+        return []
+    part = len(of_last) // PART
+    early, late = of_last[part : 2 * part], of_last[-part:]
     return [
         Trend(name, median(map(figure, early)), median(map(figure, late)), limit)
         for name, figure, limit in _FIGURES

@@ -12,6 +12,7 @@ from bench.soak.settling import Remains
 
 # So many wrong answers are shown.
 SHOWN = 20
+TOO_FEW_LOOKS = "the worker was not looked at often enough to tell whether it grows"
 
 
 @dataclass(frozen=True)
@@ -19,58 +20,83 @@ class Soak:
     """Everything that was seen.
 
     Attributes:
-        callers_have: The identities that the callers have in the end.
+        faults: The names of those that were caused, and
+        unfelt: of those among them that nothing ran into.
+        held: The identities that the users have in the end, by user id; empty where there is none.
     """
 
     seconds: float
     faults: list[str]
+    unfelt: list[str]
     tally: Tally
+    failed_looks: int
     trends: list[Trend]
     accounts: Accounts
     remains: Remains
-    callers_have: set[str]
+    held: dict[str, str]
 
-    def faults_found(self) -> list[str]:
+    @property
+    def callers_have(self) -> set[str]:
+        """The identities that the callers have in the end."""
+        return set(self.held.values()) - {""}
+
+    def defects(self) -> list[str]:
         """What is not as it must be, in words."""
-        accounts = self.accounts
-        checks = {
-            "wrong answers": self.tally.wrong,
-            "identities in the registry that ACS does not have": accounts.only_in_registry,
-            "identities in ACS that nobody can explain": accounts.unexplained,
-            "identities that a caller has and not both": self.callers_have - accounts.in_both,
-            "identities in both that no caller has": accounts.in_both - self.callers_have,
-            "more identities lost than creations failed": range(
-                accounts.lost - self.tally.failed_creates
+        accounts, remains = self.accounts, self.remains
+        numbers = {
+            "wrong answers": len(self.tally.wrong),
+            "users who waited though nothing failed": 0 if self.faults else self.tally.waiting,
+            "faults that nothing ran into": len(self.unfelt),
+            "looks at a worker that was not there": self.failed_looks,
+            "figures that grew": sum(not one.is_flat for one in self.trends),
+            "identities in the registry that ACS does not have": len(accounts.only_in_registry),
+            "identities in ACS that nobody can explain": len(accounts.unexplained),
+            "identities that a caller has and not both": len(self.callers_have - accounts.in_both),
+            "identities in both that no caller has": len(accounts.in_both - self.callers_have),
+            "more identities lost than creations failed": max(
+                0, accounts.lost - self.tally.failed_creates
             ),
-            "entries on the agenda after the last sweep": range(self.remains.unfinished),
-            "looks at the worker that are missing": range(not self.trends),
-            "figures that grew": [one for one in self.trends if not one.is_flat],
+            "users whose row names another identity": len(
+                {user for user, _ in self.held.items() ^ remains.claims.items()}
+            ),
+            "entries on the agenda after the last sweep": remains.unfinished,
         }
-        return [f"{what}: {len(found)}" for what, found in checks.items() if len(found)]
+        missing = {
+            "no sweep purged anything": accounts.swept,
+            TOO_FEW_LOOKS: self.trends,
+        }
+        return [f"{what}: {number}" for what, number in numbers.items() if number] + [
+            what for what, found in missing.items() if not found
+        ]
 
 
 def report(soak: Soak) -> str:
     """All of it as Markdown."""
     parts = [_answers(soak.tally), _health(soak.trends), _accounts(soak), *_wrong(soak.tally)]
-    verdict = soak.faults_found() or ["All is as it must be."]
+    verdict = soak.defects() or ["All is as it must be."]
     return "\n\n".join([_summary(soak), *parts, "\n".join(verdict)])
 
 
 def _summary(soak: Soak) -> str:
-    times = sorted(soak.tally.seconds)
-    slowest = quantiles(times, n=100)[-1]
     rows = [
         ("seconds", f"{soak.seconds:.0f}"),
         ("calls", f"{soak.tally.calls:,}"),
         ("wrong answers", f"{len(soak.tally.wrong)}"),
-        ("p50 and p99 while all was well, ms", f"{median(times) * 1000:.1f}, {slowest * 1000:.1f}"),
-        ("faults", f"{len(soak.faults)}: {_counted(soak.faults)}"),
+        ("users who had to wait for a purge cut short", f"{soak.tally.waiting}"),
+        ("p50 and p99 while all was well, ms", _times(soak.tally.seconds)),
+        ("faults", f"{len(soak.faults)}"),
     ]
-    return table(("soak", ""), rows)
+    return table(("soak", ""), rows) + "\n\n" + _counted(soak.faults)
+
+
+def _times(seconds: list[float]) -> str:
+    if len(seconds) < 2:  # noqa: PLR2004 -- fewer have no quantiles
+        return "-"
+    return f"{median(seconds) * 1000:.1f}, {quantiles(seconds, n=100)[-1] * 1000:.1f}"
 
 
 def _counted(names: list[str]) -> str:
-    return ", ".join(f"{name} ({times})" for name, times in Counter(names).items())
+    return "\n".join(f"- {name}: {times}" for name, times in Counter(names).items())
 
 
 def _answers(tally: Tally) -> str:
@@ -102,6 +128,7 @@ def _accounts(soak: Soak) -> str:
         ("in ACS only: ACS did not get to tell", len(accounts.never_told)),
         ("in ACS only: the worker was killed before the very next call", len(accounts.cut_short)),
         ("in ACS only: neither recorded nor deleted, named in the log", len(accounts.given_up)),
+        ("purged by the workers' sweeps", accounts.swept),
         ("purged by the last sweep", soak.remains.purged),
         ("left on the agenda", soak.remains.unfinished),
     ]

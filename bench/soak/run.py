@@ -7,36 +7,40 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.soak import accounts, crowd, health
+from bench.soak.accounts import account_for
+from bench.soak.crowd import Crowd
+from bench.soak.faults import Faults, now
+from bench.soak.health import Looks, trends, watch
 from bench.soak.plan import Fault
 from bench.soak.report import Soak
 from bench.soak.settling import settle
 from bench.soak.stage import Stage, stage
-from bench.soak.weather import Weather, now
 from local.workplace import Workplace
 
 
 async def soak(seconds: float, seed: int, plan: Sequence[Fault]) -> Soak:
     """Put steady load on the app for so long while faults come and go, and look closely."""
     async with _fresh_stage() as running:
-        weather = Weather(running)
-        callers = crowd.Crowd(running, weather, seed)
-        samples: list[health.Sample] = []
+        faults = Faults(running)
+        crowd = Crowd(running, faults, seed)
+        looks = Looks()
         began = now()
-        async with _beside(health.watch(running, weather, samples), weather.run(plan)):
-            await callers.run(seconds)
+        async with _beside(watch(running, faults, looks), faults.run(plan)):
+            await crowd.run(seconds)
         took = now() - began
         await running.kill_worker()
-        remains = await settle(running.environment())
-        found = accounts.settled(await running.in_acs(), remains.active, running.logs())
+        remains = await settle(running.environment(), len(crowd.subjects))
+        accounts = account_for(await running.in_acs(), remains.active, running.logs())
     return Soak(
         seconds=took,
-        faults=[spell.name for spell in weather.spells],
-        tally=callers.tally,
-        trends=health.trends(samples),
-        accounts=found,
+        faults=[one.fault.name for one in faults.occurrences],
+        unfelt=faults.unfelt,
+        tally=crowd.tally,
+        failed_looks=looks.failed,
+        trends=trends(looks.samples),
+        accounts=accounts,
         remains=remains,
-        callers_have=crowd.settled(callers.subjects),
+        held=crowd.held,
     )
 
 

@@ -1,11 +1,12 @@
-"""`python -m bench.soak.settling`: the last sweep, by a clock that is a day ahead.
+"""`python -m bench.soak.settling USERS`: the last sweep, by a clock that is a day ahead.
 
 By then every lease is over, what failed is due again, and no identity is too young to be believed
-gone. It prints what is left, as JSON.
+gone. It prints what is left, and whom the rows of so many users name, as JSON.
 """
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,8 @@ AHEAD = timedelta(hours=26)
 # A sweep leaves to the next what others changed meanwhile; nobody else is here.
 SWEEPS = 3
 PAGE = 200
+# Rows that are read at once.
+READERS = 16
 # As fast as it goes: ACS enforces no quota here.
 UNPACED = CleanupPolicy(deletes_per_30s=1_000_000)
 
@@ -35,11 +38,13 @@ class Remains:
         active: The ids of the active identities in the registry.
         purged: How many the last sweep purged.
         unfinished: How many entries the agenda still has. There must be none.
+        claims: Whose identity each user's row names, by user id; empty where there is no row.
     """
 
     active: set[str]
     purged: int
     unfinished: int
+    claims: dict[str, str]
 
 
 class _Tomorrow(SystemClock):
@@ -48,13 +53,18 @@ class _Tomorrow(SystemClock):
         return super().now() + AHEAD
 
 
-async def settle(environ: dict[str, str]) -> Remains:
+def user_id(number: int) -> str:
+    """The soak's users, from 1."""
+    return f"user-{number}@example.com"
+
+
+async def settle(environ: dict[str, str], users: int) -> Remains:
     """Sweep in a process of its own, against the local Azure of this environment."""
-    printed = await fresh.output(environ, "-m", "bench.soak.settling")
+    printed = await fresh.output(environ, "-m", "bench.soak.settling", str(users))
     return msgspec.json.decode(printed, type=Remains)
 
 
-async def _settle() -> None:
+async def _settle(users: int) -> None:
     services, clock = Services(os.environ), _Tomorrow()
     purged = 0
     for _ in range(SWEEPS):
@@ -64,7 +74,9 @@ async def _settle() -> None:
             break
     unfinished = [entry async for entry in services.registry.agenda()]
     active = {identity_id async for identity_id in _active(services.registry)}
-    print(msgspec.json.encode(Remains(active, purged, len(unfinished))).decode(), flush=True)
+    claims = await _claims(services.registry, users)
+    remains = Remains(active, purged, len(unfinished), claims)
+    print(msgspec.json.encode(remains).decode(), flush=True)
     os._exit(0)  # as the host ends a worker: nobody closes the clients
 
 
@@ -79,5 +91,16 @@ async def _active(registry: TableRegistry) -> AsyncIterator[str]:
             return
 
 
+async def _claims(registry: TableRegistry, users: int) -> dict[str, str]:
+    slots = asyncio.Semaphore(READERS)
+
+    async def claim(user: str) -> tuple[str, str]:
+        async with slots:
+            row = await registry.read_user(user)
+        return user, row.identity_id if row else ""
+
+    return dict(await asyncio.gather(*(claim(user_id(number + 1)) for number in range(users))))
+
+
 if __name__ == "__main__":
-    asyncio.run(_settle())
+    asyncio.run(_settle(int(sys.argv[1])))

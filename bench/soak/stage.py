@@ -15,8 +15,8 @@ from local.workplace import Workplace
 # What is deleted is due at once, and the sweep runs all the time.
 SETTINGS = {"DELETED_IDENTITY_RETENTION_DAYS": "0", "CLEANUP_SCHEDULE": "*/2 * * * * *"}
 # Seconds that tokens of the managed identity live. azure-identity asks for another one when 300 are
-# left, and the app lets the old one serve until 60 are left.
-LIFETIME = 400
+# left, so every 30 s, its least pause; the app lets the old one serve until 60 are left.
+LIFETIME = 310
 
 
 class Stage:
@@ -69,6 +69,11 @@ class Stage:
         """Make the managed identity endpoint fail, or, without a word, let it be well."""
         order = {"lifetimeSeconds": LIFETIME, **trouble}
         await self.control.ask("PUT", "/managed-identity/trouble", order)
+
+    async def token_requests(self) -> dict[str, int]:
+        """How often the managed identity endpoint was asked for a token, by resource."""
+        answer = await self.control.ask("GET", "/managed-identity")
+        return dict(answer["requests"])
 
     def environment(self) -> dict[str, str]:
         """What another process needs to work with the product's own clients."""

@@ -1,6 +1,6 @@
 """What is right to answer: one user's identity as its only caller knows it. Nothing here waits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -9,11 +9,13 @@ from typing import Any
 SCOPES = ["chat", "voip"]
 # Seconds within which every answer comes.
 PROMISE = 10.0
-# The answers that say that something else is ill; they are right only while something is.
-ILL = {0, 429, 502, 503, 504}
+# The answers that say that something else fails; 0 is no answer.
+FAILURES = {0, 429, 502, 503, 504}
 # What is deleted may be purged at any time: the sweep runs all the time.
 _GONE = {"identity_not_found", "identity_deleted"}
 _BUSY = "identity_busy"
+# So often in a row, it is no purge that goes well.
+BUSY = 4
 _MEMBERS = {"type", "title", "status", "code", "detail"}
 
 
@@ -54,23 +56,23 @@ class Subject:
     """A user, whom nobody else works on.
 
     Attributes:
-        token: The last token that came out and was not revoked since.
-        dead_token: One that must not work any more.
+        tokens: Those that came out and were not revoked since.
+        dead_tokens: Those that must not work any more.
         pending: The operation that failed last. It may have happened, and may happen yet: until
             `calm`, nothing but the same is asked for.
         is_known: Whether the last answer told what has become of it.
-        is_busy: It is on its way out, and the user has to wait for that: others go on instead.
-        is_gone: ACS must have it no more, though the app cannot be sure of that yet.
+        busy: How often in a row it was answered that the identity is changing.
+        is_gone: ACS must have it no more, though the app cannot be sure of that for an hour.
     """
 
     user_id: str
     state: State = State.NOTHING
     identity_id: str = ""
-    token: str = ""
-    dead_token: str = ""
+    tokens: list[str] = field(default_factory=list)
+    dead_tokens: list[str] = field(default_factory=list)
     pending: str = ""
     is_known: bool = True
-    is_busy: bool = False
+    busy: int = 0
     is_gone: bool = False
 
     def next(self, dice: Random) -> Step:
@@ -82,35 +84,43 @@ class Subject:
         if self.is_known:
             self.pending = ""
 
-    def judge(self, step: Step, answer: Answer, *, ill: bool) -> str:
+    @property
+    def has_to_wait(self) -> bool:
+        """Whether a purge was cut short: until it is finished, nothing else can be asked for."""
+        return self.is_gone or self.busy >= BUSY
+
+    def judge(self, step: Step, answer: Answer, excused: Collection[int]) -> str:
         """What is wrong with the answer, in words; empty where it is right. It is remembered.
 
-        `ill` says whether something was made to fail while the call was under way.
+        `excused` are the failures that were caused while the call was under way.
         """
         if answer.seconds > PROMISE:
             return f"it took {answer.seconds:.1f} s"
         if answer.status >= 400 and not (answer.body.keys() >= _MEMBERS and answer.code):  # noqa: PLR2004 -- as HTTP numbers them
             return "it is no problem document"
-        if self._waits(step, answer, ill=ill):
-            self.is_busy, self.pending = True, ""
+        if self._waits(step, answer, excused):
             return ""
-        if answer.status in ILL:
+        self.busy = 0
+        if answer.status in FAILURES:
             self.pending, self.is_known = step.operation, False
-            return "" if ill else f"{answer.status} {answer.code} while all is well"
+            return "" if answer.status in excused else f"{answer.status} {answer.code} unprovoked"
         wrong = _RIGHT[step.operation](self, answer)
         self.is_known = True
         return wrong and f"{answer.status} {answer.code}: {wrong}"
 
-    def _waits(self, step: Step, answer: Answer, *, ill: bool) -> bool:
-        """Whether it is being purged, and the user has to wait.
+    def _waits(self, step: Step, answer: Answer, excused: Collection[int]) -> bool:
+        """Whether it is being purged, and the user is told to wait, with nothing done.
 
         An hour, where ACS deleted it and the answer was lost: so long "not found" proves nothing.
         """
-        if self.state is State.ACTIVE:
+        if self.state is State.ACTIVE and self.is_known:
             return False
+        if answer.code == _BUSY:
+            self.busy += 1
+            return True
         unsure = (step.operation, answer.code) == ("purge_identity", "acs_unavailable")
-        self.is_gone = unsure and not ill
-        return self.is_gone or answer.code == _BUSY
+        self.is_gone = unsure and answer.status not in excused
+        return self.is_gone
 
     def _step(self, operation: str) -> Step:
         method, path, members = _REQUESTS[operation]
@@ -124,10 +134,13 @@ class Subject:
             return self._refused(answer)
         before, known, found = self.state, self.identity_id, str(answer.body.get("id", ""))
         is_new = answer.status == 201  # noqa: PLR2004 -- Created
+        if not found:
+            return "no identity"
         self.state, self.identity_id = State.ACTIVE, found
         if found != known:
-            self.token = ""
-        self.token = str(answer.body.get("token", "")) or self.token
+            self._bury()
+        if token := answer.body.get("token"):
+            self.tokens.append(str(token))
         if before is State.ACTIVE and (is_new or found != known):
             return "a second identity for one user"
         if before is State.DELETED and found == known:
@@ -143,10 +156,7 @@ class Subject:
         token = str(answer.body.get("token", ""))
         if not (token and self._is_it(answer)):
             return "not a token of this identity"
-        if self.state is State.ACTIVE:
-            self.token = token
-        else:
-            self.dead_token = token
+        (self.tokens if self.state is State.ACTIVE else self.dead_tokens).append(token)
         return ""
 
     def revoked(self, answer: Answer) -> str:
@@ -211,10 +221,12 @@ class Subject:
             return f"with {self.state.value}"
         if answer.code == "identity_not_found":
             self.state = State.NOTHING
+            self._bury()
         return ""
 
     def _bury(self) -> None:
-        self.dead_token, self.token = self.token, ""
+        self.dead_tokens += self.tokens
+        self.tokens = []
 
     def _is_it(self, answer: Answer) -> bool:
         return answer.body.get("id") == self.identity_id

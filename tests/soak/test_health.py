@@ -2,16 +2,19 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from bench.process import mebibytes, sockets
-from bench.soak.health import Sample, trends
+from bench.soak.health import SHORTEST, Sample, trends
 
 
 def samples(pid: int, *memory: float) -> list[Sample]:
-    """One look for each."""
-    return [Sample(pid, each, sockets=10, tasks=5) for each in memory]
+    """So many looks that they make a trend, shared out evenly among these figures."""
+    times = -(-SHORTEST // len(memory))
+    return [Sample(pid, each, sockets=10, tasks=5) for each in memory for _ in range(times)]
 
 
 @pytest.mark.parametrize(
@@ -33,9 +36,10 @@ def test_only_the_last_worker_counts() -> None:
     assert (found[0].early, found[0].late) == (70, 70)
 
 
-def test_nobody_looked() -> None:
+@pytest.mark.parametrize("looks", [0, 1, SHORTEST - 1])
+def test_a_few_looks_are_no_trend(looks: int) -> None:
     """Then there is nothing to say."""
-    assert trends([]) == []
+    assert trends(samples(1, 70)[:looks]) == []
 
 
 def test_sockets_of_a_process_are_counted() -> None:
@@ -49,3 +53,12 @@ def test_sockets_of_a_process_are_counted() -> None:
 def test_memory_of_a_process() -> None:
     """Resident now, and no more than at the peak."""
     assert 0 < mebibytes("VmRSS", os.getpid()) <= mebibytes("VmHWM")
+
+
+def test_a_process_that_has_ended_has_no_memory() -> None:
+    """It is not taken for ours."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+
+    with pytest.raises(OSError, match="No such file"):
+        mebibytes("VmRSS", ended.pid)

@@ -1,13 +1,16 @@
 """What the soak takes for right: as much as may happen, and no more."""
 
+from collections.abc import Collection
 from random import Random
 
 import pytest
 
-from bench.soak.subject import Answer, State, Subject
+from bench.soak.subject import BUSY, Answer, State, Subject
 
 DICE = Random(0)  # noqa: S311 -- repeatable, no secret
 ID, OTHER = "8:acs:one", "8:acs:other"
+# Whatever failure there is, it was caused.
+ANY = {0, 429, 502, 503, 504}
 MEMBERS = {"type": "/p", "title": "No", "detail": "No."}
 
 
@@ -29,12 +32,12 @@ def problem(status: int, code: str, seconds: float = 0) -> Answer:
     return Answer(status, {**MEMBERS, "status": status, "code": code}, seconds)
 
 
-def judged(user: Subject, operation: str, answer: Answer, *, ill: bool = False) -> str:
+def judged(user: Subject, operation: str, answer: Answer, excused: Collection[int] = ()) -> str:
     """What is wrong with the answer."""
     user.pending = operation
     step = user.next(DICE)
     user.pending = ""
-    return user.judge(step, answer, ill=ill)
+    return user.judge(step, answer, excused)
 
 
 NO_BODY = success(204)
@@ -77,6 +80,7 @@ def test_right(state: State, operation: str, answer: Answer, after: State) -> No
 
 WRONG = [
     (State.NOTHING, "create_identity", success(200, id=ID)),
+    (State.NOTHING, "create_identity", success(201)),
     (State.ACTIVE, "create_identity", success(201, id=OTHER)),
     (State.ACTIVE, "create_identity", success(200, id=OTHER)),
     (State.ACTIVE, "create_identity", GONE),
@@ -117,38 +121,46 @@ def test_what_fails_while_something_is_ill_is_no_wonder(answer: Answer) -> None:
     """And the same is asked for again."""
     user = subject(State.ACTIVE)
 
-    assert judged(user, "delete_identity", answer, ill=True) == ""
+    assert judged(user, "delete_identity", answer, ANY) == ""
     assert user.next(DICE).operation == "delete_identity"
+
+
+def test_what_fails_in_another_way_than_was_caused_is_wrong() -> None:
+    """A managed identity that fails is no reason for a 503 of ACS."""
+    user = subject(State.ACTIVE)
+
+    assert judged(user, "issue_token", problem(503, "acs_unavailable"), {429}) != ""
 
 
 def test_a_defect_is_wrong_whatever_is_ill() -> None:
     """500 is never an answer."""
     answer = problem(500, "internal_error")
 
-    assert judged(subject(State.ACTIVE), "delete_identity", answer, ill=True) != ""
+    assert judged(subject(State.ACTIVE), "delete_identity", answer, ANY) != ""
 
 
 def test_an_answer_after_its_deadline_is_wrong_whatever_is_ill() -> None:
     """Ten seconds are promised."""
     late = problem(503, "acs_unavailable", seconds=10.1)
 
-    assert judged(subject(State.ACTIVE), "delete_identity", late, ill=True) != ""
+    assert judged(subject(State.ACTIVE), "delete_identity", late, ANY) != ""
 
 
 def test_what_was_not_known_may_have_happened() -> None:
     """A deletion that failed, and was finished and swept: the next one finds nothing."""
-    user = subject(State.ACTIVE)
-    judged(user, "delete_identity", Answer(0), ill=True)
+    user = subject(State.ACTIVE, tokens=["t"])
+    judged(user, "delete_identity", Answer(0), ANY)
 
     assert judged(user, "delete_identity", NOT_FOUND) == ""
     assert user.state is State.NOTHING
+    assert (user.tokens, user.dead_tokens) == ([], ["t"])
 
 
 def test_nothing_else_is_asked_until_all_is_calm() -> None:
     """What failed may happen yet, even after the next one has succeeded."""
     user = subject(State.DELETED, pending="restore_identity")
-    user.judge(user.next(DICE), problem(503, "acs_unavailable"), ill=True)
-    user.judge(user.next(DICE), success(200, id=ID), ill=True)
+    user.judge(user.next(DICE), problem(503, "acs_unavailable"), ANY)
+    user.judge(user.next(DICE), success(200, id=ID), ANY)
 
     assert user.next(DICE).operation == "restore_identity"
 
@@ -156,7 +168,7 @@ def test_nothing_else_is_asked_until_all_is_calm() -> None:
 def test_what_is_known_and_calm_is_over() -> None:
     """Anything may be asked again."""
     user = subject(State.DELETED, pending="restore_identity")
-    user.judge(user.next(DICE), success(200, id=ID), ill=True)
+    user.judge(user.next(DICE), success(200, id=ID), ANY)
 
     user.calm()
 
@@ -166,7 +178,7 @@ def test_what_is_known_and_calm_is_over() -> None:
 def test_what_is_not_known_is_asked_until_it_is() -> None:
     """Calm alone tells nothing."""
     user = subject(State.DELETED, pending="restore_identity")
-    user.judge(user.next(DICE), problem(503, "acs_unavailable"), ill=True)
+    user.judge(user.next(DICE), problem(503, "acs_unavailable"), ANY)
 
     user.calm()
 
@@ -174,13 +186,13 @@ def test_what_is_not_known_is_asked_until_it_is() -> None:
 
 
 @pytest.mark.parametrize("operation", ["revoke_tokens", "delete_identity"])
-def test_a_revoked_token_is_dead(operation: str) -> None:
-    """The last one that came out must not work any more."""
-    user = subject(State.ACTIVE, token="t")
+def test_revoked_tokens_are_dead(operation: str) -> None:
+    """None of those that came out may work any more."""
+    user = subject(State.ACTIVE, tokens=["s", "t"])
 
     judged(user, operation, success(204 if operation == "revoke_tokens" else 202, id=ID))
 
-    assert (user.token, user.dead_token) == ("", "t")
+    assert (user.tokens, user.dead_tokens) == ([], ["s", "t"])
 
 
 def test_a_token_of_a_deleted_identity_is_dead() -> None:
@@ -188,16 +200,49 @@ def test_a_token_of_a_deleted_identity_is_dead() -> None:
     user = subject(State.DELETED)
 
     assert judged(user, "issue_token", success(200, id=ID, token="t")) == ""
-    assert (user.token, user.dead_token) == ("", "t")
+    assert (user.tokens, user.dead_tokens) == ([], ["t"])
 
 
-@pytest.mark.parametrize(
-    ("operation", "code", "is_gone"),
-    [("create_identity", "identity_busy", False), ("purge_identity", "acs_unavailable", True)],
-)
-def test_whoever_is_being_purged_has_to_wait(operation: str, code: str, is_gone: bool) -> None:
-    """Nothing is wrong, and others go on; the purge must have happened in ACS."""
+def test_whoever_is_being_purged_asks_again() -> None:
+    """Nothing is wrong, and it takes a moment."""
     user = subject(State.DELETED)
 
-    assert judged(user, operation, problem(503, code)) == ""
-    assert (user.is_busy, user.is_gone) == (True, is_gone)
+    assert judged(user, "create_identity", problem(503, "identity_busy")) == ""
+    assert not user.has_to_wait
+
+
+def test_whose_purge_was_cut_short_has_to_wait() -> None:
+    """Until a sweep takes it up again."""
+    user = subject(State.DELETED)
+
+    for _ in range(BUSY):
+        judged(user, "create_identity", problem(503, "identity_busy"))
+
+    assert user.has_to_wait
+
+
+def test_an_answer_between_ends_the_count() -> None:
+    """Being purged now and then is no purge cut short."""
+    user = subject(State.DELETED)
+
+    for _ in range(BUSY):
+        judged(user, "create_identity", problem(503, "identity_busy"))
+        judged(user, "create_identity", GONE)
+
+    assert not user.has_to_wait
+
+
+def test_whose_purge_has_lost_its_answer_has_to_wait() -> None:
+    """For an hour; ACS must have deleted it."""
+    user = subject(State.DELETED)
+
+    assert judged(user, "purge_identity", problem(503, "acs_unavailable")) == ""
+    assert (user.has_to_wait, user.is_gone) == (True, True)
+
+
+def test_a_purge_that_fails_while_acs_does_proves_nothing() -> None:
+    """The identity may be there yet."""
+    user = subject(State.DELETED)
+
+    assert judged(user, "purge_identity", problem(503, "acs_unavailable"), {503}) == ""
+    assert (user.is_gone, user.pending) == (False, "purge_identity")
