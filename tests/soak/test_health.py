@@ -29,6 +29,14 @@ def test_growth(memory: tuple[float, ...], is_flat: bool) -> None:
     assert trends(samples(1, *memory))[0].is_flat is is_flat
 
 
+def test_a_leak_is_told_from_work() -> None:
+    """What is at work is not there at every look; what is leaked is."""
+    busy = [Sample(1, 70, 10, tasks) for tasks in [5, 5, 5, 30] * SHORTEST + [30, 30, 30, 5] * 5]
+    leaking = [Sample(1, 70, 10, tasks) for tasks in range(SHORTEST)]
+
+    assert [trends(each)[2].is_flat for each in (busy, leaking)] == [True, False]
+
+
 def test_only_the_last_worker_counts() -> None:
     """Another one was killed."""
     found = trends([*samples(1, 200, 200, 200, 200), *samples(2, 70, 70, 70, 70)])
