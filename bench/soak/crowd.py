@@ -12,9 +12,8 @@ from typing import Any
 import aiohttp
 
 from bench.soak.faults import Faults, now
-from bench.soak.settling import user_id
 from bench.soak.stage import Stage
-from bench.soak.subject import Answer, State, Step, Subject
+from bench.soak.subject import Answer, State, Step, Subject, user_id
 
 CALLERS = 24
 # Users of one caller, who asks for one of them every so many seconds.
@@ -149,25 +148,16 @@ class Crowd:
 
     async def _verify(self, token: str, subject: Subject, *, is_valid: bool) -> None:
         """Find out whether the token works, as a calling or chat service would."""
-        verdict = await self._tell("POST", "/tokens/verify", {"token": token})
+        verdict = await self._stage.ask("POST", "/tokens/verify", {"token": token})
         if verdict["valid"] is not is_valid:
             reason = verdict["reason"] or "valid"
             self.tally.wrong.append(f"a token of {subject.identity_id} is {reason}")
 
     async def _seek(self, subject: Subject) -> None:
         """Make sure that ACS has deleted it."""
-        found = await self._tell("GET", f"/identities/{subject.identity_id}")
+        found = await self._stage.ask("GET", f"/identities/{subject.identity_id}")
         if found["state"] != "deleted":
             self.tally.wrong.append(f"{subject.identity_id} is {found['state']} in ACS")
-
-    async def _tell(self, method: str, path: str, body: object = None) -> Any:
-        """What the emulator says, once it is within reach."""
-        while True:
-            await self._faults.reachable.wait()
-            try:
-                return await self._stage.control.ask(method, path, body)
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(INTERVAL)  # it has just gone out of reach
 
 
 def _turns(until: float) -> Iterator[float]:

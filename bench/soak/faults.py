@@ -6,15 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
-import aiohttp
-
 from bench.soak.plan import Fault
 from bench.soak.stage import Stage
 
 # Seconds after a fault in which a call may still feel it.
 GRACE = 5.0
-# Seconds from one look to the next, and within which ACS is there again after an outage.
-INTERVAL, RETURN = 0.1, 10.0
 
 
 @dataclass
@@ -32,15 +28,12 @@ class Faults:
     Attributes:
         occurrences: Those that have been so far.
         unfelt: Those that nothing ran into.
-        reachable: Set while nothing keeps anybody from the control endpoint.
     """
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.occurrences: list[Occurrence] = []
         self.unfelt: list[str] = []
-        self.reachable = asyncio.Event()
-        self.reachable.set()
 
     async def run(self, plan: Sequence[Fault]) -> None:
         """Let everything happen as planned. None outlasts it, however it ends."""
@@ -90,22 +83,11 @@ class Faults:
 
     @asynccontextmanager
     async def _outage(self, fault: Fault) -> AsyncIterator[None]:
-        self.reachable.clear()
         await self._stage.control.ask("POST", "/outage", {"seconds": fault.seconds})
         try:
             yield
         finally:
-            async with asyncio.timeout(RETURN):
-                while not await self._is_back():  # noqa: ASYNC110 -- who cannot be reached tells nobody
-                    await asyncio.sleep(INTERVAL)
-            self.reachable.set()
-
-    async def _is_back(self) -> bool:
-        try:
-            await self._stage.control.ask("GET", "/counts")
-        except aiohttp.ClientConnectionError:
-            return False
-        return True
+            await self._stage.ask("GET", "/counts")
 
     @asynccontextmanager
     async def _identity(self, fault: Fault) -> AsyncIterator[None]:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from bench import fresh
+from bench.soak.subject import user_id
 from identity_service.clock import SystemClock
 from identity_service.model import CleanupPolicy
 from identity_service.operations.purge_deleted_identities import purge_deleted_identities
@@ -51,11 +52,6 @@ class _Tomorrow(SystemClock):
     def now(self) -> datetime:
         """The time in a day or so."""
         return super().now() + AHEAD
-
-
-def user_id(number: int) -> str:
-    """The soak's users, from 1."""
-    return f"user-{number}@example.com"
 
 
 async def settle(environ: dict[str, str], users: int) -> Remains:

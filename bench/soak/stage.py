@@ -1,5 +1,6 @@
 """What the load is put on: the local Azure, and one worker of the app at a time."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ SETTINGS = {"DELETED_IDENTITY_RETENTION_DAYS": "0", "CLEANUP_SCHEDULE": "*/2 * *
 # Seconds that tokens of the managed identity live. azure-identity asks for another one when 300 are
 # left, so every 30 s, its least pause; the app lets the old one serve until 60 are left.
 LIFETIME = 310
+# Seconds within which the control endpoint is in reach again, and from one try to the next.
+REACH, PAUSE = 20.0, 0.1
 
 
 class Stage:
@@ -59,6 +62,21 @@ class Stage:
     def logs(self) -> list[str]:
         """What all the workers have logged."""
         return [log.read_text() for log in self._logs]
+
+    async def ask(self, method: str, path: str, body: object = None) -> Any:
+        """What the control endpoint says, once it is within reach.
+
+        Raises:
+            TimeoutError: it is not for longer than any outage lasts.
+        """
+        async with asyncio.timeout(REACH):
+            while True:
+                try:
+                    return await self.control.ask(method, path, body)
+                except aiohttp.ClientResponseError:
+                    raise
+                except aiohttp.ClientError:
+                    await asyncio.sleep(PAUSE)
 
     async def in_acs(self) -> set[str]:
         """The ids of the identities that ACS has."""

@@ -14,9 +14,14 @@ FAILURES = {0, 429, 502, 503, 504}
 # What is deleted may be purged at any time: the sweep runs all the time.
 _GONE = {"identity_not_found", "identity_deleted"}
 _BUSY = "identity_busy"
-# So often in a row, it is no purge that goes well.
-BUSY = 4
+# Answered so often in a row, it is no purge that goes well.
+CUT_SHORT = 4
 _MEMBERS = {"type", "title", "status", "code", "detail"}
+
+
+def user_id(number: int) -> str:
+    """The soak's users, from 1."""
+    return f"user-{number}@example.com"
 
 
 class State(Enum):
@@ -87,7 +92,7 @@ class Subject:
     @property
     def has_to_wait(self) -> bool:
         """Whether a purge was cut short: until it is finished, nothing else can be asked for."""
-        return self.is_gone or self.busy >= BUSY
+        return self.is_gone or self.busy >= CUT_SHORT
 
     def judge(self, step: Step, answer: Answer, excused: Collection[int]) -> str:
         """What is wrong with the answer, in words; empty where it is right. It is remembered.

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from bench.soak.subject import BUSY, Answer, State, Subject
+from bench.soak.subject import CUT_SHORT, Answer, State, Subject
 
 DICE = Random(0)  # noqa: S311 -- repeatable, no secret
 ID, OTHER = "8:acs:one", "8:acs:other"
@@ -117,7 +117,7 @@ def test_wrong(state: State, operation: str, answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("answer", [problem(503, "acs_unavailable"), Answer(0)])
-def test_what_fails_while_something_is_ill_is_no_wonder(answer: Answer) -> None:
+def test_what_fails_while_something_does_is_no_wonder(answer: Answer) -> None:
     """And the same is asked for again."""
     user = subject(State.ACTIVE)
 
@@ -132,14 +132,14 @@ def test_what_fails_in_another_way_than_was_caused_is_wrong() -> None:
     assert judged(user, "issue_token", problem(503, "acs_unavailable"), {429}) != ""
 
 
-def test_a_defect_is_wrong_whatever_is_ill() -> None:
+def test_a_defect_is_wrong_whatever_fails() -> None:
     """500 is never an answer."""
     answer = problem(500, "internal_error")
 
     assert judged(subject(State.ACTIVE), "delete_identity", answer, ANY) != ""
 
 
-def test_an_answer_after_its_deadline_is_wrong_whatever_is_ill() -> None:
+def test_an_answer_after_its_deadline_is_wrong_whatever_fails() -> None:
     """Ten seconds are promised."""
     late = problem(503, "acs_unavailable", seconds=10.1)
 
@@ -215,7 +215,7 @@ def test_whose_purge_was_cut_short_has_to_wait() -> None:
     """Until a sweep takes it up again."""
     user = subject(State.DELETED)
 
-    for _ in range(BUSY):
+    for _ in range(CUT_SHORT):
         judged(user, "create_identity", problem(503, "identity_busy"))
 
     assert user.has_to_wait
@@ -225,7 +225,7 @@ def test_an_answer_between_ends_the_count() -> None:
     """Being purged now and then is no purge cut short."""
     user = subject(State.DELETED)
 
-    for _ in range(BUSY):
+    for _ in range(CUT_SHORT):
         judged(user, "create_identity", problem(503, "identity_busy"))
         judged(user, "create_identity", GONE)
 
