@@ -17,11 +17,10 @@ import pytest
 from local import managed_identity
 from local.acs import CONTROL_HEADER, CONTROL_PREFIX
 from local.azure import LocalAcs, Ports, local_acs
-from local.certificates import Authority
 from local.entra import Issuer
 from local.managed_identity import ManagedIdentity
-from local.servers import listen, serving
-from local.workplace import Workplace
+from local.servers import Authority, listen, serving
+from local.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,11 @@ async def _serve(folder: Path, started: "Future[tuple[Azure, Callable[[], object
 @asynccontextmanager
 async def _running(folder: Path) -> AsyncIterator[Azure]:
     issuer = Issuer()
-    with Workplace(folder).held() as workplace:
-        identity = ManagedIdentity(issuer, workplace.keys().identity_header)
+    with Workspace(folder).locked() as workspace:
+        identity = ManagedIdentity(issuer, workspace.keys().identity_header)
         async with (
             local_acs(
-                workplace, Ports(acs=0), issuer, Authority(), identity.control_routes()
+                workspace, Ports(acs=0), issuer, Authority(), identity.control_routes()
             ) as acs,
             serving(identity.application(), listen(0, "another port")) as served,
         ):
