@@ -107,7 +107,7 @@ async def _run(
     if functions is None:
         return APP_FAILED
     host = Host(functions, keys, tracing)
-    await host.start()
+    host.start()
     handler = front_end.through(layers, host.respond)
     await serve(listener, handler, int(os.environ.get(BODY_LIMIT, DEFAULT_BODY_LIMIT)))
     address = f"http://localhost:{listener.getsockname()[1]}"

@@ -49,7 +49,7 @@ class TimerFunction:
 
 @dataclass(frozen=True, slots=True)
 class WarmupFunction:
-    """A function that runs on every new instance, before its first request."""
+    """A function that runs once, when the platform requests `/admin/warmup`."""
 
     code: Code
     disabled: bool

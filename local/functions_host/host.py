@@ -61,12 +61,12 @@ class Host:
         self._keys = keys
         self._invoker = Invoker(tracing)
         self._timers: list[asyncio.Task[None]] = []
+        self._is_warm = False
 
-    async def start(self) -> None:
-        """Log the functions in error, warm up, and start the timers."""
+    def start(self) -> None:
+        """Log the functions in error and start the timers."""
         for name, error in self._functions.errors.items():
             logger.error("The '%s' function is in error: %s", name, error)
-        await self._warm_up()
         for function in self._functions.served.values():
             if isinstance(function, TimerFunction) and not function.disabled:
                 run = partial(self._run_timer, function)
@@ -75,7 +75,7 @@ class Host:
     async def respond(self, request: Request) -> Response:
         """Respond to any request."""
         if request.path.lower().startswith("/admin/"):
-            return self._admin(request)
+            return await self._admin(request)
         found = self._functions.router.find(request.method, request.path)
         if found:
             return await self._call(*found, request)
@@ -99,11 +99,14 @@ class Host:
         response = await asyncio.shield(invocation)
         return response or Response(HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def _admin(self, request: Request) -> Response:
-        """Ping needs no key; everything else needs the master key."""
+    async def _admin(self, request: Request) -> Response:
+        """Ping and warm-up need no key; everything else needs the master key."""
         route = (request.method, *request.path.lower().strip("/").split("/")[1:])
-        if route == ("GET", "host", "ping"):
-            return Response(HTTPStatus.OK)
+        match route:
+            case ("GET", "host", "ping"):
+                return Response(HTTPStatus.OK)
+            case ("GET" | "POST", "warmup"):
+                return await self._warm_up()
         level = self._keys.level(request)
         if level < AuthLevel.ADMIN:
             return Response(HTTPStatus.FORBIDDEN if level else HTTPStatus.UNAUTHORIZED)
@@ -119,13 +122,17 @@ class Host:
                 return self._start_by_name(name, request)
         return Response(HTTPStatus.NOT_FOUND)
 
-    async def _warm_up(self) -> None:
-        warming = [
-            self._invoker.start(function.code, WarmUpContext(), no_result)
-            for function in self._functions.served.values()
-            if isinstance(function, WarmupFunction) and not function.disabled
-        ]
-        await asyncio.gather(*warming)
+    async def _warm_up(self) -> Response:
+        """Run the warm-up functions at the first request; later requests do nothing."""
+        if not self._is_warm:
+            self._is_warm = True
+            warming = [
+                self._invoker.start(function.code, WarmUpContext(), no_result)
+                for function in self._functions.served.values()
+                if isinstance(function, WarmupFunction) and not function.disabled
+            ]
+            await asyncio.gather(*warming)
+        return Response(HTTPStatus.OK)
 
     def _status(self) -> dict[str, object]:
         errors = [f"{name}: {error}" for name, error in self._functions.errors.items()]
@@ -144,8 +151,6 @@ class Host:
                 return Response(HTTPStatus.NOT_FOUND)
             case TimerFunction():
                 self._run_timer(function)
-            case WarmupFunction():
-                self._invoker.start(function.code, WarmUpContext(), no_result)
             case _:
                 logger.error(
                     "Executed 'Functions.%s' (Failed)\n"

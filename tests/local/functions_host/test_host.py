@@ -1,5 +1,7 @@
 """Facts about timers, warm-up and the admin endpoints, over HTTP."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.local.running_host import (
@@ -68,10 +70,22 @@ AS_JSON = WITH_MASTER_KEY | {"Content-Type": "application/json"}
 INPUT = b'{"input":""}'
 
 
-def test_the_app_is_warm_before_the_first_request(host: RunningHost) -> None:
-    """Every warm-up function has run once, and the log has the error of a failed one."""
-    assert host.call("GET", "/api/runs/warm/1").json()["warm"] == 1
-    assert "'Functions.warm_badly' (Failed)" in host.log()
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_platform_can_warm_the_app_up(tmp_path: Path, method: str) -> None:
+    """Without the request no warm-up function runs. The first request runs each of them once."""
+    with running_host(write_app(tmp_path, APP), SETTINGS) as host:
+        started = host.call("POST", "/admin/functions/warm", AS_JSON, INPUT)
+        cold = host.call("GET", "/api/runs/warm/0")
+
+        replies = [host.call(method, "/admin/warmup") for _ in range(2)]
+
+        warm = host.call("GET", "/api/runs/warm/1")
+        log = host.log()
+    assert started.status == 202
+    assert "warm" not in cold.json()
+    assert [(reply.status, reply.body) for reply in replies] == [(200, b"")] * 2
+    assert warm.json()["warm"] == 1
+    assert log.count("'Functions.warm_badly' (Failed)\n    Traceback") == 1
 
 
 def test_timers_run_on_schedule_and_never_overlap(host: RunningHost) -> None:
@@ -107,7 +121,7 @@ def test_a_timer_can_be_started_by_name(host: RunningHost) -> None:
     assert host.call("GET", "/api/runs/disabled_timer/1").status == 200
 
 
-@pytest.mark.parametrize("name", ["runs"])
+@pytest.mark.parametrize("name", ["runs", "warm"])
 def test_other_functions_fail_when_started_by_name(host: RunningHost, name: str) -> None:
     """The response is 202 all the same, and the log has the error."""
     response = host.call("POST", f"/admin/functions/{name}", AS_JSON, INPUT)
