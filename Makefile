@@ -57,8 +57,9 @@ fuzz: setup  ## Send the app thousands of requests more than `make test` does, o
 openapi: setup  ## Write openapi.json anew from the code
 	@$(BIN)/python -m local.openapi
 
-docs: setup  ## Write docs/settings.md anew from the code
+docs: setup  ## Write the generated parts of docs/
 	@$(BIN)/python -m local.settings_page
+	@$(BIN)/python -m tools.docs
 
 bench: setup  ## Measure speed and cost beside the bare SDKs
 	@$(BIN)/python -m bench

@@ -1,4 +1,4 @@
-"""Facts that docs/security.md builds on and that are shown nowhere else; and its references."""
+"""The claims of docs/security.md that no other test proves, and the references in that page."""
 
 import ast
 import json
@@ -21,23 +21,23 @@ POLICY = TokenPolicy(("chat", "voip"), 60, 240)
 
 
 @pytest.mark.parametrize(("path", "name"), REFERENCES, ids="::".join)
-def test_every_test_that_is_named_exists(path: str, name: str) -> None:
-    """Under this name and in this place."""
+def test_referenced_test_exists(path: str, name: str) -> None:
+    """A test that the page names exists in that file."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
 
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     assert name in {each.name for each in tree.body if isinstance(each, functions)}
 
 
-def test_every_reference_is_read() -> None:
-    """None is written in a form that the test above would miss."""
+def test_every_reference_is_checked() -> None:
+    """No reference is written in a form that the test above does not recognise."""
     text = (ROOT / "docs" / "security.md").read_text("utf-8")
 
     assert text.count("::") == len(REFERENCE.findall(text)) > 0
 
 
-def test_the_table_has_no_place_for_a_token() -> None:
-    """Nor for a key: ids, times and the code of a failure are all that a row has columns for."""
+def test_the_table_stores_no_token_and_no_key() -> None:
+    """Rows have columns for ids, times and states only."""
     row = IdentityRow(
         id="8:acs:a_b",
         state=State.DELETED,
@@ -58,8 +58,8 @@ def test_the_table_has_no_place_for_a_token() -> None:
     assert stored == ids | times | {"revoked", "adopted", "attempts", "lastError"}
 
 
-async def test_who_writes_to_the_table_decides_whose_tokens_come_out() -> None:
-    """The table is trusted: a claim that is bent gives alice a token of bob's identity."""
+async def test_a_changed_user_row_decides_whose_token_is_issued() -> None:
+    """The table is trusted: with a changed user row, alice gets a token of bob's identity."""
     acs, registry = TinyAcs(), TinyRegistry()
     registry.users[ALICE.user_id] = registry.holds(BOB)
 
@@ -68,8 +68,8 @@ async def test_who_writes_to_the_table_decides_whose_tokens_come_out() -> None:
     assert issued.id == registry.users[BOB.user_id]
 
 
-def test_no_settings_of_ours_hold_a_key() -> None:
-    """The app is itself, to ACS and to storage alike."""
+def test_no_settings_contain_a_key() -> None:
+    """The sample settings use the managed identity for ACS and for storage."""
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
     keys = (
         "COMMUNICATION_SERVICES_ACCESSKEY",
