@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from identity_service.settings_table import CHAPTERS, Setting
+
 ROOT = Path(__file__).parent.parent
 
 Json = dict[str, Any]
@@ -39,6 +41,46 @@ def codes(api: Json) -> str:
         for status, of_status in sorted(found.items())
     )
     return _table(("status", "codes"), rows)
+
+
+def settings() -> str:
+    """docs/settings.md: one table of settings for each chapter."""
+    chapters = (
+        f"## {title}\n\n{_table(('setting', 'default', 'meaning'), map(_setting, settings))}\n"
+        for title, settings in CHAPTERS.items()
+    )
+    return "\n".join([_SETTINGS, *chapters])
+
+
+_SETTINGS = """\
+# Settings
+
+The settings of the app. They are environment variables; in Azure, they are the application settings
+of the function app. The case of a name does not matter. An empty setting counts as absent.
+
+If settings are invalid, every request gets 503 [`not_configured`](problems.md#not_configured). The
+log then names all of them, with how to fix each one and never with a value. The event
+`setting_not_known` names a setting that looks misspelled.
+
+`make docs` writes this page from `identity_service/settings_table.py`.
+"""
+
+
+def _setting(setting: Setting[Any]) -> tuple[str, str, str]:
+    default = f"`{setting.default}`" if setting.default else ""
+    return f"`{setting.name}`", default, setting.meaning
+
+
+def sample() -> str:
+    """local.settings.sample.json: the settings that work with the local Azure."""
+    values = {
+        setting.name: setting.sample
+        for settings in CHAPTERS.values()
+        for setting in settings
+        if setting.sample is not None
+    }
+    content = {"IsEncrypted": False, "Values": values, "Host": {"LocalHttpPort": 7071}}
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _section(api: Json, tag: str) -> str:
@@ -134,6 +176,8 @@ def block(page: str, name: str, text: str) -> str:
 PAGES: dict[str, Callable[[str], str]] = {
     "docs/operations.md": lambda page: block(page, "operations", operations(document())),
     "docs/problems.md": lambda page: block(page, "codes", codes(document())),
+    "docs/settings.md": lambda _: settings(),
+    "local.settings.sample.json": lambda _: sample(),
 }
 
 

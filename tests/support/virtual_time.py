@@ -1,4 +1,4 @@
-"""A time that stands still while anything can be done, and jumps when everybody waits."""
+"""Time that passes only when every task waits. Deadlines and delays then take no real time."""
 
 import asyncio
 import selectors
@@ -9,15 +9,18 @@ from identity_service.ports import Clock
 START = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
-class _Skipping(selectors.DefaultSelector):
-    """Adds up the seconds it is asked to wait, instead of waiting."""
+class _SkippingSelector(selectors.DefaultSelector):
+    """Adds up the seconds that it is asked to wait, instead of waiting.
+
+    If no task has a timeout, it waits for real: only something outside of this process can continue.
+    """
 
     skipped = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready now."""
         if timeout is None:
-            raise RuntimeError("everybody waits, and for nothing that will ever happen")
+            return super().select(None)
         ready = super().select(0)
         if not ready:
             self.skipped += max(timeout, 0)
@@ -28,29 +31,29 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in virtual time: the same calls always happen in the same order."""
 
     def __init__(self) -> None:
-        self._skipping = _Skipping()
-        super().__init__(self._skipping)
+        self._selector_of_ours = _SkippingSelector()
+        super().__init__(self._selector_of_ours)
 
     def time(self) -> float:
         """The seconds skipped so far."""
-        return self._skipping.skipped
+        return self._selector_of_ours.skipped
 
 
 class VirtualClock(Clock):
-    """The port `Clock` in virtual time. It can be put forward."""
+    """The port `Clock` in virtual time. Tests can advance it."""
 
     def __init__(self) -> None:
-        self._ahead = timedelta()
+        self._advanced = timedelta()
 
     def now(self) -> datetime:
         """The current time."""
         seconds = round(asyncio.get_running_loop().time(), 6)
-        return START + self._ahead + timedelta(seconds=seconds)
+        return START + self._advanced + timedelta(seconds=seconds)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
 
-    def forward(self, time: timedelta) -> None:
-        """Put it forward."""
-        self._ahead += time
+    def advance(self, time: timedelta) -> None:
+        """Let time pass."""
+        self._advanced += time

@@ -1,20 +1,20 @@
-"""What stands in the OpenAPI document whatever the operations are."""
+"""The fixed parts of the OpenAPI document."""
 
 from typing import Any
 
-from identity_service.model import IdentityId
-from identity_service.openapi.schemas import Json, inline
+from identity_service.schemas import IdentityId
+from tools.openapi.json_schemas import Json, inline
 
 DESCRIPTION = """\
 Identities of Azure Communication Services and their access tokens.
 
-Services bring a function key, signed-in users the bearer token of their sign-in. Bodies are JSON of
-at most 16 KiB and are sent with a Content-Length; a member that is not known is refused. What goes
-wrong comes back as a problem (RFC 9457), whose `type` leads to its cause and its remedy.
+Services send a function key, signed-in users the bearer token of their sign-in. Bodies are JSON, at
+most 16 KiB, with a Content-Length. Unknown fields are refused. Errors are problems (RFC 9457); the
+`type` of a problem links to its cause and its fix.
 
-What stands in front of the app answers some requests by itself, without a body: 401 where the key
-is missing or wrong or a bearer token is not good, 404 where no operation has this path and method,
-400, 413, 414 and 431 for what is no request or too long a one.
+The platform in front of the app responds to some requests itself, with an empty body: 401 if the
+key or the bearer token is missing or wrong, 404 if no operation has this path and method, and 400,
+413, 414 or 431 if the request is malformed or too long.
 """
 
 _SERVICE = {"name": "Service", "description": "About this service itself."}
@@ -22,7 +22,7 @@ _TAGS = {
     "identities": {"name": "Identities", "description": "Identities and their access tokens."},
     "deleted-identities": {
         "name": "Deleted identities",
-        "description": "What is deleted can be restored until it is purged.",
+        "description": "A deleted identity can be restored until it is purged.",
     },
     "teams": {"name": "Teams", "description": "Access tokens for users of Teams."},
     "me": {"name": "Me", "description": "A signed-in user's own identity and tokens."},
@@ -41,22 +41,22 @@ PARAMETERS: Json = {
 
 HEADERS: Json = {
     "CacheControl": {
-        "description": "No answer is for a cache.",
+        "description": "Responses must not be cached.",
         "required": True,
         "schema": {"type": "string", "const": "no-store"},
     },
     "Location": {
-        "description": "Where the new identity is.",
+        "description": "The URL of the new identity.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "RetryAfter": {
-        "description": "Ask again after so many seconds.",
+        "description": "Retry after this many seconds.",
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
     },
     "RetryAfterIfKnown": {
-        "description": "Ask again after so many seconds. Without it: after a second, then slower.",
+        "description": "Retry after this many seconds. Without it: after a second, then slower.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "Authenticate": {
@@ -71,13 +71,13 @@ SECURITY_SCHEMES: Json = {
         "type": "apiKey",
         "in": "header",
         "name": "x-functions-key",
-        "description": "The function's own key, or a host key, which opens every function.",
+        "description": "The key of the function, or a host key, which opens every function.",
     },
     "functionKeyInQuery": {
         "type": "apiKey",
         "in": "query",
         "name": "code",
-        "description": "The same key. Addresses end up in logs: prefer the header.",
+        "description": "The same key. URLs end up in logs, so prefer the header.",
     },
     "signIn": {
         "type": "http",
@@ -88,30 +88,30 @@ SECURITY_SCHEMES: Json = {
 }
 
 KEY_REFUSED: Json = {
-    "description": "The key is missing or wrong. The Functions host says so, without a body."
+    "description": "The key is missing or wrong. The Functions host sends this, with an empty body."
 }
 
 SUCCESS = {
-    200: "Done.",
+    200: "Success.",
     201: "A new identity.",
-    202: "Deleted, and its tokens revoked. It can be restored until it is purged.",
-    204: "Done; there is nothing to say.",
-    503: "Something does not answer.",
+    202: "Deleted, and its tokens are revoked. It can be restored until it is purged.",
+    204: "Success, without content.",
+    503: "Something is not available.",
 }
 
 
 def tag(path: str) -> str:
-    """The tag of an operation, by where it is."""
+    """The tag of the operation at this path."""
     return _TAGS.get(path.split("/", maxsplit=1)[0], _SERVICE)["name"]
 
 
 def header(name: str) -> Json:
-    """Where a header stands."""
+    """A reference to a header."""
     return {"$ref": f"#/components/headers/{name}"}
 
 
-def answer(description: str, headers: Json, content: Json | None = None) -> Json:
-    """An answer of ours: whatever it says, no cache keeps it."""
+def response(description: str, headers: Json, content: Json | None = None) -> Json:
+    """A response of this app. None of them may be cached."""
     whole: dict[str, Any] = {
         "description": description,
         "headers": {"Cache-Control": header("CacheControl"), **headers},
