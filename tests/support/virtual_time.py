@@ -12,7 +12,7 @@ START = datetime(2030, 1, 1, 12, tzinfo=UTC)
 class _SkippingSelector(selectors.DefaultSelector):
     """Adds up the seconds that it is asked to wait, instead of waiting.
 
-    If no task has a timeout, it waits for real: only something outside of this process can continue.
+    If no task has a timeout, it waits for real: only something outside this process can continue.
     """
 
     skipped = 0.0
