@@ -1,5 +1,5 @@
-// Walks through all operations with Microsoft's JavaScript SDK, and prints what came of them as JSON.
-// Its argument chooses the credential; everything else comes in the environment.
+// Runs all operations with Microsoft's JavaScript SDK and prints the results as JSON.
+// The argument selects the credential. All other input comes from the environment.
 
 import { CommunicationIdentityClient } from "@azure/communication-identity";
 import { AzureKeyCredential } from "@azure/core-auth";
@@ -21,7 +21,7 @@ const hour = { tokenExpiresInMinutes: 60 };
 const created = await client.createUser();
 const issued = await client.getToken(created, ["chat.join", "voip.join"], hour);
 
-const both = await client.createUserAndToken(["chat", "voip"], hour);
+const createdWithToken = await client.createUserAndToken(["chat", "voip"], hour);
 
 const revoked = await client.createUserAndToken(["voip"]);
 await client.revokeTokens(revoked.user);
@@ -29,38 +29,46 @@ await client.revokeTokens(revoked.user);
 const deleted = await client.createUserAndToken(["voip"]);
 await client.deleteUser(deleted.user);
 
-const exchanged = await client.getTokenForTeamsUser(teams(env.ACS_TEAMS_USER_TOKEN));
+const exchanged = await client.getTokenForTeamsUser(teamsUser(env.ACS_TEAMS_USER_TOKEN));
+
+const unknownUser = {
+  communicationUserId: `8:acs:${crypto.randomUUID()}_${crypto.randomUUID()}`,
+};
 
 console.log(
   JSON.stringify({
-    created: { id: created.communicationUserId, token: issued.token },
-    createdWithToken: { id: both.user.communicationUserId, token: both.token },
-    expiresOn: both.expiresOn,
-    revoked: revoked.token,
-    deleted: deleted.token,
-    exchanged: exchanged.token,
+    users: {
+      created: created.communicationUserId,
+      createdWithToken: createdWithToken.user.communicationUserId,
+    },
+    tokens: {
+      created: issued.token,
+      createdWithToken: createdWithToken.token,
+      revoked: revoked.token,
+      deleted: deleted.token,
+      exchanged: exchanged.token,
+    },
+    expiresOn: createdWithToken.expiresOn,
     errors: {
       deletedUser: await errorOf(client.getToken(deleted.user, ["voip"])),
-      stranger: await errorOf(client.deleteUser({ communicationUserId: stranger() })),
+      unknownUser: await errorOf(client.deleteUser(unknownUser)),
       noScopes: await errorOf(client.getToken(created, [])),
-      shortLife: await errorOf(client.getToken(created, ["voip"], { tokenExpiresInMinutes: 59 })),
+      lifetimeTooShort: await errorOf(
+        client.getToken(created, ["voip"], { tokenExpiresInMinutes: 59 }),
+      ),
       expiredTeamsToken: await errorOf(
-        client.getTokenForTeamsUser(teams(env.ACS_TEAMS_EXPIRED_TOKEN)),
+        client.getTokenForTeamsUser(teamsUser(env.ACS_TEAMS_EXPIRED_TOKEN)),
       ),
     },
   }),
 );
 
-function teams(teamsUserAadToken) {
+function teamsUser(teamsUserAadToken) {
   return {
     teamsUserAadToken,
     clientId: env.ACS_TEAMS_APP_ID,
     userObjectId: env.ACS_TEAMS_USER_ID,
   };
-}
-
-function stranger() {
-  return `8:acs:${crypto.randomUUID()}_${crypto.randomUUID()}`;
 }
 
 async function errorOf(call) {
