@@ -165,58 +165,49 @@ def test_everything_listens_on_loopback_only(everything: Path) -> None:
             socket.create_connection(("127.0.0.2", port), timeout=1)
 
 
+def interrupt(running: Command, number: signal.Signals, *, in_a_terminal: bool) -> int:
+    """Send the signal, in a terminal to every process, and return the exit code."""
+    send = os.killpg if in_a_terminal else os.kill
+    send(running.process.pid, number)
+    return running.wait()
+
+
 @pytest.mark.parametrize(
-    ("name", "number"),
+    ("name", "number", "in_a_terminal"),
     [
-        ("run", signal.SIGTERM),
-        ("azure", signal.SIGINT),
-        ("acs", signal.SIGTERM),
-        ("acs", signal.SIGINT),
+        ("run", signal.SIGTERM, False),
+        ("run", signal.SIGINT, True),
+        ("azure", signal.SIGINT, False),
+        ("acs", signal.SIGTERM, False),
+        ("acs", signal.SIGINT, False),
     ],
-    ids=["run, SIGTERM", "azure, SIGINT", "acs, SIGTERM", "acs, SIGINT"],
 )
-def test_a_signal_stops_everything(tmp_path: Path, name: str, number: signal.Signals) -> None:
+def test_a_signal_stops_everything(
+    tmp_path: Path, name: str, number: signal.Signals, *, in_a_terminal: bool
+) -> None:
     """The exit code is 0. There is no error, no process and no file except keys and logs."""
     with command(tmp_path, name) as running:
         running.read_until(SERVES[name])
 
-        code = running.end(number)
+        code = interrupt(running, number, in_a_terminal=in_a_terminal)
 
         assert running.leaves_nothing_behind()
     assert (code, running.errors) == (0, "")
     assert left_in(tmp_path) <= LEFT
 
 
-def test_ctrl_c_in_a_terminal_stops_everything(tmp_path: Path) -> None:
-    """Every process gets the signal, and none prints an error."""
-    with command(tmp_path, "run") as running:
-        running.read_until(SERVES["run"])
-
-        os.killpg(running.process.pid, signal.SIGINT)
-
-        assert (running.wait(), running.errors) == (0, "")
-        assert running.leaves_nothing_behind()
-
-
-def test_a_signal_during_the_walkthrough_leaves_nothing_behind(tmp_path: Path) -> None:
-    """No process, no address file and no traceback is left."""
-    with command(tmp_path, "quickstart") as running:
+@pytest.mark.parametrize(
+    ("name", "number", "in_a_terminal"),
+    [("quickstart", signal.SIGTERM, False), ("run", signal.SIGINT, True)],
+)
+def test_a_signal_during_the_walkthrough_leaves_nothing_behind(
+    tmp_path: Path, name: str, number: signal.Signals, *, in_a_terminal: bool
+) -> None:
+    """No process, no address file and no traceback is left, even if the app stops first."""
+    with command(tmp_path, name) as running:
         running.read_until("Create an identity")
 
-        running.end(signal.SIGTERM)
-
-        assert running.leaves_nothing_behind()
-    assert "Traceback" not in running.errors
-    assert left_in(tmp_path) <= LEFT
-
-
-def test_ctrl_c_during_the_walkthrough_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Every process gets the signal. If the app stops first, that is not reported as an error."""
-    with command(tmp_path, "run") as running:
-        running.read_until("Create an identity")
-
-        os.killpg(running.process.pid, signal.SIGINT)
-        running.wait()
+        interrupt(running, number, in_a_terminal=in_a_terminal)
 
         assert running.leaves_nothing_behind()
     assert "Traceback" not in running.errors
