@@ -1,4 +1,4 @@
-"""The steps under "Add an operation" in CONTRIBUTING.md work, and the tests notice a missing one."""
+"""CONTRIBUTING.md: the steps of "Add an operation" work, and a missing one is noticed."""
 
 import re
 import shutil
