@@ -162,7 +162,7 @@ def test_nothing_that_stays_home(path: Path) -> None:
     """Nothing that is deployed imports what is not."""
     packages = {name.partition(".")[0] for name in imports(path)}
 
-    assert packages.isdisjoint({"local", "tests", "bench", "infra"})
+    assert packages.isdisjoint({"local", "tests", "tools", "bench", "infra"})
 
 
 @each_file

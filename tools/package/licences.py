@@ -1,4 +1,4 @@
-"""`python -m package.licences`: writes docs/licences.md from what requirements.txt names."""
+"""`python -m tools.package.licences`: generates docs/licences.md from requirements.txt."""
 
 import re
 import sys
@@ -7,16 +7,16 @@ from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
-from bench.markdown import table
-from package import ROOT
-from package.target import Target
+from tools.markdown import table
+from tools.package import ROOT
+from tools.package.target import Target
 
 PAGE = ROOT / "docs" / "licences.md"
 REQUIREMENTS = ROOT / "requirements.txt"
-# Both branches of the markers in requirements.txt.
+# One version for each branch of the markers in requirements.txt.
 VERSIONS = ("3.11", "3.13")
-# Licences as SPDX has them, for packages that tell theirs in words.
-WORDS = {
+# SPDX names for licences that packages describe in words.
+SPDX = {
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
@@ -29,26 +29,26 @@ WORDS = {
 _INTRODUCTION = """\
 # Licences
 
-Of everything in [the package](package.md), as each says itself. `make pins` makes this page. This
-project is under the [MIT licence](../LICENSE); none of these asks more of who uses it than to keep
-their notices, which are in the package.
+The licences of all packages in [the deployment package](package.md), as their metadata names
+them. `make pins` generates this page. This project has the [MIT licence](../LICENSE). None of the licences
+below requires more than keeping its notice, and the deployment package contains the notices.
 
 """
 
 
 def pinned(requirements: str) -> set[tuple[str, str]]:
-    """The names and versions in a requirements file."""
+    """Return the names and versions in a requirements file."""
     return set(re.findall(r"^([\w.-]+)==([^ ;\\]+)", requirements, re.MULTILINE))
 
 
 def page(rows: dict[tuple[str, str], str]) -> str:
-    """docs/licences.md: one row for each name and version, with its licence."""
+    """Return docs/licences.md: one row for each name and version, with its licence."""
     cells = [(name, version, rows[name, version]) for name, version in sorted(rows)]
     return f"{_INTRODUCTION}{table(('package', 'version', 'licence'), cells)}\n"
 
 
 def licence(metadata: Message) -> str:
-    """What a package says of its licence, in SPDX where that can be told."""
+    """Return the licence in a package's metadata, as an SPDX name if it is known."""
     expression = metadata.get("License-Expression")
     if expression:
         return str(expression)
@@ -58,13 +58,13 @@ def licence(metadata: Message) -> str:
         for value in metadata.get_all("Classifier", [])
         if str(value).startswith(prefix)
     ]
-    said = [*classified, str(metadata.get("License", "")).strip()]
-    return next((WORDS.get(words, words) for words in said if words), "unknown")
+    named = [*classified, str(metadata.get("License", "")).strip()]
+    return next((SPDX.get(words, words) for words in named if words), "unknown")
 
 
 def _installed(version: str, folder: Path) -> dict[tuple[str, str], str]:
-    here = Target(version, Path(sys.executable))
-    here.install(folder, "--python-version", version, "--requirement", str(REQUIREMENTS))
+    target = Target(version, Path(sys.executable))
+    target.install(folder, "--python-version", version, "--requirement", str(REQUIREMENTS))
     found = {}
     for file in folder.glob("*.dist-info/METADATA"):
         metadata = Parser().parsestr(file.read_text("utf-8"), headersonly=True)
@@ -74,7 +74,7 @@ def _installed(version: str, folder: Path) -> dict[tuple[str, str], str]:
 
 
 def main() -> None:
-    """Write the page anew."""
+    """Write the page."""
     rows: dict[tuple[str, str], str] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for version in VERSIONS:

@@ -1,4 +1,4 @@
-"""Every check fails where it should: on packages of a few small files."""
+"""Every check of the package fails when it should, on packages of a few small files."""
 
 import sys
 from dataclasses import replace
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from package import DEPENDENCIES
-from package.checks import (
+from tools.package import DEPENDENCIES
+from tools.package.checks import (
     ALWAYS,
     BELONGS,
     LIMIT,
@@ -22,7 +22,7 @@ from package.checks import (
     only_what_belongs,
     size,
 )
-from package.target import Target
+from tools.package.target import Target
 
 ENTRY = """
 class App:
@@ -35,7 +35,7 @@ ELF = b"\x7fELF" + bytes(14) + b"\x3e\x00"
 
 @pytest.fixture
 def package(tmp_path: Path) -> Package:
-    """A package in which all is well: an app without functions, and one dependency."""
+    """A package that passes: an app without functions, and one dependency."""
     for name in BELONGS:
         (tmp_path / name).touch()
     (tmp_path / "identity_service").unlink()
@@ -52,14 +52,14 @@ def package(tmp_path: Path) -> Package:
 
 
 @pytest.mark.parametrize("check", ALWAYS)
-def test_all_is_well(check: Check, package: Package) -> None:
+def test_good_package_passes(check: Check, package: Package) -> None:
     """A good package passes every check."""
     assert list(check(package)) == []
 
 
 @pytest.mark.parametrize("check", ALWAYS)
-def test_remedy(check: Check) -> None:
-    """A check that fails says in one line what to do."""
+def test_advice(check: Check) -> None:
+    """Every check has one line of advice for when it fails."""
     assert check.__doc__ is not None
     assert "\n" not in check.__doc__
 
@@ -74,7 +74,7 @@ def test_remedy(check: Check) -> None:
         (no_secret, "host.json", b'"AccountName=x;AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0=="'),
         (no_secret, "identity_service/a.py", b"TOKEN = 'eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9'"),
         (no_secret, "identity_service/a.py", b"-----BEGIN RSA PRIVATE KEY-----"),
-        (no_test, "identity_service/test_web.py", b""),
+        (no_test, "identity_service/test_errors.py", b""),
         (no_test, f"{DEPENDENCIES}/dependency/tests/a.py", b""),
         (bytecode, "identity_service/new.py", b""),
         (bytecode, "function_app.py", b"changed = True"),
@@ -83,8 +83,8 @@ def test_remedy(check: Check) -> None:
         (linux, f"{DEPENDENCIES}/dependency/x.cpython-39-x86_64-linux-gnu.so", ELF),
     ],
 )
-def test_fault_is_found(check: Check, name: str, content: bytes, package: Package) -> None:
-    """Whatever should not be in a package is named."""
+def test_wrong_file_is_found(check: Check, name: str, content: bytes, package: Package) -> None:
+    """A check fails if the package contains a file that it forbids."""
     (package.folder / name).parent.mkdir(exist_ok=True)
     (package.folder / name).write_bytes(content)
 
@@ -92,24 +92,24 @@ def test_fault_is_found(check: Check, name: str, content: bytes, package: Packag
 
 
 def test_missing_file_is_found(package: Package) -> None:
-    """An app without its host.json is none."""
+    """A package without host.json fails."""
     (package.folder / "host.json").unlink()
 
     assert list(only_what_belongs(package)) == ["host.json is missing"]
 
 
 def test_growth_is_found(package: Package) -> None:
-    """Beyond the limit."""
+    """A package above the size limit fails."""
     assert list(size(replace(package, size=LIMIT + 1)))
 
 
 def test_missing_function_is_found(package: Package) -> None:
-    """One that the source has and the index has not."""
+    """A package fails if a function of the source is not indexed."""
     assert list(indexes_alone(replace(package, functions={"create_identity"})))
 
 
 def test_telemetry_at_start_is_found(package: Package) -> None:
-    """It costs every fresh worker a quarter of a second."""
+    """A package fails if it imports OpenTelemetry at start, which costs a quarter of a second."""
     (package.folder / DEPENDENCIES / "opentelemetry.py").touch()
     (package.folder / "function_app.py").write_text(f"import opentelemetry\n{ENTRY}")
     package.target.compile(package.folder)
@@ -120,18 +120,18 @@ def test_telemetry_at_start_is_found(package: Package) -> None:
 def test_import_from_elsewhere_is_found(
     package: Package, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """What is not in the package is not there in Azure."""
+    """A package fails if it imports a module from outside: Azure does not have that module."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "stranger.py").touch()
-    source = f"import sys\nsys.path.append({str(elsewhere)!r})\nimport stranger\n{ENTRY}"
+    (elsewhere / "outside.py").touch()
+    source = f"import sys\nsys.path.append({str(elsewhere)!r})\nimport outside\n{ENTRY}"
     (package.folder / "function_app.py").write_text(source)
     package.target.compile(package.folder)
 
-    assert list(indexes_alone(package)) == [f"stranger comes from {elsewhere / 'stranger.py'}"]
+    assert list(indexes_alone(package)) == [f"outside comes from {elsewhere / 'outside.py'}"]
 
 
 def test_functions_of_a_source() -> None:
-    """By their decorators."""
+    """The functions of an entry file are found by their decorators."""
     one = "@app.route(route='x')\nasync def one(req):\n    ...\n\n"
     two = "@app.timer_trigger('y')\ndef two(): ...\n"
 

@@ -1,10 +1,10 @@
-"""Markdown tables that can be read as they stand."""
+"""Markdown tables with aligned columns, readable without rendering."""
 
 from collections.abc import Iterable, Sequence
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The table; all columns as wide as their widest cell."""
+    """Return the table; every column is as wide as its widest cell."""
     lines = [heads, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     ruler = ["-" * width for width in widths]

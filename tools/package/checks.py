@@ -1,18 +1,20 @@
-"""What has to be true of a package, looked at as Azure would get it: unpacked."""
+"""What must be true of a package, checked on its unpacked files as Azure would get them.
+
+The docstring of a check is the advice that is printed when it fails.
+"""
 
 import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from package import DEPENDENCIES
-from package.target import Target, site_packages
+from tools.package import DEPENDENCIES
+from tools.package.target import Target, site_packages
 
-INDEX_APP = Path(__file__).parent / "index_app.py"
-STALE_BYTECODE = Path(__file__).parent / "stale_bytecode.py"
-INDEX_IN_WORKER = Path(__file__).parent / "index_in_worker.py"
-# Bytes of the zip file. Azure takes far more; a jump means that something came in by mistake.
+PROBE = Path(__file__).parent / "probe.py"
+# Bytes of the zip file. Azure accepts far more; a jump means that something was added by mistake.
 LIMIT = 40 * 2**20
 
 BELONGS = {"function_app.py", "host.json", "identity_service", "openapi.json", "requirements.txt"}
@@ -25,12 +27,12 @@ _ELF, _X86_64 = b"\x7fELF", (62).to_bytes(2, "little")
 
 @dataclass(frozen=True)
 class Package:
-    """An unpacked package, and what it is for.
+    """An unpacked package and its target.
 
     Attributes:
         size: Bytes of the zip file.
-        functions: The names of the app's functions, as its source tells them.
-        worker: Where Microsoft's worker library is; None where there is none for this Python.
+        functions: The names of the app's functions according to its source.
+        worker: The folder of Microsoft's worker library; None if it does not support this Python.
     """
 
     folder: Path
@@ -40,8 +42,8 @@ class Package:
     worker: Path | None = None
 
     @property
-    def ours(self) -> Iterator[Path]:
-        """The files that are not dependencies."""
+    def app_files(self) -> Iterator[Path]:
+        """The files that are not dependencies, relative to the folder."""
         for path in sorted(self.folder.rglob("*")):
             relative = path.relative_to(self.folder)
             if path.is_file() and relative.parts[0] != DEPENDENCIES.parts[0]:
@@ -52,7 +54,7 @@ Check = Callable[[Package], Iterator[str]]
 
 
 def only_what_belongs(package: Package) -> Iterator[str]:
-    """Add it to .funcignore, or to BELONGS in package/checks.py."""
+    """Add it to .funcignore, or to BELONGS in tools/package/checks.py."""
     allowed = {*BELONGS, "__pycache__", DEPENDENCIES.parts[0]}
     for path in package.folder.iterdir():
         if path.name not in allowed:
@@ -62,35 +64,35 @@ def only_what_belongs(package: Package) -> Iterator[str]:
 
 
 def no_secret(package: Package) -> Iterator[str]:
-    """Take it out, and renew it: it was in a file that is published."""
-    for path in package.ours:
+    """Remove the secret and renew it: the file that contains it is published."""
+    for path in package.app_files:
         is_secret = path.name.startswith((".env", "local.settings")) or path.suffix in _KEY_FILES
         if is_secret or _SECRET.search((package.folder / path).read_bytes()):
             yield str(path)
 
 
 def no_test(package: Package) -> Iterator[str]:
-    """Add its folder's name to what package/building.py leaves out."""
+    """Add the folder's name to those that tools/package/build.py leaves out."""
     for path in package.folder.rglob("*"):
         if path.is_dir() and path.name in {"tests", "test"}:
             yield str(path.relative_to(package.folder))
-    yield from (str(path) for path in package.ours if path.name.startswith("test_"))
+    yield from (str(path) for path in package.app_files if path.name.startswith("test_"))
 
 
 def size(package: Package) -> Iterator[str]:
-    """See by the report what has grown; raise LIMIT in package/checks.py if it is wanted."""
+    """Find in the report what has grown; if that is intended, raise LIMIT in checks.py."""
     if package.size > LIMIT:
         yield f"{package.size} bytes"
 
 
 def bytecode(package: Package) -> Iterator[str]:
-    """Build with the very Python that the package is for."""
-    yield from json.loads(package.target.run(STALE_BYTECODE, str(package.folder)))
+    """Build with the same Python that the package is for."""
+    yield from _probe(package, "stale_bytecode")
 
 
 def linux(package: Package) -> Iterator[str]:
-    """Ask for wheels of Azure's platform."""
-    tag = package.target.tell("import sys; print(sys.implementation.cache_tag)").strip()
+    """Install wheels for Azure's platform."""
+    tag = package.target.evaluate("import sys; print(sys.implementation.cache_tag)").strip()
     for path in package.folder.rglob("*.so"):
         header = path.read_bytes()[:20]
         fits = tag in path.name or ".abi3." in path.name or ".cpython" not in path.name
@@ -99,22 +101,21 @@ def linux(package: Package) -> Iterator[str]:
 
 
 def indexes_alone(package: Package) -> Iterator[str]:
-    """See what it says when it is imported; every import must be in requirements.txt."""
-    found = json.loads(package.target.run(INDEX_APP, str(package.folder)))
+    """Look at the error of the import; every imported package must be in requirements.txt."""
+    found = _probe(package, "index")
     if set(found["functions"]) != package.functions:
         yield f"functions: {found['functions']}"
     folders = (str(package.folder), str(package.target.interpreter.resolve().parents[1]))
     for name, file in found["modules"].items():
-        if file and not file.startswith((*folders, str(INDEX_APP), "<")):
+        if file and not file.startswith((*folders, str(PROBE), "<")):
             yield f"{name} comes from {file}"
         if name.startswith(("opentelemetry", "azure.monitor")):
-            yield f"{name} is imported before anybody asks for it"
+            yield f"{name} is imported although telemetry is off"
 
 
 def indexes_in_the_worker(package: Package) -> Iterator[str]:
-    """See what the worker library says: it serves all functions or none."""
-    folder, worker = str(package.folder), package.worker
-    found = json.loads(package.target.run(INDEX_IN_WORKER, folder, libraries=worker))
+    """Look at the worker library's error: it finds either all functions or none."""
+    found = _probe(package, "index_in_worker", libraries=package.worker)
     if found["status"] != "Success" or set(found["functions"]) != package.functions:
         yield f"{found['status']} {found['error']} {found['functions']}"
 
@@ -131,20 +132,25 @@ ALWAYS: list[Check] = [
 
 
 def checks(package: Package) -> list[Check]:
-    """Those that can be made of this package."""
+    """Return the checks that apply to this package."""
     return [*ALWAYS, indexes_in_the_worker] if package.worker else ALWAYS
 
 
 def functions_of(entry: str) -> set[str]:
-    """The names of the functions in an entry file: each follows its decorator."""
+    """Return the names of the functions in an entry file: each follows its decorator."""
     return set(re.findall(r"^@app\..+\n(?:async )?def (\w+)", entry, re.MULTILINE))
 
 
-def packages(package: Package) -> dict[str, int]:
-    """The bytes that each top-level name among the dependencies takes, unpacked; largest first."""
+def package_sizes(package: Package) -> dict[str, int]:
+    """Return the unpacked bytes of each top-level dependency, largest first."""
     sizes = {
         path.name: sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         for path in site_packages(package.folder).iterdir()
         if path.is_dir()
     }
     return dict(sorted(sizes.items(), key=lambda pair: -pair[1]))
+
+
+def _probe(package: Package, name: str, libraries: Path | None = None) -> Any:
+    """Run a probe in the package's Python and return what it found."""
+    return json.loads(package.target.run(PROBE, name, str(package.folder), libraries=libraries))

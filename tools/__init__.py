@@ -1,0 +1,1 @@
+"""Generators and build tools. Never deployed."""
