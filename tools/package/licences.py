@@ -29,9 +29,9 @@ SPDX = {
 _INTRODUCTION = """\
 # Licences
 
-The licences of all packages in [the deployment package](package.md), as their metadata names
-them. `make pins` generates this page. This project has the [MIT licence](../LICENSE). None of the licences
-below requires more than keeping its notice, and the deployment package contains the notices.
+The licences of all packages in [the deployment package](package.md), according to their metadata.
+`make pins` generates this page. This project has the [MIT licence](../LICENSE). The licences below
+only require that their notices are kept, and the deployment package contains the notices.
 
 """
 
