@@ -1,8 +1,8 @@
-"""What stands in the registry and in ACS: written in bulk, read in full, compared."""
+"""The records of the registry and of ACS: written in bulk, read in full, compared."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,88 +23,93 @@ from identity_service.entities import (
     user_entity,
     user_key,
 )
-from identity_service.rows import AgendaRow, IdentityRow, State
+from identity_service.operations.steps import YOUNG
+from identity_service.rows import LEASE, AgendaRow, IdentityRow, State
 from local.entra import ACS_AUDIENCE
 from tests.azurite_fixture import CONNECTION, Tenant
 from tests.end_to_end.client import Control
 from tests.end_to_end.stack import Azure
 
+# Seconds after which all leases have expired and ACS's "not found" is believed of any identity.
+SETTLED = (YOUNG + 2 * LEASE).total_seconds()
 BATCH = 100
 AT_ONCE = 4
-LONG_AGO = timedelta(days=30)
+AGE = timedelta(days=30)
 DAY = timedelta(days=1)
+
+# Returns the row of an identity and, if given, its user.
+MakeRow = Callable[[str, str | None], IdentityRow]
 
 
 def active(identity_id: str, user_id: str | None = None) -> IdentityRow:
-    """The row of an active identity, made long ago."""
-    made = datetime.now(UTC) - LONG_AGO
-    return IdentityRow(id=identity_id, state=State.ACTIVE, user_id=user_id, created_on=made)
+    """Return the row of an active identity that was created 30 days ago."""
+    created_on = datetime.now(UTC) - AGE
+    return IdentityRow(id=identity_id, state=State.ACTIVE, user_id=user_id, created_on=created_on)
 
 
 def deleted(identity_id: str, user_id: str | None = None, *, ago: timedelta = DAY) -> IdentityRow:
-    """The row of an identity that was deleted so long ago, for seven days."""
+    """Return the row of an identity that was deleted so long ago, with seven days of retention."""
     row = active(identity_id, user_id).deleted(datetime.now(UTC) - ago, timedelta(days=7))
     return row.but(revoked=True, due=row.scheduled_purge_on)
 
 
 def due(identity_id: str, user_id: str | None = None) -> IdentityRow:
-    """The row of a deleted identity whose time is reached."""
+    """Return the row of a deleted identity whose retention has ended."""
     return deleted(identity_id, user_id, ago=timedelta(days=8))
 
 
 def creating(identity_id: str, user_id: str | None = None) -> IdentityRow:
-    """The row of an identity whose creation was cut short."""
+    """Return the row of an identity whose creation was interrupted."""
     return active(identity_id, user_id).but(state=State.CREATING, due=datetime.now(UTC) - DAY)
 
 
 def marked(identity_id: str, user_id: str | None = None) -> IdentityRow:
-    """The row of an identity whose deletion was cut short before it was revoked."""
-    row = deleted(identity_id, user_id)
-    return row.but(revoked=False, due=datetime.now(UTC) - DAY)
+    """Return the row of an identity whose deletion was interrupted before the revocation."""
+    return deleted(identity_id, user_id).but(revoked=False, due=datetime.now(UTC) - DAY)
 
 
 def purging(identity_id: str, user_id: str | None = None) -> IdentityRow:
-    """The row of an identity whose purge was cut short."""
+    """Return the row of an identity whose purge was interrupted."""
     return due(identity_id, user_id).but(state=State.PURGING)
 
 
 def made_up_id() -> str:
-    """The id of an identity that only the registry knows."""
+    """Return the id of an identity that ACS does not have."""
     return f"8:acs:{uuid4()}_{uuid4()}"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """Registry and ACS at one moment.
+class Snapshot:
+    """The registry and ACS at one moment.
 
     Attributes:
-        alive: The identities that ACS has, and how many of their tokens are alive.
+        alive: The identities in ACS, with the number of their valid tokens.
         rows: The identity rows by id.
-        agenda: The agenda rows.
-        claims: The identity that each user row names, by the user row's key.
+        due: The due entries.
+        user_rows: The identity that each user row names, by the user row's key.
     """
 
     alive: dict[str, int]
     rows: dict[str, IdentityRow]
-    agenda: set[AgendaRow]
-    claims: dict[str, str]
+    due: set[AgendaRow]
+    user_rows: dict[str, str]
 
     @property
     def orphans(self) -> set[str]:
-        """Identities that ACS has and nobody knows."""
+        """The identities in ACS that have no row."""
         return self.alive.keys() - self.rows.keys()
 
     @property
     def dangling(self) -> set[str]:
-        """Identities without a row that a user row names. Such a claim counts as absent."""
-        return set(self.claims.values()) - self.rows.keys()
+        """The identities without a row that a user row names. Such a user row counts as absent."""
+        return set(self.user_rows.values()) - self.rows.keys()
 
-    def disagreements(self) -> list[str]:
-        """What the two do not agree in, or the rows among themselves.
+    def inconsistencies(self) -> list[str]:
+        """Return the differences between registry and ACS, and between the registry's rows.
 
-        Orphans and dangling claims are not among it.
+        Orphans and dangling user rows are not included.
         """
-        return [*self._unfinished(), *self._phantoms(), *self._agenda(), *self._claims()]
+        return [*self._unfinished(), *self._phantoms(), *self._due_entries(), *self._user_rows()]
 
     def _unfinished(self) -> Iterator[str]:
         for row in self.rows.values():
@@ -118,26 +123,26 @@ class Picture:
         for name in self.rows.keys() - self.alive.keys():
             yield f"not in ACS: {self.rows[name]}"
 
-    def _agenda(self) -> Iterator[str]:
-        wanted = {AgendaRow(row.due, row.id) for row in self.rows.values() if row.due}
-        for entry in wanted ^ self.agenda:
-            yield f"on the agenda or due, and not both: {entry}"
+    def _due_entries(self) -> Iterator[str]:
+        expected = {AgendaRow(row.due, row.id) for row in self.rows.values() if row.due}
+        for entry in expected ^ self.due:
+            yield f"due entry without a row, or a row without its due entry: {entry}"
 
-    def _claims(self) -> Iterator[str]:
+    def _user_rows(self) -> Iterator[str]:
         owned = {user_key(row.user_id): row.id for row in self.rows.values() if row.user_id}
-        for key in owned.keys() | self.claims.keys():
-            claimed = self.claims.get(key)
-            if owned.get(key) != claimed and claimed not in self.dangling:
-                yield f"user row {claimed}, identity row {owned.get(key)}"
+        for key in owned.keys() | self.user_rows.keys():
+            named = self.user_rows.get(key)
+            if owned.get(key) != named and named not in self.dangling:
+                yield f"user row {named}, identity row {owned.get(key)}"
 
 
-class Registers:
+class Records:
     """The emulator's identities, and the tables of one storage account.
 
     The session must trust both.
 
     Attributes:
-        tables: The address of the tables.
+        tables: The address of the table service.
     """
 
     def __init__(
@@ -155,24 +160,24 @@ class Registers:
         )
 
     async def new_table(self) -> str:
-        """The name of a new table."""
+        """Create a table and return its name."""
         name = f"t{uuid4().hex}"
         await self._service.create_table(name)
         return name
 
-    async def identities(self, number: int, *, with_token: bool = False) -> list[str]:
-        """The ids of so many new identities in ACS, with a token each or without."""
+    async def create_identities(self, number: int, *, with_token: bool = False) -> list[str]:
+        """Create identities in ACS, each with a token if `with_token`; return their ids."""
         headers = {"Authorization": f"Bearer {await self._token()}"}
         url = f"{self._azure.env['ACS_ENDPOINT']}/identities?api-version=2023-10-01"
         body = {"createTokenWithScopes": ["chat"] if with_token else []}
-        several = asyncio.Semaphore(4 * AT_ONCE)
+        slots = asyncio.Semaphore(4 * AT_ONCE)
 
         async def create() -> str:
             async with (
-                several,
-                self._session.post(url, headers=headers, json=body) as answer,
+                slots,
+                self._session.post(url, headers=headers, json=body) as response,
             ):
-                made = await answer.json()
+                made = await response.json()
             return str(made["identity"]["id"])
 
         return list(await asyncio.gather(*(create() for _ in range(number))))
@@ -182,11 +187,11 @@ class Registers:
             self._azure.env["IDENTITY_ENDPOINT"],
             params={"resource": ACS_AUDIENCE, "api-version": "2019-08-01"},
             headers={"X-IDENTITY-HEADER": self._azure.env["IDENTITY_HEADER"]},
-        ) as answer:
-            return str((await answer.json())["access_token"])
+        ) as response:
+            return str((await response.json())["access_token"])
 
     async def write(self, table: str, rows: Iterable[IdentityRow]) -> None:
-        """Write identity rows with their agenda rows and user rows, many at a time."""
+        """Write identity rows with their due entries and user rows, in batches."""
         partitions: defaultdict[str, list[Change]] = defaultdict(list)
         for row in rows:
             partitions[partition(row.id)] += [
@@ -194,12 +199,12 @@ class Registers:
                 *agenda_change(row, "create"),
             ]
             if row.user_id:
-                claim = user_entity(row.user_id, row.id)
-                partitions[partition(row.user_id)].append(("create", claim))
-        several = asyncio.Semaphore(AT_ONCE)
+                user_row = user_entity(row.user_id, row.id)
+                partitions[partition(row.user_id)].append(("create", user_row))
+        slots = asyncio.Semaphore(AT_ONCE)
 
         async def send(batch: list[Change]) -> None:
-            async with several:
+            async with slots:
                 await client.submit_transaction(batch)
 
         client = self._service.get_table_client(table)
@@ -207,39 +212,39 @@ class Registers:
             *(send(batch) for changes in partitions.values() for batch in _batches(changes))
         )
 
-    async def claim(self, table: str, user_id: str, identity_id: str) -> None:
-        """Write a user row alone."""
+    async def write_user_row(self, table: str, user_id: str, identity_id: str) -> None:
+        """Write a user row without an identity row."""
         await self._service.get_table_client(table).create_entity(user_entity(user_id, identity_id))
 
-    async def picture(self, *tables: str) -> Picture:
-        """Everything there is in ACS and in these tables."""
-        answer = await self._control.ask("GET", "identities")
-        picture = Picture(
+    async def snapshot(self, *tables: str) -> Snapshot:
+        """Read everything in ACS and in these tables."""
+        response = await self._control.ask("GET", "identities")
+        snapshot = Snapshot(
             alive={
                 one["id"]: one["tokensAlive"]
-                for one in answer["identities"]
+                for one in response["identities"]
                 if one["state"] == "active"
             },
             rows={},
-            agenda=set(),
-            claims={},
+            due=set(),
+            user_rows={},
         )
         for name in tables:
             async for entity in self._service.get_table_client(name).list_entities():
-                _enter(picture, entity)
-        return picture
+                _add(snapshot, entity)
+        return snapshot
 
 
-def _enter(picture: Picture, entity: Any) -> None:
+def _add(snapshot: Snapshot, entity: Any) -> None:
     key = entity["RowKey"]
     match key[0]:
         case "i":
             row = identity_row(entity)
-            picture.rows[row.id] = row
+            snapshot.rows[row.id] = row
         case "t":
-            picture.agenda.add(agenda_row(key))
+            snapshot.due.add(agenda_row(key))
         case "u":
-            picture.claims[key] = entity["identityId"]
+            snapshot.user_rows[key] = entity["identityId"]
 
 
 def _batches(changes: list[Change]) -> Iterator[list[Change]]:
