@@ -68,7 +68,7 @@ class Control:
             await self.inject({"kind": "delay", "delaySeconds": milliseconds / 1000})
 
     async def start_outage(self, seconds: float) -> None:
-        """Refuse all connections to ACS for so long, including those to this endpoint."""
+        """Refuse all connections to ACS for this long, including those to this endpoint."""
         await self.ask("POST", "/outage", {"seconds": seconds})
 
     async def inject_identity_fault(self, fault: Mapping[str, Any]) -> None:

@@ -71,7 +71,7 @@ class Callers:
         }
 
     async def run(self, seconds: float) -> None:
-        """Call for so long, and then until the result of every request is known."""
+        """Call for this long, and then until the result of every request is known."""
         headers = {"x-functions-key": self._stage.stack.azure.keys.function_key}
         until = now() + seconds
         async with aiohttp.ClientSession(headers=headers, timeout=TIMEOUT) as session:

@@ -118,7 +118,7 @@ class FaultInjector:
         self.unused: list[str] = []
 
     async def run(self, plan: Sequence[Fault]) -> None:
-        """Follow the plan. No fault stays active when this ends, for whatever reason."""
+        """Follow the plan. No fault stays active when this ends, however it ends."""
         began = now()
         for fault in plan:
             await asyncio.sleep(began + fault.start - now())

@@ -13,7 +13,8 @@ from bench.soak.stage import Stage
 
 # Seconds between two samples. The sweep runs every two seconds: samples must not align with it.
 INTERVAL = 1.7
-# A worker's time has so many parts: the first is warm-up, the second is compared with the last.
+# A worker's time is split into this many parts: the first is warm-up, the second is compared with
+# the last.
 PARTS = 4
 # Fewer samples do not show a trend.
 MIN_SAMPLES = 20

@@ -14,7 +14,7 @@ FAILURES = {0, 429, 502, 503, 504}
 # A deleted identity may be purged at any time: the sweep runs all the time.
 _GONE = {"identity_not_found", "identity_deleted"}
 _BUSY = "identity_busy"
-# After so many in a row, a purge was interrupted.
+# This many busy responses in a row mean that a purge was interrupted.
 MAX_BUSY = 4
 _PROBLEM_FIELDS = {"type", "title", "status", "code", "detail"}
 

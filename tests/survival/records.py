@@ -48,7 +48,7 @@ def active(identity_id: str, user_id: str | None = None) -> IdentityRow:
 
 
 def deleted(identity_id: str, user_id: str | None = None, *, ago: timedelta = DAY) -> IdentityRow:
-    """Return the row of an identity that was deleted so long ago, with seven days of retention."""
+    """Return the row of an identity that was deleted `ago`, with seven days of retention."""
     row = active(identity_id, user_id).deleted(datetime.now(UTC) - ago, timedelta(days=7))
     return row.but(revoked=True, due=row.scheduled_purge_on)
 

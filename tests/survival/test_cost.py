@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 DUE = 100
 SIZES = (100, 2_000, 20_000)
-# One in so many of the others is deleted and due later.
+# One in ten of the other identities is deleted and due later.
 LATER_SHARE = 10
 # One read and two writes for each due identity, a page of due entries for each of 16 partitions,
 # and one request to check that the table exists.

@@ -15,7 +15,7 @@ from tests.survival.storage import Tables
 from tests.survival.worker import UNLIMITED, Swept, Task
 
 DUE = 2000
-# A sweep makes so many calls at once, and considers three times as many consecutive failures an
+# A sweep makes 16 calls at once, and considers three times as many consecutive failures an
 # outage.
 AT_ONCE = 16
 OUTAGE = 3 * AT_ONCE
