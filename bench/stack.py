@@ -16,8 +16,8 @@ from bench.control import Control
 from bench.process import clean_environment
 from local.app import App, running_app
 from local.azure import LocalAzure, Ports, local_azure
-from local.processes import ended
-from local.workplace import Workplace
+from local.servers import stop
+from local.workspace import Workspace
 
 _PARTS = ("app", "acs", "identity", "blob", "queue", "table")
 
@@ -40,14 +40,14 @@ class Stack:
 @asynccontextmanager
 async def running_stack() -> AsyncIterator[Stack]:
     """Run the local Azure in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder, Workplace(Path(folder)).held() as workplace:
+    with tempfile.TemporaryDirectory() as folder, Workspace(Path(folder)).locked() as workspace:
         async with (
-            local_azure(workplace, Ports(0, 0, 0, 0, 0, 0)) as azure,
+            local_azure(workspace, Ports(0, 0, 0, 0, 0, 0)) as azure,
             Control(
                 azure.acs.control_url, azure.keys.control_key, str(azure.acs.bundle)
             ) as control,
         ):
-            yield Stack(azure, control, workplace.folder)
+            yield Stack(azure, control, workspace.folder)
 
 
 @asynccontextmanager
@@ -67,7 +67,7 @@ async def separate_azure() -> AsyncIterator[dict[str, str]]:
                     raise RuntimeError("The local Azure does not start: run make setup first.")
             yield clean_environment() | _environment(Path(folder))
         finally:
-            await ended(process)
+            await stop(process)
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -19,8 +19,8 @@ from azure.data.tables.aio import TableClient
 from identity_service.azure.credential import Credential
 from identity_service.azure.tables import CONNECT, RESPONSE
 from local.azurite import Azurite, AzuritePorts, azurite
-from local.certificates import Authority
 from local.entra import STORAGE_AUDIENCE, Issuer
+from local.servers import Authority
 
 # Seconds that Azurite may take to start.
 PATIENCE = 30

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from local.app import running_app
 from local.azure import LocalAzure, Ports, local_azure
-from local.workplace import Workplace
+from local.workspace import Workspace
 
 ANYWHERE = Ports(app=0, acs=0, identity=0, blob=0, queue=0, table=0)
 
@@ -31,9 +31,9 @@ class World:
 @contextlib.asynccontextmanager
 async def running(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[World]:
     """Run it in this folder, on free ports, with these settings changed."""
-    with Workplace(folder).held() as workplace:
+    with Workspace(folder).locked() as workspace:
         async with (
-            local_azure(workplace, ANYWHERE) as azure,
-            running_app(azure, settings, 0, workplace.folder / "app.log") as app,
+            local_azure(workspace, ANYWHERE) as azure,
+            running_app(azure, settings, 0, workspace.folder / "app.log") as app,
         ):
             yield World(app.url, azure)

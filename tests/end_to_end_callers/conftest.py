@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from azure.communication.identity.aio import CommunicationIdentityClient
 
-from local.sign_in import object_id
+from local.entra import object_id
 from tests.end_to_end_callers.client import Client, Control, Me
 from tests.end_to_end_callers.stack import App, Azure, running_app, running_azure
 

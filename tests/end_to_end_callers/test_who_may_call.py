@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from local.sign_in import AUDIENCE
+from local.entra import APP_AUDIENCE
 from tests.end_to_end_callers.client import Client, Control, Me
 from tests.end_to_end_callers.conftest import StartApp
 from tests.end_to_end_callers.stack import ROOT, Azure
@@ -215,7 +215,7 @@ async def test_the_audience_is_the_apps_registration(control: Control) -> None:
     """What a client asks a token for."""
     configuration = await control.ask("GET", "sign-in")
 
-    assert configuration["audience"] == AUDIENCE == "api://acs-identity-service"
+    assert configuration["audience"] == APP_AUDIENCE == "api://acs-identity-service"
 
 
 def test_no_settings_file_of_ours_says_that_sign_ins_are_checked(azure: Azure) -> None:
