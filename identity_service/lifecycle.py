@@ -1,7 +1,7 @@
 """The identity protocol: every step that keeps identities and tokens safe.
 
 docs/cleanup.md describes the protocol. The numbers in the comments are the numbers of its steps.
-Their order matters: each rule in tests/exploration/rules.py breaks something when it is removed.
+Their order matters: tests/exploration/mutations.py shows what each rule prevents.
 
 Two rules hold everywhere. If a write is refused (`Conflict`), the operation reads the row again and
 decides again, in at most `ROUNDS` rounds. If the result of a call is unknown, the operation stops:
@@ -148,10 +148,7 @@ class Lifecycle:
     async def _use_existing(self, duplicate: Identity, user_id: str) -> Created:
         """Another creation was faster: purge our own identity and return the other one."""
         try:
-            purging = await self._registry.update(
-                duplicate, duplicate.start_purge(self._clock.now())
-            )
-            await self.finish_purge(purging)
+            await self.finish_purge(await self.start_purge(duplicate))
         except (ServiceError, Conflict):
             events.warning("duplicate_left_to_sweep", identity_id=duplicate.id)
         user_row = await self._registry.read_user(user_id)

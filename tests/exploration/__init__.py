@@ -1,5 +1,5 @@
-"""Every order in which the operations can meet, fail, come late and die: explored.
+"""Explores how operations can interleave, fail, be delayed and be killed.
 
-A scheduler drives the product's own operations. Each of their remote calls is a point at which it
-decides what happens next; what must always hold is checked at each of them, and at the end.
+A scheduler runs the product's operations. At each of their remote calls it decides what happens
+next. The invariants are checked after each decision and at the end of each schedule.
 """

@@ -1,13 +1,13 @@
-"""What every exploration is surrounded by."""
+"""The environment of every exploration."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.exploration.quiet import undisturbed
+from tests.exploration.search import search_environment
 
 
 @pytest.fixture(autouse=True)
-def _undisturbed() -> Iterator[None]:
-    with undisturbed():
+def _environment() -> Iterator[None]:
+    with search_environment():
         yield

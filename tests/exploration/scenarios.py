@@ -1,46 +1,50 @@
-"""Who meets whom, and what was there before."""
+"""The scenarios: which operations run at the same time, and what existed before them."""
 
 import random
 from typing import NamedTuple
 
-from identity_service.rows import UserRow
-from tests.exploration.cast import USER, Cast
-from tests.exploration.decisions import PASSES
-from tests.exploration.stage import EMPTY, World
+from identity_service.identity import LEASE, UserRow
+from tests.exploration.world import EMPTY, USER, ExploredWorld, Snapshot
+from tests.support.world import RETENTION, SECOND
 
+# How far the scheduler can advance the clock.
+TIME_STEPS = {"lease": LEASE + SECOND, "retention": RETENTION + SECOND}
+
+# How many random scenarios are among those listed here.
 LISTED = 0.6
 
-# What was there before, as what was done one after the other. `until` names the call before which
-# the operation died.
+# What existed before, as the steps that led there. `until` names the call before which the
+# operation was killed.
 ACTIVE = ("create for user", "issue")
 UNREVOKED = (*ACTIVE, "delete until revoke_tokens")
 DELETED = (*ACTIVE, "delete")
+UNKNOWN_TO_ACS = ("delete until revoke_tokens",)
 BEFORE: dict[str, tuple[str, ...]] = {
     "nothing": (),
-    "a half-made one": ("create for user until update",),
-    "an overdue half-made one": ("create for user until update", "lease"),
-    "an overdue unclaimed one": ("create for user until insert_user", "lease"),
-    "a dangling claim": ("dangling",),
-    "an active one": ACTIVE,
-    "one made elsewhere": ("elsewhere",),
-    "an unrevoked one": UNREVOKED,
-    "an unrevoked one, its lease over": (*UNREVOKED, "lease"),
-    "an unrevoked one, due": (*UNREVOKED, "retention"),
-    "a deleted one": DELETED,
-    "a deleted one, due": (*DELETED, "retention"),
-    "one being purged": (*DELETED, "purge until delete"),
-    "one being purged, its lease over": (*DELETED, "purge until delete", "lease"),
-    "a phantom": ("delete until revoke_tokens",),
-    "a phantom, its lease over": ("delete until revoke_tokens", "lease"),
+    "unfinished creation": ("create for user until update",),
+    "unfinished creation, due": ("create for user until update", "lease"),
+    "unfinished creation without user row, due": ("create for user until insert_user", "lease"),
+    "dangling user row": ("dangling user row",),
+    "active": ACTIVE,
+    "created elsewhere": ("created elsewhere",),
+    "unrevoked": UNREVOKED,
+    "unrevoked, due": (*UNREVOKED, "lease"),
+    "unrevoked, purge due": (*UNREVOKED, "retention"),
+    "deleted": DELETED,
+    "deleted, purge due": (*DELETED, "retention"),
+    "purging": (*DELETED, "purge until delete"),
+    "purging, due": (*DELETED, "purge until delete", "lease"),
+    "unknown to ACS": UNKNOWN_TO_ACS,
+    "unknown to ACS, due": (*UNKNOWN_TO_ACS, "lease"),
 }
 
 
 class Scenario(NamedTuple):
-    """Operations that meet.
+    """Operations that run at the same time.
 
     Attributes:
-        operations: What happens at once.
-        before: What was there; a key of `BEFORE`.
+        operations: Their titles.
+        before: What existed before; a key of `BEFORE`.
     """
 
     operations: tuple[str, ...]
@@ -51,32 +55,32 @@ class Scenario(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Scenario":
-        """The scenario of that name, be it listed below or not."""
+        """The scenario with this name. It need not be listed below."""
         operations, _, before = text.partition(" -- ")
         return cls(tuple(operations.split(" | ")), before or "nothing")
 
-    def prepare(self, cast: Cast) -> World:
-        """The world in which it begins."""
-        world = EMPTY
+    def prepare(self, world: ExploredWorld) -> Snapshot:
+        """The snapshot in which the scenario starts. Sets the identity that it is about."""
+        snapshot = EMPTY
         for number, step in enumerate(BEFORE[self.before]):
-            world = _done(cast, world, step, f"given{number}.")
-            known = {row.id for row in world.rows} | world.identities
-            cast.identity_id = min(known, default=cast.identity_id)
-        return world
+            snapshot = _after(world, snapshot, step, f"given{number}.")
+            known = {row.id for row in snapshot.rows} | snapshot.identities
+            world.identity_id = min(known, default=world.identity_id)
+        return snapshot
 
 
-def _done(cast: Cast, world: World, step: str, name: str) -> World:
-    if step in PASSES:
-        return world._replace(now=world.now + PASSES[step])
-    if step == "dangling":
-        claim = UserRow(user_id=USER, identity_id="identity-gone", etag="given")
-        return world._replace(users=frozenset({claim}))
-    if step == "elsewhere":
-        made = "identity-elsewhere"
-        tokens = frozenset({("token-elsewhere", made)})
-        return world._replace(identities=frozenset({made}), tokens=tokens)
+def _after(world: ExploredWorld, snapshot: Snapshot, step: str, name: str) -> Snapshot:
+    if step in TIME_STEPS:
+        return snapshot._replace(now=snapshot.now + TIME_STEPS[step])
+    if step == "dangling user row":
+        row = UserRow(user_id=USER, identity_id="identity-gone", etag="given")
+        return snapshot._replace(users=frozenset({row}))
+    if step == "created elsewhere":
+        identity_id = "identity-elsewhere"
+        tokens = frozenset({("token-elsewhere", identity_id)})
+        return snapshot._replace(identities=frozenset({identity_id}), tokens=tokens)
     title, _, until = step.partition(" until ")
-    return cast.play(cast.actor(name, 7, title), world, until)[0]
+    return world.run(world.operation(name, 7, title), snapshot, until)[0]
 
 
 def _together(*operations: str, before: tuple[str, ...] = ("nothing",)) -> list[Scenario]:
@@ -89,69 +93,57 @@ PAIRS = [
     *_together(
         CREATE,
         CREATE,
-        before=("nothing", "a half-made one", "an overdue half-made one", "a dangling claim"),
+        before=("nothing", "unfinished creation", "unfinished creation, due", "dangling user row"),
     ),
-    *_together(CREATE_TOKEN, CREATE_TOKEN, before=("nothing", "a half-made one")),
-    *_together(CREATE, CREATE_TOKEN, before=("nothing",)),
+    *_together(CREATE_TOKEN, CREATE_TOKEN, before=("nothing", "unfinished creation")),
+    *_together(CREATE, CREATE_TOKEN),
     *_together("create", "sweep"),
-    *_together(CREATE, "sweep", before=("nothing", "an overdue half-made one")),
+    *_together(CREATE, "sweep", before=("nothing", "unfinished creation, due")),
+    *_together("issue", "delete", before=("active", "created elsewhere", "unrevoked")),
+    *_together("delete", "delete", before=("active", "created elsewhere", "unrevoked")),
+    *_together("delete", "sweep", before=("active", "unrevoked, due")),
+    *_together("restore", "purge", before=("deleted", "unrevoked", "purging")),
+    *_together("restore", "restore", before=("unrevoked",)),
     *_together(
-        "issue", "delete", before=("an active one", "one made elsewhere", "an unrevoked one")
+        "restore", "sweep", before=("deleted, purge due", "unrevoked, due", "unrevoked, purge due")
     ),
-    *_together(
-        "delete", "delete", before=("an active one", "one made elsewhere", "an unrevoked one")
-    ),
-    *_together("delete", "sweep", before=("an active one", "an unrevoked one, its lease over")),
-    *_together(
-        "restore", "purge", before=("a deleted one", "an unrevoked one", "one being purged")
-    ),
-    *_together("restore", "restore", before=("an unrevoked one",)),
-    *_together(
-        "restore",
-        "sweep",
-        before=("a deleted one, due", "an unrevoked one, its lease over", "an unrevoked one, due"),
-    ),
-    *_together("purge", CREATE, before=("a deleted one", "one being purged")),
-    *_together("purge", "purge", before=("a deleted one",)),
+    *_together("purge", CREATE, before=("deleted", "purging")),
+    *_together("purge", "purge", before=("deleted",)),
     *_together(
         "sweep",
         "sweep",
         before=(
-            "a deleted one, due",
-            "an unrevoked one, its lease over",
-            "an overdue half-made one",
-            "an overdue unclaimed one",
-            "one being purged, its lease over",
-            "a phantom, its lease over",
+            "deleted, purge due",
+            "unrevoked, due",
+            "unfinished creation, due",
+            "unfinished creation without user row, due",
+            "purging, due",
+            "unknown to ACS, due",
         ),
     ),
     *_together("delete", "delete"),
     *_together("delete", "restore"),
     *_together("delete", "issue"),
-    *_together("delete", "restore", before=("a phantom",)),
+    *_together("delete", "restore", before=("unknown to ACS",)),
 ]
 
 MORE = [
-    *_together("issue", "delete", "restore", before=("an active one", "an unrevoked one")),
-    *_together("delete", "delete", "restore", before=("an active one", "an unrevoked one")),
-    *_together(
-        "delete", "restore", "sweep", before=("nothing", "an unrevoked one, its lease over")
-    ),
-    *_together("restore", "purge", "sweep", before=("a deleted one, due",)),
-    *_together("purge", "sweep", CREATE, before=("a deleted one, due",)),
-    *_together("sweep", "sweep", CREATE, before=("an overdue half-made one",)),
+    *_together("issue", "delete", "restore", before=("active", "unrevoked")),
+    *_together("delete", "delete", "restore", before=("active", "unrevoked")),
+    *_together("delete", "restore", "sweep", before=("nothing", "unrevoked, due")),
+    *_together("restore", "purge", "sweep", before=("deleted, purge due",)),
+    *_together("purge", "sweep", CREATE, before=("deleted, purge due",)),
+    *_together("sweep", "sweep", CREATE, before=("unfinished creation, due",)),
     *_together(CREATE, CREATE, "sweep"),
-    *_together(CREATE, CREATE_TOKEN, "delete", before=("an active one", "a half-made one")),
-    *_together(
-        "delete", "restore", "issue", "delete", before=("an active one", "an unrevoked one")
-    ),
+    *_together(CREATE, CREATE_TOKEN, "delete", before=("active", "unfinished creation")),
+    *_together("delete", "restore", "issue", "delete", before=("active", "unrevoked")),
 ]
 
 _TITLES = ("create", CREATE, CREATE_TOKEN, "issue", "delete", "restore", "purge", "sweep")
 
 
-def drawn(chance: random.Random) -> Scenario:
-    """Any scenario: mostly a listed one, else anybody meeting anybody over anything."""
+def random_scenario(chance: random.Random) -> Scenario:
+    """A random scenario: mostly a listed one, otherwise any operations after anything."""
     if chance.random() < LISTED:
         return chance.choice(PAIRS + MORE)
     operations = tuple(chance.choices(_TITLES, k=chance.choice((2, 3, 3, 4, 5))))

@@ -1,81 +1,158 @@
-"""A schedule, told: who did which call, what came of it, and how to see it again."""
+"""Renders a schedule: each call, what it changed, and how to replay it."""
 
 import shlex
 from collections.abc import Iterator
+from datetime import datetime
 
-from tests.exploration import words
-from tests.exploration.cast import Product
-from tests.exploration.decisions import Budget, Decision, Fate, written
-from tests.exploration.exploration import Exploration, Moment
+from identity_service.identity import DueEntry, Identity, State, UserRow
+from tests.exploration.invariants import InvariantViolated
+from tests.exploration.operation import Call, Response
 from tests.exploration.scenarios import BEFORE, Scenario
-from tests.exploration.watch import Violated
+from tests.exploration.scheduler import (
+    UNLIMITED,
+    Decision,
+    Event,
+    Scheduler,
+    SystemState,
+    format_schedule,
+)
+from tests.exploration.world import Product, Snapshot
+from tests.support.virtual_time import START
 
-ENOUGH = Budget(99, 99)
 
-
-def told(scenario: Scenario, schedule: list[Decision], product: Product | None = None) -> str:
-    """The schedule as a numbered list, from a fresh start."""
-    command = shlex.join(["--scenario", str(scenario), "--replay", written(schedule)])
+def render(scenario: Scenario, schedule: list[Decision], product: Product | None = None) -> str:
+    """The schedule as a numbered list."""
+    command = shlex.join(["--scenario", str(scenario), "--replay", format_schedule(schedule)])
     lines = enumerate(_lines(scenario, schedule, product))
     return "\n".join(
         [
             str(scenario),
             f"     before: {', '.join(BEFORE[scenario.before]) or 'nothing'}",
             *(f"{number:4} {line}" for number, line in lines),
-            f"     again: python -m tests.exploration {command}",
+            f"     replay: python -m tests.exploration {command}",
         ]
     )
 
 
 def _lines(scenario: Scenario, schedule: list[Decision], product: Product | None) -> Iterator[str]:
-    exploration = Exploration(scenario, product)
-    moment = exploration.start(ENOUGH)
-    yield f"{'':18} {words.of_world(moment.world)}"
+    scheduler = Scheduler(scenario, product)
+    state = scheduler.start(UNLIMITED)
+    yield f"{'':18} {_content(state.snapshot)}"
     for decision in schedule:
-        if decision not in exploration.decisions(moment):
-            yield f"{decision} cannot be: the operations have changed since"
+        if decision not in scheduler.decisions(state):
+            yield f"{decision} is not possible: the operations have changed since"
             return
-        who = f"{decision!s:18} {_who(moment, decision)}"
+        call = f"{decision!s:18} {_target(state, decision)}"
         try:
-            after = exploration.decide(moment, decision)
-        except Violated as violated:
-            yield who
+            after = scheduler.decide(state, decision)
+        except InvariantViolated as violated:
+            yield call
             yield f"{'':18} VIOLATED: {violated}"
             return
-        yield f"{who}{_what(moment, after, decision)}"
-        moment = after
-    if not exploration.decisions(moment):
-        yield f"{'':18} {_end(exploration, moment)}"
+        yield f"{call}{_effect(state, after, decision)}"
+        state = after
+    if not scheduler.decisions(state):
+        yield f"{'':18} {_end(scheduler, state)}"
 
 
-def _end(exploration: Exploration, moment: Moment) -> str:
+def _end(scheduler: Scheduler, state: SystemState) -> str:
     try:
-        lost = exploration.end(moment)
-    except Violated as violated:
+        losses = scheduler.finish(state)
+    except InvariantViolated as violated:
         return f"VIOLATED: {violated}"
-    return f"the sweeps end it; {'; '.join(lost) or 'all is well'}"
+    return f"after the sweeps: {'; '.join(losses) or 'nothing lost'}"
 
 
-def _who(moment: Moment, decision: Decision) -> str:
-    for stand in moment.stands:
-        for call in stand.waiting:
-            if call.id == decision.who:
-                return f"{stand.actor.title}: {words.of_call(call)}"
-        if stand.actor.name == decision.who:
-            return f"{stand.actor.title} dies"
-    for call in moment.late:
-        if call.id == decision.who:
-            return words.of_call(call)
-    return f"{decision.who} {decision.fate}"
+def _target(state: SystemState, decision: Decision) -> str:
+    for progress in state.operations:
+        for call in progress.pending:
+            if call.id == decision.target:
+                return f"{progress.operation.title}: {_call(call)}"
+        if progress.operation.name == decision.target:
+            return f"{progress.operation.title} is killed"
+    for call in state.late:
+        if call.id == decision.target:
+            return _call(call)
+    return f"{decision.target} {decision.event}"
 
 
-def _what(before: Moment, after: Moment, decision: Decision) -> str:
-    parts = list(words.of_change(before.world, after.world))
-    for old, new in zip(before.stands, after.stands, strict=True):
-        if len(new.heard) == len(old.heard):
+def _effect(before: SystemState, after: SystemState, decision: Decision) -> str:
+    parts = list(_changes(before.snapshot, after.snapshot))
+    for old, new in zip(before.operations, after.operations, strict=True):
+        if len(new.received) == len(old.received):
             continue
-        if not parts and decision.fate is Fate.HAPPENS:
-            parts.append(words.of_answer(new.heard[-1].answer))
-        if new.outcome:
-            parts.append(f"and it answers {words.of_answer(new.outcome)}")
+        if not parts and decision.event is Event.SUCCEEDS:
+            parts.append(_response(new.received[-1].response))
+        if new.result:
+            parts.append(f"the operation returns {_response(new.result)}")
     return f" -> {'; '.join(parts)}" if parts else ""
+
+
+def _call(call: Call) -> str:
+    return f"{call.service}.{call.name}" if call.service else call.name
+
+
+def _response(response: Response) -> str:
+    if response.error:
+        return response.error.__name__
+    value = response.value
+    if isinstance(value, Identity):
+        return _identity(value)
+    if isinstance(value, tuple) and all(isinstance(one, DueEntry) for one in value):
+        return ", ".join(map(_item, value)) or "nothing due"
+    identity_id = getattr(value, "id", None)
+    return f"{type(value).__name__} {identity_id}" if identity_id else _item(value)
+
+
+def _content(snapshot: Snapshot) -> str:
+    none: frozenset[str] = frozenset()
+    empty = snapshot._replace(
+        rows=frozenset(), users=frozenset(), identities=none, tokens=frozenset()
+    )
+    return "; ".join(_changes(empty, snapshot)) or "nothing"
+
+
+def _changes(before: Snapshot, after: Snapshot) -> Iterator[str]:
+    for row in sorted(after.rows - before.rows, key=lambda row: row.id):
+        old = before.row(row.id)
+        yield f"{row.id}: {f'{_identity(old)} => ' if old else ''}{_identity(row)}"
+    for row in sorted(before.rows, key=lambda row: row.id):
+        if not after.row(row.id):
+            yield f"{row.id}: row removed"
+    yield from _difference(before.users, after.users)
+    yield from _difference(before.identities, after.identities)
+    yield from _difference(before.tokens, after.tokens)
+    if before.rows == after.rows:
+        yield from _difference(before.entries, after.entries)
+
+
+def _difference(before: frozenset[object], after: frozenset[object]) -> Iterator[str]:
+    yield from (f"-{one}" for one in sorted(map(_item, before - after)))
+    yield from (f"+{one}" for one in sorted(map(_item, after - before)))
+
+
+def _item(item: object) -> str:
+    match item:
+        case UserRow():
+            return f"user row for {item.identity_id}"
+        case DueEntry():
+            return f"due entry {_since_start(item.due)} for {item.identity_id}"
+        case (str(token), _):
+            return token
+    return str(item)
+
+
+def _identity(row: Identity) -> str:
+    words = [str(row.state)]
+    if row.state is State.DELETED:
+        revoked = "revoked" if row.revoked else "not revoked"
+        words.append(f"{_since_start(row.deleted_on)}, {revoked}")
+    if row.due:
+        words.append(f"due {_since_start(row.due)}")
+    return " ".join(words)
+
+
+def _since_start(moment: datetime | None) -> str:
+    if moment is None:
+        return "never"
+    return f"+{(moment - START).total_seconds():.6f}".rstrip("0").rstrip(".") + "s"

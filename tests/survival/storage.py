@@ -1,4 +1,4 @@
-"""Tables that can be stopped, and started again with what they held."""
+"""A table service that can be stopped, and started again with its content."""
 
 import shutil
 import subprocess
@@ -16,10 +16,10 @@ PATIENCE = 60
 
 
 class Tables:
-    """The tables of an Azurite in a process and a folder of its own.
+    """The table service of an Azurite in its own process and folder.
 
     Attributes:
-        address: Of the service: the same after each start.
+        address: The address of the service; it stays the same after each start.
     """
 
     def __init__(self, folder: Path, certificate: Path, key: Path) -> None:
@@ -34,7 +34,7 @@ class Tables:
         self.start()
 
     def start(self) -> None:
-        """Start it, with what the folder holds."""
+        """Start it with the content of its folder."""
         node = shutil.which("node")
         assert node
         command = [node, str(_SCRIPT), *_OPTIONS, *self._place]
@@ -42,19 +42,19 @@ class Tables:
             command, stdin=subprocess.DEVNULL, stdout=PIPE, stderr=STDOUT, text=True
         )
         assert self._process.stdout
-        said = ""
+        output = ""
         for line in self._process.stdout:
-            said += line
+            output += line
             if "Table service is successfully listening" in line:
                 return
-        raise AssertionError(said)
+        raise AssertionError(output)
 
     def stop(self) -> None:
-        """Ask it to stop, and wait until it has written everything down."""
+        """Stop it and wait until it has written everything to its folder."""
         self._process.terminate()
         self._process.communicate(timeout=PATIENCE)
 
     def kill(self) -> None:
-        """End it for sure."""
+        """Kill it."""
         self._process.kill()
         self._process.communicate()

@@ -1,0 +1,139 @@
+"""A schedule is determined by its decisions: it can be rendered, shortened and replayed."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.exploration.invariants import (
+    DANGLING_USER_ROW,
+    KILLED_NEXT,
+    RESPONSE_LOST,
+    UNDELETABLE,
+)
+from tests.exploration.scenarios import MORE, PAIRS, Scenario
+from tests.exploration.scheduler import (
+    UNLIMITED,
+    Budget,
+    Decision,
+    Scheduler,
+    SystemState,
+    format_schedule,
+    parse_schedule,
+    without_etags,
+)
+from tests.exploration.search import Coverage, ExhaustiveSearch, random_walk
+from tests.exploration.trace import render
+from tests.exploration.world import Snapshot
+
+SMALL = Scenario(("issue", "delete"), "active")
+CREATING = Scenario(("create for user", "sweep"))
+ONE_FAULT = Budget(faults=1)
+
+TRACE = """\
+issue | delete -- active
+     before: create for user, issue
+   0                    identity-given0.2: active; +user row for identity-given0.2; \
++identity-given0.2; +token-given1.1
+   1 A1                 issue: acs.issue_token -> +token-A1
+   2 B1                 delete: registry.read -> active
+   3 B2                 delete: registry.update -> identity-given0.2: active => \
+deleted +0.000002s, not revoked due +60.000002s
+   4 B3:late            delete: acs.revoke_tokens -> the operation returns AcsTooSlow
+   5 A2                 issue: registry.read -> deleted +0.000002s, not revoked \
+due +60.000002s; the operation returns IdentityDeleted
+   6 B3:arrives         acs.revoke_tokens -> -token-A1; -token-given1.1
+   7                    after the sweeps: nothing lost
+     replay: python -m tests.exploration --scenario 'issue | delete -- active' \
+--replay 'A1 B1 B2 B3:late A2 B3:arrives'"""
+
+
+def schedules(
+    scheduler: Scheduler, state: SystemState, path: tuple[Decision, ...] = ()
+) -> Iterator[tuple[tuple[Decision, ...], Snapshot]]:
+    """Every schedule from this state on with its last snapshot, without remembering states."""
+    decisions = scheduler.decisions(state)
+    if not decisions:
+        yield path, state.snapshot
+    for decision in decisions:
+        yield from schedules(scheduler, scheduler.decide(state, decision), (*path, decision))
+
+
+def test_complete() -> None:
+    """Equal states are explored once, and every schedule is counted."""
+    scheduler = Scheduler(SMALL)
+    one_by_one = list(schedules(scheduler, scheduler.start(ONE_FAULT)))
+
+    coverage = ExhaustiveSearch(Scheduler(SMALL)).run(ONE_FAULT)
+
+    assert coverage.schedules == len(one_by_one) > coverage.states
+
+
+def test_independent() -> None:
+    """The end of a schedule does not depend on the schedules that were explored before it."""
+    scheduler = Scheduler(SMALL)
+
+    for path, snapshot in schedules(scheduler, scheduler.start(ONE_FAULT)):
+        fresh = Scheduler(SMALL)
+        state = fresh.start(ONE_FAULT)
+        for decision in path:
+            state = fresh.decide(state, decision)
+        assert without_etags(state.snapshot) == without_etags(snapshot)
+
+
+def test_one_line() -> None:
+    """A schedule can be written in one line and read back."""
+    line = "A1 A2:late B1:fails lease:passes A2:arrives B:killed sweeps:run"
+
+    assert format_schedule(parse_schedule(line)) == line
+
+
+@pytest.mark.parametrize("scenario", PAIRS + MORE, ids=str)
+def test_scenario_name(scenario: Scenario) -> None:
+    """The name of a scenario describes it completely."""
+    assert Scenario.parse(str(scenario)) == scenario
+
+
+def test_seed() -> None:
+    """Random walks with the same seed are the same."""
+    coverages = [Coverage(), Coverage()]
+
+    for coverage in coverages:
+        random_walk(Scheduler(SMALL), "seed", Budget(3, 3), coverage)
+
+    assert coverages[0] == coverages[1]
+
+
+def test_trace() -> None:
+    """A trace shows each call with its effect, and the command that replays it."""
+    assert render(SMALL, parse_schedule("A1 B1 B2 B3:late A2 B3:arrives")) == TRACE
+
+
+def test_outdated_schedule() -> None:
+    """The trace of a schedule that is not possible any more says so."""
+    trace = render(SMALL, parse_schedule("A1 A7"))
+
+    assert "A7 is not possible: the operations have changed since" in trace
+
+
+@pytest.mark.parametrize(
+    ("schedule", "kind"),
+    [
+        ("A1 A2:lost B1 B2", RESPONSE_LOST),
+        ("A1 A2 A:killed B1 B2", KILLED_NEXT),
+        ("A1 A2 A3:fails A4:fails B1 B2", UNDELETABLE),
+        ("A1 A2 A3:fails A:killed B1 B2", UNDELETABLE),
+        ("A1 A2 A3 lease:passes B1 B2 B3 B4 B5 B6 B7 A4 A:killed", DANGLING_USER_ROW),
+    ],
+)
+def test_losses(schedule: str, kind: str) -> None:
+    """Each permitted loss is reported by its kind."""
+    scheduler = Scheduler(CREATING)
+    state = scheduler.start(UNLIMITED)
+    for decision in parse_schedule(schedule):
+        assert decision in scheduler.decisions(state)
+        state = scheduler.decide(state, decision)
+
+    losses = scheduler.finish(state)
+
+    assert Counter(losses) == {kind: 1}

@@ -1,0 +1,202 @@
+"""The world of the explored operations. It can be reset to a snapshot."""
+
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
+
+from identity_service.errors import ServiceError
+from identity_service.identity import DueEntry, Identity, UserRow
+from identity_service.lifecycle import Lifecycle
+from identity_service.ports import Conflict
+from tests.exploration.operation import (
+    Call,
+    Execution,
+    Operation,
+    Response,
+    begin,
+    remote_call,
+    running,
+)
+from tests.support.memory import MemoryAcs, MemoryRegistry
+from tests.support.virtual_time import START, VirtualClock
+from tests.support.world import World
+
+T = TypeVar("T")
+
+USER = "user"
+UNKNOWN = "identity-unknown"
+
+
+class Snapshot(NamedTuple):
+    """Everything in the world at one moment. Equal snapshots have the same future.
+
+    Attributes:
+        tokens: Each valid token with the id of its identity.
+    """
+
+    rows: frozenset[Identity]
+    entries: frozenset[DueEntry]
+    users: frozenset[UserRow]
+    identities: frozenset[str]
+    tokens: frozenset[tuple[str, str]]
+    now: datetime
+
+    def row(self, identity_id: str) -> Identity | None:
+        """The identity's row."""
+        return next((row for row in self.rows if row.id == identity_id), None)
+
+
+EMPTY = Snapshot(frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), START)
+
+
+class FixedClock(VirtualClock):
+    """A clock that the scheduler sets. No two operations read the same microsecond."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = START
+
+    def now(self) -> datetime:
+        """The time of the running operation."""
+        execution = running()
+        return self.time + timedelta(microseconds=execution.number if execution else 0)
+
+    async def sleep(self, seconds: float) -> None:
+        """Do not wait: the sweep's rate limit is not explored."""
+
+
+class GatedAcs(MemoryAcs):
+    """ACS in memory. Its calls wait for the scheduler; a new id or token contains the call's id."""
+
+    call_id = ""
+
+    def add(self) -> str:
+        """See `MemoryAcs`."""
+        self.identities.append(f"identity-{self.call_id}")
+        return self.identities[-1]
+
+    async def perform(self, call: str, effect: Callable[[], T]) -> T:
+        """See `Planned`."""
+        value: T = await remote_call("acs", call, effect)
+        return value
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Reset it to the snapshot."""
+        self.identities = list(snapshot.identities)
+        self._valid = dict(snapshot.tokens)
+
+    @property
+    def tokens(self) -> frozenset[tuple[str, str]]:
+        """Each valid token with the id of its identity."""
+        return frozenset(self._valid.items())
+
+    def _new_token(self) -> str:
+        return f"token-{self.call_id}"
+
+
+class GatedRegistry(MemoryRegistry):
+    """The registry in memory. Its calls wait for the scheduler; a new ETag is the call's id."""
+
+    call_id = ""
+
+    async def perform(self, call: str, effect: Callable[[], T]) -> T:
+        """See `Planned`."""
+        value: T = await remote_call("registry", call, effect)
+        return value
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Reset it to the snapshot."""
+        self.rows = {row.id: row for row in snapshot.rows}
+        self.entries = set(snapshot.entries)
+        self.users = {row.user_id: row for row in snapshot.users}
+
+    def _version(self) -> str:
+        return self.call_id
+
+
+class Product(NamedTuple):
+    """What is explored. A mutation replaces one of the two."""
+
+    lifecycle: type[Lifecycle] = Lifecycle
+    registry: type[GatedRegistry] = GatedRegistry
+
+
+class ExploredWorld(World):
+    """The world of one exploration.
+
+    Attributes:
+        identity_id: The identity that the operations are about.
+    """
+
+    clock: FixedClock
+    acs: GatedAcs
+    registry: GatedRegistry
+
+    def __init__(self, product: Product) -> None:
+        super().__init__()
+        self.identity_id = UNKNOWN
+        self.clock = FixedClock()
+        self.acs = GatedAcs(self.clock)
+        self.registry = product.registry()
+        self.lifecycle = product.lifecycle(self.acs, self.registry, self.clock)
+        self._starts: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+            "create": self.create,
+            "create for user": lambda: self.create(USER),
+            "create with token": self.create_with_token,
+            "create with token for user": lambda: self.create_with_token(USER),
+            "issue": lambda: self.issue(self.identity_id),
+            "delete": lambda: self.delete(self.identity_id),
+            "restore": lambda: self.restore(self.identity_id),
+            "purge": lambda: self.purge(self.identity_id),
+            "sweep": self._begin_sweep,
+        }
+
+    def operation(self, name: str, number: int, title: str) -> Operation:
+        """The operation with this title, to be run in this world."""
+        return Operation(name, number, title, self._starts[title], self.set_clock)
+
+    def set_clock(self, now: datetime) -> None:
+        """Set the clock."""
+        self.clock.time = now
+
+    def apply(self, call: Call, snapshot: Snapshot) -> tuple[Snapshot, Response]:
+        """Let the call take effect: the snapshot after it, and its response."""
+        self.set_clock(snapshot.now)
+        self.registry.load(snapshot)
+        self.acs.load(snapshot)
+        self.acs.call_id = self.registry.call_id = call.id
+        try:
+            value = call.effect()
+        except (ServiceError, Conflict) as error:
+            return snapshot, Response.of_error(error)
+        # A response must be hashable.
+        response = Response(tuple(value) if isinstance(value, list) else value)
+        return self._snapshot() if call.is_write else snapshot, response
+
+    def run(
+        self, operation: Operation, snapshot: Snapshot, until: str = ""
+    ) -> tuple[Snapshot, Response | None]:
+        """Run the operation alone, to its end or up to its first call with the name `until`."""
+        self.set_clock(snapshot.now)
+        execution = Execution(operation)
+        while execution.pending:
+            call = next(iter(execution.pending.values()))
+            if call.name == until:
+                break
+            snapshot, response = self.apply(call, snapshot)
+            execution.respond(call.id, response)
+        return snapshot, execution.result
+
+    async def _begin_sweep(self) -> Any:
+        await begin()
+        return await self.sweep()
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            frozenset(self.registry.rows.values()),
+            frozenset(self.registry.entries),
+            frozenset(self.registry.users.values()),
+            frozenset(self.acs.identities),
+            self.acs.tokens,
+            self.clock.time,
+        )
