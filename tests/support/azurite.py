@@ -16,8 +16,8 @@ from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableClient
 
-from identity_service.credential import Credential
-from identity_service.registry import ANSWER, CONNECT
+from identity_service.azure.credential import Credential
+from identity_service.azure.tables import CONNECT, RESPONSE
 from local.azurite import Azurite, AzuritePorts, azurite
 from local.certificates import Authority
 from local.entra import STORAGE_AUDIENCE, Issuer
@@ -29,7 +29,7 @@ LIFETIME = 3600
 # How the registry connects.
 CONNECTION: dict[str, Any] = {
     "connection_timeout": CONNECT,
-    "read_timeout": ANSWER,
+    "read_timeout": RESPONSE,
     "retry_total": 0,
     "use_env_settings": False,
 }
