@@ -1,4 +1,4 @@
-"""Whatever arrives, it is a request or an error that helps."""
+"""A body or a query is decoded, or refused with an error that names the field."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity_service.decoding import BODY_LIMIT, decode, decode_query
 from identity_service.errors import (
     BodyTooLarge,
     InvalidBody,
@@ -15,25 +14,22 @@ from identity_service.errors import (
     InvalidQuery,
     ServiceError,
 )
-from identity_service.model import PageQuery, Request, TokenRequest
+from identity_service.http.decoding import BODY_LIMIT, decode_body, decode_query
+from identity_service.schemas import IssueTokenRequest, Query, Request
 
 
-class AllOptional(Request):
-    """A request that may say nothing."""
-
-
-class Issue(TokenRequest):
-    """A request as the operations on tokens take it."""
+class Empty(Request):
+    """A request without required fields."""
 
 
 SCOPES = "1 to 5 of chat, chat.join, chat.join.limited, voip and voip.join, each once"
 MINUTES = "a whole number of minutes from 60 to 1440"
-MEMBERS = "scopes, expiresInMinutes"
+FIELDS = "scopes, expiresInMinutes"
 
 NOT_JSON = {
     "blank": b"  ",
     "text": b"hello",
-    "cut off": b'{"scopes":["chat"]',
+    "truncated": b'{"scopes":["chat"]',
     "byte order mark": b'\xef\xbb\xbf{"scopes":["chat"]}',
     "UTF-16": '{"scopes":["chat"]}'.encode("utf-16"),
     "invalid UTF-8 in a value": b'{"scopes":["\xff"]}',
@@ -41,7 +37,7 @@ NOT_JSON = {
     "surrogate in UTF-8": b'{"scopes":["\xed\xa0\x80"]}',
     "lone surrogate, escaped": b'{"scopes":["\\ud800"]}',
     "lone surrogate in a key": b'{"\\ud800":1}',
-    "trailing garbage": b'{"scopes":["chat"]} x',
+    "trailing text": b'{"scopes":["chat"]} x',
     "two objects": b'{"scopes":["chat"]}{}',
     "trailing comma": b'{"scopes":["chat"],}',
     "NaN": b'{"scopes":["chat"],"expiresInMinutes":NaN}',
@@ -65,7 +61,7 @@ BAD_SCOPES = {
     "unknown": b'["sms"]',
     "a hundred": b"[" + b",".join([b'"chat"'] * 100) + b"]",
     "six": b'["chat","chat","chat","chat","chat","chat"]',
-    "null among them": b'["chat",null]',
+    "with null": b'["chat",null]',
     "number": b"[1]",
     "object": b'{"chat":true}',
     "emoji": '["😀"]'.encode(),
@@ -76,7 +72,7 @@ BAD_MINUTES = {
     "too few": b"59",
     "too many": b"1441",
     "half a minute": b"60.5",
-    "a hair more": b"60.0000000001",
+    "slightly more": b"60.0000000001",
     "zero": b"0",
     "negative": b"-60",
     "string": b'"60"',
@@ -90,14 +86,14 @@ BAD_MINUTES = {
 
 BAD_SIZES = ["0", "101", "-1", "1.5", "ten", "1e400", "9" * 400, "true", "null", "😀"]
 
-UNKNOWN_MEMBERS = {
+UNKNOWN_FIELDS = {
     "unknown": "color",
     "in snake case": "expires_in_minutes",
     "in another case": "Scopes",
     "empty": "",
     "emoji": "😀",
     "like a path": "`$.color",
-    "like a complaint": "missing required field `color`",
+    "like an error": "missing required field `color`",
 }
 
 JSON = st.recursive(
@@ -109,251 +105,199 @@ OBJECTS = st.dictionaries(st.sampled_from(["scopes", "expiresInMinutes"]) | st.t
 BODIES = st.binary(max_size=200) | (JSON | OBJECTS).map(lambda value: json.dumps(value).encode())
 
 
-def error_of(raw: bytes, kind: type[Request] = Issue) -> ServiceError:
-    """The error that a body gets."""
+def error_of(raw: bytes, kind: type[Request] = IssueTokenRequest) -> ServiceError:
+    """The error for a body."""
     with pytest.raises(ServiceError) as caught:
-        decode(raw, kind)
+        decode_body(raw, kind)
     return caught.value
 
 
+def details(error: ServiceError) -> tuple[type[ServiceError], str | None, str | None]:
+    """What an error says: its class, the field, and what the field accepts."""
+    return type(error), error.field, error.allowed
+
+
 def with_minutes(minutes: bytes) -> bytes:
-    """A body that is right except perhaps for its minutes."""
+    """A body that is valid if the minutes are."""
     return b'{"scopes":["chat"],"expiresInMinutes":%s}' % minutes
 
 
-def named(cases: dict[str, bytes]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Run a test for each of the cases, by its name."""
-    return pytest.mark.parametrize("raw", list(cases.values()), ids=list(cases))
+def cases(named: dict[str, bytes]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test for each of these bodies."""
+    return pytest.mark.parametrize("raw", list(named.values()), ids=list(named))
 
 
-def test_reads_a_request() -> None:
+def test_request() -> None:
     """A body in camelCase becomes a request."""
     body = b'{"scopes":["chat","voip.join"],"expiresInMinutes":90}'
 
-    request = decode(body, Issue)
+    request = decode_body(body, IssueTokenRequest)
 
     assert (request.scopes, request.minutes) == (["chat", "voip.join"], 90)
 
 
-def test_takes_an_absent_optional_member() -> None:
-    """An optional member may be absent."""
-    body = b'{"scopes":["chat"]}'
-
-    request = decode(body, Issue)
-
-    assert request.minutes is None
+def test_optional_field_may_be_absent() -> None:
+    """An absent lifetime is left to the policy."""
+    assert decode_body(b'{"scopes":["chat"]}', IssueTokenRequest).minutes is None
 
 
-@pytest.mark.parametrize("minutes", [b"60", b"60.0", b"6e1", b"6000e-2"])
-def test_takes_every_spelling_of_a_whole_number(minutes: bytes) -> None:
-    """To JSON 60 and 60.0 are the same number."""
-    body = with_minutes(minutes)
-
-    request = decode(body, Issue)
-
-    assert request.minutes == 60
+@pytest.mark.parametrize("text", [b"60", b"60.0", b"6e1", b"6000e-2"])
+def test_whole_number_may_be_spelled_in_any_way(text: bytes) -> None:
+    """JSON does not distinguish 60 from 60.0."""
+    assert decode_body(with_minutes(text), IssueTokenRequest).minutes == 60
 
 
 @pytest.mark.parametrize("minutes", [60, 1440])
-def test_takes_the_limits_of_a_lifetime(minutes: int) -> None:
-    """The shortest and the longest lifetime that ACS gives may be asked for."""
-    body = with_minutes(b"%d" % minutes)
-
-    request = decode(body, Issue)
-
-    assert request.minutes == minutes
+def test_limits_of_a_lifetime_are_included(minutes: int) -> None:
+    """The shortest and the longest lifetime of ACS are valid."""
+    assert decode_body(with_minutes(b"%d" % minutes), IssueTokenRequest).minutes == minutes
 
 
-def test_takes_all_five_scopes() -> None:
-    """A token may have every scope that there is."""
+def test_all_scopes() -> None:
+    """A token may have all five scopes."""
     body = b'{"scopes":["chat","chat.join","chat.join.limited","voip","voip.join"]}'
 
-    request = decode(body, Issue)
-
-    assert len(request.scopes) == 5
+    assert len(decode_body(body, IssueTokenRequest).scopes) == 5
 
 
-def test_last_of_duplicate_members_counts() -> None:
-    """Of a member that stands there twice the last one counts."""
+def test_last_of_repeated_fields_wins() -> None:
+    """If a field is repeated, the last value counts."""
     body = b'{"scopes":["chat"],"scopes":["voip"]}'
 
-    request = decode(body, Issue)
-
-    assert request.scopes == ["voip"]
+    assert decode_body(body, IssueTokenRequest).scopes == ["voip"]
 
 
 def test_no_body_is_an_empty_object() -> None:
-    """Where every member is optional an empty body means `{}`."""
-    body = b""
-
-    request = decode(body, AllOptional)
-
-    assert request == AllOptional()
+    """An empty body counts as `{}`."""
+    assert decode_body(b"", Empty) == Empty()
 
 
-def test_no_body_lacks_what_is_required() -> None:
-    """Where a member is required an empty body is told which one."""
-    body = b""
-
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_missing_field(body: bytes) -> None:
+    """The error names the missing field and what it accepts."""
     error = error_of(body)
 
-    assert (type(error), error.field, error.allowed) == (InvalidBody, "scopes", SCOPES)
+    assert details(error) == (InvalidBody, "scopes", SCOPES)
+    assert error.detail == f"scopes is missing: it must be {SCOPES}."
 
 
-@named(NOT_JSON)
+@cases(NOT_JSON)
 def test_not_json(raw: bytes) -> None:
-    """What is not JSON in UTF-8 is `invalid_json`."""
-    error = error_of(raw)
-
-    assert type(error) is InvalidJson
+    """A body that is not JSON in UTF-8 is `invalid_json`."""
+    assert type(error_of(raw)) is InvalidJson
 
 
-@named(NOT_AN_OBJECT)
+@cases(NOT_AN_OBJECT)
 def test_not_an_object(raw: bytes) -> None:
-    """JSON that is no object is told which members there are."""
-    error = error_of(raw)
-
-    assert (type(error), error.allowed) == (InvalidBody, f"an object with {MEMBERS}")
-
-
-@named(NOT_AN_OBJECT)
-def test_not_an_object_where_all_is_optional(raw: bytes) -> None:
-    """An operation that needs nothing still takes nothing but an object."""
-    error = error_of(raw, AllOptional)
-
-    assert type(error) is InvalidBody
+    """A body that is no object is refused with the fields that there are, if there are any."""
+    assert details(error_of(raw)) == (InvalidBody, None, f"an object with {FIELDS}")
+    assert details(error_of(raw, Empty)) == (InvalidBody, None, "an object with no fields")
 
 
-@named(BAD_SCOPES)
-def test_bad_scopes(raw: bytes) -> None:
-    """Scopes that are not 1 to 5 of the five are told what is allowed."""
+@cases(BAD_SCOPES)
+def test_invalid_scopes(raw: bytes) -> None:
+    """Scopes must be 1 to 5 of the five."""
     error = error_of(b'{"scopes":%s}' % raw)
 
-    assert (type(error), error.field, error.allowed) == (InvalidBody, "scopes", SCOPES)
+    assert details(error) == (InvalidBody, "scopes", SCOPES)
 
 
 def test_repeated_scope() -> None:
-    """A scope named twice is refused, by its field."""
-    body = b'{"scopes":["chat","voip","chat"]}'
+    """A repeated scope is refused."""
+    error = error_of(b'{"scopes":["chat","voip","chat"]}')
 
-    error = error_of(body)
-
-    assert (type(error), error.field, error.allowed) == (InvalidBody, "scopes", "each scope once")
+    assert details(error) == (InvalidBody, "scopes", "each scope once")
 
 
-@named(BAD_MINUTES)
-def test_bad_minutes(raw: bytes) -> None:
-    """A lifetime that is no whole number from 60 to 1440 is told what is allowed."""
-    error = error_of(with_minutes(raw))
-
-    assert (type(error), error.field, error.allowed) == (InvalidBody, "expiresInMinutes", MINUTES)
+@cases(BAD_MINUTES)
+def test_invalid_minutes(raw: bytes) -> None:
+    """A lifetime must be a whole number from 60 to 1440."""
+    assert details(error_of(with_minutes(raw))) == (InvalidBody, "expiresInMinutes", MINUTES)
 
 
-@pytest.mark.parametrize("name", list(UNKNOWN_MEMBERS.values()), ids=list(UNKNOWN_MEMBERS))
-def test_unknown_member(name: str) -> None:
-    """A member that is no member is named, together with those that there are."""
-    body = f'{{"scopes":["chat"],"{name}":1}}'.encode()
+@pytest.mark.parametrize("name", list(UNKNOWN_FIELDS.values()), ids=list(UNKNOWN_FIELDS))
+def test_unknown_field(name: str) -> None:
+    """The error names the unknown field and the known ones."""
+    error = error_of(f'{{"scopes":["chat"],"{name}":1}}'.encode())
 
-    error = error_of(body)
-
-    assert (type(error), error.field, error.allowed) == (InvalidBody, name, MEMBERS)
+    assert details(error) == (InvalidBody, name, FIELDS)
 
 
-def test_unknown_member_comes_back_shortened() -> None:
-    """Of a long name only the beginning is repeated."""
-    body = b'{"%s":1}' % (b"x" * 1_000)
-
-    error = error_of(body)
-
-    assert error.field == "x" * 60
+def test_long_unknown_field_is_cut() -> None:
+    """The error repeats at most 60 characters of the caller's text."""
+    assert error_of(b'{"%s":1}' % (b"x" * 1_000)).field == "x" * 60
 
 
 def test_body_at_the_limit() -> None:
-    """16 KiB are taken."""
+    """A body of 16 KiB is accepted."""
     body = b'{"scopes":["chat"]}'.ljust(BODY_LIMIT)
 
-    request = decode(body, Issue)
-
-    assert request.scopes == ["chat"]
+    assert decode_body(body, IssueTokenRequest).scopes == ["chat"]
 
 
 @pytest.mark.parametrize("size", [16 * 1024 + 1, 10_000_000])
 def test_body_over_the_limit(size: int) -> None:
-    """More than 16 KiB are too large, whatever they hold."""
-    body = b'{"scopes":["chat"]}'.ljust(size)
+    """A body of more than 16 KiB is refused, with any content."""
+    error = error_of(b'{"scopes":["chat"]}'.ljust(size))
 
-    error = error_of(body)
-
-    assert (type(error), error.allowed) == (BodyTooLarge, "16384 bytes")
+    assert details(error) == (BodyTooLarge, None, "16384 bytes")
 
 
-@pytest.mark.parametrize("kind", [AllOptional, Issue])
+@pytest.mark.parametrize("kind", [Empty, IssueTokenRequest])
 @given(raw=BODIES)
 def test_any_bytes(kind: type[Request], raw: bytes) -> None:
-    """Any bytes whatever are either a request or one of the three errors."""
+    """Any bytes give a request or one of three errors."""
     try:
-        outcome: object = decode(raw, kind)
+        outcome: object = decode_body(raw, kind)
     except (BodyTooLarge, InvalidJson, InvalidBody) as error:
         outcome = error
 
     assert isinstance(outcome, kind | BodyTooLarge | InvalidJson | InvalidBody)
 
 
-def test_reads_a_query() -> None:
-    """A query of texts becomes what the operation takes."""
-    params = {"continuation": "abc", "maxPageSize": "20"}
-
-    query = decode_query(params, PageQuery)
-
-    assert (query.after, query.size) == ("abc", 20)
+def query_error(params: dict[str, str]) -> InvalidQuery:
+    """The error for a query."""
+    with pytest.raises(InvalidQuery) as caught:
+        decode_query(params, Query)
+    return caught.value
 
 
-def test_empty_query() -> None:
-    """Every part of a query may be absent."""
-    params: dict[str, str] = {}
+@pytest.mark.parametrize(
+    ("params", "after", "size"),
+    [
+        ({"continuation": "abc", "maxPageSize": "20"}, "abc", 20),
+        ({}, None, 100),
+        ({"code": "secret-key", "clientId": "default"}, None, 100),
+    ],
+    ids=["all", "none", "those of the host"],
+)
+def test_query(params: dict[str, str], after: str | None, size: int) -> None:
+    """Every parameter is optional. Those that the host reads are ignored."""
+    query = decode_query(params, Query)
 
-    query = decode_query(params, PageQuery)
-
-    assert (query.after, query.size) == (None, 100)
-
-
-@pytest.mark.parametrize("name", ["code", "clientId"])
-def test_query_of_the_host(name: str) -> None:
-    """What the host takes from a query for itself is no mistake."""
-    params = {name: "secret-key"}
-
-    query = decode_query(params, PageQuery)
-
-    assert query == PageQuery()
+    assert (query.after, query.size) == (after, size)
 
 
 @pytest.mark.parametrize("text", BAD_SIZES, ids=lambda text: ascii(text[:8]))
-def test_bad_query(text: str) -> None:
-    """A query that is none is told the parameter and what is allowed."""
-    with pytest.raises(InvalidQuery) as caught:
-        decode_query({"maxPageSize": text}, PageQuery)
+def test_invalid_query(text: str) -> None:
+    """The error names the parameter and what it accepts."""
+    error = query_error({"maxPageSize": text})
 
-    assert (caught.value.field, caught.value.allowed) == (
-        "maxPageSize",
-        "a whole number from 1 to 100",
-    )
+    assert details(error) == (InvalidQuery, "maxPageSize", "a whole number from 1 to 100")
 
 
-@pytest.mark.parametrize("name", list(UNKNOWN_MEMBERS.values()), ids=list(UNKNOWN_MEMBERS))
+@pytest.mark.parametrize("name", list(UNKNOWN_FIELDS.values()), ids=list(UNKNOWN_FIELDS))
 def test_unknown_parameter(name: str) -> None:
-    """A parameter that is no parameter is named, together with those that there are."""
-    with pytest.raises(InvalidQuery) as caught:
-        decode_query({name: "1"}, PageQuery)
-
-    assert (caught.value.field, caught.value.allowed) == (name, "continuation, maxPageSize")
+    """The error names the unknown parameter and the known ones."""
+    assert details(query_error({name: "1"})) == (InvalidQuery, name, "continuation, maxPageSize")
 
 
 @given(params=st.dictionaries(st.text() | st.sampled_from(["maxPageSize", "code"]), st.text()))
 def test_any_query(params: dict[str, str]) -> None:
-    """Any query whatever is either one of ours or `InvalidQuery`."""
+    """Any query is valid, or refused with InvalidQuery."""
     try:
-        outcome: object = decode_query(params, PageQuery)
+        outcome: object = decode_query(params, Query)
     except InvalidQuery as error:
         outcome = error
 
-    assert isinstance(outcome, PageQuery | InvalidQuery)
+    assert isinstance(outcome, Query | InvalidQuery)

@@ -1,4 +1,4 @@
-"""Who is signed in: facts about the principal that the platform passes on."""
+"""The signed-in user, from the header that App Service Authentication sends."""
 
 import base64
 import contextlib
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity_service.errors import NotSignedIn, SignInNotEnabled
-from identity_service.principal import LONGEST, Caller, caller
+from identity_service.http.principal import LONGEST, signed_in_user
+from identity_service.identity import SignedInUser
 
 OID, TID = "11111111-2222-3333-4444-555555555555", "99999999-8888-7777-6666-555555555555"
 LONG_OID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
@@ -19,45 +20,45 @@ LONG_SUB = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier
 ALICE = {"oid": OID, "tid": TID}
 
 
-def claims(said: dict[str, Any]) -> list[dict[str, Any]]:
+def claims(values: dict[str, Any]) -> list[dict[str, Any]]:
     """Claims as the platform writes them."""
-    return [{"typ": name, "val": value} for name, value in said.items()]
+    return [{"typ": name, "val": value} for name, value in values.items()]
 
 
-def document(auth_typ: object = "aad", said: object = None, **more: object) -> bytes:
-    """A principal's JSON; alice's of Entra where nothing else is said."""
-    listed = claims(said) if isinstance(said, dict) else said
+def document(provider: object = "aad", values: object = None, **more: object) -> bytes:
+    """A principal as JSON; by default Alice's of Entra."""
+    listed = claims(values) if isinstance(values, dict) else values
     return json.dumps(
-        {"auth_typ": auth_typ, "claims": claims(ALICE) if said is None else listed, **more}
+        {"auth_typ": provider, "claims": claims(ALICE) if values is None else listed, **more}
     ).encode()
 
 
-def read(raw: bytes) -> Caller:
-    """Who it is when the header holds these bytes in base64."""
-    return header(base64.b64encode(raw).decode())
+def read_header(text: str) -> SignedInUser:
+    """The user if the header is this text."""
+    return signed_in_user({"x-ms-client-principal": text}, sign_in_enabled=True)
 
 
-def header(text: str) -> Caller:
-    """Who it is when the header is this text."""
-    return caller({"x-ms-client-principal": text}, sign_in_enabled=True)
+def read(raw: bytes) -> SignedInUser:
+    """The user if the header has these bytes in base64."""
+    return read_header(base64.b64encode(raw).decode())
 
 
-def user_id(provider: str, **said: str) -> str:
-    """The user id of somebody who is signed in there."""
-    return read(document(provider, said)).user_id
+def user_id(provider: str, **values: str) -> str:
+    """The user id for a provider and its claims."""
+    return read(document(provider, values)).user_id
 
 
 @pytest.mark.parametrize("oid", ["oid", LONG_OID])
 @pytest.mark.parametrize("tid", ["tid", LONG_TID])
-def test_a_user_of_entra(oid: str, tid: str) -> None:
-    """Tenant and object id make the user id, under short names or long ones."""
+def test_user_of_entra(oid: str, tid: str) -> None:
+    """The user id consists of the tenant and the object id. Claims have short or long names."""
     found = read(document("aad", {oid: OID, tid: TID, "sub": "pairwise", "name": "Alice"}))
 
-    assert found == Caller(f"aad/{TID}/{OID}", OID)
+    assert found == SignedInUser(f"aad/{TID}/{OID}", OID)
 
 
-def test_a_principal_as_the_platform_writes_it() -> None:
-    """With members and claims that say nothing about who it is, and some of them twice."""
+def test_principal_as_the_platform_writes_it() -> None:
+    """Fields and claims that do not identify the user are ignored, even if they are repeated."""
     listed = [
         *claims({LONG_OID: OID, LONG_TID: TID, LONG_SUB: "s", "aud": "a", "ver": "2.0"}),
         *({"typ": "groups", "val": group} for group in ("one", "two")),
@@ -68,27 +69,27 @@ def test_a_principal_as_the_platform_writes_it() -> None:
     assert found.user_id == f"aad/{TID}/{OID}"
 
 
-def test_a_claim_that_is_said_twice_alike() -> None:
-    """Under its short name and under its long one: it is one thing."""
+def test_repeated_claim_with_the_same_value() -> None:
+    """A claim may appear under both of its names."""
     assert user_id("aad", oid=OID, tid=TID, **{LONG_OID: OID, LONG_TID: TID}) == f"aad/{TID}/{OID}"
 
 
 @pytest.mark.parametrize("sub", ["sub", LONG_SUB])
 @pytest.mark.parametrize(("issuer", "shown"), [({"iss": "https://idp"}, "https://idp"), ({}, "-")])
-def test_a_user_of_another_provider(sub: str, issuer: dict[str, str], shown: str) -> None:
-    """Provider, issuer and subject make the user id; there is no object id, whatever is claimed."""
+def test_user_of_another_provider(sub: str, issuer: dict[str, str], shown: str) -> None:
+    """The user id consists of provider, issuer and subject. There is no object id."""
     found = read(document("google", {sub: "123", "oid": OID, "tid": TID, **issuer}))
 
-    assert found == Caller(f"google/{shown}/123", None)
+    assert found == SignedInUser(f"google/{shown}/123", None)
 
 
-def test_the_case_of_a_providers_name_says_nothing() -> None:
-    """Entra is Entra."""
+def test_case_of_the_provider_is_ignored() -> None:
+    """AAD is aad."""
     assert read(document("AAD")) == read(document("aad"))
 
 
-def test_the_same_subject_of_two_providers_is_two_users() -> None:
-    """Nor does another provider make an Entra user's id, whatever its issuer and subject are."""
+def test_other_providers_never_make_an_entra_user() -> None:
+    """The same subject of two providers is two users, for any issuer."""
     ids = {
         user_id("aad", oid=OID, tid=TID),
         user_id("google", sub=OID),
@@ -102,8 +103,8 @@ def test_the_same_subject_of_two_providers_is_two_users() -> None:
     assert sum(each.startswith("aad/") for each in ids) == 1
 
 
-FORGED = {
-    "nothing": b"",
+INVALID = {
+    "empty": b"",
     "no JSON": b"{",
     "no object": b"[]",
     "null": b"null",
@@ -113,7 +114,7 @@ FORGED = {
     "half a surrogate": b'{"auth_typ": "aad", "claims": [{"typ": "oid", "val": "\\ud800"}]}',
     "deep": b"[" * 10_000,
     "deep inside": b'{"claims": ' + b"[" * 10_000,
-    "deep in a member that says nothing": b'{"more": ' + b"[" * 10_000,
+    "deep in an unknown field": b'{"more": ' + b"[" * 10_000,
     "two documents": document() * 2,
     "no claims": b'{"auth_typ": "aad"}',
     "no provider": b'{"claims": []}',
@@ -122,9 +123,9 @@ FORGED = {
     "provider empty": document(""),
     "provider with a slash": document(f"aad/{TID}/x"),
     "provider blank": document(" "),
-    "provider with a blank": document("aad "),
+    "provider with a space": document("aad "),
     "provider with a line end": document("google\n", {"sub": "s"}),
-    "provider of other letters": document("\u212a-provider", {"sub": "s"}),
+    "provider not ASCII": document("\u212a-provider", {"sub": "s"}),
     "provider in full width": document("\uff41\uff41\uff44", {"sub": "s"}),
     "provider a dash": document("-", {"sub": "s"}),
     "claims null": document("aad", "null"),
@@ -144,21 +145,21 @@ FORGED = {
     "two object ids": document("aad", [*claims(ALICE), *claims({"oid": TID})]),
     "two object ids by two names": document("aad", {**ALICE, LONG_OID: TID}),
     "two tenants": document("aad", {**ALICE, LONG_TID: OID}),
-    "names in other case": document("aad", {"OID": OID, "TID": TID}),
-    "Entra by subject only": document("aad", {"sub": "s", "iss": "i"}),
+    "names in another case": document("aad", {"OID": OID, "TID": TID}),
+    "Entra with a subject only": document("aad", {"sub": "s", "iss": "i"}),
     "no subject": document("google", {"iss": "i", "oid": OID}),
     "two subjects": document("google", {"sub": "s", LONG_SUB: "t"}),
     "two issuers": document("google", [*claims({"sub": "s", "iss": "i"}), *claims({"iss": "j"})]),
-    "the issuer that stands for none": document("google", {"sub": "s", "iss": "-"}),
+    "the placeholder for no issuer": document("google", {"sub": "s", "iss": "-"}),
     "a user id too long": document("google", {"sub": "s" * 256}),
-    "too long by its escapes": document("google", {"sub": "/" * 100}),
-    "oversized": document("aad", {**ALICE, "more": "x" * LONGEST}),
+    "too long when escaped": document("google", {"sub": "/" * 100}),
+    "too large": document("aad", {**ALICE, "more": "x" * LONGEST}),
 }
 
 
-@pytest.mark.parametrize("raw", FORGED.values(), ids=FORGED)
-def test_what_names_no_user_for_certain_names_none(raw: bytes) -> None:
-    """Malformed, incomplete, ambiguous, oversized: nobody is signed in."""
+@pytest.mark.parametrize("raw", INVALID.values(), ids=INVALID)
+def test_principal_must_identify_one_user(raw: bytes) -> None:
+    """An invalid, incomplete, ambiguous or too large principal is not accepted."""
     with pytest.raises(NotSignedIn):
         read(raw)
 
@@ -180,34 +181,33 @@ def test_what_names_no_user_for_certain_names_none(raw: bytes) -> None:
         "\ud800",
     ],
 )
-def test_what_is_no_base64_names_nobody(text: str) -> None:
-    """Two headers joined by a comma are none either."""
+def test_header_must_be_base64(text: str) -> None:
+    """Two headers that were joined by a comma are not accepted either."""
     with pytest.raises(NotSignedIn):
-        header(text)
+        read_header(text)
 
 
-def test_no_header_is_nobody() -> None:
-    """The other headers of the platform do not count: they say less."""
+def test_header_is_required() -> None:
+    """The platform's other headers do not count, because they have less information."""
     with pytest.raises(NotSignedIn):
-        caller({"x-ms-client-principal-id": OID}, sign_in_enabled=True)
+        signed_in_user({"x-ms-client-principal-id": OID}, sign_in_enabled=True)
 
 
-@pytest.mark.parametrize("headers", [{}, {"x-ms-client-principal": "any"}])
-def test_where_nobody_checks_nobody_is_believed(headers: dict[str, str]) -> None:
-    """Not even looked at; the answer says how to switch it on."""
-    right = {"x-ms-client-principal": base64.b64encode(document()).decode()}
+@pytest.mark.parametrize("text", ["", "any", base64.b64encode(document()).decode()])
+def test_header_is_not_trusted_without_the_platform(text: str) -> None:
+    """If the platform checks no sign-ins, anyone can send the header. The error says what to do."""
+    headers = {"x-ms-client-principal": text} if text else {}
 
-    for sent in (headers, right):
-        with pytest.raises(SignInNotEnabled, match="Switch on App Service Authentication"):
-            caller(sent, sign_in_enabled=False)
+    with pytest.raises(SignInNotEnabled, match="Enable App Service Authentication"):
+        signed_in_user(headers, sign_in_enabled=False)
 
 
-def test_a_refusal_repeats_nothing() -> None:
-    """What was sent may be somebody's."""
-    with pytest.raises(NotSignedIn) as refused:
+def test_error_repeats_nothing() -> None:
+    """The header may have personal data, so the error has no part of it."""
+    with pytest.raises(NotSignedIn) as caught:
         read(document("aad", {"oid": OID}))
 
-    assert OID not in refused.value.detail
+    assert OID not in caught.value.detail
 
 
 json_values = st.recursive(
@@ -230,13 +230,13 @@ principal = st.fixed_dictionaries(
     ),
     st.booleans(),
 )
-def test_any_text_whatever(text: str, enabled: bool) -> None:
-    """Is a caller or one of the two errors: never anything else."""
-    found: Caller | None = None
-    refusal = NotSignedIn if enabled else SignInNotEnabled
+def test_any_text(text: str, enabled: bool) -> None:
+    """Any text gives a user or one of the two errors."""
+    found: SignedInUser | None = None
+    error = NotSignedIn if enabled else SignInNotEnabled
 
-    with contextlib.suppress(refusal):
-        found = caller({"x-ms-client-principal": text}, sign_in_enabled=enabled)
+    with contextlib.suppress(error):
+        found = signed_in_user({"x-ms-client-principal": text}, sign_in_enabled=enabled)
 
     assert found is None or (enabled and 0 < len(found.user_id) <= 256)
 
@@ -246,26 +246,27 @@ visible = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size
 )
 tricky = st.lists(st.sampled_from(["/", "%", "%2F", "%25", "-", "a"]), min_size=1, max_size=4)
 parts = tricky.map("".join) | visible
+Person = tuple[str, str | None, str]
 people = st.tuples(
     st.sampled_from(["google", "facebook", "twitter", "my-idp"]), st.none() | parts, parts
 ).filter(lambda person: person[1] != "-")
 
 
-def id_of(person: tuple[str, str | None, str]) -> str:
+def id_of(person: Person) -> str:
     """The user id of a provider's user."""
     provider, issuer, subject = person
     return user_id(provider, sub=subject, **({} if issuer is None else {"iss": issuer}))
 
 
 @given(people, people)
-def test_two_users_never_share_an_id(one: tuple[str, str | None, str], two: Any) -> None:
-    """Whatever stands in issuers and subjects, slashes and percent signs included."""
-    assert (id_of(one) == id_of(two)) == (one == two)
+def test_users_never_share_an_id(one: Person, other: Person) -> None:
+    """Different users have different ids, even with slashes and percent signs in their claims."""
+    assert (id_of(one) == id_of(other)) == (one == other)
 
 
 @given(people)
-def test_a_user_id_can_be_read_back(person: tuple[str, str | None, str]) -> None:
-    """Its first part is the provider, its last one the subject, what is between is the issuer."""
+def test_user_id_can_be_parsed(person: Person) -> None:
+    """The first part is the provider, the last one the subject, the rest is the issuer."""
     provider, _, rest = id_of(person).partition("/")
     issuer, _, subject = rest.rpartition("/")
     subject = subject.replace("%2F", "/").replace("%25", "%")

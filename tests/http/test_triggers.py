@@ -1,546 +1,304 @@
-"""The edge: what goes in reaches the operation, and what comes out is an answer or a problem."""
+"""The triggers: what the host learns about them, and what surrounds every operation."""
 
 import asyncio
 import logging
 import re
-from types import SimpleNamespace
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
-import azure.functions as func
-import msgspec
 import pytest
+from azure.functions import AuthLevel, FunctionApp, HttpResponse
 
-from identity_service import acs, credential, web
+from identity_service.azure import acs, credential
 from identity_service.errors import (
     AcsUnavailable,
-    InvalidBody,
+    InternalError,
     NotConfigured,
-    ServiceError,
-    Throttled,
+    RegistryUnavailable,
 )
-from identity_service.model import Answer, IssuedToken, Listing, PageQuery, Request, TokenRequest
+from identity_service.http.binding import Operation
+from identity_service.http.triggers import DEADLINE, Triggers, add_timer, add_warmup, run
+from identity_service.log import current_invocation
+from identity_service.policies import TokenGrant
 from identity_service.ports import Acs
-from tests.fakes import IDENTITY, FakeAcs, service_errors
-
-BASE = "https://app.example/api"
-INVOCATION = "cd4a2a3c-3b4c-4a4a-8a4b-0123456789ab"
-
-# Every problem that there is: status and code.
-TABLE = {
-    (400, "invalid_json"),
-    (400, "invalid_body"),
-    (400, "invalid_query"),
-    (400, "invalid_identity_id"),
-    (400, "teams_token_refused"),
-    (401, "not_signed_in"),
-    (403, "not_allowed"),
-    (403, "purge_protected"),
-    (403, "sign_in_not_enabled"),
-    (404, "identity_not_found"),
-    (404, "identity_deleted"),
-    (409, "identity_deleted"),
-    (409, "identity_not_deleted"),
-    (409, "identity_unfinished"),
-    (413, "body_too_large"),
-    (429, "throttled"),
-    (500, "internal_error"),
-    (502, "acs_refused_us"),
-    (503, "acs_unavailable"),
-    (503, "registry_unavailable"),
-    (503, "identity_busy"),
-    (503, "not_configured"),
-    (504, "acs_too_slow"),
-}
-
-# Where a creation was asked for, and where the new identity then is. The host does not mind case.
-LOCATIONS = {
-    "create": (f"{BASE}/identities", "/api/identities/"),
-    "create with a token": (f"{BASE}/identities/with-token", "/api/identities/"),
-    "key in the query": (f"{BASE}/identities?code=secret-key", "/api/identities/"),
-    "both": (f"{BASE}/identities/with-token?code=secret-key", "/api/identities/"),
-    "port": ("http://localhost:7071/api/identities", "/api/identities/"),
-    "no prefix": ("https://app.example/identities/with-token", "/identities/"),
-    "long prefix": ("https://app.example/acs/v1/identities", "/acs/v1/identities/"),
-    "prefix alike": (
-        "https://app.example/identities-api/identities/with-token",
-        "/identities-api/identities/",
-    ),
-    "upper case": ("https://app.example/API/IDENTITIES", "/api/identities/"),
-    "upper case with a token": (
-        "https://app.example/Api/Identities/With-Token",
-        "/api/identities/",
-    ),
-    "trailing slash": (f"{BASE}/identities/", "/api/identities/"),
-    "trailing slash with a token": (f"{BASE}/identities/with-token/", "/api/identities/"),
-}
+from identity_service.schemas import (
+    CreateIdentityRequest,
+    IdentityCreatedResponse,
+    IssuedTokenResponse,
+    IssueTokenRequest,
+    Response,
+)
+from identity_service.services import Services
+from tests.http.edge import CONTEXT, INVOCATION, content, memory_services, request, serve
+from tests.support.acs_transport import IDENTITY
+from tests.support.world import World
 
 
-class Created(Answer):
-    """What an operation answers that creates an identity."""
-
-    status: ClassVar[int] = 201
-
-    id: str
-
-
-class Greeting(Request):
-    """A body with something secret in it."""
-
-    text: str
-
-
-class Unspeakable(Answer):
-    """An answer that no JSON can hold."""
+class Unencodable(Response):
+    """A result that JSON cannot express."""
 
     value: object
 
 
-async def create(acs: Acs) -> Created:
-    """An operation that creates."""
-    return Created(id=await acs.create())
+async def create(acs: Acs) -> IdentityCreatedResponse:
+    """Create an identity.
+
+    Only the first line of this text reaches the host.
+    """
+    return IdentityCreatedResponse(id=await acs.create())
 
 
-async def issue(identity_id: str, body: TokenRequest, acs: Acs) -> IssuedToken:
-    """An operation that takes all that there is."""
-    token = await acs.issue_token(identity_id, body.scopes, body.minutes)
-    return IssuedToken.of(identity_id, token)
+async def issue(identity_id: str, body: IssueTokenRequest, acs: Acs) -> IssuedTokenResponse:
+    """Issue a token."""
+    grant = TokenGrant(tuple(body.scopes), body.minutes or 60)
+    return IssuedTokenResponse.of(identity_id, await acs.issue_token(identity_id, grant))
 
 
 async def revoke(identity_id: str, acs: Acs) -> None:
-    """An operation that has nothing to answer."""
+    """Revoke the tokens."""
     await acs.revoke_tokens(identity_id)
 
 
-async def greet(body: Greeting) -> None:
-    """An operation that takes a body only."""
+async def accept(body: CreateIdentityRequest, identity_id: str) -> None:
+    """Take the body before the id."""
 
 
-async def greet_one(body: Greeting, identity_id: str) -> None:
-    """An operation that takes its body first."""
+async def succeed() -> None:
+    """Succeed at once."""
 
 
-async def browse(query: PageQuery) -> Listing[int]:
-    """An operation that answers a page, and there is always another one."""
-    return Listing(value=[query.size], continuation="a/b c")
-
-
-async def browse_the_last(query: PageQuery) -> Listing[int]:
-    """An operation that answers the last page."""
-    return Listing(value=[query.size])
-
-
-async def stumble() -> NoReturn:
-    """An operation with a mistake in it."""
+async def fail() -> NoReturn:
+    """Fail because of a bug."""
     raise RuntimeError("secret-inside")
 
 
-async def speak() -> Unspeakable:
-    """An operation with a mistake in its answer."""
-    return Unspeakable(value=object())
+async def return_nonsense() -> Unencodable:
+    """Return a wrong result because of a bug."""
+    return Unencodable(value=object())
 
 
-class Unconfigured:
-    """Services whose settings are at fault."""
-
-    @property
-    def acs(self) -> Acs:
-        """Not to be had."""
-        raise NotConfigured("The service's settings are at fault: its log names each.")
+async def exceed() -> None:
+    """Take longer than the deadline."""
+    await asyncio.sleep(2 * DEADLINE)
 
 
-def post(
-    url: str = f"{BASE}/x", *, identity_id: str | None = None, body: bytes = b""
-) -> func.HttpRequest:
-    """A request as the worker hands it over."""
-    route = {} if identity_id is None else {"id": identity_id}
-    return func.HttpRequest("POST", url, route_params=route, body=body)
+async def exceed_and_fail() -> NoReturn:
+    """Take longer than the deadline, then fail."""
+    await asyncio.sleep(2 * DEADLINE)
+    raise AcsUnavailable("ACS could not be reached.")
 
 
-async def serve(
-    request: func.HttpRequest, operation: web.Operation, services: object
-) -> func.HttpResponse:
-    """The operation in an invocation."""
-    context: Any = SimpleNamespace(invocation_id=INVOCATION)
-    return await web.serve(request, context, operation, services)
+@pytest.fixture
+def services(world: World) -> Services:
+    """Services on an ACS resource in memory with one identity."""
+    world.acs.identities.append(IDENTITY)
+    return memory_services(world)
 
 
-def services(*identities: str) -> SimpleNamespace:
-    """Services over an ACS in memory that has these identities."""
-    acs = FakeAcs()
-    acs.identities.extend(identities)
-    acs.tokens.update({identity: [] for identity in identities})
-    return SimpleNamespace(acs=acs)
+def log_lines(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
+    """The lines of one event."""
+    return [message for message in caplog.messages if message.startswith(f"{event} ")]
 
 
-def members(response: func.HttpResponse) -> Any:
-    """The members of a JSON answer."""
-    return msgspec.json.decode(response.get_body())
+# Registration
 
 
-async def served(error: ServiceError) -> func.HttpResponse:
-    """What a caller gets when an operation raises this."""
+@pytest.mark.parametrize("level", [AuthLevel.FUNCTION, AuthLevel.ANONYMOUS])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_http_trigger(services: Services, method: str, level: AuthLevel) -> None:
+    """The host learns name, route, method and level, and the first line of the docstring."""
+    app = FunctionApp()
 
-    async def fail() -> NoReturn:
-        raise error
+    getattr(Triggers(app, services, level), method.lower())("identities/{id}", create)
 
-    return await serve(post(), fail, None)
-
-
-async def test_operation_gets_what_its_parameters_name() -> None:
-    """The id comes from the address, the body from the request, the port from the services."""
-    request = post(identity_id=IDENTITY, body=b'{"scopes":["chat"],"expiresInMinutes":60}')
-
-    response = await serve(request, issue, services(IDENTITY))
-
-    assert members(response) == {
-        "id": IDENTITY,
-        "token": "token-1",
-        "expiresOn": "2030-01-01T13:00:00Z",
-        "refreshAfter": "2030-01-01T12:50:00Z",
-    }
+    [function] = app.get_functions()
+    trigger, _ = function.get_bindings_dict()["bindings"]
+    assert function.get_function_name() == "create"
+    assert function.get_user_function().__doc__ == "Create an identity."
+    assert (trigger["route"], trigger["methods"][0].value) == ("identities/{id}", method)
+    assert trigger["authLevel"] is level
 
 
-async def test_success_is_json() -> None:
-    """An answer with something to say is 200 and JSON."""
-    request = post(identity_id=IDENTITY, body=b'{"scopes":["chat"]}')
+def test_timer_trigger(services: Services) -> None:
+    """The timer runs on its schedule only, not when a worker starts."""
+    app = FunctionApp()
 
-    response = await serve(request, issue, services(IDENTITY))
+    add_timer(app, services, "%CLEANUP_SCHEDULE%", succeed)
 
-    assert (response.status_code, response.mimetype) == (200, "application/json")
-
-
-async def test_nothing_to_say() -> None:
-    """An operation without an answer is 204 and has no body."""
-    request = post(identity_id=IDENTITY)
-
-    response = await serve(request, revoke, services(IDENTITY))
-
-    assert (response.status_code, response.get_body()) == (204, b"")
+    [function] = app.get_functions()
+    [trigger] = function.get_bindings_dict()["bindings"]
+    assert function.get_function_name() == "succeed"
+    assert (trigger["schedule"], trigger["runOnStartup"]) == ("%CLEANUP_SCHEDULE%", False)
 
 
-@pytest.mark.parametrize(("url", "collection"), list(LOCATIONS.values()), ids=list(LOCATIONS))
-async def test_location(url: str, collection: str) -> None:
-    """Location is where the new identity is, from the path alone: no host, no key."""
-    app = services()
+async def test_trigger_serves_its_operation(services: Services) -> None:
+    """The function that the host calls responds with the result of the operation."""
+    app = FunctionApp()
+    Triggers(app, services, AuthLevel.FUNCTION).post("identities", create)
 
-    response = await serve(post(url), create, app)
-
-    assert response.headers["Location"].lower() == collection + app.acs.identities[0]
-
-
-async def test_created() -> None:
-    """A creation is 201."""
-    request = post(f"{BASE}/identities")
-
-    response = await serve(request, create, services())
+    [function] = app.get_functions()
+    response = await function.get_user_function()(request(), CONTEXT)
 
     assert response.status_code == 201
 
 
-async def test_only_a_creation_has_a_location() -> None:
-    """An answer that is no creation has no Location."""
-    request = post(identity_id=IDENTITY, body=b'{"scopes":["chat"]}')
+# Errors
 
-    response = await serve(request, issue, services(IDENTITY))
 
-    assert "Location" not in response.headers
+async def test_error_of_a_port_is_a_problem(services: Services, world: World) -> None:
+    """The caller gets the error that a port raises."""
+    world.acs.fails("create", AcsUnavailable("ACS could not be reached."))
 
+    response = await serve(request(), create, services)
 
-async def test_page() -> None:
-    """A page tells where the next one is: from the path and the query alone, without a key."""
-    params = {"maxPageSize": "2", "code": "secret-key", "clientId": "secret-client"}
-    request = func.HttpRequest(
-        "GET", f"{BASE}/identities?maxPageSize=2&code=secret-key", params=params, body=b""
-    )
+    assert content(response)["code"] == "acs_unavailable"
 
-    response = await serve(request, browse, None)
 
-    assert members(response) == {
-        "value": [2],
-        "nextLink": "/api/identities?maxPageSize=2&continuation=a%2Fb+c",
-    }
+async def test_error_of_the_request_is_a_problem(services: Services) -> None:
+    """The caller gets the error about an argument."""
+    response = await serve(request(identity_id="nobody"), revoke, services)
 
+    assert (response.status_code, content(response)["code"]) == (400, "invalid_identity_id")
 
-async def test_last_page() -> None:
-    """The last page tells of no other."""
-    response = await serve(post(f"{BASE}/identities"), browse_the_last, None)
 
-    assert members(response) == {"value": [100]}
+async def test_invalid_settings_are_a_problem() -> None:
+    """With invalid settings, every operation that uses them is 503."""
+    response = await serve(request(), create, Services({}))
 
+    assert (response.status_code, content(response)["code"]) == (503, "not_configured")
 
-async def test_bad_query() -> None:
-    """A bad query never reaches the operation."""
-    request = func.HttpRequest("GET", BASE, params={"maxPageSize": "0"}, body=b"")
 
-    response = await serve(request, browse, None)
-
-    assert members(response)["code"] == "invalid_query"
-
-
-@pytest.mark.parametrize("kind", service_errors())
-def test_table(kind: type[ServiceError]) -> None:
-    """Every error has a status and a code of the table."""
-    pair = (kind.status, kind.code)
-
-    assert pair in TABLE
-
-
-@pytest.mark.parametrize("kind", service_errors())
-async def test_every_error_is_a_problem(kind: type[ServiceError]) -> None:
-    """Every error comes out as a problem with its own status, code and title."""
-    response = await served(kind("What is wrong."))
-
-    assert (response.status_code, response.mimetype, members(response)) == (
-        kind.status,
-        "application/problem+json",
-        {
-            "type": f"/docs/problems.md#{kind.code}",
-            "title": kind.title,
-            "status": kind.status,
-            "code": kind.code,
-            "detail": "What is wrong.",
-        },
-    )
-
-
-async def test_problem_tells_all_it_knows() -> None:
-    """A problem names the field, what is allowed there, and the upstream request id."""
-    error = InvalidBody("No.", field="scopes", allowed="some", upstream_request_id="vector.0")
-
-    response = await served(error)
-
-    assert (
-        members(response).items()
-        >= {
-            "field": "scopes",
-            "allowed": "some",
-            "upstreamRequestId": "vector.0",
-        }.items()
-    )
-
-
-async def test_retry_after() -> None:
-    """A throttled caller is told in a header how long to wait."""
-    error = Throttled("Wait.", retry_after=7)
-
-    response = await served(error)
-
-    assert response.headers["Retry-After"] == "7"
-
-
-async def test_retry_after_belongs_to_one_answer() -> None:
-    """One problem's Retry-After is not the next one's."""
-    await served(Throttled("Wait.", retry_after=7))
-
-    response = await served(AcsUnavailable("Gone."))
-
-    assert "Retry-After" not in response.headers
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        *(web.problem(kind("What is wrong.")) for kind in service_errors()),
-        web.health(lambda: None),
-    ],
-    ids=lambda response: str(members(response).get("code", "health")),
-)
-def test_no_cache_keeps_a_problem(response: func.HttpResponse) -> None:
-    """Neither a problem nor the health is for a cache: both speak of one moment."""
-    header = response.headers["Cache-Control"]
-
-    assert header == "no-store"
-
-
-@pytest.mark.parametrize("operation", [create, issue, revoke, greet, browse, stumble])
-async def test_no_cache_keeps_an_answer(operation: web.Operation) -> None:
-    """No answer is for a cache: it may hold a token."""
-    request = post(f"{BASE}/identities", identity_id=IDENTITY, body=b'{"scopes":["chat"]}')
-
-    response = await serve(request, operation, services(IDENTITY))
-
-    assert response.headers["Cache-Control"] == "no-store"
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        (b"{", "invalid_json"),
-        (b"[]", "invalid_body"),
-        (b"", "invalid_body"),
-        (b" " * 16_385, "body_too_large"),
-    ],
-    ids=["no JSON", "array", "empty", "large"],
-)
-async def test_bad_body(body: bytes, code: str) -> None:
-    """A bad body never reaches the operation."""
-    response = await serve(post(body=body), greet, None)
-
-    assert members(response)["code"] == code
-
-
-async def test_chunked_body() -> None:
-    """A body that the host dropped is not taken for an empty one."""
-    headers = {"Transfer-Encoding": "chunked"}
-    request = func.HttpRequest("POST", BASE, headers=headers, body=b"")
-
-    response = await serve(request, greet, None)
-
-    assert members(response)["allowed"] == "a body with a Content-Length"
-
-
-@pytest.mark.parametrize("identity_id", ["nobody", "", None])
-async def test_bad_identity(identity_id: str | None) -> None:
-    """An address without an identity's id never reaches the operation."""
-    response = await serve(post(identity_id=identity_id), revoke, services())
-
-    assert members(response)["code"] == "invalid_identity_id"
-
-
-async def test_failure_of_a_port() -> None:
-    """What a port raises is what the caller is told."""
-    app = services()
-    app.acs.fail_next = AcsUnavailable("ACS could not be reached.")
-
-    response = await serve(post(), create, app)
-
-    assert members(response)["code"] == "acs_unavailable"
-
-
-async def test_not_configured() -> None:
-    """Where the settings are at fault an operation is 503 `not_configured`."""
-    response = await serve(post(), create, Unconfigured())
-
-    assert (response.status_code, members(response)["code"]) == (503, "not_configured")
-
-
-async def test_stranger_is_an_internal_error() -> None:
-    """An error that nobody foresaw is 500 `internal_error`."""
-    response = await serve(post(), stumble, None)
-
-    assert (response.status_code, members(response)["code"]) == (500, "internal_error")
-
-
-async def test_stranger_stays_inside() -> None:
-    """Nothing of an error that nobody foresaw gets out."""
-    response = await serve(post(), stumble, None)
-
-    assert not re.search(b"secret-inside|RuntimeError|stumble", response.get_body())
-
-
-async def test_stranger_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """An error that nobody foresaw is in the log, with its traceback."""
-    await serve(post(), stumble, None)
-
-    assert 'raise RuntimeError("secret-inside")' in caplog.text
-
-
-async def test_answer_that_cannot_be_encoded() -> None:
-    """A mistake in an answer is an internal error too: nothing else comes out of a trigger."""
-    response = await serve(post(), speak, None)
-
-    assert members(response)["code"] == "internal_error"
-
-
-def test_deadline(hasty: asyncio.Runner) -> None:
-    """A call that outlasts the deadline is answered with 504, at the deadline."""
-
-    async def dawdle() -> None:
-        await asyncio.sleep(2 * web.DEADLINE)
-
-    async def scenario() -> tuple[float, func.HttpResponse]:
-        clock = asyncio.get_running_loop()
-        start = clock.time()
-        response = await serve(post(), dawdle, None)
-        return clock.time() - start, response
-
-    seconds, response = hasty.run(scenario())
-
-    assert (round(seconds), members(response)["code"]) == (round(web.DEADLINE), "acs_too_slow")
-
-
-def test_late_call_runs_to_its_end(hasty: asyncio.Runner) -> None:
-    """A call that outlasts the deadline is not cut: it goes on to its end."""
-    finished: list[bool] = []
-
-    async def dawdle() -> None:
-        await asyncio.sleep(2 * web.DEADLINE)
-        finished.append(True)
-
-    async def scenario() -> None:
-        await serve(post(), dawdle, None)
-        await asyncio.sleep(2 * web.DEADLINE)
-
-    hasty.run(scenario())
-
-    assert finished == [True]
-
-
-def test_late_end_is_logged(hasty: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
-    """How a late call ended is in the log."""
-
-    async def dawdle() -> None:
-        await asyncio.sleep(2 * web.DEADLINE)
-        raise AcsUnavailable("ACS could not be reached.")
-
-    async def scenario() -> None:
-        await serve(post(), dawdle, None)
-        await asyncio.sleep(2 * web.DEADLINE)
-
-    hasty.run(scenario())
-
-    assert "operation_finished_late outcome=AcsUnavailable" in caplog.text
-
-
-def test_late_end_is_logged_where_it_is_heard(
-    hasty: asyncio.Runner, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("operation", [fail, return_nonsense])
+async def test_unexpected_error(
+    services: Services, operation: Operation, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The host drops it: its invocation has been answered. So the next one says it again."""
-    caplog.set_level(logging.INFO)
+    """A bug is a 500 that reveals nothing. The log has the traceback."""
+    response = await serve(request(), operation, services)
 
-    async def dawdle() -> None:
-        await asyncio.sleep(2 * web.DEADLINE)
-
-    async def hurry() -> None:
-        return None
-
-    async def scenario() -> None:
-        await serve(post(), dawdle, None)
-        await asyncio.sleep(2 * web.DEADLINE)
-        await serve(post(), hurry, None)
-
-    hasty.run(scenario())
-
-    again = [each for each in caplog.messages if each.endswith("said_again=true")]
-    assert [each.split()[:2] for each in again] == [["operation_finished_late", "outcome=none"]]
+    assert (response.status_code, content(response)["code"]) == (500, "internal_error")
+    assert not re.search(b"secret-inside|Error:|fail|object", response.get_body())
+    assert log_lines(caplog, "internal_error")[0].startswith(
+        f"internal_error operation={operation.__name__} "
+    )
+    assert "Traceback (most recent call last)" in caplog.text
 
 
-def test_call_within_the_deadline(hasty: asyncio.Runner) -> None:
-    """A call that ends before the deadline is answered as it ended."""
+async def test_problems_lead_to_the_page_in_the_settings(world: World) -> None:
+    """A problem's type leads to the operator's page, even if other settings are invalid."""
+    services = memory_services(
+        world, PROBLEM_BASE_URI="https://docs.example/problems", PURGE_PROTECTION="invalid"
+    )
 
-    async def hurry() -> None:
-        await asyncio.sleep(0.9 * web.DEADLINE)
+    responses = [
+        await serve(request(identity_id="nobody"), revoke, services),
+        await serve(request(), fail, services),
+    ]
 
-    response = hasty.run(serve(post(), hurry, None))
+    assert [content(response)["type"] for response in responses] == [
+        "https://docs.example/problems#invalid_identity_id",
+        "https://docs.example/problems#internal_error",
+    ]
+
+
+# The deadline
+
+
+def test_deadline(virtual_time: asyncio.Runner, services: Services) -> None:
+    """An operation that takes too long is answered with 504 at the deadline."""
+
+    async def scenario() -> tuple[float, HttpResponse]:
+        response = await serve(request(), exceed, services)
+        return asyncio.get_running_loop().time(), response
+
+    seconds, response = virtual_time.run(scenario())
+
+    assert (seconds, content(response)["code"]) == (DEADLINE, "acs_too_slow")
+
+
+def test_operation_within_the_deadline(virtual_time: asyncio.Runner, services: Services) -> None:
+    """An operation that ends just before the deadline is answered with its result."""
+
+    async def operation() -> None:
+        await asyncio.sleep(0.99 * DEADLINE)
+
+    response = virtual_time.run(serve(request(), operation, services))
 
     assert response.status_code == 204
 
 
-def test_deadlines_nest() -> None:
-    """Who waits for whom has the longer patience, and the caller's ten seconds are the longest."""
-    patience = [credential.PATIENCE, acs.REPEATABLE, web.DEADLINE, 10]
+def test_late_operation_continues(virtual_time: asyncio.Runner, services: Services) -> None:
+    """An operation that exceeds the deadline is not cancelled."""
+    finished: list[bool] = []
 
-    shortest_first = sorted(set(patience))
+    async def operation() -> None:
+        await exceed()
+        finished.append(True)
 
-    assert patience == shortest_first
+    async def scenario() -> None:
+        await serve(request(), operation, services)
+        await asyncio.sleep(2 * DEADLINE)
+
+    virtual_time.run(scenario())
+
+    assert finished == [True]
 
 
-async def test_log_line(caplog: pytest.LogCaptureFixture) -> None:
-    """One line says which operation ended how, and for whom."""
+@pytest.mark.parametrize(
+    ("operation", "outcome"), [(exceed, "none"), (exceed_and_fail, "AcsUnavailable")]
+)
+def test_late_end_is_logged(
+    virtual_time: asyncio.Runner,
+    services: Services,
+    caplog: pytest.LogCaptureFixture,
+    operation: Operation,
+    outcome: str,
+) -> None:
+    """The host drops the line about a late end, so the next invocation replays it, once."""
     caplog.set_level(logging.INFO)
-    request = post(identity_id=IDENTITY)
 
-    await serve(request, revoke, services(IDENTITY))
+    async def scenario() -> None:
+        await serve(request(), operation, services)
+        await asyncio.sleep(2 * DEADLINE)
+        for _ in range(2):
+            await serve(request(), succeed, services)
+
+    virtual_time.run(scenario())
+
+    line = f"operation_finished_late outcome={outcome} invocation_id={INVOCATION}"
+    assert log_lines(caplog, "operation_finished_late") == [line, f"{line} replayed=true"]
+
+
+def test_late_unexpected_error_is_logged(
+    virtual_time: asyncio.Runner, services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug after the deadline has its traceback in the log."""
+
+    async def operation() -> None:
+        await exceed()
+        await fail()
+
+    async def scenario() -> None:
+        await serve(request(), operation, services)
+        await asyncio.sleep(2 * DEADLINE)
+
+    virtual_time.run(scenario())
+
+    assert "operation_finished_late outcome=RuntimeError" in caplog.text
+    assert 'raise RuntimeError("secret-inside")' in caplog.text
+
+
+def test_timeouts_are_nested() -> None:
+    """A caller waits longer than what it calls. The README promises ten seconds."""
+    assert credential.TIMEOUT < acs.REPEATABLE < DEADLINE < 10
+
+
+# The log
+
+
+async def test_log_line(services: Services, caplog: pytest.LogCaptureFixture) -> None:
+    """One line has the operation, its result, its costs and its identity."""
+    caplog.set_level(logging.INFO)
+
+    await serve(request(identity_id=IDENTITY), revoke, services)
 
     assert re.fullmatch(
         "operation_finished operation=revoke status=204 code=ok"
@@ -550,84 +308,116 @@ async def test_log_line(caplog: pytest.LogCaptureFixture) -> None:
     )
 
 
-async def test_log_line_of_a_failure(caplog: pytest.LogCaptureFixture) -> None:
-    """A failure's line holds its status and code."""
+async def test_log_line_of_a_failure(
+    services: Services, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line of a failure has its status and code."""
     caplog.set_level(logging.INFO)
-    request = post(identity_id=IDENTITY)
+    world.acs.identities.clear()
 
-    await serve(request, revoke, services())
+    await serve(request(identity_id=IDENTITY), revoke, services)
 
     assert "operation=revoke status=404 code=identity_not_found " in caplog.text
 
 
-@pytest.mark.parametrize("operation", [create, issue, revoke, greet, greet_one])
+async def test_log_line_has_the_costs(services: Services, caplog: pytest.LogCaptureFixture) -> None:
+    """The line has what every task of the operation has recorded."""
+    caplog.set_level(logging.INFO)
+
+    async def operation() -> None:
+        current_invocation().throttles += 1
+        current_invocation().upstream_request_id = "vector.0"
+
+    await serve(request(), operation, services)
+
+    assert "throttles=1 identity_id=- upstream_request_id=vector.0 " in caplog.text
+
+
+async def test_probe_is_not_logged(services: Services, caplog: pytest.LogCaptureFixture) -> None:
+    """An operation that is called all the time has no line."""
+    caplog.set_level(logging.INFO)
+
+    await serve(request(), succeed, services, logged=False)
+
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("operation", [create, issue, revoke, accept])
 @pytest.mark.parametrize(
-    "body", [b'{"text":"secret"}', b'{"scopes":["chat"]}', b"secret", b'{"secret":1}']
+    "body", [b'{"userId":"secret"}', b'{"scopes":["chat"]}', b"secret", b'{"secret":1}']
 )
-async def test_log_holds_nothing_secret(
-    operation: web.Operation, body: bytes, caplog: pytest.LogCaptureFixture
+async def test_log_has_no_secret(
+    services: Services, operation: Operation, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither token, body nor key reaches the log."""
+    """Neither a token, a body nor a key reaches the log."""
     caplog.set_level(logging.DEBUG)
-    request = func.HttpRequest(
-        "POST",
-        f"{BASE}/identities?code=secret",
+    req = request(
+        "https://app.example/api/identities?code=secret",
+        body,
+        identity_id=IDENTITY,
         headers={"x-functions-key": "secret", "Authorization": "Bearer secret"},
-        params={"code": "secret"},
-        route_params={"id": IDENTITY},
-        body=body,
+        query={"code": "secret"},
     )
 
-    await serve(request, operation, services(IDENTITY))
+    await serve(req, operation, services)
 
-    assert not [word for word in ("secret", "token-1") if word in caplog.text]
+    assert not [word for word in ("secret", "token-") if word in caplog.text]
 
 
-@pytest.mark.parametrize("operation", [revoke, issue, greet_one])
-async def test_log_holds_only_ids(
-    operation: web.Operation, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("operation", [revoke, issue, accept])
+async def test_log_has_no_text_from_the_url(
+    services: Services, operation: Operation, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What stands in an address where an id should be, but is none, never reaches the log."""
+    """Text in place of an id never reaches the log."""
     caplog.set_level(logging.DEBUG)
-    request = post(identity_id="nobody\nforged=line")
 
-    await serve(request, operation, services())
+    await serve(request(identity_id="nobody\nforged=line"), operation, services)
 
     assert "forged" not in caplog.text
 
 
-async def test_problems_are_explained_where_the_settings_say() -> None:
-    """A problem's type leads to the page that the operator has published."""
-    app = SimpleNamespace(problem_base_uri="https://docs.example/problems")
-
-    response = await serve(post(identity_id="nobody"), revoke, app)
-
-    assert members(response)["type"] == "https://docs.example/problems#invalid_identity_id"
+# Timer and warm-up
 
 
-def test_document() -> None:
-    """The app hands out the very document that is committed."""
-    response = web.document()
+async def test_run_is_an_invocation(caplog: pytest.LogCaptureFixture) -> None:
+    """What the timer and the warm-up log has the id of their invocation."""
+    seen: list[str] = []
 
-    assert (response.get_body(), response.mimetype) == (
-        web.DOCUMENT.read_bytes(),
-        "application/json",
-    )
+    async def call() -> None:
+        seen.append(current_invocation().id)
 
+    await run("sweep", call(), CONTEXT)
 
-def test_healthy() -> None:
-    """A configured app is 200 and says so."""
-    response = web.health(lambda: None)
-
-    assert (response.status_code, members(response)) == (200, {"status": "ok"})
+    assert seen == [INVOCATION]
+    assert caplog.messages == []
 
 
-def test_unhealthy() -> None:
-    """An app whose settings are at fault is 503, and the anonymous caller learns no more."""
+@pytest.mark.parametrize("error", [RuntimeError("secret"), RegistryUnavailable("secret")])
+async def test_run_hides_errors(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """The host logs the error of an invocation, so it gets no details. Our log has them."""
 
-    def settings() -> NoReturn:
-        raise NotConfigured("COMMUNICATION_SERVICES_ENDPOINT is missing.")
+    async def call() -> NoReturn:
+        raise error
 
-    response = web.health(settings)
+    with pytest.raises(InternalError) as caught:
+        await run("sweep", call(), CONTEXT)
 
-    assert (response.status_code, members(response)) == (503, {"status": "not_configured"})
+    assert "secret" not in str(caught.value)
+    assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)
+    assert caplog.messages == [f"internal_error operation=sweep invocation_id={INVOCATION}"]
+    assert f"{type(error).__name__}: secret" in caplog.text
+
+
+async def test_run_reports_invalid_settings(caplog: pytest.LogCaptureFixture) -> None:
+    """Invalid settings fail the invocation with NotConfigured. Each call logs them once."""
+    timer: Any = None
+    app = FunctionApp()
+    add_timer(app, Services({}), "0 0 0 * * *", create)
+    add_warmup(app, Services({}))
+
+    for function in app.get_functions():
+        with pytest.raises(NotConfigured):
+            await function.get_user_function()(timer, CONTEXT)
+
+    assert len(log_lines(caplog, "not_configured")) == 2
+    assert log_lines(caplog, "internal_error") == []
