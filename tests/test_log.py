@@ -1,23 +1,34 @@
-"""What the app says about itself: lines that a query can read, each with its invocation."""
+"""The log: lines that a query can read, each with its invocation and its costs."""
 
 import asyncio
 import logging
 import re
-from contextvars import copy_context
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from identity_service.events import Events, line
-from identity_service.invocation import begin, current
+from identity_service.log import (
+    EventLog,
+    Invocation,
+    begin_invocation,
+    current_invocation,
+    line,
+    silence_libraries,
+)
 
-events = Events(__name__)
+events = EventLog(__name__)
 
 _PAIR = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
 
 
 def parsed(text: str) -> dict[str, str]:
-    """The line as KQL's `parse-kv` reads it: pairs apart by a space, values quoted or not."""
+    """The values of a line as KQL's `parse-kv` reads them."""
     return {key: quoted or plain for key, quoted, plain in _PAIR.findall(text)}
+
+
+# Lines
 
 
 @pytest.mark.parametrize(
@@ -32,12 +43,12 @@ def parsed(text: str) -> dict[str, str]:
         ("two words", '"two words"'),
         ("a=b", '"a=b"'),
         ('say "yes"', "\"say 'yes'\""),
-        ("broken\nline\tapart", '"broken line apart"'),
+        ("several\nlines\tand tabs", '"several lines and tabs"'),
         (" ", '""'),
     ],
 )
 def test_value(value: object, text: str) -> None:
-    """Every value stays in one piece, in one line."""
+    """Every value is one piece of one line."""
     assert line("event", {"key": value}) == f"event key={text}"
 
 
@@ -45,139 +56,166 @@ def test_value(value: object, text: str) -> None:
     "values",
     [
         {"status": "200", "code": "ok"},
-        {"reason": "no = between, nothing else", "status": "503"},
+        {"reason": "with a = only", "status": "503"},
         {"reason": "forged status=200", "status": "503"},
     ],
 )
-def test_line_is_read_back(values: dict[str, object]) -> None:
-    """What was said comes out of the line again, and nothing forged."""
+def test_line_can_be_parsed(values: dict[str, object]) -> None:
+    """A query reads the values that were logged, and no value can forge another one."""
     assert parsed(line("event", values)) == values
 
 
-def test_event_names_its_invocation(caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever says it, for the invocation that runs."""
-
-    def invocation() -> None:
-        begin("one")
-        events.error("identity_lost", identity_id="8:acs:1")
-
-    copy_context().run(invocation)
-
-    assert caplog.messages == ["identity_lost identity_id=8:acs:1 invocation_id=one"]
-
-
-async def test_what_the_host_does_not_hear_is_said_again(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Beside the next line of an invocation that has no answer yet, once, and named as its own."""
-
-    async def answered() -> None:
-        begin("one").is_over = True
-        events.warning("late")
-
-    async def another() -> None:
-        begin("two")
-        events.warning("early")
-        events.warning("later")
-
-    await asyncio.create_task(answered())
-    events.warning("outside")
-    await asyncio.create_task(another())
-
-    assert caplog.messages == [
-        "late invocation_id=one",
-        "outside",
-        "early invocation_id=two",
-        "late invocation_id=one said_again=true",
-        "later invocation_id=two",
-    ]
-
-
-async def test_what_is_said_again_is_not_counted_again(caplog: pytest.LogCaptureFixture) -> None:
-    """Handlers know an event by its attribute; the traceback is there both times."""
-
-    async def answered() -> None:
-        begin("one").is_over = True
-        events.warning("late", ValueError("the reason"))
-
-    async def another() -> None:
-        begin("two")
-        events.warning("early")
-
-    await asyncio.create_task(answered())
-    await asyncio.create_task(another())
-
-    assert [getattr(record, "event", None) for record in caplog.records] == ["late", "early", None]
-    assert caplog.text.count("ValueError: the reason") == 2
-
-
-async def test_tasks_work_for_the_invocation_that_started_them(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Two at once are told apart."""
-    caplog.set_level(logging.INFO)
-
-    async def invocation(name: str) -> None:
-        begin(name)
-        await asyncio.gather(*(step() for _ in range(2)))
-
-    async def step() -> None:
-        await asyncio.sleep(0)
-        events.info("step")
-
-    await asyncio.gather(invocation("one"), invocation("two"))
-
-    assert sorted(caplog.messages) == [
-        "step invocation_id=one",
-        "step invocation_id=one",
-        "step invocation_id=two",
-        "step invocation_id=two",
-    ]
-
-
-async def test_tasks_add_up_what_their_invocation_costs() -> None:
-    """What a task notes, its invocation knows."""
-
-    async def call() -> None:
-        current().throttles += 1
-
-    async def invocation() -> int:
-        begun = begin("one")
-        await asyncio.gather(call(), call())
-        return begun.throttles
-
-    assert await asyncio.create_task(invocation()) == 2
-
-
-def test_event_is_said_where_it_happened(caplog: pytest.LogCaptureFixture) -> None:
-    """The record points to the line of who said it."""
+def test_record_points_to_the_code_that_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """The function of the record is the one that logged the event."""
     events.warning("here")
 
-    assert caplog.records[0].funcName == "test_event_is_said_where_it_happened"
+    assert caplog.records[0].funcName == "test_record_points_to_the_code_that_logs"
 
 
-def test_values_are_there_for_handlers(caplog: pytest.LogCaptureFixture) -> None:
-    """As they were given, not as text."""
+def test_handlers_find_the_values(caplog: pytest.LogCaptureFixture) -> None:
+    """The record has the event and its values as attributes, not as text."""
     events.warning("here", backlog=3)
 
     record = vars(caplog.records[0])
     assert (record["event"], record["backlog"]) == ("here", 3)
 
 
-def test_traceback_follows(caplog: pytest.LogCaptureFixture) -> None:
-    """Of an error that nobody expected, where it came from."""
+@pytest.mark.parametrize("name", ["name", "msg", "args", "message", "asctime", "taskName"])
+def test_value_may_have_any_name(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A value whose name `logging` uses itself is in the message only."""
+    values: dict[str, Any] = {name: "value"}
+
+    events.warning("here", **values)
+
+    assert caplog.messages == [f"here {name}=value"]
+
+
+@pytest.mark.parametrize("log", [events.warning, events.error])
+def test_traceback(log: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    """An error is logged with its traceback."""
     try:
         int("unexpected")
     except ValueError as error:
-        events.error("internal_error", error, operation="create_identity")
+        log("internal_error", error, operation="create_identity")
 
     assert "ValueError: invalid literal for int() with base 10: 'unexpected'" in caplog.text
 
 
-def test_quiet_below_the_level(caplog: pytest.LogCaptureFixture) -> None:
-    """What nobody wants to read is not said."""
+def test_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Events below the logger's level are not logged."""
     caplog.set_level(logging.ERROR)
 
     events.info("here")
+    events.warning("here")
+    events.error("here")
 
-    assert caplog.records == []
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+# Invocations
+
+
+async def test_tasks_belong_to_the_invocation_that_started_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Lines of concurrent invocations have the id of their own one. Costs are added up."""
+
+    async def invoke(name: str) -> int:
+        invocation = begin_invocation(name)
+        await asyncio.gather(*(step() for _ in range(2)))
+        return invocation.throttles
+
+    async def step() -> None:
+        await asyncio.sleep(0)
+        current_invocation().throttles += 1
+        events.warning("step", number=1)
+
+    throttles = await asyncio.gather(invoke("one"), invoke("two"))
+    events.warning("step", number=2)
+
+    assert list(throttles) == [2, 2]
+    assert sorted(caplog.messages) == [
+        "step number=1 invocation_id=one",
+        "step number=1 invocation_id=one",
+        "step number=1 invocation_id=two",
+        "step number=1 invocation_id=two",
+        "step number=2",
+    ]
+
+
+async def test_dropped_lines_are_replayed(caplog: pytest.LogCaptureFixture) -> None:
+    """The host drops lines after the response, so the next invocation logs them again, once.
+
+    Replayed lines have no attributes, so that handlers do not count the event twice.
+    """
+
+    async def responded() -> None:
+        begin_invocation("one").is_over = True
+        events.warning("late", ValueError("the reason"))
+
+    async def following() -> None:
+        begin_invocation("two")
+        events.warning("early")
+        events.warning("later")
+
+    await asyncio.create_task(responded())
+    events.warning("outside")
+    await asyncio.create_task(following())
+
+    assert [message.partition("\n")[0] for message in caplog.messages] == [
+        "late invocation_id=one",
+        "outside",
+        "early invocation_id=two",
+        "late invocation_id=one replayed=true",
+        "later invocation_id=two",
+    ]
+    named = [getattr(record, "event", None) for record in caplog.records]
+    assert named == ["late", "outside", "early", None, "later"]
+    assert caplog.text.count("ValueError: the reason") == 2
+    assert caplog.records[3].levelname == "WARNING"
+
+
+def test_running_call_counts() -> None:
+    """The time in ACS includes calls that are still running, for example at the deadline."""
+    invocation = Invocation("one")
+    assert invocation.acs_seconds == 0
+
+    with invocation.acs_call():
+        before = invocation.acs_seconds
+        assert invocation.acs_seconds > before > 0
+
+
+def test_finished_call_costs_what_it_took() -> None:
+    """After a call, successful or not, the time does not grow any more."""
+    invocation = Invocation("one")
+
+    with suppress(ValueError), invocation.acs_call():
+        within = invocation.acs_seconds
+        raise ValueError
+    after = invocation.acs_seconds
+
+    assert invocation.acs_seconds == after > within
+
+
+def test_concurrent_calls_add_up() -> None:
+    """The end of one call does not end the other one."""
+    invocation = Invocation("one")
+
+    with invocation.acs_call():
+        with invocation.acs_call():
+            pass
+        before = invocation.acs_seconds
+        assert invocation.acs_seconds > before > 0
+
+
+# Libraries
+
+
+def test_libraries_log_warnings_only() -> None:
+    """The Azure SDKs log URLs at INFO, and such a URL may have the hash of a user id."""
+    logging.getLogger("azure").setLevel(logging.NOTSET)
+
+    silence_libraries()
+
+    for name in ("azure.core.pipeline.policies.http_logging_policy", "azure.identity"):
+        assert logging.getLogger(name).getEffectiveLevel() == logging.WARNING
