@@ -9,6 +9,8 @@ import pytest
 
 from identity_service.events import unheard
 
+pytest_plugins = ["tests.support.fixtures"]
+
 # A slow machine is not a failing test.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")

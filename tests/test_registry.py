@@ -21,8 +21,8 @@ from identity_service.errors import InvalidQuery, RegistryUnavailable
 from identity_service.ports import Registry, RowChanged
 from identity_service.registry import TableRegistry
 from identity_service.rows import LEASE, AgendaRow, IdentityRow, State, UserRow
-from tests.azurite_fixture import CONNECTION, StorageAccount, storage_account
 from tests.memory_registry import MemoryRegistry
+from tests.support.azurite import CONNECTION, StorageAccount, storage_account
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RETENTION = timedelta(days=7)

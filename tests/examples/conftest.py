@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.end_to_end_callers.stack import App, running_app, running_azure
+from tests.support.stack import App, running_app, running_azure
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 import pytest
 
 from local.quickstart import claims
-from tests.end_to_end_callers.stack import PATIENCE, ROOT, App
+from tests.support.stack import PATIENCE, ROOT, App
 
 Question = tuple[float, str]
 # Answers questions: so many minutes after the start, for whom? By a token, or by what is wrong.

@@ -15,10 +15,8 @@ from azure.communication.identity import CommunicationTokenScope as Scope
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.end_to_end.stack import Command, command, read_env
+from tests.support.stack import SERVING, Command, command, read_env
 
-# The last thing that each command says before it waits for its end.
-SERVES = {"run": "Ctrl-C stops everything", "azure": "shell assignments", "acs": "authority"}
 # The files that may stay: for the next start, and for whoever wants to know what happened.
 LEFT = {"keys.json", "lock", "app.log", "app-without-retention.log"}
 VARIABLES = {
@@ -63,7 +61,7 @@ FOREIGN = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """A `run` that serves."""
     with command(tmp_path_factory.mktemp("everything"), "run") as running:
-        running.read_until(SERVES["run"])
+        running.read_until(SERVING["run"])
         yield running
 
 
@@ -169,7 +167,7 @@ def test_everything_listens_on_loopback_alone(everything: Path) -> None:
 def test_a_signal_ends_everything(tmp_path: Path, name: str, number: signal.Signals) -> None:
     """With exit code 0, without a word, a process, or a file but the keys."""
     with command(tmp_path, name) as running:
-        running.read_until(SERVES[name])
+        running.read_until(SERVING[name])
 
         code = running.end(number)
 
@@ -181,7 +179,7 @@ def test_a_signal_ends_everything(tmp_path: Path, name: str, number: signal.Sign
 def test_ctrl_c_in_a_terminal_ends_everything(tmp_path: Path) -> None:
     """There every process of it gets the signal, and none complains."""
     with command(tmp_path, "run") as running:
-        running.read_until(SERVES["run"])
+        running.read_until(SERVING["run"])
 
         os.killpg(running.process.pid, signal.SIGINT)
 
@@ -252,7 +250,7 @@ def test_the_quickstart_ends_by_itself_whatever_the_shell_holds(tmp_path: Path) 
 def test_the_emulator_alone_serves_microsofts_sdk(tmp_path: Path) -> None:
     """With the connection string and the authority that it prints."""
     with command(tmp_path, "acs") as acs:
-        bundle = acs.read_until(SERVES["acs"]).split(": ")[1].strip()
+        bundle = acs.read_until(SERVING["acs"]).split(": ")[1].strip()
         connection_string = said(acs, "connection string: ")
         client = CommunicationIdentityClient.from_connection_string(
             connection_string, connection_verify=bundle
@@ -284,7 +282,7 @@ def test_azure_writes_the_settings_and_takes_them_away(tmp_path: Path) -> None:
     """Everything that the app needs against this Azure, for its owner's eyes alone."""
     path = tmp_path / "local.settings.json"
     with command(tmp_path, "azure", "--app-port=7099") as azure:
-        azure.read_until(SERVES["azure"])
+        azure.read_until(SERVING["azure"])
         document, access = json.loads(path.read_text()), mode(path)
         azure.end()
 
@@ -301,13 +299,13 @@ def test_azure_leaves_settings_alone_that_are_a_persons(tmp_path: Path) -> None:
     """From the first change on they are; it says so at the next start."""
     path = tmp_path / "local.settings.json"
     with command(tmp_path, "azure") as azure:
-        azure.read_until(SERVES["azure"])
+        azure.read_until(SERVING["azure"])
         changed = path.read_text().replace('PROTECTION": "false"', 'PROTECTION": "true"')
         path.write_text(changed)
         azure.end()
 
     with command(tmp_path, "azure") as again:
-        again.read_until(SERVES["azure"])
+        again.read_until(SERVING["azure"])
         again.end()
 
     assert f"{path} is yours and was left alone" in again.output
@@ -322,7 +320,7 @@ def test_azure_replaces_settings_that_it_left_behind_itself(tmp_path: Path) -> N
         file.write_text('{"Values": {"of": "a start that was killed"}}')
 
     with command(tmp_path, "azure") as azure:
-        azure.read_until(SERVES["azure"])
+        azure.read_until(SERVING["azure"])
         written = json.loads(path.read_text())
         azure.end()
 
@@ -334,7 +332,7 @@ def test_azure_replaces_settings_that_it_left_behind_itself(tmp_path: Path) -> N
 def keys_of_a_start(folder: Path) -> list[str]:
     """The secrets that the emulator alone tells."""
     with command(folder, "acs") as acs:
-        acs.read_until(SERVES["acs"])
+        acs.read_until(SERVING["acs"])
         env = read_env(folder)
         acs.end()
     return [env["ACS_CONTROL_KEY"], env["ACS_CONNECTION_STRING"].partition("accesskey=")[2]]

@@ -19,7 +19,7 @@ from local.entra import Issuer
 from local.functions_host.easy_auth import EasyAuth
 from local.sign_in import AUDIENCE, SignIn, object_id
 from local.workplace import Workplace
-from tests.end_to_end_callers.stack import PATIENCE, ROOT, running
+from tests.support.stack import PATIENCE, ROOT, running
 
 ALICES_OBJECT_ID = "3bbfeb8a-3c64-5f4f-b068-832fa50644e4"
 
@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def env(folder: Path) -> Iterator[dict[str, str]]:
     """Everything, started as `make run` does; what `.local/env` says."""
     environ = {"LOCAL_HOST_CORS_ORIGINS": "http://localhost:5173"}
-    with running(folder, "run", "Ctrl-C stops everything", environ) as env:
+    with running(folder, "run", environ) as env:
         yield env
 
 
@@ -193,7 +193,7 @@ def test_where_something_ran_and_was_killed_it_says_so_too(
 
 def test_the_emulator_alone_signs_nobody_in(tmp_path: Path) -> None:
     """There is no app to sign in to."""
-    with running(tmp_path, "acs", "SSL_CERT_FILE"):
+    with running(tmp_path, "acs"):
         code, printed, said = token_command(tmp_path)
 
     assert (code, printed) == (1, "")

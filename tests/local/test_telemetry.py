@@ -14,7 +14,7 @@ from local.entra import STORAGE_AUDIENCE, Issuer
 from local.servers import listen, serving
 from local.telemetry import a_short_life, shown, watched_app
 from local.workplace import Workplace
-from tests.catcher import leaks
+from tests.support.leaks import leaks
 
 FREE = Ports(0, 0, 0, 0, 0, 0)
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Self
 
-from tests.end_to_end.client import Control, until
+from tests.support.client import Control, until
 from tests.survival.forks import Workers
 from tests.survival.registers import Registers, due
 from tests.survival.worker import UNPACED, Swept, Task

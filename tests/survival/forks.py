@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.end_to_end.stack import ROOT
+from tests.support.stack import ROOT
 from tests.survival.ports import Fate
 from tests.survival.worker import Done, Failed, Farewell, Order, Task, Word
 

@@ -25,9 +25,9 @@ from identity_service.entities import (
 )
 from identity_service.rows import AgendaRow, IdentityRow, State
 from local.entra import ACS_AUDIENCE
-from tests.azurite_fixture import CONNECTION, Tenant
-from tests.end_to_end.client import Control
-from tests.end_to_end.stack import Azure
+from tests.support.azurite import CONNECTION, Tenant
+from tests.support.client import Control
+from tests.support.stack import Azure
 
 BATCH = 100
 AT_ONCE = 4

@@ -13,7 +13,7 @@ import pytest
 
 from identity_service.operations.steps import YOUNG
 from identity_service.rows import LEASE, IdentityRow
-from tests.end_to_end.client import Control
+from tests.support.client import Control
 from tests.survival.forks import Workers
 from tests.survival.ports import Fate, Moment
 from tests.survival.registers import (

@@ -6,12 +6,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.end_to_end.client import Control
-from tests.end_to_end.stack import Azure
+from tests.support.azurite import Tables, running_tables
+from tests.support.client import Control
+from tests.support.stack import Azure
 from tests.survival.cleanup import Cleanup, deferred, purged
 from tests.survival.forks import Workers
 from tests.survival.registers import Registers
-from tests.survival.storage import Tables
 
 DUE = 2000
 # A sweep has so many calls under way at once, and takes three times as many failures in a row for
@@ -39,10 +39,9 @@ async def cleanup(registers: Registers, workers: Workers, control: Control) -> C
 @pytest.fixture
 def tables(azure: Azure, tmp_path: Path) -> Iterator[Tables]:
     """Tables that a test can stop and start."""
-    made = Path(azure.env["SSL_CERT_FILE"]).parent / "azurite"
-    running = Tables(tmp_path, made / "localhost.pem", made / "localhost.key")
-    yield running
-    running.kill()
+    certificates = Path(azure.env["SSL_CERT_FILE"]).parent / "azurite"
+    with running_tables(tmp_path, certificates) as running:
+        yield running
 
 
 async def test_quotas(cleanup: Cleanup, control: Control) -> None:
@@ -53,10 +52,10 @@ async def test_quotas(cleanup: Cleanup, control: Control) -> None:
         await cleanup.get_on(NARROW + 1)
         counts = await cleanup.deletions()
         assert 1 <= counts["attempts"] - counts["effects"] <= AT_ONCE
-        await control.fault("status", status=503)
+        await control.inject("status", status=503)
 
     too_fast = await cleanup.sweep(goes_on_and_meets_its_end)
-    await control.peace()
+    await control.clear()
     before = await cleanup.deletions()
     await control.ask("PUT", "quotas", QUOTA)
     paced = await cleanup.sweep(pace=PACE)
@@ -70,8 +69,8 @@ async def test_quotas(cleanup: Cleanup, control: Control) -> None:
 
 async def test_acs_on_a_bad_day(cleanup: Cleanup, control: Control) -> None:
     """ACS fails, then its answers are lost, then it is out of reach, then half of it hangs."""
-    await down(cleanup, control, lambda: control.fault("status", status=503))
-    await down(cleanup, control, lambda: control.fault("drop", when="after"))
+    await down(cleanup, control, lambda: control.inject("status", status=503))
+    await down(cleanup, control, lambda: control.inject("drop", when="after"))
     await down(cleanup, control, lambda: control.outage(2))
     await hanging(cleanup, control)
     await cleanup.finish()
@@ -90,7 +89,7 @@ async def down(
         await trouble()
 
     report = await cleanup.sweep(meanwhile)
-    await control.peace()
+    await control.clear()
 
     assert OUTAGE <= report.deferred < OUTAGE + AT_ONCE
 
@@ -100,10 +99,10 @@ async def hanging(cleanup: Cleanup, control: Control) -> None:
 
     async def meanwhile() -> None:
         await cleanup.get_on(SOME)
-        await control.fault("hang", times=AT_ONCE // 2)
+        await control.inject("hang", times=AT_ONCE // 2)
 
     report = await cleanup.sweep(meanwhile)
-    await control.peace()
+    await control.clear()
 
     assert report.deferred == AT_ONCE // 2
 
@@ -131,14 +130,14 @@ async def test_registry_out_of_reach(
 
 async def without_tokens(cleanup: Cleanup, control: Control) -> None:
     """A sweep that lives on its tokens until they expire, and then leaves the rest as it is."""
-    await control.trouble(lifetimeSeconds=SHORT)
+    await control.inject_identity_fault(lifetimeSeconds=SHORT)
 
     async def meanwhile() -> None:
         await cleanup.get_on(1)
-        await control.trouble(status=500, lifetimeSeconds=SHORT)
+        await control.inject_identity_fault(status=500, lifetimeSeconds=SHORT)
 
     report = await cleanup.sweep(meanwhile, PACE)
-    await control.peace()
+    await control.clear()
 
     assert 0 < report.purged < DUE // 2
     assert report.due < DUE

@@ -36,7 +36,7 @@ from identity_service.operations.purge_identity import purge_identity
 from identity_service.operations.restore_identity import restore_identity
 from identity_service.registry import TableRegistry
 from identity_service.services import Services
-from tests.azurite_fixture import CONNECTION
+from tests.support.azurite import CONNECTION
 from tests.survival.ports import AheadClock, Fate, Log, WatchedAcs, WatchedRegistry
 
 # As fast as it goes.

@@ -12,8 +12,8 @@ from local.certificates import Authority
 from local.functions_host.front_end import take_layers
 from local.functions_host.pipeline import Answer, Request, through
 from local.sign_in import AUDIENCE, object_id
-from tests.end_to_end_callers.stack import running
 from tests.local.functions_host.running import RunningHost, running_host, write_app
+from tests.support.stack import running
 
 ELSEWHERE = "http://localhost:5173"
 APP = """
@@ -41,7 +41,7 @@ class Page:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The local Azure, and a host that lets pages sign in there."""
-    with running(tmp_path_factory.mktemp("azure"), "azure", "shell assignments") as env:
+    with running(tmp_path_factory.mktemp("azure"), "azure") as env:
         endpoint = {
             "url": f"{env['ACS_CONTROL_URL']}/sign-in",
             "key": env["ACS_CONTROL_KEY"],

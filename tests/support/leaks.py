@@ -1,12 +1,11 @@
-"""Catches in a log what must never be in one."""
+"""Finds secrets in a log."""
 
 import re
 from collections.abc import Iterable
 
-# Whatever looks like it, whoever it belongs to: a JSON Web Token, a SHA-256 in hex (under which the
-# registry keeps a user), an access key, a signature, a user id made of a sign-in. A token begins
-# with alg, typ, kid or x5t in base64, a sign-in with the tenant's id: every few thousand ids of
-# requests one has eyJ or AAD/ in it by chance.
+# JSON Web Tokens, SHA-256 digests in hex (the registry stores user ids this way), access keys,
+# signatures, and user ids of signed-in users. A token starts with alg, typ, kid or x5t in base64
+# and a user id contains the tenant id: one request id in a few thousand has eyJ or AAD/ by chance.
 _SUSPICIOUS = re.compile(
     r"(?-i:eyJ(hbGc|0eXA|raWQ|4NXQ)[\w-]{4})|[0-9a-f]{64}|\baad(/|%2F)[0-9a-f]{8}-"
     r"|(accesskey=|AccountKey=|Signature=)[\w+/%]{20}"
@@ -16,7 +15,10 @@ _SUSPICIOUS = re.compile(
 
 
 def leaks(log: str, secrets: Iterable[str]) -> list[str]:
-    """The secrets that are in a log, and what looks like one; shortened, for this is logged too."""
+    """Returns the given secrets that the log contains, and anything that looks like a secret.
+
+    Each is shortened, because the result ends up in a log as well.
+    """
     found = [secret for secret in secrets if secret in log]
     found += [match[0] for match in _SUSPICIOUS.finditer(log)]
     return sorted({secret[:12] for secret in found})

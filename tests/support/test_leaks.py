@@ -1,12 +1,12 @@
-"""The catcher catches: tests rely on its finding nothing."""
+"""Tests of the leak checker. Other tests rely on its finding nothing."""
 
 import hashlib
 
 import pytest
 
-from tests.catcher import leaks
-from tests.fakes import IDENTITY
+from tests.support.leaks import leaks
 
+IDENTITY = "8:acs:11111111-2222-3333-4444-555555555555_66666666-7777-8888-9999-000000000000"
 DIGEST = hashlib.sha256(b"alice").hexdigest()
 
 
@@ -25,19 +25,19 @@ DIGEST = hashlib.sha256(b"alice").hexdigest()
         "hello bob",
     ],
 )
-def test_leak(line: str) -> None:
-    """Known secrets, and whatever looks like one."""
+def test_secrets_are_found(line: str) -> None:
+    """A given secret is found, and so is anything that looks like one."""
     assert leaks(line, ["bob"])
 
 
-def test_what_a_log_may_hold() -> None:
-    """Ids of identities, requests and invocations, and remedies."""
+def test_ids_and_hints_are_not_secrets() -> None:
+    """A log may contain ids of identities, requests and invocations, and a hint with a key name."""
     log = (
         f"operation_finished identity_id={IDENTITY} upstream_request_id=Zm9vYmFyYmF6cXV4.0"
         " invocation_id=11111111-2222-3333-4444-555555555555\n"
         "acs_refused_us upstream_request_id=6KeyJ4YvmjtGPqjPkgNeFw.0\n"
         "acs_refused_us upstream_request_id=q3+AAD/0Yx7bJ2mH5sPZ0g.0\n"
-        'not_configured faults="it reads endpoint=https://…;accesskey=…"'
+        'not_configured invalid="it contains endpoint=https://…;accesskey=…"'
     )
 
     assert leaks(log, ["bob"]) == []
