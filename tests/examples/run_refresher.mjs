@@ -1,5 +1,5 @@
-// Asks examples/node/refresher.mjs once per line of standard input, {"minutes": …, "user": …}: minutes
-// after the start, by its clock, for that user. Answers each with {"token": …} or {"error": …}.
+// Calls examples/node/refresher.mjs once per line of standard input, {"minutes": …, "user": …}, with a
+// clock that many minutes after the start. Prints {"token": …} or {"error": …} for each.
 import { createInterface } from "node:readline";
 import { refresher } from "../../examples/node/refresher.mjs";
 
@@ -9,9 +9,9 @@ const tokenFor = refresher(process.env.SERVICE, process.env.KEY, () => now);
 for await (const line of createInterface({ input: process.stdin })) {
   const { minutes, user } = JSON.parse(line);
   now = start + minutes * 60_000;
-  const answer = await tokenFor(user).then(
+  const result = await tokenFor(user).then(
     (token) => ({ token }),
     (error) => ({ error: error.message }),
   );
-  console.log(JSON.stringify(answer));
+  console.log(JSON.stringify(result));
 }
