@@ -55,10 +55,10 @@ fuzz: setup  ## Send the app thousands of requests more than `make test` does, o
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-500} $(BIN)/python -m pytest tests/contract/test_fuzz.py
 
 openapi: setup  ## Write openapi.json anew from the code
-	@$(BIN)/python -m local.openapi
+	@$(BIN)/python -m tools.openapi
 
-docs: setup  ## Write docs/settings.md anew from the code
-	@$(BIN)/python -m local.settings_page
+docs: setup  ## Write the generated parts of docs/
+	@$(BIN)/python -m tools.docs
 
 bench: setup  ## Measure speed and cost beside the bare SDKs
 	@$(BIN)/python -m bench

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as a caller is told it.
+"""Every error that a caller can receive.
 
     ServiceError
     ├── InvalidJson, InvalidBody, InvalidQuery                         400
@@ -15,22 +15,22 @@
     ├── IdentityBusy, NotConfigured                                    503
     └── AcsTooSlow                                                     504
 
-Each class knows its HTTP status, its code and its title; an instance adds what is particular to
-one call. They are rendered in exactly one place: `web.problem`.
+A class has an HTTP status, a code and a title. An instance adds the details of one call. Errors are
+rendered in one place: `http.responses.problem`.
 """
 
 from typing import ClassVar, Self
 
 
 class ServiceError(Exception):
-    """What a caller is answered instead of a result.
+    """An error that is sent to the caller instead of a result.
 
     Attributes:
-        detail: One or two sentences: what is wrong and what to change. Free of anything secret.
-        field: The member of the body (or the part of the address) that is at fault.
-        allowed: What would be accepted there.
-        retry_after: Seconds after which asking again makes sense.
-        upstream_request_id: The id under which Azure can find the failed call.
+        detail: What is wrong and what to change, in one or two sentences. Never a secret.
+        field: The field of the body, or the part of the URL, that is wrong.
+        allowed: The values that the field accepts.
+        retry_after: Seconds after which a retry makes sense.
+        upstream_request_id: The id that identifies the failed call to Microsoft's support.
     """
 
     status: ClassVar[int]
@@ -55,36 +55,36 @@ class ServiceError(Exception):
 
 
 class InvalidJson(ServiceError):
-    """The body is not JSON at all."""
+    """The body is not JSON."""
 
     status, code, title = 400, "invalid_json", "The body is not valid JSON"
 
 
 class InvalidBody(ServiceError):
-    """The body is JSON, but not what this operation takes."""
+    """The body is JSON, but this operation does not accept it."""
 
-    status, code, title = 400, "invalid_body", "The body is not what this operation takes"
+    status, code, title = 400, "invalid_body", "The body is not valid for this operation"
 
 
 class InvalidQuery(ServiceError):
-    """The query of the address is not what this operation takes."""
+    """This operation does not accept the query string."""
 
-    status, code, title = 400, "invalid_query", "The query is not what this operation takes"
+    status, code, title = 400, "invalid_query", "The query is not valid for this operation"
 
     @classmethod
     def continuation(cls) -> Self:
-        """The continuation is not one that an earlier page gave."""
+        """The error for a continuation token that no page returned."""
         return cls(
-            "This continuation was not given by an earlier page.",
+            "No earlier page returned this continuation.",
             field="continuation",
-            allowed="as in a nextLink, unchanged",
+            allowed="the value from a nextLink, unchanged",
         )
 
 
 class InvalidIdentityId(ServiceError):
-    """The id in the address is not the id of an ACS identity."""
+    """The id in the URL is not the id of an ACS identity."""
 
-    status, code, title = 400, "invalid_identity_id", "This is not the id of an identity"
+    status, code, title = 400, "invalid_identity_id", "This is not the id of an ACS identity"
 
 
 class TeamsTokenRefused(ServiceError):
@@ -94,75 +94,75 @@ class TeamsTokenRefused(ServiceError):
 
 
 class NotSignedIn(ServiceError):
-    """The platform vouches for no user with this request, or not in a form that we understand."""
+    """The request has no signed-in user, or one that this service cannot identify."""
 
-    status, code, title = 401, "not_signed_in", "Nobody is signed in"
+    status, code, title = 401, "not_signed_in", "Not signed in"
 
 
 class SignInNotEnabled(ServiceError):
-    """The platform checks no sign-ins for this app: whoever claims to be a user may be anybody."""
+    """The platform does not check sign-ins for this app, so no user can be trusted."""
 
     status, code, title = 403, "sign_in_not_enabled", "Sign-in is not enabled for this app"
 
 
 class NotAllowed(ServiceError):
-    """The operator's policy does not give this to callers of this kind."""
+    """The operator's policy does not allow this for callers of this kind."""
 
     status, code, title = 403, "not_allowed", "The policy does not allow this"
 
 
 class PurgeProtected(ServiceError):
-    """The settings forbid to purge ahead of time."""
+    """The settings do not allow a purge before its scheduled time."""
 
-    status, code, title = 403, "purge_protected", "Deleted identities are protected from purging"
+    status, code, title = 403, "purge_protected", "Purge protection is on"
 
 
 class IdentityNotFound(ServiceError):
-    """There is no such identity in our ACS resource."""
+    """The identity does not exist in this ACS resource."""
 
-    status, code, title = 404, "identity_not_found", "There is no such identity"
+    status, code, title = 404, "identity_not_found", "Identity not found"
 
 
 class DeletedIdentityHidden(ServiceError):
-    """The identity is deleted: it is found among the deleted ones only."""
+    """The identity is deleted. Only the operations on deleted identities find it."""
 
     status, code, title = 404, "identity_deleted", "The identity is deleted"
 
 
 class IdentityDeleted(ServiceError):
-    """The identity is deleted: this cannot be done with it."""
+    """The identity is deleted, so this operation is not possible."""
 
     status, code, title = 409, "identity_deleted", "The identity is deleted"
 
 
 class IdentityNotDeleted(ServiceError):
-    """The identity is not deleted: it cannot be purged."""
+    """The identity is not deleted, so it cannot be purged."""
 
     status, code, title = 409, "identity_not_deleted", "The identity is not deleted"
 
 
 class IdentityUnfinished(ServiceError):
-    """The identity's creation has not come to its end."""
+    """The identity is still being created."""
 
     status, code, title = 409, "identity_unfinished", "The identity is still being created"
 
 
 class BodyTooLarge(ServiceError):
-    """The body is longer than any request of ours can be."""
+    """The body is larger than any valid request."""
 
     status, code, title = 413, "body_too_large", "The body is too large"
 
 
 class Throttled(ServiceError):
-    """ACS takes no more calls of this kind for now."""
+    """ACS accepts no more calls of this kind for now."""
 
     status, code, title = 429, "throttled", "Too many requests"
 
 
 class InternalError(ServiceError):
-    """A fault of ours; the log has it."""
+    """An unexpected error in this service. The log has the details."""
 
-    status, code, title = 500, "internal_error", "Something went wrong inside the service"
+    status, code, title = 500, "internal_error", "Unexpected error in this service"
 
 
 class AcsRefusedUs(ServiceError):
@@ -172,34 +172,34 @@ class AcsRefusedUs(ServiceError):
 
 
 class AcsUnavailable(ServiceError):
-    """ACS did not answer, or not with an answer; or we got no credential to ask it with."""
+    """ACS sent no usable response, or this service got no credential for the call."""
 
     status, code, title = 503, "acs_unavailable", "Azure Communication Services is unavailable"
 
 
 class IdentityNotKnownYet(AcsUnavailable):
-    """ACS does not know an identity that is so new that this proves nothing."""
+    """ACS does not know the identity, but the identity is too new for this to be a proof."""
 
 
 class RegistryUnavailable(ServiceError):
-    """The registry's table did not answer; whether a write happened is not known."""
+    """The registry's table did not respond. A write may or may not have happened."""
 
     status, code, title = 503, "registry_unavailable", "The registry is unavailable"
 
 
 class IdentityBusy(ServiceError):
-    """Others are changing the identity at this moment; nothing is wrong with asking again."""
+    """Other requests are changing the identity. Retry the request."""
 
-    status, code, title = 503, "identity_busy", "The identity is changing at this moment"
+    status, code, title = 503, "identity_busy", "Other requests are changing the identity"
 
 
 class NotConfigured(ServiceError):
-    """The settings are at fault; the log names each fault and its remedy."""
+    """The service has invalid settings. The log names each one and how to fix it."""
 
     status, code, title = 503, "not_configured", "The service is not configured"
 
 
 class AcsTooSlow(ServiceError):
-    """ACS did not answer in time."""
+    """ACS did not respond in time."""
 
     status, code, title = 504, "acs_too_slow", "Azure Communication Services took too long"

@@ -1,4 +1,4 @@
-"""Metrics made of events, for OpenTelemetry. Imported only where the settings switch that on."""
+"""OpenTelemetry metrics, made from the logged events. Imported only if the settings enable them."""
 
 import logging
 from functools import cache
@@ -6,12 +6,12 @@ from typing import Any
 
 from opentelemetry.metrics import Meter, get_meter
 
-# The root of the modules that have events.
+# The root of the loggers that log events.
 _EVENTS = "identity_service"
 
 
 class EventMetrics(logging.Handler):
-    """Counts what the events say."""
+    """Turns events into metrics."""
 
     def __init__(self, meter: Meter) -> None:
         super().__init__(logging.INFO)
@@ -19,43 +19,43 @@ class EventMetrics(logging.Handler):
             "operations", description="Operations, by name, status and code"
         )
         self._duration = meter.create_histogram(
-            "operation.duration", "ms", "From the request to the answer"
+            "operation.duration", "ms", "From the request to the response"
         )
         self._acs_duration = meter.create_histogram(
-            "acs.duration", "ms", "What of an operation was spent in calls to ACS"
+            "acs.duration", "ms", "The part of an operation that was spent in calls to ACS"
         )
         self._throttles = meter.create_counter("acs.throttles", description="429 from ACS")
         self._purged = meter.create_counter("sweep.purged", description="Identities purged")
         self._sweep = {
             "backlog": meter.create_gauge("sweep.backlog", description="Due and not finished"),
             "oldest_overdue_s": meter.create_gauge(
-                "sweep.oldest_overdue", "s", "For how long the oldest was due"
+                "sweep.oldest_overdue", "s", "How long the oldest entry was due"
             ),
             "stuck": meter.create_gauge(
-                "sweep.stuck", description="Failed too often, tried again in a day"
+                "sweep.stuck", description="Failed too often, retried once a day"
             ),
         }
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count it, if it is an event that is counted. As any handler, it fails nobody who logs."""
+        """Record the event. A failure here never reaches the code that logs."""
         event = vars(record)
         try:
             match event.get("event"):
                 case "operation_finished":
-                    self._count_operation(event)
+                    self._record_operation(event)
                 case "sweep_finished":
-                    self._count_sweep(event)
-        except Exception:  # noqa: BLE001 -- whatever it is, `logging` says it on stderr
+                    self._record_sweep(event)
+        except Exception:  # noqa: BLE001 -- `logging` reports it on stderr
             self.handleError(record)
 
-    def _count_operation(self, event: dict[str, Any]) -> None:
-        outcome = {name: event[name] for name in ("operation", "status", "code")}
-        self._operations.add(1, outcome)
-        self._duration.record(event["duration_ms"], outcome)
-        self._acs_duration.record(event["acs_ms"], outcome)
+    def _record_operation(self, event: dict[str, Any]) -> None:
+        result = {name: event[name] for name in ("operation", "status", "code")}
+        self._operations.add(1, result)
+        self._duration.record(event["duration_ms"], result)
+        self._acs_duration.record(event["acs_ms"], result)
         self._throttles.add(event["throttles"], {"operation": event["operation"]})
 
-    def _count_sweep(self, event: dict[str, Any]) -> None:
+    def _record_sweep(self, event: dict[str, Any]) -> None:
         self._purged.add(event["purged"])
         self._throttles.add(event["throttles"], {"operation": "purge_deleted_identities"})
         for name, gauge in self._sweep.items():
@@ -63,6 +63,6 @@ class EventMetrics(logging.Handler):
 
 
 @cache
-def count_events() -> None:
-    """Make metrics of this process's events from now on, with whatever provider is configured."""
+def record_events() -> None:
+    """Record this process's events from now on, with the meter provider that is configured."""
     logging.getLogger(_EVENTS).addHandler(EventMetrics(get_meter(_EVENTS)))

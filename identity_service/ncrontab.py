@@ -1,4 +1,4 @@
-"""Schedules as timer triggers take them: six fields, seconds first.
+"""Checks the schedules of timer triggers: six fields, seconds first.
 
 Source: https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions
 """
@@ -8,7 +8,7 @@ import re
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
-# Of each field: the lowest and the highest number, and the names that stand for numbers.
+# For each field: its lowest and highest number, and the names of its numbers.
 _FIELDS: list[tuple[int, int, list[str]]] = [
     (0, 59, []),
     (0, 59, []),
@@ -21,7 +21,7 @@ _PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[1-9][
 
 
 def is_valid(expression: str) -> bool:
-    """Whether the Functions host would take the expression as a schedule."""
+    """Whether the Functions host accepts the expression as a schedule."""
     fields = expression.split()
     return len(fields) == len(_FIELDS) and all(
         _is_field(text, *limits) for text, limits in zip(fields, _FIELDS, strict=True)
@@ -41,7 +41,7 @@ def _is_part(text: str, lowest: int, highest: int, names: list[str]) -> bool:
 
 
 def _number(text: str, names: list[str]) -> int:
-    """The number that the text is or names; -1, which no field takes, when it is neither."""
+    """The number that the text is or names. -1, which no field allows, if it is neither."""
     if text.isdigit():
         return int(text[:3])
     name = text.lower()[:3]

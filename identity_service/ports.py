@@ -1,100 +1,96 @@
-"""What the operations ask of the world. The real thing and the tests' fakes implement the same."""
+"""What the operations need from outside. The real adapters and the tests' fakes implement it."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Protocol
 
-from identity_service.model import AccessToken, Scope
-from identity_service.rows import AgendaRow, IdentityRow, Page, UserRow
+from identity_service.identity import DueEntry, Identity, Page, UserRow
+from identity_service.policies import AccessToken, TokenGrant
 
 
 class Acs(Protocol):
-    """The identity directory of one ACS resource.
+    """The identities of one ACS resource.
 
-    Every method raises the errors that name ACS (`AcsUnavailable`, `AcsTooSlow`, `AcsRefusedUs`,
-    `Throttled`); those that take an id raise `IdentityNotFound` too.
+    Every method raises `AcsUnavailable`, `AcsTooSlow`, `AcsRefusedUs` or `Throttled`. Methods that
+    take an id also raise `IdentityNotFound`.
     """
 
     async def create(self) -> str:
-        """Create an identity; its id. Never attempted twice: each attempt makes another one."""
+        """Create an identity and return its id. Never retried: each attempt creates another one."""
 
-    async def create_with_token(
-        self, scopes: list[Scope], minutes: int | None
-    ) -> tuple[str, AccessToken]:
-        """Create an identity and its first token in one call. Never attempted twice."""
+    async def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
+        """Create an identity and its first token in one call. Never retried."""
 
-    async def issue_token(
-        self, identity_id: str, scopes: list[Scope], minutes: int | None
-    ) -> AccessToken:
-        """Issue a token that lives `minutes` (ACS's own default of 1440 when None)."""
+    async def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
+        """Issue a token."""
 
     async def revoke_tokens(self, identity_id: str) -> None:
-        """Revoke every token issued to the identity so far."""
+        """Revoke all tokens that the identity has."""
 
     async def delete(self, identity_id: str) -> None:
-        """Delete the identity, its tokens and its data, for ever."""
+        """Delete the identity with its tokens and its data. This cannot be undone."""
 
     async def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
-        """Exchange a Teams user's Entra token.
+        """Exchange a Teams user's Entra token for an ACS access token.
 
         Raises:
-            TeamsTokenRefused: the token, or the token with this app and user, is not accepted.
+            TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
         """
 
 
-class RowChanged(Exception):
-    """A write was refused: the row is not as it was read. Nothing was written; read it again."""
+class Conflict(Exception):
+    """A write was refused: the row has changed since it was read. Nothing was written."""
 
 
 class Registry(Protocol):
-    """The rows of `rows.py`, an identity row and its agenda row always changing together.
+    """The rows described in `identity.py`. An identity row and its due entry change together.
 
-    Every method raises `RegistryUnavailable` when the outcome is not known; a write may have
-    happened then. Every write raises `RowChanged` when it was refused.
+    Every method raises `RegistryUnavailable` if the result is unknown; a write may have happened
+    then. Every write raises `Conflict` if it was refused.
     """
 
-    async def read(self, identity_id: str) -> IdentityRow | None:
-        """The identity's row."""
+    async def read(self, identity_id: str) -> Identity | None:
+        """Read an identity's row."""
 
-    async def insert(self, row: IdentityRow) -> IdentityRow:
-        """Write a row that is not there yet; the row with its ETag."""
+    async def insert(self, identity: Identity) -> Identity:
+        """Write a new row and return it with its ETag."""
 
-    async def update(self, old: IdentityRow, new: IdentityRow) -> IdentityRow:
-        """Replace the row as it was read by a new one; the new one with its ETag."""
+    async def update(self, old: Identity, new: Identity) -> Identity:
+        """Replace the row, if it is still as in `old`, and return it with its ETag."""
 
-    async def remove(self, row: IdentityRow) -> None:
-        """Take the row away, as it was read."""
+    async def remove(self, identity: Identity) -> None:
+        """Delete the row, if it is still as it was read."""
 
     async def read_user(self, user_id: str) -> UserRow | None:
-        """The user's claim."""
+        """Read a user's row."""
 
     async def insert_user(self, user_id: str, identity_id: str) -> None:
-        """Claim the identity for the user, who has none."""
+        """Write the row of a user who has none."""
 
-    async def update_user(self, row: UserRow, identity_id: str) -> None:
-        """Replace the claim as it was read by one on another identity."""
+    async def replace_user(self, row: UserRow, identity_id: str) -> None:
+        """Let the user's row name another identity, if it is still as it was read."""
 
     async def remove_user(self, row: UserRow) -> None:
-        """Take the claim away, as it was read."""
+        """Delete the user's row, if it is still as it was read."""
 
-    def agenda(
-        self, *, after: AgendaRow | None = None, until: datetime | None = None
-    ) -> AsyncIterator[AgendaRow]:
-        """The agenda in its order, behind `after`, up to what is due at `until`.
+    def due_entries(
+        self, *, after: DueEntry | None = None, until: datetime | None = None
+    ) -> AsyncIterator[DueEntry]:
+        """The due entries in order, after `after` and up to those that are due at `until`.
 
-        What it costs grows with how much of it is read, not with how many identities exist.
+        The cost grows with the number of entries read, not with the number of identities.
         """
 
-    async def active(self, continuation: str | None, size: int) -> Page:
-        """Up to `size` active identities and how to go on.
+    async def list_active(self, continuation: str | None, size: int) -> Page[Identity]:
+        """Up to `size` active identities.
 
         Raises:
-            InvalidQuery: the continuation is not one that an earlier page gave.
+            InvalidQuery: no earlier page returned this continuation.
         """
 
 
 class Clock(Protocol):
-    """The time, in UTC, and the waiting for it."""
+    """The time, in UTC."""
 
     def now(self) -> datetime:
         """The current time."""

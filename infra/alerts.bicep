@@ -1,4 +1,4 @@
-// What an operator is told of. docs/operate.md says for each what it means and what to do.
+// Alerts for operators. docs/operate.md explains each: what it means and what to do.
 param location string
 param tags object
 param workspaceId string
@@ -8,7 +8,8 @@ param sweepMissingAfter string
 
 var explanations = 'docs/operate.md#'
 
-// `column` of the query's one row is compared with `threshold`, `every` so often over the last `window`.
+// An alert fires if `column` in the query's single row exceeds `threshold`. It is evaluated every `every`
+// over the last `window`.
 var alerts = [
   {
     name: 'deletions-overdue'
@@ -25,7 +26,7 @@ var alerts = [
     severity: 2
     column: 'Stuck'
     threshold: 0
-    // Who is stuck is tried, and named in the log, once a day.
+    // A stuck identity is tried, and logged, once a day.
     window: 'P2D'
     every: 'PT1H'
   }
@@ -107,7 +108,7 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       severity: alert.severity
       enabled: true
       scopes: [workspaceId]
-      // The workspace is as new as the rules: until the first line arrives it may not know its table yet.
+      // In a new workspace the table may not exist until the first line arrives.
       skipQueryValidation: true
       evaluationFrequency: alert.every
       windowSize: alert.window

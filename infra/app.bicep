@@ -17,9 +17,9 @@ param signInClientId string
 param openTelemetry bool
 param settings object
 
-// For Python the platform sends an instance one HTTP call at a time until told otherwise. This app
-// is async: a call spends nearly all of its time waiting for ACS and for the table, and one worker
-// holds many. 32 that wait 50 ms each are 640 a second, more than a core can serve.
+// By default the platform sends a Python instance one HTTP call at a time. This app is async: a call
+// spends nearly all of its time waiting for ACS and the table, so one worker handles many calls. 32
+// calls of 50 ms each are 640 a second, more than one core can serve.
 var concurrentCalls = 32
 
 var telemetrySettings = openTelemetry
@@ -93,11 +93,11 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     )
   }
 
-  // Publishing goes by Entra, too.
+  // Publishing requires Entra credentials too.
   resource zipPublishing 'basicPublishingCredentialsPolicies' = {
     name: 'scm'
     properties: { allow: false }
-    // One after the other, here and below: the platform locks the app for each.
+    // Here and below, deploy one after the other: the platform locks the app during each change.
     dependsOn: [appSettings]
   }
 
@@ -107,8 +107,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     dependsOn: [zipPublishing]
   }
 
-  // The platform checks the tokens that come, and lets those through who bring none: services bring
-  // a function key instead, and the app decides. To check tokens no client secret is needed.
+  // The platform checks tokens and allows requests without one: services send a function key instead,
+  // and the app decides. Checking tokens needs no client secret.
   resource signIn 'config' = if (!empty(signInClientId)) {
     name: 'authsettingsV2'
     properties: {

@@ -1,4 +1,4 @@
-// The ACS resource, which only Entra identities can use, and the app's right to it.
+// The ACS resource, usable by Entra identities only, and the app's role on it.
 param name string
 param dataLocation string
 param tags object
@@ -12,7 +12,7 @@ resource acs 'Microsoft.Communication/communicationServices@2025-09-01' = {
   tags: tags
   properties: {
     dataLocation: dataLocation
-    // Access keys open nothing. Users' access tokens are something else. Not yet tried in Azure.
+    // Disables access keys. Users' access tokens are not affected. Not yet tried in Azure.
     disableLocalAuth: true
   }
 }

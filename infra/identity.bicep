@@ -1,4 +1,4 @@
-// Who the app is. Its roles stand beside the resources that they open.
+// The app's managed identity. Its roles are declared next to the resources that they apply to.
 param name string
 param location string
 param tags object

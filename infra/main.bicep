@@ -1,18 +1,18 @@
-// Everything that the app needs in Azure, in one resource group, without a key anywhere.
+// All Azure resources of the app, in one resource group, without keys.
 targetScope = 'subscription'
 
-@description('Name of the environment, of letters, digits and hyphens; part of every resource\'s name.')
+@description('Name of the environment: letters, digits and hyphens. Part of every resource name.')
 @minLength(1)
 @maxLength(30)
 param environmentName string
 
-@description('Region of everything but the ACS resource, which is global. It must offer Flex Consumption, and zones where storageSku has a Z in it.')
+@description('Region of all resources except ACS, which is global. It must offer Flex Consumption, and availability zones if storageSku contains a Z.')
 param location string
 
-@description('Where ACS keeps its data at rest, such as Europe or United States. It cannot be changed later.')
+@description('Where ACS stores data at rest, for example Europe or United States. It cannot be changed later.')
 param dataLocation string
 
-@description('How often the registry is copied: within a datacentre, over three zones, or to a second region as well.')
+@description('Redundancy of the registry: one datacentre, three zones, or also a second region.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
 param storageSku string = 'Standard_ZRS'
 
@@ -20,56 +20,56 @@ param storageSku string = 'Standard_ZRS'
 @allowed(['3.11', '3.12', '3.13'])
 param pythonVersion string = '3.13'
 
-@description('Memory of an instance in MB; 512 has a quarter of a core, 2048 a whole one, 4096 two.')
+@description('Memory of an instance in MB. 512 has a quarter of a core, 2048 one core, 4096 two.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('How many instances there may be at most.')
+@description('Maximum number of instances.')
 @minValue(1)
 @maxValue(1000)
 param maximumInstances int = 40
 
-@description('How many instances are kept warm for HTTP; each is paid for all the time. 0 saves that and costs cold starts.')
+@description('Number of instances kept warm for HTTP, billed all the time. 0 costs nothing but has cold starts.')
 param alwaysReadyInstances int = 0
 
 @description('When the sweep runs: six fields, UTC.')
 param cleanupSchedule string = '0 */5 * * * *'
 
-@description('For how many days a deleted identity can be restored.')
+@description('Number of days a deleted identity can be restored.')
 @minValue(0)
 @maxValue(90)
 param deletedIdentityRetentionDays int = 7
 
-@description('Forbids to purge ahead of time.')
+@description('Forbids purging ahead of time.')
 param purgeProtection bool = false
 
 @description('Refuses identities that the registry does not know.')
 param registeredIdentitiesOnly bool = true
 
-@description('Origins of the pages that may call the app from a browser, such as https://app.contoso.com.')
+@description('Origins of pages that may call the app from a browser, for example https://app.contoso.com.')
 param allowedOrigins array = []
 
-@description('Client id of the Entra application that users sign in to; empty: nobody signs in.')
+@description('Client id of the Entra application that users sign in to. Empty turns sign-in off.')
 param signInClientId string = ''
 
-@description('Any other setting of docs/settings.md, by its name. Never a secret: the app needs none.')
+@description('Any other setting of docs/settings.md, by name. Never a secret: the app needs none.')
 param moreSettings object = {}
 
-@description('Switches OpenTelemetry on, in the host and in the worker. It costs a fresh worker more time.')
+@description('Turns on OpenTelemetry in the host and in the worker. It makes cold starts slower.')
 param openTelemetry bool = false
 
-@description('Who is told when an alert fires; empty: nobody, alerts are seen in the portal.')
+@description('Address that receives alerts. Empty: alerts are visible in the portal only.')
 param alertEmail string = ''
 
-@description('More deletions and purges than these in an hour, and an operator is told.')
+@description('Number of deletions and purges in an hour above which an alert fires.')
 param unusualDeletions int = 100
 
-@description('For how long there may be no sweep before an operator is told: several times the interval of cleanupSchedule.')
+@description('Time without a sweep after which an alert fires: several times the interval of cleanupSchedule.')
 @allowed(['PT15M', 'PT30M', 'PT1H', 'PT6H', 'P1D'])
 param sweepMissingAfter string = 'PT30M'
 
 var tags = { 'azd-env-name': environmentName }
-// The same for the same subscription, environment and region; some names are the whole world's.
+// Makes globally unique names; stable for a subscription, environment and region.
 var suffix = uniqueString(subscription().id, environmentName, location)
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {

@@ -1,4 +1,4 @@
-// Where the log goes. Only Entra identities can write it.
+// The log. Only Entra identities can write to it.
 param name string
 param location string
 param tags object
@@ -12,7 +12,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
   tags: tags
   properties: {
     sku: { name: 'PerGB2018' }
-    // Nobody's user id is in it; ids of identities are.
+    // The log contains identity ids but no user ids.
     retentionInDays: 30
   }
 }
@@ -40,5 +40,5 @@ resource appMayWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output workspaceId string = workspace.id
-// With local authentication off this is an address: it opens nothing.
+// With local authentication off, the connection string is only an address, not a credential.
 output applicationInsights string = insights.properties.ConnectionString

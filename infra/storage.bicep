@@ -1,4 +1,4 @@
-// One account for the host's blobs, the app's package and the registry's table, without shared keys.
+// One account for the host's blobs, the app's package and the registry's table. Shared keys are disabled.
 param name string
 param location string
 param sku string
@@ -33,13 +33,13 @@ resource package 'Microsoft.Storage/storageAccounts/blobServices/containers@2024
   name: 'package'
 }
 
-// A registry that is gone takes with it the knowledge of which identities there are.
+// ACS cannot list identities: the registry is the only list of them.
 resource keep 'Microsoft.Authorization/locks@2020-05-01' = {
   name: 'keep-the-registry'
   scope: account
   properties: {
     level: 'CanNotDelete'
-    notes: 'The registry is in here: without it nobody knows which ACS identities there are.'
+    notes: 'Contains the registry, the only list of the ACS identities.'
   }
 }
 

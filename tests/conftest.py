@@ -1,56 +1,36 @@
-"""What every test may ask for."""
+"""Fixtures for every test."""
 
 import asyncio
-import selectors
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
-from identity_service.events import unheard
+from identity_service.log import unheard
+from tests.support.virtual_time import VirtualLoop
+from tests.support.world import World
 
 pytest_plugins = ["tests.support.fixtures"]
 
-# A slow machine is not a failing test.
-hypothesis.settings.register_profile("house", deadline=None)
-hypothesis.settings.load_profile("house")
+# A slow machine must not fail a test.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(autouse=True)
-def _silence() -> None:
-    """No test says again what another one said too late."""
+def _no_replayed_lines() -> None:
+    """Forget the log lines that another test has left for the next invocation."""
     unheard.clear()
 
 
-class _Hasty(selectors.DefaultSelector):
-    """Sees what has happened already, and counts the seconds that it would have waited for more."""
-
-    skipped = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready now; it waits for real only when nothing at all is planned."""
-        if timeout is None:
-            return super().select(None)
-        ready = super().select(0)
-        if not ready:
-            self.skipped += max(timeout, 0)
-        return ready
-
-
-class HastyLoop(asyncio.SelectorEventLoop):
-    """An event loop whose every wait is over at once: its clock jumps to the next thing to do."""
-
-    def __init__(self) -> None:
-        self._hasty = _Hasty()
-        super().__init__(self._hasty)
-
-    def time(self) -> float:
-        """The loop's clock: seconds passed, and seconds skipped."""
-        return super().time() + self._hasty.skipped
+@pytest.fixture
+def virtual_time() -> Iterator[asyncio.Runner]:
+    """Runs a coroutine in virtual time: deadlines pass at once."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        yield runner
 
 
 @pytest.fixture
-def hasty() -> Iterator[asyncio.Runner]:
-    """Runs a coroutine in an event loop that skips every wait: deadlines pass in no time."""
-    with asyncio.Runner(loop_factory=HastyLoop) as runner:
-        yield runner
+def world() -> World:
+    """An empty ACS resource and an empty registry, in memory."""
+    return World()

@@ -1,4 +1,4 @@
-"""docs/problems.md: the page has what the code can answer, in the same words."""
+"""docs/problems.md describes every problem, with its status and title."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ PAGE = ROOT / PROBLEMS.removeprefix("/")
 SECTION = re.compile(r"^## `(\w+)`\n\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 SECTIONS: dict[str, str] = dict(SECTION.findall(PAGE.read_text()))
 
-# A variant without a code of its own is told as what it is a variant of.
+# A subclass without its own code is documented under its parent's code.
 KINDS = [kind for kind in service_errors() if "code" in vars(kind)]
 
 
@@ -25,7 +25,7 @@ def of_code(code: str) -> list[type[ServiceError]]:
 
 
 def test_codes() -> None:
-    """The page explains every code, and none that there is not."""
+    """The page explains exactly the codes that exist."""
     codes = {kind.code for kind in KINDS}
 
     assert set(SECTIONS) == codes
@@ -33,7 +33,7 @@ def test_codes() -> None:
 
 @pytest.mark.parametrize("code", SECTIONS)
 def test_heading(code: str) -> None:
-    """A section begins with its status and title."""
+    """A section starts with the statuses and the title of its code."""
     kinds = of_code(code)
     statuses = ", ".join(dict.fromkeys(str(kind.status) for kind in kinds))
 
@@ -41,16 +41,16 @@ def test_heading(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", SECTIONS)
-def test_says_it_all(code: str) -> None:
-    """A section has the cause, the remedy, and whether and when to ask again."""
-    told = re.findall(r"^\*\*(\w+)\.\*\* \S", SECTIONS[code], re.MULTILINE)
+def test_section_is_complete(code: str) -> None:
+    """A section has the cause, the remedy, and when to retry."""
+    parts = re.findall(r"^\*\*(\w+)\.\*\* \S", SECTIONS[code], re.MULTILINE)
 
-    assert told == ["Cause", "Remedy", "Retry"]
+    assert parts == ["Cause", "Remedy", "Retry"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_type_leads_there(kind: type[ServiceError]) -> None:
-    """A problem's type is the address of its section on the page."""
+def test_type_links_to_the_section(kind: type[ServiceError]) -> None:
+    """A problem's `type` is the URL of its section on the page."""
     body = web.problem(kind("What is wrong.")).get_body().decode()
     link = re.search(r'"type":"/docs/problems\.md#(\w+)"', body)
 

@@ -1,7 +1,6 @@
 """Every setting is documented, everywhere where settings are, and its default is the one told."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -45,14 +44,6 @@ def test_page() -> None:
     committed = (ROOT / "docs" / "settings.md").read_text()
 
     assert committed == page()
-
-
-def test_readme() -> None:
-    """The README's table has every setting that a person sets, and no other."""
-    readme = (ROOT / "README.md").read_text()
-    [table] = re.findall(r"^\| setting \| meaning \|\n((?:\|.*\n)+)", readme, re.MULTILINE)
-
-    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(BY_NAME) - PLATFORM
 
 
 def test_sample() -> None:

@@ -1,4 +1,4 @@
-"""Access tokens for your users, from your own server or bot: each asked for anew only when due."""
+"""Access tokens for your users, in your own server or bot, reused until they must be refreshed."""
 
 import json
 import time
@@ -9,21 +9,21 @@ from urllib.request import Request, urlopen
 
 
 def refresher(service: str, key: str, now: Callable[[], float] = time.time) -> Callable[[str], str]:
-    """A function from a user's id to an access token that is good for ten minutes at least.
+    """Return a function from a user id to an access token that is valid for at least ten minutes.
 
     Args:
-        service: where the identity service is, without `/api`.
-        key: a function key of create_identity_with_token; it belongs in your server's settings.
-        now: the clock.
+        service: URL of the identity service, without `/api`.
+        key: A function key of create_identity_with_token. Store it in your server's settings.
+        now: The clock.
     """
-    url, kept = f"{service}/api/identities/with-token", dict[str, dict[str, Any]]()
+    url, cache = f"{service}/api/identities/with-token", dict[str, dict[str, Any]]()
 
     def token_for(user_id: str) -> str:
-        answer = kept.get(user_id)
-        if not answer or now() >= datetime.fromisoformat(answer["refreshAfter"]).timestamp():
+        issued = cache.get(user_id)
+        if not issued or now() >= datetime.fromisoformat(issued["refreshAfter"]).timestamp():
             body = json.dumps({"userId": user_id, "scopes": ["chat"]}).encode()
             with urlopen(Request(url, body, {"x-functions-key": key}), timeout=15) as response:
-                answer = kept[user_id] = json.load(response)
-        return str(answer["token"])
+                issued = cache[user_id] = json.load(response)
+        return str(issued["token"])
 
     return token_for

@@ -1,10 +1,10 @@
 import { defineConfig } from "vite";
 
 export default defineConfig({
-  // Relative: the page may be served under any path.
+  // Relative, so the page works under any path.
   base: "./",
   build: {
-    // The policy lets in files, and nothing that is written inside others.
+    // The content security policy allows files only, no inline assets.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },

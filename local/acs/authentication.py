@@ -1,4 +1,4 @@
-"""Who calls: a request signed with an access key, or one that carries an Entra token.
+"""Authentication of a request: a signature made with an access key, or an Entra token.
 
 Source: https://learn.microsoft.com/azure/communication-services/tutorials/hmac-header-tutorial
 """
@@ -7,40 +7,73 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 
 import jwt
 
 from local.acs import errors
-from local.acs.access_keys import AccessKeys
-from local.acs.messages import Call
+from local.acs.contract import Request
 from local.entra import ACS_AUDIENCE, Issuer
 
-# How far x-ms-date may lie from the service's clock, in seconds. Assumed.
+# The allowed difference between x-ms-date and the service's clock, in seconds. Assumed.
 CLOCK_WINDOW = 300
 SIGNED_HEADERS = ("x-ms-date", "host", "x-ms-content-sha256")
 
 _CREDENTIALS = re.compile(rf"SignedHeaders={';'.join(SIGNED_HEADERS)}&Signature=(\S+)")
 
 
+class KeyName(StrEnum):
+    """The names of the two access keys."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+
+
+class AccessKeys:
+    """The resource's access keys, in base64. Both are valid.
+
+    Raises:
+        ValueError: A key is not base64.
+    """
+
+    def __init__(self, primary: str, secondary: str) -> None:
+        for key in (primary, secondary):
+            base64.b64decode(key, validate=True)
+        self._keys = {KeyName.PRIMARY: primary, KeyName.SECONDARY: secondary}
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Both keys, decoded."""
+        return (base64.b64decode(key) for key in self._keys.values())
+
+    def regenerate(self, name: KeyName) -> None:
+        """Replace a key. The old one stops working."""
+        self._keys[name] = base64.b64encode(secrets.token_bytes(64)).decode()
+
+    def document(self) -> dict[str, str]:
+        """Both keys, by name."""
+        return {str(name): key for name, key in self._keys.items()}
+
+
 class Authenticator:
-    """Knows the resource's two access keys, and the tenant whose tokens count."""
+    """Authenticates requests with the resource's access keys and the tenant's Entra tokens."""
 
     def __init__(self, issuer: Issuer, access_keys: AccessKeys, clock: Callable[[], float]) -> None:
         self._issuer = issuer
         self._keys = access_keys
         self._clock = clock
 
-    def authenticate(self, call: Call) -> None:
-        """Return for a caller that may call.
+    def authenticate(self, request: Request) -> None:
+        """Check the credentials of a request.
 
         Raises:
-            RefusedError: 401, it may not.
+            ServiceError: 401, they are missing or invalid.
         """
-        scheme, _, credentials = call.headers.get("Authorization", "").partition(" ")
+        scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if scheme == "HMAC-SHA256":
-            self._check_signature(call, credentials)
+            self._check_signature(request, credentials)
         elif scheme.lower() == "bearer":
             self._check_token(credentials)
         else:
@@ -49,20 +82,20 @@ class Authenticator:
     def _check_token(self, token: str) -> None:
         try:
             self._issuer.verify(token, ACS_AUDIENCE)
-        # UnicodeEncodeError: a header may hold bytes that are no text, and PyJWT lets that out.
+        # A header may contain bytes that are not text. PyJWT then raises UnicodeEncodeError.
         except (jwt.InvalidTokenError, UnicodeEncodeError) as error:
             raise errors.denied() from error
 
-    def _check_signature(self, call: Call, credentials: str) -> None:
-        given = _CREDENTIALS.fullmatch(credentials)
-        if given is None or not all(name in call.headers for name in SIGNED_HEADERS):
+    def _check_signature(self, request: Request, credentials: str) -> None:
+        match = _CREDENTIALS.fullmatch(credentials)
+        if match is None or not all(name in request.headers for name in SIGNED_HEADERS):
             raise errors.denied()
-        if call.headers["x-ms-content-sha256"] != _base64(hashlib.sha256(call.body).digest()):
+        if request.headers["x-ms-content-sha256"] != _base64(hashlib.sha256(request.body).digest()):
             raise errors.body_hash_differs()
-        if not self._is_recent(call.headers["x-ms-date"]):
+        if not self._is_recent(request.headers["x-ms-date"]):
             raise errors.denied()
-        text = string_to_sign(call).encode(errors="surrogateescape")
-        if not any(_equal(given[1], sign(text, key)) for key in self._keys):
+        text = string_to_sign(request).encode(errors="surrogateescape")
+        if not any(_equal(match[1], sign(text, key)) for key in self._keys):
             raise errors.denied()
 
     def _is_recent(self, date: str) -> bool:
@@ -73,19 +106,19 @@ class Authenticator:
         return abs(self._clock() - then) <= CLOCK_WINDOW
 
 
-def string_to_sign(call: Call) -> str:
-    """What the signature of a call is made over."""
-    signed = ";".join(call.headers[name] for name in SIGNED_HEADERS)
-    return f"{call.method}\n{call.target}\n{signed}"
+def string_to_sign(request: Request) -> str:
+    """The text that the signature of a request covers."""
+    signed = ";".join(request.headers[name] for name in SIGNED_HEADERS)
+    return f"{request.method}\n{request.target}\n{signed}"
 
 
 def sign(text: bytes, key: bytes) -> str:
-    """The base64 HMAC-SHA256 of a text; `key` is the decoded access key."""
+    """The HMAC-SHA256 of a text, in base64. `key` is the decoded access key."""
     return _base64(hmac.digest(key, text, "sha256"))
 
 
 def _equal(given: str, expected: str) -> bool:
-    # As bytes: compare_digest refuses strings that are not ASCII, and a caller may send those.
+    # Compare bytes: compare_digest rejects strings that are not ASCII, and callers can send those.
     return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
 
 

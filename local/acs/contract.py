@@ -1,18 +1,19 @@
-"""What a request may say, and since which api-version.
+"""The wire contract: operations, api-versions, and the shapes of requests and responses.
 
 Source: the specification "Communication Identity" in Azure's public REST API specifications.
 """
 
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from local.acs import errors
-from local.acs.messages import Operation
 
 VERSIONS = ("2021-03-07", "2022-06-01", "2022-10-01", "2023-10-01", "2025-06-30")
-# Versions are dates, so that comparing them as strings compares their age.
+# Versions are dates: string comparison orders them by age.
 TEAMS_SINCE = "2022-06-01"
 LIFETIME_SINCE = "2022-10-01"
 JOIN_SCOPES_SINCE = "2023-10-01"
@@ -24,16 +25,66 @@ MIN_MINUTES = 60
 MAX_MINUTES = 1440
 
 
+class Operation(StrEnum):
+    """The operations of the service."""
+
+    CREATE = "create"
+    ISSUE = "issue"
+    REVOKE = "revoke"
+    DELETE = "delete"
+    EXCHANGE = "exchange"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, as received.
+
+    `target` is the raw request target with its percent-encoding, because signatures cover it.
+    `headers` is case-insensitive. `identity_id` is the decoded path segment, if the path has one.
+    """
+
+    operation: Operation
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    api_version: str | None
+    identity_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response, without the headers that all responses have."""
+
+    status: int
+    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def success(cls, status: int, value: Mapping[str, Any]) -> Self:
+        """A JSON response, with the Content-Type of recorded successes."""
+        content_type = "application/json; charset=utf-8"
+        return cls(status, msgspec.json.encode(value), {"Content-Type": content_type})
+
+    @classmethod
+    def error(
+        cls, status: int, error: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> Self:
+        """An error response. Recorded errors have a Content-Type without a charset."""
+        content = msgspec.json.encode({"error": error})
+        return cls(status, content, {"Content-Type": "application/json", **(headers or {})})
+
+
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """The access token that is wanted; no scopes where none is. The lifetime is in minutes."""
+    """The requested access token. `scopes` is empty if no token is requested."""
 
     scopes: tuple[str, ...]
     minutes: int
 
 
 class ExchangeRequest(msgspec.Struct, frozen=True, rename="camel"):
-    """A Teams user's Entra token, and whose it should be."""
+    """A Teams user's Entra token, with the application and the user it was issued for."""
 
     token: str | None = None
     app_id: str | None = None
@@ -42,7 +93,7 @@ class ExchangeRequest(msgspec.Struct, frozen=True, rename="camel"):
 
 class _CreateBody(msgspec.Struct, frozen=True, rename="camel"):
     create_token_with_scopes: list[str] | None = None
-    # Any, because versions that do not know the field accept whatever stands in it.
+    # Any: api-versions that do not know the field ignore its value.
     expires_in_minutes: Any = None
 
 
@@ -54,11 +105,18 @@ class _IssueBody(msgspec.Struct, frozen=True, rename="camel"):
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
+def supported_versions(operation: Operation | None) -> tuple[str, ...]:
+    """The api-versions that have the operation, oldest first. None: all api-versions."""
+    if operation is Operation.EXCHANGE:
+        return tuple(version for version in VERSIONS if version >= TEAMS_SINCE)
+    return VERSIONS
+
+
 def check_version(version: str | None, operation: Operation) -> str:
-    """The api-version, where it is one that has the operation.
+    """Return the api-version if it has the operation.
 
     Raises:
-        RefusedError: 400, none was given or it does not have the operation.
+        ServiceError: 400, the api-version is missing or does not have the operation.
     """
     if version is None:
         raise errors.version_missing()
@@ -67,44 +125,37 @@ def check_version(version: str | None, operation: Operation) -> str:
     return version
 
 
-def supported_versions(operation: Operation | None) -> tuple[str, ...]:
-    """The api-versions that have the operation, oldest first."""
-    if operation is Operation.EXCHANGE:
-        return tuple(version for version in VERSIONS if version >= TEAMS_SINCE)
-    return VERSIONS
-
-
 def parse_create(body: bytes, version: str) -> TokenRequest:
-    """The token to be made together with an identity; an empty body wants none.
+    """Parse the request for an identity, with or without a token. The body may be empty.
 
     Raises:
-        RefusedError: 400, the body is not as the contract wants it.
+        ServiceError: 400, the body is invalid.
     """
-    wanted = _decode(body, _CreateBody)
-    scopes = _known(wanted.create_token_with_scopes or [], version)
-    return TokenRequest(scopes, _minutes(wanted.expires_in_minutes, version))
+    request = _decode(body, _CreateBody)
+    scopes = _check_scopes(request.create_token_with_scopes or [], version)
+    return TokenRequest(scopes, _check_minutes(request.expires_in_minutes, version))
 
 
 def parse_issue(body: bytes, version: str) -> TokenRequest:
-    """The token to be issued.
+    """Parse the request for a token.
 
     Raises:
-        RefusedError: 400, the body is not as the contract wants it.
+        ServiceError: 400, the body is invalid.
     """
-    wanted = _decode(body, _IssueBody)
-    if wanted.scopes is None:
+    request = _decode(body, _IssueBody)
+    if request.scopes is None:
         raise errors.invalid("Scopes: The Scopes field is required.", "Scopes")
-    if not wanted.scopes:
+    if not request.scopes:
         raise errors.invalid("Invalid scopes - Scopes field is required.", "scopes")
-    scopes = _known(wanted.scopes, version)
-    return TokenRequest(scopes, _minutes(wanted.expires_in_minutes, version))
+    scopes = _check_scopes(request.scopes, version)
+    return TokenRequest(scopes, _check_minutes(request.expires_in_minutes, version))
 
 
 def parse_exchange(body: bytes) -> ExchangeRequest:
-    """The exchange that is asked for; what its fields say is checked elsewhere.
+    """Parse the request for an exchange. `Teams` validates the values of its fields.
 
     Raises:
-        RefusedError: 400, the body is not JSON of this shape.
+        ServiceError: 400, the body is not JSON of this shape.
     """
     return _decode(body, ExchangeRequest)
 
@@ -112,12 +163,12 @@ def parse_exchange(body: bytes) -> ExchangeRequest:
 def _decode(body: bytes, shape: type[Body]) -> Body:
     try:
         return msgspec.json.decode(body or b"{}", type=shape)
-    # Invalid UTF-8 inside a string comes out of msgspec as the bare UnicodeDecodeError.
+    # msgspec raises the plain UnicodeDecodeError for invalid UTF-8 inside a string.
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise errors.invalid(f"The request body is not valid: {error}") from error
 
 
-def _known(scopes: list[str], version: str) -> tuple[str, ...]:
+def _check_scopes(scopes: list[str], version: str) -> tuple[str, ...]:
     known = SCOPES + JOIN_SCOPES if version >= JOIN_SCOPES_SINCE else SCOPES
     for scope in scopes:
         if scope not in known:
@@ -125,10 +176,10 @@ def _known(scopes: list[str], version: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(scopes))
 
 
-def _minutes(value: object, version: str) -> int:
+def _check_minutes(value: object, version: str) -> int:
     if value is None or version < LIFETIME_SINCE:
         return MAX_MINUTES
-    # bool is an int to Python, but not to the service.
+    # In Python a bool is an int.
     if not isinstance(value, int) or isinstance(value, bool):
         raise errors.invalid("ExpiresInMinutes is not an integer.", "ExpiresInMinutes")
     if not MIN_MINUTES <= value <= MAX_MINUTES:

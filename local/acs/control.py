@@ -1,24 +1,26 @@
-"""The control endpoint: what a test asks for and what it wants to know. See README.md.
+"""The control endpoint: tests inspect the emulator and inject faults. See README.md.
 
-No real path begins like these, and they want a header of their own: a web page cannot send one to
-another site without asking first, and nothing here answers that question.
+No path of the real service starts with the prefix. Every request needs the header with the control
+key. A web page cannot send that header to another site, because the browser sends a preflight first
+and this endpoint rejects preflights.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
-from local.acs.access_keys import AccessKeys, KeyName
+from local.acs.authentication import KeyName
+from local.acs.contract import Operation
 from local.acs.directory import Identity
-from local.acs.faults import AnyFault
+from local.acs.faults import AnyFault, FaultInjector
 from local.acs.quotas import ACS_LIMITS, QuotaSettings
-from local.acs.resource import Resource
-from local.acs.teams import Teams
-from local.acs.verification import verify
+from local.acs.service import Service
 
 CONTROL_PREFIX = "/_control"
 CONTROL_HEADER = "x-acs-control-key"
@@ -27,51 +29,103 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Shape = TypeVar("Shape")
 
 
-class _TokenToVerify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RequestCounters:
+    """Counts attempts, effects and requests in flight."""
+
+    def __init__(self) -> None:
+        self._attempts: Counter[Operation] = Counter()
+        self._effects: Counter[Operation] = Counter()
+        self._in_flight = 0
+        self._peak = 0
+
+    @contextmanager
+    def attempt(self, operation: Operation) -> Iterator[None]:
+        """Count an attempt. It is in flight until the block ends."""
+        self._attempts[operation] += 1
+        self._in_flight += 1
+        self._peak = max(self._peak, self._in_flight)
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    def effect(self, operation: Operation) -> None:
+        """Count a request whose operation succeeded."""
+        self._effects[operation] += 1
+
+    def document(self) -> dict[str, Any]:
+        """All counts, including zeros."""
+        return {
+            "operations": {
+                operation: {
+                    "attempts": self._attempts[operation],
+                    "effects": self._effects[operation],
+                }
+                for operation in Operation
+            },
+            "inFlight": {"now": self._in_flight, "peak": self._peak},
+        }
+
+    def clear(self) -> None:
+        """Start again at zero. Requests in flight stay counted."""
+        self._attempts.clear()
+        self._effects.clear()
+        self._peak = self._in_flight
+
+
+class _VerifyTokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: str
 
 
-class _TeamsUserWanted(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+class _TeamsUserBody(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     user_id: UUID
 
 
 class Control:
-    """JSON in, JSON out, over one resource, its keys, and the Teams users of its tenant."""
+    """The control endpoint as an aiohttp application.
+
+    Args:
+        service: The service to inspect and change.
+        faults: The fault injector of the server.
+        counters: The request counters of the server.
+        key: The value that the header must have.
+        more: Further routes behind the same key.
+    """
 
     def __init__(
         self,
-        resource: Resource,
-        teams: Teams,
-        access_keys: AccessKeys,
+        service: Service,
+        faults: FaultInjector,
+        counters: RequestCounters,
         key: str,
         more: Sequence[web.RouteDef],
     ) -> None:
-        self._resource = resource
-        self._teams = teams
-        self._access_keys = access_keys
+        self._service = service
+        self._faults = faults
+        self._counters = counters
         self._key = key.encode()
         self._more = more
 
     def application(self) -> web.Application:
-        """What is served under the prefix."""
+        """The application to mount under the prefix."""
         application = web.Application(middlewares=[self._require_key])
         application.add_routes(
             [
-                web.get("/counts", self._counts),
-                web.get("/identities", self._identities),
-                web.get("/identities/{id}", self._identity),
-                web.post("/tokens/verify", self._verify),
-                web.post("/teams-user", self._teams_user),
-                web.get("/keys", self._keys),
-                web.post(rf"/keys/{{name:{'|'.join(KeyName)}}}", self._regenerate),
+                web.get("/counts", self._get_counts),
+                web.get("/identities", self._list_identities),
+                web.get("/identities/{id}", self._get_identity),
+                web.post("/tokens/verify", self._verify_token),
+                web.post("/teams-user", self._create_teams_user),
+                web.get("/keys", self._get_keys),
+                web.post(rf"/keys/{{name:{'|'.join(KeyName)}}}", self._regenerate_key),
                 web.post("/reset", self._reset),
-                web.get("/faults", self._faults),
-                web.post("/faults", self._arm),
-                web.delete("/faults", self._clear),
-                web.delete(r"/faults/{id:\d+}", self._disarm),
-                web.get("/quotas", self._quotas),
-                web.put("/quotas", self._enforce),
-                web.delete("/quotas", self._lift),
+                web.get("/faults", self._list_faults),
+                web.post("/faults", self._add_fault),
+                web.delete("/faults", self._clear_faults),
+                web.delete(r"/faults/{id:\d+}", self._remove_fault),
+                web.get("/quotas", self._get_quotas),
+                web.put("/quotas", self._enforce_quotas),
+                web.delete("/quotas", self._turn_quotas_off),
                 *self._more,
             ]
         )
@@ -81,86 +135,85 @@ class Control:
     async def _require_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get(CONTROL_HEADER, "").encode(errors="replace")
         if not hmac.compare_digest(given, self._key):
-            return _problem(403, f"The header {CONTROL_HEADER} is missing or wrong.")
+            return _error(403, f"The header {CONTROL_HEADER} is missing or wrong.")
         try:
             return await handler(request)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return _problem(400, str(error))
+            return _error(400, str(error))
         except web.HTTPException as error:
-            return _problem(error.status, error.reason)
+            return _error(error.status, error.reason)
 
-    async def _counts(self, _request: web.Request) -> web.StreamResponse:
-        return _json(self._resource.ledger.document())
+    async def _get_counts(self, _request: web.Request) -> web.StreamResponse:
+        return _json(self._counters.document())
 
-    async def _identities(self, _request: web.Request) -> web.StreamResponse:
-        identities = [self._document(identity) for identity in self._resource.directory]
-        return _json({"resourceId": self._resource.id, "identities": identities})
+    async def _list_identities(self, _request: web.Request) -> web.StreamResponse:
+        identities = [self._document(identity) for identity in self._service.directory]
+        return _json({"resourceId": self._service.resource_id, "identities": identities})
 
-    async def _identity(self, request: web.Request) -> web.StreamResponse:
-        identity = self._resource.directory.get(request.match_info["id"])
+    async def _get_identity(self, request: web.Request) -> web.StreamResponse:
+        identity = self._service.directory.get(request.match_info["id"])
         if identity is None:
             raise web.HTTPNotFound
         return _json(self._document(identity))
 
-    async def _verify(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, _TokenToVerify)
-        return _json(verify(wanted.token, self._resource))
+    async def _verify_token(self, request: web.Request) -> web.StreamResponse:
+        body = await _read(request, _VerifyTokenBody)
+        return _json(self._service.directory.verify_token(body.token))
 
-    async def _teams_user(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, _TeamsUserWanted)
-        user = self._teams.user(str(wanted.user_id))
+    async def _create_teams_user(self, request: web.Request) -> web.StreamResponse:
+        body = await _read(request, _TeamsUserBody)
+        user = self._service.teams.user(str(body.user_id))
         return _json({"token": user.token, "appId": user.app_id, "userId": user.user_id})
 
-    async def _keys(self, _request: web.Request) -> web.StreamResponse:
-        return _json(self._access_keys.document())
+    async def _get_keys(self, _request: web.Request) -> web.StreamResponse:
+        return _json(self._service.access_keys.document())
 
-    async def _regenerate(self, request: web.Request) -> web.StreamResponse:
-        self._access_keys.regenerate(KeyName(request.match_info["name"]))
-        return await self._keys(request)
+    async def _regenerate_key(self, request: web.Request) -> web.StreamResponse:
+        self._service.access_keys.regenerate(KeyName(request.match_info["name"]))
+        return await self._get_keys(request)
 
     async def _reset(self, _request: web.Request) -> web.StreamResponse:
-        self._resource.reset()
+        self._service.reset()
+        self._counters.clear()
+        self._faults.clear(proceed=False)
         return web.Response(status=204)
 
-    async def _faults(self, _request: web.Request) -> web.StreamResponse:
-        return _json({"faults": self._resource.plan.document()})
+    async def _list_faults(self, _request: web.Request) -> web.StreamResponse:
+        return _json({"faults": self._faults.document()})
 
-    async def _arm(self, request: web.Request) -> web.StreamResponse:
-        fault: AnyFault = await _read(request, AnyFault)  # type: ignore[arg-type]  # a union is a type to msgspec
-        return _json(self._resource.plan.arm(fault).document(), status=201)
+    async def _add_fault(self, request: web.Request) -> web.StreamResponse:
+        fault: AnyFault = await _read(request, AnyFault)  # type: ignore[arg-type]  # msgspec takes a union as a type
+        return _json(self._faults.add(fault).document(), status=201)
 
-    async def _clear(self, _request: web.Request) -> web.StreamResponse:
-        self._resource.plan.clear()
-        self._resource.holds.release()
+    async def _clear_faults(self, _request: web.Request) -> web.StreamResponse:
+        self._faults.clear()
         return web.Response(status=204)
 
-    async def _disarm(self, request: web.Request) -> web.StreamResponse:
-        armed = self._resource.plan.disarm(int(request.match_info["id"]))
-        if armed is None:
+    async def _remove_fault(self, request: web.Request) -> web.StreamResponse:
+        if not self._faults.remove(int(request.match_info["id"])):
             raise web.HTTPNotFound
-        self._resource.holds.release(armed)
         return web.Response(status=204)
 
-    async def _quotas(self, _request: web.Request) -> web.StreamResponse:
-        settings = self._resource.quotas.settings
-        shown = settings or QuotaSettings()
-        limits = {**ACS_LIMITS, **shown.limits}
-        document = {**msgspec.to_builtins(shown), "limits": limits}
-        return _json({"enforced": settings is not None, **document})
+    async def _get_quotas(self, _request: web.Request) -> web.StreamResponse:
+        enforced = self._service.quotas.settings
+        settings = enforced or QuotaSettings()
+        limits = {**ACS_LIMITS, **settings.limits}
+        document = {**msgspec.to_builtins(settings), "limits": limits}
+        return _json({"enforced": enforced is not None, **document})
 
-    async def _enforce(self, request: web.Request) -> web.StreamResponse:
-        self._resource.quotas.enforce(await _read(request, QuotaSettings))
-        return await self._quotas(request)
+    async def _enforce_quotas(self, request: web.Request) -> web.StreamResponse:
+        self._service.quotas.enforce(await _read(request, QuotaSettings))
+        return await self._get_quotas(request)
 
-    async def _lift(self, _request: web.Request) -> web.StreamResponse:
-        self._resource.quotas.enforce(None)
+    async def _turn_quotas_off(self, _request: web.Request) -> web.StreamResponse:
+        self._service.quotas.enforce(None)
         return web.Response(status=204)
 
     def _document(self, identity: Identity) -> dict[str, Any]:
         return {
             "id": identity.id,
             "state": "deleted" if identity.deleted else "active",
-            "tokensAlive": identity.count_alive(self._resource.clock()),
+            "tokensAlive": self._service.directory.count_live_tokens(identity),
         }
 
 
@@ -173,5 +226,5 @@ def _json(value: object, status: int = 200) -> web.StreamResponse:
     return web.Response(status=status, body=body, content_type="application/json")
 
 
-def _problem(status: int, message: str) -> web.StreamResponse:
+def _error(status: int, message: str) -> web.StreamResponse:
     return _json({"error": {"code": "ControlError", "message": message}}, status=status)

@@ -1,59 +1,65 @@
-"""The identities of one resource, and which of their tokens are alive."""
+"""The identities of the resource and their access tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
-from local.acs import errors
-from local.acs.tokens import AccessToken
+import jwt
+import msgspec
 
-Death = Literal["unknown", "deleted", "revoked"]
+from local.acs import errors
+from local.acs.tokens import AccessToken, Signer
+
+InvalidReason = Literal["malformed", "signature", "expired", "unknown", "deleted", "revoked"]
 
 
 @dataclass(slots=True)
 class Identity:
-    """One identity; `alive` maps the keys of its unrevoked tokens to when they expire."""
+    """One identity. `tokens` maps the ids of its unrevoked tokens to their expiry."""
 
     id: str
     deleted: bool = False
-    alive: dict[str, float] = field(default_factory=dict)
+    tokens: dict[str, float] = field(default_factory=dict)
 
     @property
     def skype_id(self) -> str:
-        """How tokens name the identity."""
+        """The name of the identity in tokens."""
         return self.id.removeprefix("8:")
 
-    def count_alive(self, now: float) -> int:
-        """How many tokens are neither revoked nor expired."""
-        return sum(now < expires for expires in self.alive.values())
+
+class TokenVerification(msgspec.Struct, frozen=True):
+    """Whether an access token works, and why not. `claims` is None if the signature is invalid."""
+
+    valid: bool
+    reason: InvalidReason | None = None
+    claims: dict[str, Any] | None = None
 
 
 class Directory:
-    """Remembers every identity, the deleted ones too: the service tells them from strangers."""
+    """Stores identities.
 
-    def __init__(self, resource_id: str) -> None:
+    Deleted identities are kept: the error for a deleted identity is 404, for an unknown one 401.
+    """
+
+    def __init__(self, resource_id: str, signer: Signer, clock: Callable[[], float]) -> None:
         self._resource_id = resource_id
+        self._signer = signer
+        self._clock = clock
         self._identities: dict[str, Identity] = {}
 
     def __iter__(self) -> Iterator[Identity]:
         return iter(self._identities.values())
 
     def get(self, identity_id: str) -> Identity | None:
-        """The identity in whatever state, or None where there has never been one."""
+        """The identity in any state, or None if it never existed."""
         return self._identities.get(identity_id)
 
-    def create(self) -> Identity:
-        """A new identity."""
-        identity = Identity(f"8:acs:{self._resource_id}_{uuid4()}")
-        self._identities[identity.id] = identity
-        return identity
-
     def require(self, identity_id: str) -> Identity:
-        """The active identity of that id.
+        """The active identity with this id.
 
         Raises:
-            RefusedError: 401, it is not of this resource; 404, it has been deleted.
+            ServiceError: 401, it never existed here; 404, it was deleted.
         """
         identity = self.get(identity_id)
         if identity is None:
@@ -62,36 +68,66 @@ class Directory:
             raise errors.identity_not_found()
         return identity
 
-    def remember(self, identity: Identity, token: AccessToken) -> None:
-        """Count a token among the living."""
-        identity.alive[token.key] = token.expires
+    def create(self) -> Identity:
+        """Create an identity."""
+        identity = Identity(f"8:acs:{self._resource_id}_{uuid4()}")
+        self._identities[identity.id] = identity
+        return identity
 
-    def revoke(self, identity_id: str) -> None:
-        """Kill every token issued so far.
+    def issue_token(self, identity: Identity, scopes: tuple[str, ...], minutes: int) -> AccessToken:
+        """Issue a token that expires after `minutes`."""
+        now = self._clock()
+        expires = now + minutes * 60
+        token = self._signer.sign(identity.skype_id, scopes, now=now, expires=expires)
+        identity.tokens[token.id] = token.expires
+        return token
+
+    def revoke_tokens(self, identity_id: str) -> None:
+        """Revoke all tokens issued so far.
 
         Raises:
-            RefusedError: as for `require`.
+            ServiceError: As for `require`.
         """
-        self.require(identity_id).alive.clear()
+        self.require(identity_id).tokens.clear()
 
     def delete(self, identity_id: str) -> None:
-        """Kill every token, and issue none again.
+        """Delete the identity and revoke its tokens.
 
         Raises:
-            RefusedError: as for `require`.
+            ServiceError: As for `require`.
         """
-        self.revoke(identity_id)
+        self.revoke_tokens(identity_id)
         self._identities[identity_id].deleted = True
 
-    def why_dead(self, skype_id: str, key: str) -> Death | None:
-        """Why an unexpired token does not work, or None where it does."""
-        identity = self.get(f"8:{skype_id}")
+    def count_live_tokens(self, identity: Identity) -> int:
+        """The number of tokens that are neither revoked nor expired."""
+        now = self._clock()
+        return sum(now < expires for expires in identity.tokens.values())
+
+    def verify_token(self, token: str) -> TokenVerification:
+        """Verify an access token, as a calling or chat service does."""
+        try:
+            claims = self._signer.decode(token)
+        except jwt.InvalidSignatureError:
+            return TokenVerification(valid=False, reason="signature")
+        except jwt.InvalidTokenError:
+            return TokenVerification(valid=False, reason="malformed")
+        reason = self._why_invalid(claims)
+        return TokenVerification(valid=reason is None, reason=reason, claims=claims)
+
+    def _why_invalid(self, claims: dict[str, Any]) -> InvalidReason | None:
+        if claims["exp"] <= self._clock():
+            return "expired"
+        # A Teams user is not an identity of the resource, so its tokens cannot be revoked here.
+        if claims["skypeid"].startswith("orgid:"):
+            return None
+        identity = self.get(f"8:{claims['skypeid']}")
         if identity is None:
             return "unknown"
         if identity.deleted:
             return "deleted"
-        return None if key in identity.alive else "revoked"
+        return None if claims["jti"] in identity.tokens else "revoked"
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all identities."""
         self._identities.clear()

@@ -1,16 +1,14 @@
-"""Everything the service refuses, in its own words.
+"""The error responses of the service.
 
-Codes, messages and targets are those of recorded answers; where nobody has recorded one, the
-function says that it is assumed.
+Codes, messages and targets are copied from recorded responses. Where no response was recorded,
+the docstring says "assumed".
 """
 
 from collections.abc import Mapping
 
-from local.acs.messages import Answer
 
-
-class RefusedError(Exception):
-    """The service answers this call with an error, and nothing has changed."""
+class ServiceError(Exception):
+    """The service rejects a request with this error. Nothing has changed."""
 
     def __init__(
         self,
@@ -28,55 +26,51 @@ class RefusedError(Exception):
             self.error["target"] = target
         self.headers = headers
 
-    def answer(self) -> Answer:
-        """The error as it goes over the wire."""
-        return Answer.error(self.status, self.error, self.headers)
+
+def denied(message: str = "Denied by the resource provider.") -> ServiceError:
+    """The caller is not authenticated, or has no role."""
+    return ServiceError(401, "Denied", message)
 
 
-def denied(message: str = "Denied by the resource provider.") -> RefusedError:
-    """The caller did not prove who it is, or has no role."""
-    return RefusedError(401, "Denied", message)
-
-
-def body_hash_differs() -> RefusedError:
-    """The signed hash is not that of the body."""
+def body_hash_differs() -> ServiceError:
+    """The signed hash is not the hash of the body."""
     return denied("Request 'x-ms-content-sha256' differs from generated content hash.")
 
 
-def invalid(message: str, target: str | None = None) -> RefusedError:
-    """A field of the body is missing or wrong."""
-    return RefusedError(400, "ValidationError", message, target=target)
+def invalid(message: str, target: str | None = None) -> ServiceError:
+    """A field of the body is missing or invalid."""
+    return ServiceError(400, "ValidationError", message, target=target)
 
 
-def identity_not_owned() -> RefusedError:
-    """The identity is another resource's, or was never made here."""
+def identity_not_owned() -> ServiceError:
+    """The identity belongs to another resource, or never existed."""
     message = "Provided identity doesn't belong to the resource."
-    return RefusedError(401, "IdentityNotOwned", message)
+    return ServiceError(401, "IdentityNotOwned", message)
 
 
-def identity_not_found() -> RefusedError:
-    """The identity has been deleted. Status and code are assumed, the message is recorded."""
-    return RefusedError(404, "IdentityNotFound", "Provided identity doesn't exist.")
+def identity_not_found() -> ServiceError:
+    """The identity was deleted. Status and code are assumed, the message is recorded."""
+    return ServiceError(404, "IdentityNotFound", "Provided identity doesn't exist.")
 
 
-def invalid_access_token() -> RefusedError:
-    """The Entra token of a Teams user is empty, garbage or expired."""
-    return RefusedError(401, "InvalidAccessToken", "Provided access token is not valid.")
+def invalid_access_token() -> ServiceError:
+    """The Entra token of a Teams user is empty, malformed or expired."""
+    return ServiceError(401, "InvalidAccessToken", "Provided access token is not valid.")
 
 
-def version_missing() -> RefusedError:
-    """No api-version was given. Assumed: the words of ASP.NET's API versioning."""
+def version_missing() -> ServiceError:
+    """The request has no api-version. Assumed: the response of ASP.NET API versioning."""
     message = "An API version is required, but was not specified."
-    return RefusedError(400, "ApiVersionUnspecified", message)
+    return ServiceError(400, "ApiVersionUnspecified", message)
 
 
-def version_unsupported(version: str) -> RefusedError:
-    """The operation does not exist in that api-version. Assumed, as above."""
+def version_unsupported(version: str) -> ServiceError:
+    """That api-version does not have the operation. Assumed, as for `version_missing`."""
     message = f"The HTTP resource does not support the API version '{version}'."
-    return RefusedError(400, "UnsupportedApiVersion", message)
+    return ServiceError(400, "UnsupportedApiVersion", message)
 
 
-def throttled(retry_after: int | None) -> RefusedError:
+def too_many_requests(retry_after: int | None) -> ServiceError:
     """The quota of the window is used up; `retry_after` is in seconds. The body is assumed."""
     headers = None if retry_after is None else {"Retry-After": str(retry_after)}
-    return RefusedError(429, "TooManyRequests", "Too many requests.", headers=headers)
+    return ServiceError(429, "TooManyRequests", "Too many requests.", headers=headers)

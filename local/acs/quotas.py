@@ -1,4 +1,4 @@
-"""How many calls a window lets through.
+"""Request quotas per window.
 
 Limits: https://learn.microsoft.com/azure/communication-services/concepts/service-limits#identity
 """
@@ -14,10 +14,10 @@ from local.acs import errors
 
 
 class Quota(StrEnum):
-    """What is counted: creating with a token has a limit of its own."""
+    """The operations with a quota. Creating with a token has its own."""
 
     CREATE = "create"
-    CREATE_WITH_TOKEN = "createWithToken"  # noqa: S105 -- a name, no password
+    CREATE_WITH_TOKEN = "createWithToken"  # noqa: S105 -- a name, not a password
     ISSUE = "issue"
     REVOKE = "revoke"
     DELETE = "delete"
@@ -36,9 +36,9 @@ ACS_LIMITS = {
 
 
 class QuotaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A window in seconds, calls per window, and whether a 429 says Retry-After.
+    """The window in seconds, requests per window, and whether a 429 has a Retry-After header.
 
-    A limit that is not given is that of ACS.
+    The default limits are those of ACS.
     """
 
     window_seconds: Annotated[float, msgspec.Meta(gt=0)] = ACS_WINDOW
@@ -46,12 +46,15 @@ class QuotaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     retry_after: bool = False
 
     def limit(self, quota: Quota) -> int:
-        """Calls per window."""
+        """Requests per window."""
         return self.limits.get(quota, ACS_LIMITS[quota])
 
 
 class Quotas:
-    """Counts in fixed windows, each of which begins with the first call after the last one."""
+    """Counts requests in fixed windows.
+
+    A window starts with the first request after the previous window has ended.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -60,19 +63,19 @@ class Quotas:
 
     @property
     def settings(self) -> QuotaSettings | None:
-        """What is enforced, or None."""
+        """The enforced settings, or None."""
         return self._settings
 
     def enforce(self, settings: QuotaSettings | None) -> None:
-        """Begin anew with these settings; None lets everything through."""
+        """Replace the settings and reset all windows. None turns quotas off."""
         self._settings = settings
         self._windows.clear()
 
-    def take(self, quota: Quota) -> None:
-        """Count one call.
+    def acquire(self, quota: Quota) -> None:
+        """Count one request.
 
         Raises:
-            RefusedError: 429, the window's calls are used up.
+            ServiceError: 429, the quota of the window is used up.
         """
         if self._settings is None:
             return
@@ -82,9 +85,7 @@ class Quotas:
             start, used = now, 0
         self._windows[quota] = (start, used + 1)
         if used >= self._settings.limit(quota):
-            raise errors.throttled(self._retry_after(start, now))
-
-    def _retry_after(self, start: float, now: float) -> int | None:
-        if self._settings is None or not self._settings.retry_after:
-            return None
-        return max(1, math.ceil(start + self._settings.window_seconds - now))
+            remaining = math.ceil(start + self._settings.window_seconds - now)
+            raise errors.too_many_requests(
+                max(1, remaining) if self._settings.retry_after else None
+            )

@@ -1,17 +1,20 @@
-"""The wire: routes, and the headers that every answer carries."""
+"""The HTTP server: routes, dispatch, and the headers that all responses have."""
 
 import base64
 import secrets
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
+from http import HTTPStatus
 
 from aiohttp import web
 
-from local.acs.contract import supported_versions
-from local.acs.messages import Answer, Call, Operation
-from local.acs.resource import Resource
-from local.acs.sabotage import Saboteur
+from local.acs.contract import Operation, Request, Response, supported_versions
+from local.acs.control import CONTROL_PREFIX, Control, RequestCounters
+from local.acs.faults import FaultInjector
 from local.acs.service import Service
+from local.acs.teams import TeamsUser
+from local.entra import Issuer
 
 ROUTES = (
     ("POST", "/identities", Operation.CREATE),
@@ -22,42 +25,83 @@ ROUTES = (
 )
 
 
-class Server:
-    """Reads requests into calls, lets faults strike, and writes answers."""
+class Emulator:
+    """One Communication Services resource, to be served over TLS.
 
-    def __init__(self, resource: Resource, service: Service, saboteur: Saboteur) -> None:
-        self._plan = resource.plan
-        self._ledger = resource.ledger
-        self._service = service
-        self._saboteur = saboteur
+    Args:
+        issuer: The tenant that issues Entra tokens for callers and Teams users.
+        access_keys: Primary and secondary key, in base64.
+        control_key: The key of the control endpoint.
+        control_routes: Further routes to serve under the control endpoint, behind the same key.
+        clock: The time in seconds since the epoch. Entra tokens are checked against the real time.
 
-    def add_routes(self, application: web.Application) -> None:
-        """Serve the operations, and 404 for everything else."""
+    Raises:
+        ValueError: An access key is not base64.
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: Issuer,
+        access_keys: tuple[str, str],
+        control_key: str,
+        control_routes: Sequence[web.RouteDef] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._service = Service(issuer, access_keys, clock)
+        self._faults = FaultInjector(self._service.signer)
+        self._counters = RequestCounters()
+        self._control = Control(
+            self._service, self._faults, self._counters, control_key, control_routes
+        )
+        self.resource_id = self._service.resource_id
+
+    def application(self) -> web.Application:
+        """The service and its control endpoint."""
+        application = web.Application()
+        # The control endpoint comes first, because the last route below matches every path.
+        application.add_subapp(CONTROL_PREFIX, self._control.application())
         for method, path, operation in ROUTES:
             application.router.add_route(method, path, partial(self._serve, operation))
         application.router.add_route("*", "/{path:.*}", _not_found)
+        application.on_shutdown.append(self._drop_waiting_requests)
+        return application
+
+    def teams_user(self) -> TeamsUser:
+        """The default Teams user, with new tokens."""
+        return self._service.teams.user()
 
     async def _serve(self, operation: Operation, request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
-        with self._ledger.call(operation):
-            answer = await self._answer(operation, request)
-        if isinstance(answer, web.StreamResponse):
-            return answer
+        with self._counters.attempt(operation):
+            response = await self._respond(operation, request)
+        if isinstance(response, web.StreamResponse):
+            return response
         headers = _common_headers(request, operation, time.perf_counter() - started)
-        return _response(answer, headers)
+        return _to_aiohttp(response, headers)
 
-    async def _answer(
+    async def _respond(
         self, operation: Operation, request: web.Request
-    ) -> Answer | web.StreamResponse:
-        armed = self._plan.strike(operation)
-        effect = partial(self._service.answer, await _read(operation, request))
-        if armed is None:
-            return effect()
-        return await self._saboteur.answer(armed, request, effect)
+    ) -> Response | web.StreamResponse:
+        fault = self._faults.match(operation)
+        execute = partial(self._execute, await _read(operation, request))
+        if fault is None:
+            return execute()
+        return await self._faults.inject(fault, request, execute)
+
+    def _execute(self, request: Request) -> Response:
+        response = self._service.handle(request)
+        if response.status < HTTPStatus.BAD_REQUEST:
+            self._counters.effect(request.operation)
+        return response
+
+    async def _drop_waiting_requests(self, _application: web.Application) -> None:
+        # aiohttp waits up to a minute for open requests before it stops.
+        self._faults.clear(proceed=False)
 
 
-async def _read(operation: Operation, request: web.Request) -> Call:
-    return Call(
+async def _read(operation: Operation, request: web.Request) -> Request:
+    return Request(
         operation=operation,
         method=request.method,
         target=request.raw_path,
@@ -69,7 +113,7 @@ async def _read(operation: Operation, request: web.Request) -> Call:
 
 
 async def _not_found(request: web.Request) -> web.StreamResponse:
-    return _response(Answer(404), _common_headers(request, None, 0))
+    return _to_aiohttp(Response(404), _common_headers(request, None, 0))
 
 
 def _common_headers(
@@ -82,11 +126,14 @@ def _common_headers(
         "api-supported-versions": ", ".join(supported_versions(operation)),
     }
     if request_id := request.headers.get("x-ms-client-request-id"):
-        # What came as bytes that are no text cannot be sent back as such.
+        # Bytes that are not text cannot be sent back, so they become question marks.
         headers["x-ms-client-request-id"] = request_id.encode(errors="replace").decode()
     return headers
 
 
-def _response(answer: Answer, headers: dict[str, str]) -> web.StreamResponse:
-    body = answer.content or None
-    return web.Response(status=answer.status, body=body, headers={**headers, **answer.headers})
+def _to_aiohttp(response: Response, headers: dict[str, str]) -> web.StreamResponse:
+    return web.Response(
+        status=response.status,
+        body=response.content or None,
+        headers={**headers, **response.headers},
+    )

@@ -1,27 +1,40 @@
-"""The service itself, without a connection: a call goes in, an answer comes out."""
+"""The emulated service: the state of one resource, and the operations on it. No network I/O."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
 
 from local.acs import contract
-from local.acs.authentication import Authenticator
-from local.acs.directory import Identity
-from local.acs.errors import RefusedError
-from local.acs.messages import Answer, Call, Operation
-from local.acs.quotas import Quota
-from local.acs.resource import Resource
+from local.acs.authentication import AccessKeys, Authenticator
+from local.acs.contract import Operation, Request, Response
+from local.acs.directory import Directory
+from local.acs.errors import ServiceError
+from local.acs.quotas import Quota, Quotas
 from local.acs.teams import Teams
-from local.acs.tokens import AccessToken
+from local.acs.tokens import Signer
+from local.entra import Issuer
 
 
 class Service:
-    """The five operations. Every call is authenticated, validated, counted, and then done."""
+    """One Communication Services resource.
 
-    def __init__(self, resource: Resource, authenticator: Authenticator, teams: Teams) -> None:
-        self._authenticator = authenticator
-        self._teams = teams
-        self._directory = resource.directory
-        self._signer = resource.signer
-        self._quotas = resource.quotas
-        self._ledger = resource.ledger
-        self._clock = resource.clock
+    Every request is authenticated and validated, then counted against its quota, then executed.
+
+    Raises:
+        ValueError: An access key is not base64.
+    """
+
+    def __init__(
+        self, issuer: Issuer, access_keys: tuple[str, str], clock: Callable[[], float]
+    ) -> None:
+        self.resource_id = str(uuid4())
+        self.access_keys = AccessKeys(*access_keys)
+        self.signer = Signer(self.resource_id)
+        self.directory = Directory(self.resource_id, self.signer, clock)
+        self.quotas = Quotas(clock)
+        self.teams = Teams(issuer)
+        self._authenticator = Authenticator(issuer, self.access_keys, clock)
+        self._clock = clock
         self._operations = {
             Operation.CREATE: self._create,
             Operation.ISSUE: self._issue,
@@ -30,53 +43,52 @@ class Service:
             Operation.EXCHANGE: self._exchange,
         }
 
-    def answer(self, call: Call) -> Answer:
-        """Do what the call asks for, or say why not."""
+    def handle(self, request: Request) -> Response:
+        """Execute the request."""
         try:
-            self._authenticator.authenticate(call)
-            version = contract.check_version(call.api_version, call.operation)
-            answer = self._operations[call.operation](call, version)
-        except RefusedError as refused:
-            return refused.answer()
-        self._ledger.took_effect(call.operation)
-        return answer
+            self._authenticator.authenticate(request)
+            version = contract.check_version(request.api_version, request.operation)
+            return self._operations[request.operation](request, version)
+        except ServiceError as error:
+            return Response.error(error.status, error.error, error.headers)
 
-    def _create(self, call: Call, version: str) -> Answer:
-        wanted = contract.parse_create(call.body, version)
-        self._quotas.take(Quota.CREATE_WITH_TOKEN if wanted.scopes else Quota.CREATE)
-        identity = self._directory.create()
-        created: dict[str, dict[str, str]] = {"identity": {"id": identity.id}}
-        if wanted.scopes:
-            created["accessToken"] = self._token(identity, wanted).document()
-        return Answer.success(201, created)
+    def reset(self) -> None:
+        """Remove all identities and turn quotas off. The keys and the resource id stay."""
+        self.directory.clear()
+        self.quotas.enforce(None)
 
-    def _issue(self, call: Call, version: str) -> Answer:
-        wanted = contract.parse_issue(call.body, version)
-        self._quotas.take(Quota.ISSUE)
-        identity = self._directory.require(call.identity_id)
-        return Answer.success(200, self._token(identity, wanted).document())
+    def _create(self, request: Request, version: str) -> Response:
+        requested = contract.parse_create(request.body, version)
+        self.quotas.acquire(Quota.CREATE_WITH_TOKEN if requested.scopes else Quota.CREATE)
+        identity = self.directory.create()
+        created: dict[str, Any] = {"identity": {"id": identity.id}}
+        if requested.scopes:
+            token = self.directory.issue_token(identity, requested.scopes, requested.minutes)
+            created["accessToken"] = token.document()
+        return Response.success(201, created)
 
-    def _revoke(self, call: Call, _version: str) -> Answer:
-        self._quotas.take(Quota.REVOKE)
-        self._directory.revoke(call.identity_id)
-        return Answer(204)
+    def _issue(self, request: Request, version: str) -> Response:
+        requested = contract.parse_issue(request.body, version)
+        self.quotas.acquire(Quota.ISSUE)
+        identity = self.directory.require(request.identity_id)
+        token = self.directory.issue_token(identity, requested.scopes, requested.minutes)
+        return Response.success(200, token.document())
 
-    def _delete(self, call: Call, _version: str) -> Answer:
-        self._quotas.take(Quota.DELETE)
-        self._directory.delete(call.identity_id)
-        return Answer(204)
+    def _revoke(self, request: Request, _version: str) -> Response:
+        self.quotas.acquire(Quota.REVOKE)
+        self.directory.revoke_tokens(request.identity_id)
+        return Response(204)
 
-    def _exchange(self, call: Call, _version: str) -> Answer:
-        wanted = contract.parse_exchange(call.body)
-        self._quotas.take(Quota.EXCHANGE)
-        grant = self._teams.grant(wanted)
-        now = self._clock()
-        token = self._signer.issue(grant.skype_id, ("voip",), now=now, expires=grant.expires)
-        return Answer.success(200, token.document())
+    def _delete(self, request: Request, _version: str) -> Response:
+        self.quotas.acquire(Quota.DELETE)
+        self.directory.delete(request.identity_id)
+        return Response(204)
 
-    def _token(self, identity: Identity, wanted: contract.TokenRequest) -> AccessToken:
-        now = self._clock()
-        expires = now + wanted.minutes * 60
-        token = self._signer.issue(identity.skype_id, wanted.scopes, now=now, expires=expires)
-        self._directory.remember(identity, token)
-        return token
+    def _exchange(self, request: Request, _version: str) -> Response:
+        requested = contract.parse_exchange(request.body)
+        self.quotas.acquire(Quota.EXCHANGE)
+        grant = self.teams.authorize(requested)
+        token = self.signer.sign(
+            grant.skype_id, ("voip",), now=self._clock(), expires=grant.expires
+        )
+        return Response.success(200, token.document())

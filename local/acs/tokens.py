@@ -1,4 +1,4 @@
-"""Access tokens: RS256 JWTs with the header and the claims of the real service's."""
+"""Access tokens: RS256 JWTs with the header and the claims that the real service uses."""
 
 import base64
 import hashlib
@@ -12,25 +12,25 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-# The value of `scp` in every token that has been looked at; what it means is not published.
+# The value of `scp` in every recorded token. Its meaning is not published.
 SCP = 1792
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A signed token. `expires` is in seconds since the epoch; `key` names it among its like."""
+    """A signed token. `expires` is in seconds since the epoch; `id` is its claim `jti`."""
 
+    id: str
     token: str
     expires: float
-    key: str
 
     def document(self) -> dict[str, str]:
-        """The token as answers carry it."""
+        """The token as responses contain it."""
         return {"token": self.token, "expiresOn": timestamp(self.expires)}
 
 
 class Signer:
-    """Signs and verifies, with a key of its own that lives as long as the object."""
+    """Signs and decodes access tokens with a key pair of its own."""
 
     def __init__(self, resource_id: str) -> None:
         self._resource_id = resource_id
@@ -39,14 +39,14 @@ class Signer:
 
     @cached_property
     def _unknown_key(self) -> rsa.RSAPrivateKey:
-        # Made when first wanted: a key takes a tenth of a second, and most runs need none.
+        # Created on first use: generating a key takes 100 ms, and most runs do not need this one.
         return _new_key()
 
-    def issue(
+    def sign(
         self, skype_id: str, scopes: tuple[str, ...], *, now: float, expires: float
     ) -> AccessToken:
-        """A token for `skype_id`; both times are in seconds since the epoch."""
-        key = uuid4().hex
+        """Create a token for `skype_id`. Both times are in seconds since the epoch."""
+        token_id = uuid4().hex
         claims = {
             "skypeid": skype_id,
             "scp": SCP,
@@ -55,18 +55,18 @@ class Signer:
             "exp": int(expires),
             "acsScope": ",".join(scopes),
             "resourceId": self._resource_id,
-            # Without it, two tokens of one second would be the same, and revoking one of them
-            # could not spare the other. The real service has no such claim.
-            "jti": key,
+            # The real service has no such claim. Without it, two tokens issued in the same second
+            # would be identical, and revoking the first would also revoke the second.
+            "jti": token_id,
         }
-        return AccessToken(self._encode(claims, self._key), expires, key)
+        return AccessToken(token_id, self._encode(claims, self._key), expires)
 
-    def claims(self, token: str) -> dict[str, Any]:
-        """The claims of a token of ours, its times unchecked.
+    def decode(self, token: str) -> dict[str, Any]:
+        """The claims of a token that this object signed. Its times are not checked.
 
         Raises:
-            jwt.InvalidSignatureError: the token is not ours.
-            jwt.InvalidTokenError: it is no token at all.
+            jwt.InvalidSignatureError: Another key signed the token.
+            jwt.InvalidTokenError: The token is not a JWT.
         """
         return jwt.decode(
             token,
@@ -75,9 +75,9 @@ class Signer:
             options={"verify_exp": False, "verify_iat": False},
         )
 
-    def forge(self, token: str) -> str:
-        """The same header and claims, signed with a key that nobody knows."""
-        return self._encode(self.claims(token), self._unknown_key)
+    def sign_with_unknown_key(self, token: str) -> str:
+        """The same header and claims, signed with a key that is not published."""
+        return self._encode(self.decode(token), self._unknown_key)
 
     def _encode(self, claims: dict[str, Any], key: rsa.RSAPrivateKey) -> str:
         header = {"kid": self._key_id, "x5t": self._key_id}
@@ -85,7 +85,7 @@ class Signer:
 
 
 def timestamp(seconds: float) -> str:
-    """A time as the service writes it: seven fractional digits, and the offset +00:00."""
+    """A time in the service's format: seven fractional digits and the offset +00:00."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S.%f}0+00:00"
 
 
@@ -94,7 +94,7 @@ def _new_key() -> rsa.RSAPrivateKey:
 
 
 def _thumbprint(key: rsa.RSAPublicKey) -> str:
-    # x5t is a SHA-1 by definition (RFC 7515, 4.1.7). It names the key, and secures nothing.
+    # x5t is a SHA-1 by definition (RFC 7515, 4.1.7). It identifies the key and protects nothing.
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     digest = hashlib.sha1(der, usedforsecurity=False).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

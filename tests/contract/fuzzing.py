@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from identity_service.web import DOCUMENT
+from identity_service.operations.status import DOCUMENT
 from tests.support.stack import ROOT
 
 CONFIGURATION = Path(__file__).parent / "schemathesis.toml"

@@ -7,7 +7,7 @@ import shutil
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
-from identity_service.web import DOCUMENT
+from identity_service.operations.status import DOCUMENT
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"

@@ -11,7 +11,7 @@ from tests.support.fixtures import StartApp
 from tests.support.stack import Azure
 
 # The field of a line that the next call logs again.
-REPLAYED = "said_again"
+REPLAYED = "replayed"
 
 
 async def test_no_secret_is_in_the_log(start_app: StartApp, azure: Azure, control: Control) -> None:

@@ -27,8 +27,8 @@ INVALID: dict[str, tuple[Mapping[str, str], list[str], list[str]]] = {
         [f"{CONNECTION_STRING} and {ENDPOINT}", f"{CONNECTION_STRING} and {ACCESS_KEY}"],
     ),
     "a key without endpoint": ({ACCESS_KEY: "a2V5"}, [ENDPOINT], [ENDPOINT]),
-    "an endpoint without TLS": ({ENDPOINT: f"http://{VALUE}"}, [], [f"{ENDPOINT}: "]),
-    "a key that is no base64": ({ACCESS_KEY: VALUE}, [], [f"{ACCESS_KEY}: "]),
+    "an endpoint without TLS": ({ENDPOINT: f"http://{VALUE}"}, [], [f"{ENDPOINT} must"]),
+    "a key that is no base64": ({ACCESS_KEY: VALUE}, [], [f"{ACCESS_KEY} must"]),
     "no schedule": ({}, ["CLEANUP_SCHEDULE"], ["CLEANUP_SCHEDULE"]),
     "everything": (
         {
@@ -45,11 +45,11 @@ INVALID: dict[str, tuple[Mapping[str, str], list[str], list[str]]] = {
         [],
         [
             f"{CONNECTION_STRING} and {ENDPOINT}",
-            f"{CONNECTION_STRING} is not",
-            "AzureWebJobsStorage is not",
+            f"{CONNECTION_STRING} must",
+            "AzureWebJobsStorage must",
             "DELETED_IDENTITY_RETENTION_DAYS must",
             "PURGE_PROTECTION must",
-            "CLEANUP_SCHEDULE is",
+            "CLEANUP_SCHEDULE must",
             "CLEANUP_DELETES_PER_30S must",
             "CLEANUP_TIME_BUDGET_SECONDS must",
             "CLEANUP_MAX_ATTEMPTS must",

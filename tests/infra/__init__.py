@@ -1,1 +1,1 @@
-"""What can be shown of the infrastructure without Azure."""
+"""Facts about infra/ that can be checked without Azure."""

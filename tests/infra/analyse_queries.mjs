@@ -1,5 +1,5 @@
-// Reads queries from standard input as a JSON object of texts; writes what is wrong with each, and its columns.
-// The alerts' queries run in a Log Analytics workspace, whose table of log lines is AppTraces.
+// Reads a JSON object of queries from standard input. Writes the errors and the result columns of each query.
+// The queries run in a Log Analytics workspace, whose table of log lines is AppTraces.
 // Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/apptraces
 
 import { createRequire } from "node:module";
@@ -22,7 +22,7 @@ const items = (list) => Array.from({ length: list.Count }, (_, index) => list.ge
 function analysed(query) {
   const code = KustoCode.ParseAndAnalyze(query, globals);
   return {
-    faults: items(code.GetDiagnostics()).map((fault) => fault.Message),
+    errors: items(code.GetDiagnostics()).map((error) => error.Message),
     columns: Object.fromEntries(items(code.ResultType.Columns).map(({ Name, Type }) => [Name, Type.Name])),
   };
 }

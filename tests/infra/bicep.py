@@ -1,4 +1,4 @@
-"""Reads a Bicep file as far as its syntax tells: a compiler is in none of PyPI, npm and Debian."""
+"""Read the syntax tree of a Bicep file. PyPI, npm and Debian have no Bicep compiler."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ _PARSER = Parser(Language(tree_sitter_bicep.language()))
 
 @dataclass
 class Bicep:
-    """What a file declares and uses.
+    """The declarations and uses in a file.
 
     Attributes:
-        parameters: By name, whether each has to be given.
-        descriptions: Of the parameters that have one.
-        resources: By symbolic name, type and version as they stand there.
-        modules: By symbolic name, the file and the names of the parameters given to it.
-        values: Of every property, the path of names to it and what stands there.
-        used: The names that are used.
-        faults: Where the syntax is wrong.
+        parameters: For each name, whether it is required.
+        descriptions: The parameters' descriptions, by name.
+        resources: Type and version of each resource, by symbolic name.
+        modules: File and parameter names of each module, by symbolic name.
+        values: Path and source text of every property.
+        used: Names that are used.
+        errors: Syntax errors.
     """
 
     parameters: dict[str, bool] = field(default_factory=dict)
@@ -35,16 +35,16 @@ class Bicep:
     values: list[tuple[str, str]] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     module_outputs: set[tuple[str, str]] = field(default_factory=set)
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     @property
     def declared(self) -> set[str]:
-        """Every name that the file gives to something."""
+        """Every name that the file declares."""
         return {*self.parameters, *self.variables, *self.resources, *self.modules}
 
 
 def read(source: bytes) -> Bicep:
-    """What a file's text says."""
+    """Read the declarations and uses in a file's source."""
     found = Bicep()
     root = _PARSER.parse(source).root_node
     description = ""
@@ -77,7 +77,7 @@ def _declare(found: Bicep, node: Node, description: str) -> None:
 def _use(found: Bicep, node: Node) -> None:
     text = _text(node)
     if node.is_error or node.is_missing:
-        found.faults.append(f"line {node.start_point[0] + 1}: {text[:60]}")
+        found.errors.append(f"line {node.start_point[0] + 1}: {text[:60]}")
     match node.type:
         case "resource_declaration":
             found.resources[_name(node)] = _string(node)
@@ -91,7 +91,7 @@ def _use(found: Bicep, node: Node) -> None:
 
 
 def _properties(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
-    """Every property below a node: its path of names, and its value."""
+    """The path and the value of every property below a node."""
     for child in node.named_children:
         if (
             child.type == "object_property"
@@ -112,7 +112,7 @@ def _all(node: Node) -> Iterator[Node]:
 
 
 def _is_used(node: Node) -> bool:
-    """Whether an identifier is neither the name of a property nor of what is declared."""
+    """Whether an identifier is a use, not the name of a property or a declaration."""
     parent = node.parent
     if parent is None or parent.type.endswith("_declaration"):
         return parent is not None and parent.named_children[0] != node

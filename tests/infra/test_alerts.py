@@ -1,4 +1,4 @@
-"""Every alert has a query that can run, an explanation, and lines in the log that it counts."""
+"""Every alert has a valid query, an explanation, and log events that exist."""
 
 import json
 import re
@@ -14,7 +14,7 @@ ROOT = INFRA.parent
 ANALYSER = Path(__file__).parent / "analyse_queries.mjs"
 QUERIES = {path.stem: path.read_text() for path in sorted((INFRA / "queries").glob("*.kql"))}
 OPERATE = (ROOT / "docs" / "operate.md").read_text()
-# By the heading above it and its number there: a page's queries, which operators paste.
+# The queries in docs/operate.md, by heading and position.
 DOCUMENTED = {
     f"{heading}-{number}": query
     for heading, text in re.findall(r"^##+ (.+)\n((?:(?!^#).*\n)*)", OPERATE, re.MULTILINE)
@@ -23,7 +23,7 @@ DOCUMENTED = {
 
 
 def rules() -> list[dict[str, str]]:
-    """The alerts, as the template has them."""
+    """The alerts in the template."""
     found: list[dict[str, str]] = []
     for path, value in read((INFRA / "alerts.bicep").read_bytes()).values:
         if path == "name" and value.startswith("'"):
@@ -39,10 +39,10 @@ each_rule = pytest.mark.parametrize("name", RULES)
 
 @pytest.fixture(scope="module")
 def analysed() -> dict[str, Any]:
-    """What Microsoft's analyser says of each query."""
+    """The result of Microsoft's analyser for each query."""
     queries = {**QUERIES, **DOCUMENTED, "wrong": "AppTraces | where Mesage == 1"}
     run = subprocess.run(  # noqa: S603 -- our own script
-        ["node", str(ANALYSER)],  # noqa: S607 -- wherever it is installed
+        ["node", str(ANALYSER)],  # noqa: S607 -- Node from the PATH
         input=json.dumps(queries),
         capture_output=True,
         text=True,
@@ -53,7 +53,7 @@ def analysed() -> dict[str, Any]:
 
 
 def test_every_query_is_an_alert() -> None:
-    """No file without a rule, no rule without a file."""
+    """Every query file has an alert, and every alert has a query file."""
     assert set(RULES) == set(QUERIES)
     assert [rule["query"] for rule in RULES.values()] == [
         f"loadTextContent('queries/{name}.kql')" for name in RULES
@@ -61,26 +61,26 @@ def test_every_query_is_an_alert() -> None:
 
 
 @pytest.mark.parametrize("name", [*QUERIES, *DOCUMENTED])
-def test_query_is_right(name: str, analysed: dict[str, Any]) -> None:
-    """It parses, and every table, column and function in it exists."""
-    assert analysed[name]["faults"] == []
+def test_query_is_valid(name: str, analysed: dict[str, Any]) -> None:
+    """A query parses, and every table, column and function in it exists."""
+    assert analysed[name]["errors"] == []
 
 
-def test_a_wrong_query_is_found(analysed: dict[str, Any]) -> None:
-    """Or the test above would show nothing."""
-    assert analysed["wrong"]["faults"]
+def test_invalid_query_is_found(analysed: dict[str, Any]) -> None:
+    """The analyser reports an unknown column."""
+    assert analysed["wrong"]["errors"]
 
 
 @each_rule
-def test_query_gives_the_figure_that_is_compared(name: str, analysed: dict[str, Any]) -> None:
-    """One column, a number."""
+def test_query_returns_the_compared_column(name: str, analysed: dict[str, Any]) -> None:
+    """A query returns one numeric column, the one that the alert compares."""
     assert list(analysed[name]["columns"]) == [RULES[name]["column"]]
     assert analysed[name]["columns"][RULES[name]["column"]] in {"long", "int", "real"}
 
 
 @each_rule
 def test_alert_is_explained(name: str) -> None:
-    """docs/operate.md says what it means, how to look, and what to do."""
+    """docs/operate.md has a query to investigate an alert, and says what to do."""
     [text] = re.findall(rf"^### {name}\n((?:(?!^#).*\n)*)", OPERATE, re.MULTILINE)
 
     assert "```kusto" in text
@@ -88,8 +88,8 @@ def test_alert_is_explained(name: str) -> None:
 
 
 @pytest.mark.parametrize("query", [*QUERIES.values(), *DOCUMENTED.values()])
-def test_query_asks_for_events_that_there_are(query: str) -> None:
-    """And for keys that their lines have."""
+def test_query_uses_existing_events(query: str) -> None:
+    """Every event and every key in a query occurs in the app's source."""
     source = "\n".join(path.read_text() for path in (ROOT / "identity_service").rglob("*.py"))
     events = set(re.findall(r'"(\w+) "', query))
     keys = set(
@@ -101,8 +101,8 @@ def test_query_asks_for_events_that_there_are(query: str) -> None:
 
 
 @each_rule
-def test_alert_looks_at_least_as_often_as_it_looks_back(name: str) -> None:
-    """Nothing happens between two looks."""
+def test_alert_windows_leave_no_gap(name: str) -> None:
+    """An alert is evaluated at least as often as its window is long."""
     rule = RULES[name]
     window = "PT15M" if rule["window"] == "sweepMissingAfter" else rule["window"]
 
@@ -110,6 +110,6 @@ def test_alert_looks_at_least_as_often_as_it_looks_back(name: str) -> None:
 
 
 def minutes(duration: str) -> int:
-    """Of an ISO 8601 duration with one unit."""
+    """The minutes of an ISO 8601 duration with one unit."""
     [(time, number, unit)] = re.findall(r"P(T?)(\d+)([MHD])", duration)
     return int(number) * {"M": 1, "H": 60, "D": 1440}[unit] * (1 if time or unit == "D" else 0)

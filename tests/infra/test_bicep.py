@@ -1,4 +1,4 @@
-"""The templates hang together, as far as their syntax tells; no compiler was at hand."""
+"""The templates are consistent, as far as their syntax trees show."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from tests.infra.bicep import FILES, INFRA, read
 
 ROOT = INFRA.parent
 MAIN = read((INFRA / "main.bicep").read_bytes())
-# What azd gives.
-GIVEN = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+# The parameters that azd passes.
+PASSED = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 each_module = pytest.mark.parametrize("name", MAIN.modules)
@@ -19,19 +19,19 @@ each_module = pytest.mark.parametrize("name", MAIN.modules)
 
 @each_file
 def test_syntax(path: Path) -> None:
-    """There is no fault in it."""
-    assert read(path.read_bytes()).faults == []
+    """A template has no syntax error."""
+    assert read(path.read_bytes()).errors == []
 
 
 @pytest.mark.parametrize("text", ["param name", "resource x 'y' = {", "var a = {b: }"])
-def test_a_fault_is_found(text: str) -> None:
-    """Or the test above would show nothing."""
-    assert read(text.encode()).faults
+def test_syntax_error_is_found(text: str) -> None:
+    """The check above detects syntax errors."""
+    assert read(text.encode()).errors
 
 
 @each_file
 def test_every_name_is_declared(path: Path) -> None:
-    """And what is declared is used."""
+    """Every used name is declared, and every parameter and variable is used."""
     bicep = read(path.read_bytes())
 
     assert bicep.used - bicep.declared == set()
@@ -40,14 +40,14 @@ def test_every_name_is_declared(path: Path) -> None:
 
 @each_module
 def test_module_gets_its_parameters(name: str) -> None:
-    """All that it needs, and none that it does not know."""
+    """A module gets exactly the parameters that it declares."""
     file, given = MAIN.modules[name]
 
     assert given == set(read((INFRA / file).read_bytes()).parameters)
 
 
 def test_outputs_exist() -> None:
-    """What one module takes from another, that one gives."""
+    """Every output that is used is declared by its module."""
     given = {
         (module, output)
         for module, (file, _) in MAIN.modules.items()
@@ -58,7 +58,7 @@ def test_outputs_exist() -> None:
 
 
 def test_every_file_is_used() -> None:
-    """No module stands about."""
+    """main.bicep uses every other template."""
     assert {path.name for path in FILES} == {
         "main.bicep",
         *(file for file, _ in MAIN.modules.values()),
@@ -66,8 +66,8 @@ def test_every_file_is_used() -> None:
 
 
 @each_file
-def test_every_resource_is_of_a_fixed_version(path: Path) -> None:
-    """Of a type in Azure itself: nothing is fetched from elsewhere."""
+def test_every_resource_has_a_fixed_version(path: Path) -> None:
+    """Resources have Azure's own types with a fixed version, and modules are local files."""
     bicep = read(path.read_bytes())
     own = [kind for kind in bicep.resources.values() if "/" in kind]
 
@@ -77,15 +77,15 @@ def test_every_resource_is_of_a_fixed_version(path: Path) -> None:
     assert [file for file, _ in bicep.modules.values() if ":" in file] == []
 
 
-def test_azd_gives_what_has_to_be_given() -> None:
-    """Every parameter without a default, and none that is not there."""
+def test_azd_passes_the_required_parameters() -> None:
+    """Parameters without a default are passed by azd, and only declared ones."""
     needed = {name for name, is_needed in MAIN.parameters.items() if is_needed}
 
-    assert needed <= set(GIVEN) <= set(MAIN.parameters)
+    assert needed <= set(PASSED) <= set(MAIN.parameters)
 
 
-def test_azd_knows_the_app() -> None:
-    """It finds the function app by the tag that bears the service's name."""
+def test_azd_finds_the_app() -> None:
+    """The function app's tag contains the service name, by which azd finds it."""
     [service] = re.findall(
         r"^services:\n  (\w+):$", (ROOT / "azure.yaml").read_text(), re.MULTILINE
     )
@@ -94,7 +94,7 @@ def test_azd_knows_the_app() -> None:
 
 
 def test_parameters_are_documented() -> None:
-    """docs/deploy.md has each, with its description."""
+    """docs/deploy.md lists every parameter with its description."""
     rows = re.findall(
         r"^\| `(\w+)` \|.*\| (.+) \|$", (ROOT / "docs" / "deploy.md").read_text(), re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""No key, connection string or secret is anywhere in what is deployed, nor is one made there."""
+"""The deployment contains and creates no key, connection string or secret."""
 
 import json
 import re
@@ -19,9 +19,9 @@ DEPLOYED = [
     ROOT / "host.json",
     ROOT / "local.settings.sample.json",
 ]
-# The address of Application Insights, to whose writers alone it opens: see the test of it below.
+# Only an address, because local authentication is off: see test_application_insights_is_an_address.
 INSIGHTS = "APPLICATIONINSIGHTS_CONNECTION_STRING"
-# Settings are told from other properties by their names.
+# The names of settings, as opposed to other properties.
 _SETTING = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|Azure\w+__\w+")
 _KEYS = re.compile(
     r"list\w*(Keys|Secrets|ConnectionStrings?|Sas)\w*\(|@secure|AccountKey|SharedAccess|accessKey\b"
@@ -39,16 +39,16 @@ ROLES = {
 
 
 def keys(text: str) -> list[str]:
-    """What in the text is a key, or the way to one."""
+    """Parts of the text that contain a key or read one."""
     text = text.replace(INSIGHTS, "").replace("insights.properties.ConnectionString", "")
     return [match[0] for match in _KEYS.finditer(text)]
 
 
 @pytest.mark.parametrize("path", DEPLOYED, ids=lambda path: path.name)
 def test_no_key(path: Path) -> None:
-    """None is written down, asked for, or made into an output."""
+    """A deployed file contains, reads and outputs no key."""
     values = path.read_text()
-    if path.name == "local.settings.sample.json":  # it names every setting, those unset too
+    if path.name == "local.settings.sample.json":  # it lists the key settings too, empty
         values = " ".join(json.loads(values)["Values"].values())
 
     assert keys(values) == []
@@ -71,7 +71,7 @@ def test_no_key(path: Path) -> None:
     ],
 )
 def test_a_key_is_found(line: str) -> None:
-    """Or the test above would show nothing."""
+    """The check above detects every way to use a key."""
     assert keys(line)
 
 
@@ -94,8 +94,8 @@ def test_a_key_is_found(line: str) -> None:
         ),
     ],
 )
-def test_keys_open_nothing(file: str, path: str, value: str) -> None:
-    """Resources take Entra identities alone; and those without a sign-in reach the app."""
+def test_keys_are_disabled(file: str, path: str, value: str) -> None:
+    """Resources accept Entra identities only, and requests without a sign-in reach the app."""
     values = [found for name, found in read((INFRA / file).read_bytes()).values if name == path]
 
     assert set(values) == {value}
@@ -103,7 +103,7 @@ def test_keys_open_nothing(file: str, path: str, value: str) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_roles(path: Path) -> None:
-    """The app has four, each on one resource and no more."""
+    """The app has four roles, each on a single resource."""
     text = path.read_text()
     guids = set(re.findall(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'", text))
     scopes = [value for name, value in read(path.read_bytes()).values if name == "scope"]
@@ -113,7 +113,7 @@ def test_roles(path: Path) -> None:
 
 
 def test_every_setting_is_known() -> None:
-    """What the template sets, the app or the platform reads."""
+    """The app or the platform knows every setting that the template sets."""
     values = [pair for path in FILES for pair in read(path.read_bytes()).values]
     names = {name.rpartition(".")[2] for name, _ in values}
     found = {name for name in names if _SETTING.fullmatch(name)}
@@ -123,7 +123,7 @@ def test_every_setting_is_known() -> None:
 
 
 def test_application_insights_is_an_address() -> None:
-    """Its connection string is a setting; only an identity with the role can write there."""
+    """The connection string is a plain setting; writing requires an identity with the role."""
     app = dict(read((INFRA / "app.bicep").read_bytes()).values)
 
     assert app[f"properties.{INSIGHTS}"] == "applicationInsights"

@@ -1,12 +1,13 @@
-"""What every test of an operation may ask for."""
+"""The tests of the operations run in virtual time."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.operations.virtual_time import VirtualLoop
-from tests.operations.world import World
+from identity_service.sweep import purge_deleted_identities
+from tests.support.virtual_time import VirtualLoop
+from tools.openapi.document import operations
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -14,7 +15,17 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"virtual": VirtualLoop}
 
 
-@pytest.fixture
-def world() -> World:
-    """Everything the operations are given, with nothing in it yet."""
-    return World()
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """An option to show that the tests notice an operation that does nothing."""
+    parser.addoption("--constant-operation", help="Let this operation return None at once.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Replace the code of the operation, wherever it was imported."""
+    if name := config.getoption("--constant-operation"):
+        operation = {**operations(), "purge_deleted_identities": purge_deleted_identities}[name]
+        operation.__code__ = _constant.__code__
+
+
+async def _constant(*_: object, **__: object) -> None:
+    pass

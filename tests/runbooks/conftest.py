@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from identity_service.registry import TABLE
+from identity_service.azure.tables import TABLE
 from tests.runbooks.operator import TABLES, TOOLS, Operator, tool
 from tests.support.azurite import StorageAccount, Tables, running_tables
 from tests.support.client import Client, until

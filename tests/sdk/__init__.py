@@ -1,1 +1,1 @@
-"""Microsoft's SDKs, as their users have them, against the emulator."""
+"""Tests of the ACS emulator with Microsoft's SDKs, unchanged."""

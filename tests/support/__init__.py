@@ -1,1 +1,1 @@
-"""Test support: one of each."""
+"""Support for the tests: fakes in memory, and the local Azure in processes."""

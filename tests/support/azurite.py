@@ -18,8 +18,8 @@ from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableClient
 
-from identity_service.credential import Credential
-from identity_service.registry import ANSWER, CONNECT
+from identity_service.azure.credential import Credential
+from identity_service.azure.tables import CONNECT, RESPONSE
 from local.azurite import ACCOUNT, KEEP_ALIVE
 from local.certificates import Authority
 from local.entra import STORAGE_AUDIENCE, Issuer
@@ -35,7 +35,7 @@ LIFETIME = 3600
 # How the registry connects.
 CONNECTION: dict[str, Any] = {
     "connection_timeout": CONNECT,
-    "read_timeout": ANSWER,
+    "read_timeout": RESPONSE,
     "retry_total": 0,
     "use_env_settings": False,
 }

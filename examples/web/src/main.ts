@@ -1,4 +1,4 @@
-// A signed-in user's page: keeps an access token, shows it, and lets its user end it.
+// The page of a signed-in user: gets an access token, keeps it fresh, shows it, and lets the user revoke it.
 
 import { AzureCommunicationTokenCredential } from "@azure/communication-common";
 import { Me, Problem, signIn, type Deletion, type IssuedToken } from "./service";
@@ -7,7 +7,7 @@ import * as page from "./page";
 let me: Me | undefined;
 let credential: AzureCommunicationTokenCredential | undefined;
 
-/** What Microsoft's calling and chat clients take: it gets the next token before this one ends. */
+/** Creates the credential for Microsoft's calling and chat clients. It refreshes the token before it expires. */
 async function connect(me: Me): Promise<void> {
   const first = await issueToken(me);
   disconnect();
@@ -18,7 +18,7 @@ async function connect(me: Me): Promise<void> {
   });
 }
 
-/** Ends the refreshing; what the last token still opens is for the service to end. */
+/** Stops refreshing. The current token stays valid until the service revokes it. */
 function disconnect(): void {
   credential?.dispose();
   credential = undefined;
@@ -31,16 +31,16 @@ async function issueToken(me: Me): Promise<IssuedToken> {
 }
 
 page.onSignIn(async (user) => {
-  me = new Me(await signIn(user, page.told), page.told);
+  me = new Me(await signIn(user, page.showCall), page.showCall);
   page.showUser(user);
   await connect(me);
   page.showIdentity(await me.get());
 });
 
-page.onClick("refresh", () => whoIsSignedIn(connect));
+page.onClick("refresh", () => whenSignedIn(connect));
 
 page.onClick("sign-out", () =>
-  whoIsSignedIn(async (signedIn) => {
+  whenSignedIn(async (signedIn) => {
     await signedIn.revokeTokens();
     disconnect();
     me = undefined;
@@ -49,7 +49,7 @@ page.onClick("sign-out", () =>
 );
 
 page.onClick("delete", () =>
-  whoIsSignedIn(async (signedIn) => {
+  whenSignedIn(async (signedIn) => {
     const deletion: Deletion = await signedIn.delete();
     disconnect();
     page.showDeleted(deletion);
@@ -57,13 +57,13 @@ page.onClick("delete", () =>
 );
 
 page.onClick("restore", () =>
-  whoIsSignedIn(async (signedIn) => {
+  whenSignedIn(async (signedIn) => {
     page.showIdentity(await signedIn.restore());
     await connect(signedIn);
   }),
 );
 
-async function whoIsSignedIn(act: (me: Me) => Promise<void>): Promise<void> {
-  if (!me) throw new Problem("Nobody is signed in", "Sign in first.", 401, "");
+async function whenSignedIn(act: (me: Me) => Promise<void>): Promise<void> {
+  if (!me) throw new Problem("Not signed in", "Sign in first.", 401, "");
   await act(me);
 }

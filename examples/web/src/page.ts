@@ -1,6 +1,6 @@
-// What stands on the page. It knows nothing of the service but its words.
+// The content of the page. It uses the service's types only.
 
-import { Problem, type Deletion, type Identity, type IssuedToken, type Told } from "./service";
+import { Problem, type Deletion, type Identity, type IssuedToken, type OnCall } from "./service";
 
 let current: IssuedToken | undefined;
 let issuedAt = 0;
@@ -52,7 +52,7 @@ export function showSignedOut(): void {
   reveal({ "sign-in": true, me: false });
 }
 
-export const told: Told = (method, path, status) => {
+export const showCall: OnCall = (method, path, status) => {
   const call = textIn("li", `${method} ${path}`);
   call.append(textIn("output", String(status)));
   call.classList.toggle("refused", status >= 400);
@@ -68,16 +68,16 @@ function showNoToken(state: string): void {
 }
 
 function showProblem(error: unknown): void {
-  const said =
-    error instanceof Problem ? error : new Problem("No answer", String(error), 0, "");
+  const problem =
+    error instanceof Problem ? error : new Problem("No response", String(error), 0, "");
   const [title, detail, code] = element("problem").children;
-  if (title) title.textContent = said.title;
-  if (detail) detail.textContent = said.detail;
-  if (code) code.textContent = [said.status || "", said.code].join(" ").trim();
+  if (title) title.textContent = problem.title;
+  if (detail) detail.textContent = problem.detail;
+  if (code) code.textContent = [problem.status || "", problem.code].join(" ").trim();
   reveal({ problem: true });
 }
 
-/** Does what a button asks for, and meanwhile nothing else. */
+/** Runs a button's action, with all buttons disabled until it ends. */
 async function attempt(act: () => Promise<void>): Promise<void> {
   reveal({ problem: false });
   const buttons = [...document.querySelectorAll("button")];
@@ -100,7 +100,7 @@ function tick(): void {
   element("progress", HTMLProgressElement).value = current ? left / (due - issuedAt) : 0;
 }
 
-/** What the token says, unverified: for showing only. */
+/** The token's scopes. The token is not verified: use this for display only. */
 function scopesOf(token: string): string[] {
   const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
   return String(JSON.parse(atob(payload)).acsScope ?? "").split(",");
@@ -126,7 +126,7 @@ function element<T extends HTMLElement>(
 }
 
 setInterval(tick, 1000);
-// A refresh that nobody asked for can fail, too.
+// An automatic refresh can fail too.
 addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   showProblem(event.reason);

@@ -1,4 +1,4 @@
-// The identity service, as a signed-in user sees it.
+// The identity service's API for signed-in users.
 
 export interface Identity {
   id: string;
@@ -19,7 +19,7 @@ export interface Deletion {
   scheduledPurgeOn: string;
 }
 
-/** What the service answers instead of a result (RFC 9457). */
+/** An error of the service (RFC 9457). */
 export class Problem extends Error {
   constructor(
     readonly title: string,
@@ -31,42 +31,42 @@ export class Problem extends Error {
   }
 }
 
-export type Told = (method: string, path: string, status: number) => void;
+export type OnCall = (method: string, path: string, status: number) => void;
 
-/** On loopback whoever says a name is signed in. In Azure, MSAL's acquireTokenSilent stands here. */
-export async function signIn(user: string, told: Told): Promise<string> {
-  const answer = await ask<{ token: string }>("POST", "/.local/sign-in", told, {}, { user });
-  return answer.token;
+/** Local only: signs in any user by name. In Azure, use MSAL's acquireTokenSilent instead. */
+export async function signIn(user: string, onCall: OnCall): Promise<string> {
+  const { token } = await call<{ token: string }>("POST", "/.local/sign-in", onCall, {}, { user });
+  return token;
 }
 
-/** What users may do, each with their own identity: no call takes an id. */
+/** The operations of a user, on their own identity: no call takes an id. */
 export class Me {
   constructor(
     private readonly bearer: string,
-    private readonly told: Told,
+    private readonly onCall: OnCall,
   ) {}
 
-  get = () => this.ask<Identity>("GET", "/api/me");
-  issueToken = () => this.ask<IssuedToken>("POST", "/api/me/tokens");
-  revokeTokens = () => this.ask<void>("DELETE", "/api/me/tokens");
-  delete = () => this.ask<Deletion>("DELETE", "/api/me");
-  restore = () => this.ask<Identity>("POST", "/api/me/restore");
+  get = () => this.call<Identity>("GET", "/api/me");
+  issueToken = () => this.call<IssuedToken>("POST", "/api/me/tokens");
+  revokeTokens = () => this.call<void>("DELETE", "/api/me/tokens");
+  delete = () => this.call<Deletion>("DELETE", "/api/me");
+  restore = () => this.call<Identity>("POST", "/api/me/restore");
 
-  private ask<T>(method: string, path: string): Promise<T> {
-    return ask<T>(method, path, this.told, { Authorization: `Bearer ${this.bearer}` });
+  private call<T>(method: string, path: string): Promise<T> {
+    return call<T>(method, path, this.onCall, { Authorization: `Bearer ${this.bearer}` });
   }
 }
 
-async function ask<T>(
+async function call<T>(
   method: string,
   path: string,
-  told: Told,
+  onCall: OnCall,
   headers: Record<string, string>,
   body?: object,
 ): Promise<T> {
   const content = body ? JSON.stringify(body) : null;
   const response = await fetch(path, { method, headers, body: content });
-  told(method, path, response.status);
+  onCall(method, path, response.status);
   const text = await response.text();
   if (response.ok) return (text ? JSON.parse(text) : undefined) as T;
   throw problem(response, text);
@@ -75,7 +75,7 @@ async function ask<T>(
 function problem(response: Response, text: string): Problem {
   const isProblem = response.headers.get("Content-Type")?.startsWith("application/problem+json");
   const { title, detail, code } = isProblem ? JSON.parse(text) : ({} as Record<string, string>);
-  // Without a body it was not the app that refused, but the platform in front of it.
-  const unsaid = response.status === 401 ? "Your sign-in is no longer good" : "No answer";
-  return new Problem(title ?? unsaid, detail ?? "Sign in again.", response.status, code ?? "");
+  // Without a body, the platform in front of the app refused the request.
+  const fallback = response.status === 401 ? "Your sign-in has expired" : "No response";
+  return new Problem(title ?? fallback, detail ?? "Sign in again.", response.status, code ?? "");
 }

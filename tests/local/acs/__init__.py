@@ -1,1 +1,1 @@
-"""The emulator of the identity service keeps its contract."""
+"""Tests of the ACS emulator."""

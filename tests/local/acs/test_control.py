@@ -1,49 +1,50 @@
-"""The control endpoint: who may ask, and what it tells."""
+"""The control endpoint: access, inspection and reset."""
 
 import pytest
 
 from local.acs import CONTROL_HEADER, CONTROL_PREFIX
-from tests.local.acs.served import Served
+from tests.local.acs.conftest import Clock
+from tests.local.acs.support import EmulatorClient
 
 
 @pytest.mark.parametrize("headers", [{}, {CONTROL_HEADER: "wrong"}, {CONTROL_HEADER: "\xe9"}])
-@pytest.mark.parametrize("path", ["/counts", "/nowhere"])
-def test_without_the_key_everything_is_forbidden(
-    acs: Served, headers: dict[str, str], path: str
+@pytest.mark.parametrize("path", ["/counts", "/unknown"])
+def test_every_request_needs_the_key(
+    acs: EmulatorClient, headers: dict[str, str], path: str
 ) -> None:
-    """Wrong and missing keys alike, whether the path exists or not."""
+    """A missing or wrong key is 403, whether the path exists or not."""
     assert acs.send("GET", CONTROL_PREFIX + path, headers).status == 403
 
 
-def test_no_preflight_is_answered(acs: Served) -> None:
-    """So no web page can send the header across sites."""
+def test_preflights_are_refused(acs: EmulatorClient) -> None:
+    """Without a preflight, a web page cannot send the header to another site."""
     headers = {
         "Origin": "https://example.com",
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": CONTROL_HEADER,
     }
 
-    reply = acs.send("OPTIONS", f"{CONTROL_PREFIX}/reset", headers)
+    response = acs.send("OPTIONS", f"{CONTROL_PREFIX}/reset", headers)
 
-    assert reply.status == 403
-    assert not [name for name in reply.headers if name.lower().startswith("access-control")]
+    assert response.status == 403
+    assert not [name for name in response.headers if name.lower().startswith("access-control")]
 
 
-def test_an_unknown_path_is_not_found(acs: Served) -> None:
-    """Errors are JSON here too."""
-    reply = acs.control("GET", "/nowhere")
+def test_an_unknown_path_is_not_found(acs: EmulatorClient) -> None:
+    """The error is JSON."""
+    response = acs.control("GET", "/unknown")
 
-    assert reply.error[:2] == (404, "ControlError")
+    assert response.error[:2] == (404, "ControlError")
 
 
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
-def test_another_method_is_not_allowed(acs: Served, method: str) -> None:
-    """Each path has its methods."""
+def test_another_method_is_not_allowed(acs: EmulatorClient, method: str) -> None:
+    """A method that the path does not have is 405."""
     assert acs.control(method, "/counts").status == 405
 
 
-def test_attempts_and_effects_are_counted_apart(acs: Served) -> None:
-    """A refused call is an attempt without an effect."""
+def test_attempts_and_effects_are_counted(acs: EmulatorClient) -> None:
+    """A refused request is an attempt without an effect."""
     acs.issue(acs.create())
     acs.issue("unknown")
 
@@ -52,8 +53,8 @@ def test_attempts_and_effects_are_counted_apart(acs: Served) -> None:
     assert acs.counts("revoke") == (0, 0)
 
 
-def test_identities_are_shown_with_state_and_living_tokens(acs: Served) -> None:
-    """Deleted ones included, oldest first."""
+def test_identities_are_listed(acs: EmulatorClient) -> None:
+    """The list has all identities with state and live tokens, oldest first."""
     active, deleted = acs.create(), acs.create()
     acs.issue(active)
     acs.issue(deleted)
@@ -70,33 +71,31 @@ def test_identities_are_shown_with_state_and_living_tokens(acs: Served) -> None:
     }
 
 
-def test_one_identity_can_be_asked_for(acs: Served) -> None:
-    """By its id, as it stands."""
+def test_one_identity_is_shown(acs: EmulatorClient) -> None:
+    """An identity is found by its id, which needs no encoding."""
     identity_id = acs.create()
 
-    shown = acs.control("GET", f"/identities/{identity_id}").document
-
-    assert shown == {"id": identity_id, "state": "active", "tokensAlive": 0}
+    assert acs.state(identity_id) == {"id": identity_id, "state": "active", "tokensAlive": 0}
 
 
-def test_an_unknown_identity_is_not_found(acs: Served) -> None:
-    """It was never made, or a reset has forgotten it."""
+def test_an_unknown_identity_is_not_found(acs: EmulatorClient) -> None:
+    """An identity that was never created is 404."""
     assert acs.control("GET", "/identities/8:acs:unknown").status == 404
 
 
-def test_expired_tokens_are_not_alive(acs: Served) -> None:
-    """They are dead without having been revoked."""
+def test_expired_tokens_are_not_alive(acs: EmulatorClient, clock: Clock) -> None:
+    """An expired token does not count as alive, even if it was not revoked."""
     identity_id = acs.create()
     acs.issue(identity_id)
-    acs.clock.ahead = 24 * 60 * 60
+    clock.offset = 24 * 60 * 60
 
-    assert acs.control("GET", f"/identities/{identity_id}").document["tokensAlive"] == 0
+    assert acs.state(identity_id)["tokensAlive"] == 0
 
 
-def test_reset_forgets_everything(acs: Served) -> None:
-    """Identities, counts, faults and quotas."""
+def test_reset_removes_everything(acs: EmulatorClient) -> None:
+    """A reset removes identities, counts, faults and quotas."""
     acs.create()
-    acs.arm(kind="drop", times=1)
+    acs.add_fault(kind="drop", times=1)
     acs.control("PUT", "/quotas", {})
 
     acs.control("POST", "/reset")
@@ -121,11 +120,11 @@ def test_reset_forgets_everything(acs: Served) -> None:
         {"kind": "status", "status": 99},
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused(acs: Served, fault: dict[str, object]) -> None:
-    """Rather than do something else than was meant."""
+def test_an_invalid_fault_is_refused(acs: EmulatorClient, fault: dict[str, object]) -> None:
+    """Unknown kinds and fields, missing fields and values out of range are 400."""
     assert acs.control("POST", "/faults", fault).error[:2] == (400, "ControlError")
 
 
-def test_quotas_that_make_no_sense_are_refused(acs: Served) -> None:
-    """A window that never ends, or never begins, is none."""
+def test_invalid_quotas_are_refused(acs: EmulatorClient) -> None:
+    """A window of zero seconds is 400."""
     assert acs.control("PUT", "/quotas", {"windowSeconds": 0}).status == 400

@@ -1,14 +1,14 @@
-"""Quotas: how many calls a window lets through."""
+"""Quotas: the number of requests per window."""
 
 import pytest
 
-from local.acs.errors import RefusedError
+from local.acs.errors import ServiceError
 from local.acs.quotas import Quota, Quotas, QuotaSettings
-from tests.local.acs.served import VERSION, Served
+from tests.local.acs.support import CREATE, EmulatorClient
 
 
 class StoppedClock:
-    """A time that moves only when told to."""
+    """A clock that a test moves."""
 
     now = 100.0
 
@@ -18,114 +18,105 @@ class StoppedClock:
 
 
 @pytest.fixture
-def clock() -> StoppedClock:
-    """A time of the test's own."""
+def stopped_clock() -> StoppedClock:
+    """The clock of `quotas`."""
     return StoppedClock()
 
 
 @pytest.fixture
-def quotas(clock: StoppedClock) -> Quotas:
-    """Two deletions in ten seconds."""
-    quotas = Quotas(clock)
+def quotas(stopped_clock: StoppedClock) -> Quotas:
+    """Quotas of two deletions in ten seconds, both of which are used up."""
+    quotas = Quotas(stopped_clock)
     quotas.enforce(QuotaSettings(window_seconds=10, limits={Quota.DELETE: 2}, retry_after=True))
+    quotas.acquire(Quota.DELETE)
+    quotas.acquire(Quota.DELETE)
     return quotas
 
 
-def test_a_window_lets_its_limit_through(quotas: Quotas) -> None:
-    """The third of two is refused."""
-    quotas.take(Quota.DELETE)
-    quotas.take(Quota.DELETE)
-
-    with pytest.raises(RefusedError, match="429"):
-        quotas.take(Quota.DELETE)
+def test_a_request_over_the_limit_is_refused(quotas: Quotas) -> None:
+    """With a limit of two, the third request is 429."""
+    with pytest.raises(ServiceError, match="429"):
+        quotas.acquire(Quota.DELETE)
 
 
-def test_the_next_window_begins_anew(quotas: Quotas, clock: StoppedClock) -> None:
-    """When the window's seconds have passed, its calls are forgotten."""
-    quotas.take(Quota.DELETE)
-    quotas.take(Quota.DELETE)
-    clock.now += 10
+def test_the_next_window_starts_at_zero(quotas: Quotas, stopped_clock: StoppedClock) -> None:
+    """When the window has ended, its requests no longer count."""
+    stopped_clock.now += 10
 
-    quotas.take(Quota.DELETE)
+    quotas.acquire(Quota.DELETE)
 
 
-def test_refused_calls_do_not_prolong_the_window(quotas: Quotas, clock: StoppedClock) -> None:
-    """Who hammers waits no longer than who waits."""
-    for _ in range(2):
-        quotas.take(Quota.DELETE)
-    clock.now += 9
-    with pytest.raises(RefusedError):
-        quotas.take(Quota.DELETE)
-    clock.now += 1
+def test_refused_requests_do_not_extend_the_window(
+    quotas: Quotas, stopped_clock: StoppedClock
+) -> None:
+    """The window ends at the same time, whether or not a client retries too early."""
+    stopped_clock.now += 9
+    with pytest.raises(ServiceError):
+        quotas.acquire(Quota.DELETE)
+    stopped_clock.now += 1
 
-    quotas.take(Quota.DELETE)
+    quotas.acquire(Quota.DELETE)
 
 
-def test_retry_after_is_what_is_left_of_the_window(quotas: Quotas, clock: StoppedClock) -> None:
-    """In whole seconds, rounded up."""
-    for _ in range(2):
-        quotas.take(Quota.DELETE)
-    clock.now += 2.5
+def test_retry_after_is_the_rest_of_the_window(quotas: Quotas, stopped_clock: StoppedClock) -> None:
+    """Retry-After is in whole seconds, rounded up."""
+    stopped_clock.now += 2.5
 
-    with pytest.raises(RefusedError) as refused:
-        quotas.take(Quota.DELETE)
+    with pytest.raises(ServiceError) as refused:
+        quotas.acquire(Quota.DELETE)
 
     assert refused.value.headers == {"Retry-After": "8"}
 
 
-def test_operations_have_quotas_of_their_own(quotas: Quotas) -> None:
-    """Deleting too much does not keep anybody from issuing."""
-    for _ in range(2):
-        quotas.take(Quota.DELETE)
-
-    quotas.take(Quota.ISSUE)
+def test_each_operation_has_its_own_quota(quotas: Quotas) -> None:
+    """The quota of delete does not limit issue."""
+    quotas.acquire(Quota.ISSUE)
 
 
-def test_limits_that_are_not_given_are_those_of_acs() -> None:
-    """1000 to create and to issue, 500 for the rest."""
+def test_the_default_limits_are_those_of_acs() -> None:
+    """The limits are 1000 for create and issue, and 500 for the others."""
     limits = [QuotaSettings().limit(quota) for quota in Quota]
 
     assert limits == [1000, 1000, 1000, 500, 500, 500]
 
 
-def test_quotas_are_off_until_asked_for(acs: Served) -> None:
-    """A load test is not throttled unawares."""
+def test_quotas_are_off_by_default(acs: EmulatorClient) -> None:
+    """A load test is not throttled unless quotas are turned on."""
     assert acs.control("GET", "/quotas").document["enforced"] is False
 
 
-def test_an_enforced_quota_answers_429(acs: Served) -> None:
-    """Without Retry-After, which the service does not promise."""
+def test_a_429_has_no_retry_after_by_default(acs: EmulatorClient) -> None:
+    """The real service does not promise the header."""
     acs.control("PUT", "/quotas", {"limits": {"create": 1}})
     acs.create()
 
-    reply = acs.signed("POST", f"/identities?{VERSION}")
+    response = acs.signed("POST", CREATE)
 
-    assert reply.error[:2] == (429, "TooManyRequests")
-    assert "Retry-After" not in reply.headers
+    assert response.error[:2] == (429, "TooManyRequests")
+    assert "Retry-After" not in response.headers
 
 
-def test_a_429_can_say_retry_after(acs: Served) -> None:
-    """Where it was asked to."""
+def test_a_429_can_have_retry_after(acs: EmulatorClient) -> None:
+    """The setting `retryAfter` adds the header."""
     acs.control("PUT", "/quotas", {"limits": {"create": 0}, "retryAfter": True})
 
-    reply = acs.signed("POST", f"/identities?{VERSION}")
+    response = acs.signed("POST", CREATE)
 
-    assert reply.headers["Retry-After"] == "30"
+    assert response.headers["Retry-After"] == "30"
 
 
-def test_creating_with_a_token_has_a_quota_of_its_own(acs: Served) -> None:
-    """The plain creation goes through where the other is used up."""
+def test_creating_with_a_token_has_its_own_quota(acs: EmulatorClient) -> None:
+    """Creating without a token still works when that quota is used up."""
     acs.control("PUT", "/quotas", {"limits": {"createWithToken": 0}})
-    target = f"/identities?{VERSION}"
 
-    assert acs.signed("POST", target, {"createTokenWithScopes": ["voip"]}).status == 429
-    assert acs.signed("POST", target).status == 201
+    assert acs.signed("POST", CREATE, {"createTokenWithScopes": ["voip"]}).status == 429
+    assert acs.signed("POST", CREATE).status == 201
 
 
-def test_quotas_can_be_lifted(acs: Served) -> None:
-    """Deleting the settings lets everything through."""
+def test_quotas_can_be_turned_off(acs: EmulatorClient) -> None:
+    """After deleting the settings, no request is throttled."""
     acs.control("PUT", "/quotas", {"limits": {"create": 0}})
 
     acs.control("DELETE", "/quotas")
 
-    assert acs.signed("POST", f"/identities?{VERSION}").status == 201
+    assert acs.signed("POST", CREATE).status == 201

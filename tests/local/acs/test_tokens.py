@@ -1,4 +1,4 @@
-"""Access tokens: what they say, and how long they work."""
+"""The content and the validity of access tokens."""
 
 import re
 
@@ -6,21 +6,22 @@ import jwt
 import pytest
 
 from local.acs.tokens import Signer, timestamp
-from tests.local.acs.served import VERSION, Served
+from tests.local.acs.conftest import Clock
+from tests.local.acs.support import CREATE, EmulatorClient
 
 
-def token_of(acs: Served, identity_id: str, minutes: int = 60) -> str:
-    """A new voip token of the identity."""
-    reply = acs.issue(identity_id, {"scopes": ["voip"], "expiresInMinutes": minutes})
-    return str(reply.document["token"])
+def token_of(acs: EmulatorClient, identity_id: str, minutes: int = 60) -> str:
+    """Issue a token with the scope voip."""
+    response = acs.issue(identity_id, {"scopes": ["voip"], "expiresInMinutes": minutes})
+    return str(response.document["token"])
 
 
-def test_a_token_has_the_documented_claims(acs: Served) -> None:
-    """What client SDKs read is where they look for it."""
+def test_a_token_has_the_documented_claims(acs: EmulatorClient) -> None:
+    """A token has the claims that client SDKs read."""
     identity_id = acs.create()
-    reply = acs.issue(identity_id, {"scopes": ["chat", "voip"], "expiresInMinutes": 90})
+    response = acs.issue(identity_id, {"scopes": ["chat", "voip"], "expiresInMinutes": 90})
 
-    claims = jwt.decode(reply.document["token"], options={"verify_signature": False})
+    claims = jwt.decode(response.document["token"], options={"verify_signature": False})
 
     assert claims.pop("jti")
     assert claims == {
@@ -34,15 +35,15 @@ def test_a_token_has_the_documented_claims(acs: Served) -> None:
     }
 
 
-def test_a_token_has_the_documented_header(acs: Served) -> None:
-    """RS256, and a key that is named twice."""
+def test_a_token_has_the_documented_header(acs: EmulatorClient) -> None:
+    """The algorithm is RS256. `kid` and `x5t` both identify the key."""
     header = jwt.get_unverified_header(token_of(acs, acs.create()))
 
     assert sorted(header) == ["alg", "kid", "typ", "x5t"]
     assert (header["alg"], header["typ"]) == ("RS256", "JWT")
 
 
-def test_expires_on_is_when_the_token_expires(acs: Served) -> None:
+def test_expires_on_is_the_expiry_of_the_token(acs: EmulatorClient) -> None:
     """It has seven fractional digits and the offset +00:00."""
     document = acs.issue(acs.create()).document
 
@@ -51,36 +52,34 @@ def test_expires_on_is_when_the_token_expires(acs: Served) -> None:
     assert document["expiresOn"][:19] == timestamp(claims["exp"])[:19]
 
 
-def test_a_new_token_works(acs: Served) -> None:
-    """Signed, unexpired, unrevoked: valid."""
-    verdict = acs.verify(token_of(acs, acs.create()))
+def test_a_new_token_is_valid(acs: EmulatorClient) -> None:
+    """A valid token has no reason."""
+    result = acs.verify(token_of(acs, acs.create()))
 
-    assert (verdict["valid"], verdict["reason"]) == (True, None)
-
-
-def test_a_token_made_with_the_identity_works(acs: Served) -> None:
-    """Creating both at once gives a token of the new identity."""
-    document = acs.signed(
-        "POST", f"/identities?{VERSION}", {"createTokenWithScopes": ["voip"]}
-    ).document
-
-    verdict = acs.verify(document["accessToken"]["token"])
-    assert verdict["valid"]
-    assert document["identity"]["id"] == "8:" + verdict["claims"]["skypeid"]
+    assert (result["valid"], result["reason"]) == (True, None)
 
 
-def test_a_token_dies_when_it_expires(acs: Served) -> None:
-    """After its minutes it is dead, not before."""
+def test_a_token_created_with_its_identity_is_valid(acs: EmulatorClient) -> None:
+    """The token is issued for the new identity."""
+    document = acs.signed("POST", CREATE, {"createTokenWithScopes": ["voip"]}).document
+
+    result = acs.verify(document["accessToken"]["token"])
+    assert result["valid"]
+    assert document["identity"]["id"] == "8:" + result["claims"]["skypeid"]
+
+
+def test_a_token_expires(acs: EmulatorClient, clock: Clock) -> None:
+    """A token is valid until its lifetime has passed."""
     token = token_of(acs, acs.create(), minutes=60)
 
-    acs.clock.ahead = 59 * 60
+    clock.offset = 59 * 60
     assert acs.verify(token)["valid"]
-    acs.clock.ahead = 60 * 60
+    clock.offset = 60 * 60
     assert acs.verify(token)["reason"] == "expired"
 
 
-def test_revoking_kills_every_token_so_far_and_none_after(acs: Served) -> None:
-    """Exact even where all happens within one second, the resolution of `iat`."""
+def test_revoking_affects_all_earlier_and_no_later_tokens(acs: EmulatorClient) -> None:
+    """This also holds within one second, which is the resolution of `iat`."""
     identity_id = acs.create()
     before = [token_of(acs, identity_id) for _ in range(3)]
 
@@ -91,17 +90,17 @@ def test_revoking_kills_every_token_so_far_and_none_after(acs: Served) -> None:
     assert acs.verify(after)["valid"]
 
 
-def test_revoking_spares_the_tokens_of_others(acs: Served) -> None:
-    """Tokens belong to one identity each."""
-    spared = token_of(acs, acs.create())
+def test_revoking_does_not_affect_other_identities(acs: EmulatorClient) -> None:
+    """The token of another identity stays valid."""
+    token = token_of(acs, acs.create())
 
     acs.revoke(acs.create())
 
-    assert acs.verify(spared)["valid"]
+    assert acs.verify(token)["valid"]
 
 
-def test_deleting_kills_the_tokens(acs: Served) -> None:
-    """Delete revokes."""
+def test_deleting_revokes_the_tokens(acs: EmulatorClient) -> None:
+    """The tokens of a deleted identity are invalid."""
     identity_id = acs.create()
     token = token_of(acs, identity_id)
 
@@ -110,8 +109,8 @@ def test_deleting_kills_the_tokens(acs: Served) -> None:
     assert acs.verify(token)["reason"] == "deleted"
 
 
-def test_a_token_from_before_a_reset_is_unknown(acs: Served) -> None:
-    """The emulator has forgotten its identity."""
+def test_a_token_issued_before_a_reset_is_unknown(acs: EmulatorClient) -> None:
+    """A reset removes the identity of the token."""
     token = token_of(acs, acs.create())
 
     acs.control("POST", "/reset")
@@ -120,18 +119,18 @@ def test_a_token_from_before_a_reset_is_unknown(acs: Served) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "garbage", "a.b.c", "\u00e9.\u00e9.\u00e9"])
-def test_what_is_no_token_is_malformed(acs: Served, token: str) -> None:
-    """Nothing is told about the claims of what is not ours."""
+def test_a_malformed_token_is_invalid(acs: EmulatorClient, token: str) -> None:
+    """Its claims are not returned."""
     assert acs.verify(token) == {"valid": False, "reason": "malformed", "claims": None}
 
 
-def test_a_token_of_another_signer_has_a_wrong_signature(acs: Served) -> None:
-    """Another emulator's token does not work here."""
-    other = Signer(acs.emulator.resource_id).issue("acs:a_b", ("voip",), now=0, expires=10**10)
+def test_a_token_signed_with_another_key_is_invalid(acs: EmulatorClient) -> None:
+    """Its claims are not returned, even if they are right."""
+    other = Signer(acs.emulator.resource_id).sign("acs:a_b", ("voip",), now=0, expires=10**10)
 
     assert acs.verify(other.token) == {"valid": False, "reason": "signature", "claims": None}
 
 
-def test_timestamps_keep_fractions() -> None:
-    """As .NET writes them."""
+def test_timestamps_have_fractions() -> None:
+    """A time has the format of .NET."""
     assert timestamp(1_700_000_000.25) == "2023-11-14T22:13:20.2500000+00:00"

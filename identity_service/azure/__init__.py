@@ -1,0 +1,1 @@
+"""The adapters: Azure Communication Services, Azure Tables, and the app's own credential."""

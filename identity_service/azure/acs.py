@@ -1,0 +1,205 @@
+"""The `Acs` port on Microsoft's identity SDK."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from azure.communication.identity import CommunicationUserIdentifier
+from azure.communication.identity.aio import CommunicationIdentityClient
+from azure.core.credentials import AccessToken as SdkToken
+from azure.core.credentials import AzureKeyCredential
+from azure.core.exceptions import AzureError
+from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline.policies import AsyncRetryPolicy
+
+from identity_service.azure.acs_errors import request_id, translate
+from identity_service.azure.credential import Credential
+from identity_service.errors import AcsTooSlow, AcsUnavailable, InvalidBody, TeamsTokenRefused
+from identity_service.identity import is_identity_id
+from identity_service.log import EventLog, current_invocation
+from identity_service.policies import AccessToken, TokenGrant
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+events = EventLog(__name__)
+
+# The double slash is correct: the name of the resource ends with a slash.
+ACS_SCOPE = "https://communication.azure.com//.default"
+
+# Seconds. A repeatable call ends within REPEATABLE, including its one retry.
+CONNECT = 3.0
+REPEATABLE = 8.0
+# A create that has been sent is waited for beyond the caller's deadline: its response has the id of
+# an identity that could not be found otherwise.
+CREATE = 60.0
+
+_RETRY_ONCE: dict[str, Any] = {"retry_total": 1, "retry_on_methods": ["POST", "DELETE"]}
+
+
+class AcsClient:
+    """Implements `ports.Acs`."""
+
+    def __init__(self, client: CommunicationIdentityClient) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(
+        cls, endpoint: str, credential: Credential | str, proxies: dict[str, str] | None = None
+    ) -> "AcsClient":
+        """A client of the resource at `endpoint`. Call this inside the worker's event loop.
+
+        `use_env_settings=False` halves the CPU of a call: by default the SDK reads .netrc and the
+        proxy variables for each request, in two thread hops.
+
+        Args:
+            endpoint: `https://host` or `https://host:port`.
+            credential: The app's credential, or an access key in base64.
+            proxies: The SDK's keyword.
+        """
+        return cls(
+            CommunicationIdentityClient(
+                endpoint,
+                AzureKeyCredential(credential) if isinstance(credential, str) else credential,
+                retry_policy=_RetryAtOnce(retry_total=0, retry_backoff_factor=0),
+                connection_timeout=CONNECT,
+                read_timeout=REPEATABLE,
+                use_env_settings=False,
+                proxies=proxies,
+                raw_response_hook=_record,
+            )
+        )
+
+    async def create(self) -> str:
+        """See `ports.Acs`."""
+        call = self._client.create_user(read_timeout=CREATE)
+        return await _result(call, _created, has_identity=False)
+
+    async def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
+        """See `ports.Acs`."""
+        call = self._client.create_user_and_token(
+            list(grant.scopes), token_expires_in=_lifetime(grant), read_timeout=CREATE
+        )
+        return await _result(
+            call,
+            lambda created: (_created(created[0]), _access_token(created[1])),
+            has_identity=False,
+        )
+
+    async def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
+        """See `ports.Acs`."""
+        call = self._client.get_token(
+            _user(identity_id),
+            list(grant.scopes),
+            token_expires_in=_lifetime(grant),
+            **_RETRY_ONCE,
+        )
+        return await _repeatable(call, _access_token)
+
+    async def revoke_tokens(self, identity_id: str) -> None:
+        """See `ports.Acs`."""
+        await _repeatable(self._client.revoke_tokens(_user(identity_id), **_RETRY_ONCE), _nothing)
+
+    async def delete(self, identity_id: str) -> None:
+        """See `ports.Acs`."""
+        await _repeatable(self._client.delete_user(_user(identity_id), **_RETRY_ONCE), _nothing)
+
+    async def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
+        """See `ports.Acs`."""
+        call = self._client.get_token_for_teams_user(token, app_id, user_id, **_RETRY_ONCE)
+        try:
+            return await _repeatable(call, _access_token, has_identity=False)
+        except InvalidBody as refused:
+            raise TeamsTokenRefused(
+                refused.detail,
+                field=refused.field,
+                upstream_request_id=refused.upstream_request_id,
+            ) from refused
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+class _RetryAtOnce(AsyncRetryPolicy[Any, Any]):
+    """The SDK's retries without their sleeps.
+
+    By default azure-core waits for the Retry-After of any failed call, up to an hour. Here a retry
+    happens at once or not at all, and only after a failure on our side or in ACS, never after a
+    refusal.
+    """
+
+    def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
+        """Whether to retry after a response: only if its status is 500 or more."""
+        failed = response.http_response.status_code >= 500  # noqa: PLR2004 -- server errors in HTTP
+        return bool(failed and settings["total"] > 0)
+
+    def increment(self, settings: dict[str, Any], response: Any = None, error: Any = None) -> bool:
+        """Whether to retry. aiohttp has already retried a DELETE on a dropped connection."""
+        if error is not None and response.http_request.method == "DELETE":
+            return False
+        return bool(super().increment(settings, response, error))
+
+    def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:  # noqa: ARG002 -- never used to wait
+        """No wait: the caller receives the Retry-After."""
+        return None
+
+
+async def _repeatable(
+    call: Awaitable[S], parse: Callable[[S], T], *, has_identity: bool = True
+) -> T:
+    """Wait for a call that may be abandoned, because it can be repeated."""
+    try:
+        async with asyncio.timeout(REPEATABLE):
+            return await _result(call, parse, has_identity=has_identity)
+    except TimeoutError as error:
+        raise AcsTooSlow("ACS did not respond in time.") from error
+
+
+async def _result(call: Awaitable[S], parse: Callable[[S], T], *, has_identity: bool) -> T:
+    """The parsed response. `has_identity`: whether the call is about an existing identity."""
+    try:
+        with current_invocation().acs_call():
+            return parse(await call)
+    except AzureError as error:
+        raise translate(error, has_identity=has_identity) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # The SDK does not check responses. It raises these errors for invalid ones.
+        events.error("acs_response_invalid", error)
+        raise AcsUnavailable("ACS sent an invalid response.") from error
+
+
+def _record(response: PipelineResponse[Any, Any]) -> None:
+    """Record what the log line says about a response."""
+    invocation = current_invocation()
+    invocation.upstream_request_id = request_id(response.http_response.headers) or ""
+    invocation.throttles += response.http_response.status_code == 429  # noqa: PLR2004 -- Too Many Requests
+
+
+def _user(identity_id: str) -> CommunicationUserIdentifier:
+    return CommunicationUserIdentifier(identity_id)
+
+
+def _nothing(_: object) -> None:
+    """The response has no content."""
+
+
+def _created(user: CommunicationUserIdentifier) -> str:
+    created = user.properties["id"]
+    if not is_identity_id(created):
+        raise ValueError("the response has no valid identity id")
+    events.info("identity_created", identity_id=created)
+    return created
+
+
+def _lifetime(grant: TokenGrant) -> timedelta:
+    return timedelta(minutes=grant.minutes)
+
+
+def _access_token(token: SdkToken) -> AccessToken:
+    if not token.token:
+        raise ValueError("the response has an empty token")
+    # The SDK declares an int, but this is ISO 8601 text with seven fractional digits.
+    expires_on = datetime.fromisoformat(str(token.expires_on)).astimezone(UTC)
+    return AccessToken(token.token, expires_on.replace(microsecond=0))

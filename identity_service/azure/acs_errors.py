@@ -1,0 +1,125 @@
+"""Translates failed calls to ACS into this service's errors."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestTimeoutError,
+    ServiceResponseTimeoutError,
+)
+
+from identity_service.errors import (
+    AcsRefusedUs,
+    AcsTooSlow,
+    AcsUnavailable,
+    IdentityNotFound,
+    InvalidBody,
+    ServiceError,
+    TeamsTokenRefused,
+    Throttled,
+)
+from identity_service.log import EventLog
+
+events = EventLog(__name__)
+
+# ACS does not promise a Retry-After. It counts its quotas per 30 seconds.
+# Source: https://learn.microsoft.com/azure/communication-services/concepts/service-limits
+QUOTA_WINDOW = 30
+
+_REMEDY = (
+    "give this app's identity the role Communication and Email Service Owner"
+    " (09976791-48a7-449e-bb21-39d1a415f350) on the ACS resource, or correct the access key;"
+    " a new role takes minutes to take effect"
+)
+
+
+def translate(error: AzureError, *, has_identity: bool = True) -> ServiceError:
+    """The error for our caller. `has_identity`: whether the call is about an existing identity."""
+    match error:
+        case ServiceRequestTimeoutError() | ServiceResponseTimeoutError():
+            return AcsTooSlow("ACS did not respond in time.")
+        case HttpResponseError(response=response) if response is not None:
+            return _translate_response(error, has_identity=has_identity)
+        case ClientAuthenticationError():
+            return AcsUnavailable("This service could not get its own credential for ACS.")
+        case _:
+            return AcsUnavailable("ACS could not be reached, or the connection broke.")
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The id that Microsoft's support asks for: the correlation vector, or else the next best."""
+    names = ("MS-CV", "x-ms-client-request-id", "X-Azure-Ref")
+    return next((headers[name] for name in names if headers.get(name)), None)
+
+
+def _translate_response(  # noqa: PLR0911 -- a table
+    error: HttpResponseError, *, has_identity: bool
+) -> ServiceError:
+    status = error.status_code
+    code = error.error.code if error.error else None
+    about: dict[str, Any] = {"upstream_request_id": request_id(_headers(error))}
+    match status, code:
+        case 401, "IdentityNotOwned" if has_identity:
+            return IdentityNotFound("ACS has no such identity in this resource.", **about)
+        case 401, "InvalidAccessToken":
+            return TeamsTokenRefused(
+                "ACS does not accept this Entra token: it has expired, or is not an Entra token.",
+                field="token",
+                **about,
+            )
+        case 401 | 403, _:
+            events.error("acs_refused_us", status=status, code=code, remedy=_REMEDY)
+            return AcsRefusedUs("ACS does not accept this service's own credential.", **about)
+        case 404, str() if has_identity:
+            # A 404 without ACS's own error code may come from anywhere, such as a wrong endpoint.
+            return IdentityNotFound("ACS has no such identity.", **about)
+        case 400, str():
+            return InvalidBody(f"ACS: {_message(error)}", field=_field(error), **about)
+        case 429, _:
+            wait = _retry_after(error) or QUOTA_WINDOW
+            return Throttled(
+                "ACS accepts no more calls of this kind for now.", retry_after=wait, **about
+            )
+        case 408 | 504, _:
+            return AcsTooSlow("ACS did not finish in time.", **about)
+        case _:
+            return AcsUnavailable(
+                f"ACS responded with status {status}.", retry_after=_retry_after(error), **about
+            )
+
+
+def _retry_after(error: HttpResponseError) -> int | None:
+    """The response's Retry-After in whole seconds. The header has a number or a date."""
+    text = _headers(error).get("Retry-After")
+    if not text:
+        return None
+    try:
+        return max(0, int(text))
+    except ValueError:
+        pass
+    try:
+        return max(0, round((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()))
+    except (TypeError, ValueError):
+        return None
+
+
+def _message(error: HttpResponseError) -> str:
+    return str(error.error.message)[:200] if error.error else ""
+
+
+def _field(error: HttpResponseError) -> str | None:
+    """The field that ACS names, spelled as in our own requests."""
+    target = error.error.target if error.error else None
+    if not isinstance(target, str) or not target:
+        return None
+    return f"{target[0].lower()}{target[1:]}"
+
+
+def _headers(error: HttpResponseError) -> Mapping[str, str]:
+    headers: Mapping[str, str] = getattr(error.response, "headers", {})
+    return headers

@@ -1,0 +1,1 @@
+"""The HTTP edge: triggers, requests and responses."""

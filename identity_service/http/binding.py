@@ -1,0 +1,129 @@
+"""Connects an operation's parameters to the request, to `Services` and to `Settings`.
+
+This happens when the app is loaded. A wrong name or a wrong type stops the app at start.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import cached_property
+from typing import Any, get_type_hints
+
+from azure.functions import HttpRequest
+
+from identity_service.errors import InvalidBody
+from identity_service.http.decoding import decode_body, decode_query
+from identity_service.http.principal import signed_in_user
+from identity_service.identity import SignedInUser, identity_id
+from identity_service.schemas import Query, Request
+from identity_service.services import Services
+from identity_service.settings import Settings
+
+Operation = Callable[..., Awaitable[Any]]
+_Source = Callable[[HttpRequest], Any]
+
+
+class BindingError(Exception):
+    """An operation has a parameter that nothing provides, or that has the wrong type."""
+
+
+class BoundOperation:
+    """An operation that knows where each of its parameters comes from.
+
+    Raises:
+        BindingError: nothing provides a parameter.
+    """
+
+    def __init__(self, operation: Operation, services: Services) -> None:
+        self.name = operation.__name__
+        self._operation = operation
+        self._services = services
+        hints = get_type_hints(operation)
+        hints.pop("return", None)
+        self._sources = {name: self._source(name, kind) for name, kind in hints.items()}
+
+    async def call(self, req: HttpRequest) -> Any:
+        """Run the operation for a request.
+
+        Raises:
+            ServiceError: the request or the settings are invalid, or the operation failed.
+        """
+        return await self._operation(**self._arguments(req))
+
+    async def run(self) -> Any:
+        """Run an operation that takes nothing from a request.
+
+        Raises:
+            ServiceError: the settings are invalid, or the operation failed.
+        """
+        return await self._operation(**self._arguments(_NO_REQUEST))
+
+    def _arguments(self, req: HttpRequest) -> dict[str, Any]:
+        return {name: source(req) for name, source in self._sources.items()}
+
+    def _source(self, name: str, kind: Any) -> _Source:
+        match name:
+            case "identity_id":
+                self._check(name, kind, str)
+                return lambda req: identity_id(req.route_params.get("id", ""))
+            case "caller":
+                self._check(name, kind, SignedInUser)
+                return lambda req: signed_in_user(
+                    req.headers, sign_in_enabled=self._services.settings.sign_in_enabled
+                )
+            case "query":
+                self._check(name, kind, Query)
+                return lambda req: decode_query(req.params, kind)
+            case "body":
+                self._check(name, kind, Request)
+                return lambda req: decode_body(_body(req), kind)
+        return self._provided(name, kind)
+
+    def _provided(self, name: str, kind: Any) -> _Source:
+        """A part of the services, or a setting."""
+        services, settings = _parts(type(self._services)), get_type_hints(Settings)
+        if name in services:
+            self._check(name, kind, services[name])
+            return lambda _: getattr(self._services, name)
+        if name in settings:
+            self._check(name, kind, settings[name])
+            return lambda _: getattr(self._services.settings, name)
+        known = ", ".join(sorted({*services, *settings}))
+        raise BindingError(f"{self.name}: nothing provides {name!r}. Known names: {known}.")
+
+    def _check(self, name: str, kind: Any, expected: type) -> None:
+        matches = kind is expected or (
+            expected in (Query, Request) and isinstance(kind, type) and issubclass(kind, expected)
+        )
+        if not matches:
+            raise BindingError(f"{self.name}: {name!r} has type {kind}, expected {expected}.")
+
+
+_NO_REQUEST = HttpRequest("GET", "/", body=b"")
+
+
+def _parts(services: type[Services]) -> dict[str, Any]:
+    """The public parts of the services and their types, as they are annotated."""
+    parts = {
+        name: get_type_hints(part.func if isinstance(part, cached_property) else part.fget)[
+            "return"
+        ]
+        for kind in reversed(services.__mro__)
+        for name, part in vars(kind).items()
+        if isinstance(part, cached_property | property) and not name.startswith("_")
+    }
+    return {**get_type_hints(services), **parts}
+
+
+def _body(req: HttpRequest) -> bytes:
+    """The request's body.
+
+    Raises:
+        InvalidBody: the host dropped a chunked body. If it counted as empty, it would create an
+            identity without a user.
+    """
+    body: bytes = req.get_body()
+    if not body and "chunked" in req.headers.get("transfer-encoding", "").lower():
+        raise InvalidBody(
+            "Chunked bodies are not supported: send Content-Length.",
+            allowed="a body with a Content-Length",
+        )
+    return body

@@ -1,0 +1,98 @@
+"""Decodes bodies and queries, and explains what is wrong with an invalid one."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from identity_service.errors import BodyTooLarge, InvalidBody, InvalidJson, InvalidQuery
+from identity_service.schemas import Query, Request
+
+R = TypeVar("R", bound=Request)
+Q = TypeVar("Q", bound=Query)
+
+# Bytes. The largest valid request contains an Entra token of a few KiB.
+BODY_LIMIT = 16 * 1024
+
+# The query parameters that the Functions host reads: a function key and its name.
+_HOST_PARAMETERS = {"code", "clientid"}
+
+# How many characters of the caller's text a problem repeats.
+_LONGEST_ECHO = 60
+
+# msgspec's messages repeat what the caller sent, so each pattern is anchored at a fixed part.
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_AT = re.compile(r".* - at `\$\.(\w+)[^`]*`", re.DOTALL)
+
+
+def decode_body(raw: bytes, kind: type[R]) -> R:
+    """Decode a request's body. An empty body counts as `{}`.
+
+    If a field is repeated, the last value wins.
+
+    Raises:
+        BodyTooLarge: it has more than `BODY_LIMIT` bytes.
+        InvalidJson: it is not JSON in UTF-8.
+        InvalidBody: it is JSON, but not of this kind.
+    """
+    if len(raw) > BODY_LIMIT:
+        raise BodyTooLarge(f"The body has {len(raw)} bytes.", allowed=f"{BODY_LIMIT} bytes")
+    try:
+        decoded: R = _decoder(kind).decode(raw or b"{}")
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), kind) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJson("The body must be one JSON object in UTF-8.") from error
+    return decoded
+
+
+def decode_query(params: Mapping[str, str], kind: type[Q]) -> Q:
+    """Decode a request's query.
+
+    Raises:
+        InvalidQuery: it is not of this kind.
+    """
+    try:
+        return msgspec.convert(own_parameters(params), kind, strict=False)
+    except msgspec.ValidationError as error:
+        invalid = _explain(str(error), kind)
+        raise InvalidQuery(invalid.detail, field=invalid.field, allowed=invalid.allowed) from error
+
+
+def own_parameters(params: Mapping[str, str]) -> dict[str, str]:
+    """The query parameters that are not for the Functions host, which ignores their case."""
+    return {name: text for name, text in params.items() if name.lower() not in _HOST_PARAMETERS}
+
+
+@cache
+def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
+    return msgspec.json.Decoder(kind)
+
+
+def _explain(message: str, kind: type[Request | Query]) -> InvalidBody:
+    """Turn msgspec's message into an error that names the field and what it accepts."""
+    fields = {field.encode_name: _description(field.type) for field in msgspec.structs.fields(kind)}
+    known = ", ".join(fields) or "no fields"
+    if found := _UNKNOWN.fullmatch(message):
+        name = found[1][:_LONGEST_ECHO]
+        return InvalidBody("This operation has no such field.", field=name, allowed=known)
+    if found := _MISSING.fullmatch(message):
+        name = found[1]
+        text = f"{name} is missing: it must be {fields[name]}."
+        return InvalidBody(text, field=name, allowed=fields[name])
+    if found := _AT.fullmatch(message):
+        name = found[1]
+        return InvalidBody(f"{name} must be {fields[name]}.", field=name, allowed=fields[name])
+    return InvalidBody("The body must be a JSON object.", allowed=f"an object with {known}")
+
+
+def _description(annotation: Any) -> str:
+    """The description in the `Meta` of an annotation, which may be optional."""
+    for part in (annotation, *get_args(annotation)):
+        for meta in getattr(part, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.description:
+                return meta.description
+    return "of another type"

@@ -1,0 +1,110 @@
+"""Reads who is signed in from the header that App Service Authentication (Easy Auth) sends.
+
+Source: https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from identity_service.errors import NotSignedIn, SignInNotEnabled
+from identity_service.identity import SignedInUser
+
+HEADER = "x-ms-client-principal"
+# Bytes. The platform's own headers are much shorter.
+LONGEST = 16 * 1024
+LONGEST_USER_ID = 256
+
+ENTRA = "aad"
+# Has no slash, and no two names become equal in lower case.
+_PROVIDER = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
+_NO_ISSUER = "-"
+_OBJECT_ID = ("oid", "http://schemas.microsoft.com/identity/claims/objectidentifier")
+_TENANT_ID = ("tid", "http://schemas.microsoft.com/identity/claims/tenantid")
+_SUBJECT = ("sub", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier")
+_ISSUER = ("iss",)
+
+
+class _Claim(msgspec.Struct):
+    typ: str
+    val: str
+
+
+class _Principal(msgspec.Struct):
+    auth_typ: str
+    claims: list[_Claim]
+
+
+def signed_in_user(headers: Mapping[str, str], *, sign_in_enabled: bool) -> SignedInUser:
+    """The user whose sign-in the platform has checked.
+
+    Raises:
+        SignInNotEnabled: the platform does not check sign-ins, so anyone can send this header.
+        NotSignedIn: the request has no principal, or one that does not identify one user.
+    """
+    if not sign_in_enabled:
+        raise SignInNotEnabled(
+            "Enable App Service Authentication for this app and allow unauthenticated requests."
+            " The platform then sets WEBSITE_AUTH_ENABLED."
+        )
+    principal = _read(headers.get(HEADER, ""))
+    if not _PROVIDER.fullmatch(principal.auth_typ):
+        raise _unclear()
+    provider = principal.auth_typ.lower()
+    if provider == ENTRA:
+        object_id = _one(principal, _OBJECT_ID)
+        user_id = _user_id(provider, _one(principal, _TENANT_ID), object_id)
+        return SignedInUser(user_id, object_id)
+    return SignedInUser(_user_id(provider, _issuer(principal), _one(principal, _SUBJECT)))
+
+
+def _read(text: str) -> _Principal:
+    if not text:
+        raise NotSignedIn("Send the bearer token of a signed-in user.")
+    if len(text) > LONGEST:
+        raise _unclear()
+    try:
+        return msgspec.json.decode(base64.b64decode(text, validate=True), type=_Principal)
+    except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError) as error:
+        raise _unclear() from error
+
+
+def _all(principal: _Principal, names: tuple[str, ...]) -> set[str]:
+    return {claim.val for claim in principal.claims if claim.typ in names and claim.val.strip()}
+
+
+def _one(principal: _Principal, names: tuple[str, ...]) -> str:
+    """The value of a required claim, which may have several names but only one value."""
+    values = _all(principal, names)
+    if len(values) != 1:
+        raise _unclear()
+    return values.pop()
+
+
+def _issuer(principal: _Principal) -> str:
+    """The issuer, or the placeholder for none. No issuer may have the placeholder's name."""
+    if not _all(principal, _ISSUER):
+        return _NO_ISSUER
+    issuer = _one(principal, _ISSUER)
+    if issuer == _NO_ISSUER:
+        raise _unclear()
+    return issuer
+
+
+def _user_id(provider: str, issuer: str, subject: str) -> str:
+    """The user id. Different users never have the same one.
+
+    The provider, which comes first, has no slash. An issuer may have slashes, so those of the
+    subject are escaped: the subject is what follows the last slash.
+    """
+    text = f"{provider}/{issuer}/{subject.replace('%', '%25').replace('/', '%2F')}"
+    if len(text) > LONGEST_USER_ID:
+        raise _unclear()
+    return text
+
+
+def _unclear() -> NotSignedIn:
+    return NotSignedIn("The platform's principal does not identify one user.")

@@ -1,0 +1,79 @@
+"""Renders results and errors as HTTP responses."""
+
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from azure.functions import HttpRequest, HttpResponse
+
+from identity_service.errors import ServiceError
+from identity_service.http.decoding import own_parameters
+from identity_service.identity import Page, is_identity_id
+from identity_service.schemas import PROBLEMS, PageResponse, Problem
+
+CREATED = 201
+UNAUTHORIZED = 401
+_COLLECTION = "/identities"
+# Responses must not be cached: they may contain tokens, and problems describe one moment.
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+def success(req: HttpRequest, result: Any) -> HttpResponse:
+    """The response for the result of an operation."""
+    if result is None:
+        return HttpResponse(status_code=204, headers=_NO_STORE)
+    if isinstance(result, Page):
+        return _json(_page(req, result), 200)
+    if isinstance(result, msgspec.Raw):
+        return _json(result, 200)
+    response = _json(result, result.http_status)
+    if result.http_status == CREATED:
+        response.headers["Location"] = _location(req, result.id)
+    return response
+
+
+def problem(error: ServiceError, base_uri: str = PROBLEMS) -> HttpResponse:
+    """The error as a problem (RFC 9457). `base_uri` is the page that documents the problems."""
+    body = Problem(
+        type=f"{base_uri}#{error.code}",
+        title=error.title,
+        status=error.status,
+        code=error.code,
+        detail=error.detail,
+        field=error.field,
+        allowed=error.allowed,
+        upstream_request_id=error.upstream_request_id,
+    )
+    response = _json(body, error.status, "application/problem+json")
+    if error.status == UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def subject(req: HttpRequest, result: object) -> str:
+    """The id of the identity that a call was about, for the log. Other text is not logged."""
+    named = getattr(result, "id", None) or req.route_params.get("id", "")
+    return named if is_identity_id(named) else ""
+
+
+def _page(req: HttpRequest, page: Page[Any]) -> PageResponse[Any]:
+    """The page with a link to the next one: path and query without a function key."""
+    response = PageResponse(value=page.items)
+    if page.continuation is not None:
+        query = {**own_parameters(req.params), "continuation": page.continuation}
+        response.next_link = f"{urlsplit(req.url).path}?{urlencode(query)}"
+    return response
+
+
+def _location(req: HttpRequest, identity_id: str) -> str:
+    """The URL of a new identity: the path without the query, which may hold a function key."""
+    path = urlsplit(req.url).path
+    collection = path[: path.lower().rindex(_COLLECTION) + len(_COLLECTION)]
+    return f"{collection}/{identity_id}"
+
+
+def _json(content: object, status: int, mimetype: str = "application/json") -> HttpResponse:
+    body = msgspec.json.encode(content)
+    return HttpResponse(body, status_code=status, mimetype=mimetype, headers=_NO_STORE)

@@ -1,0 +1,168 @@
+"""Triggers: registers each operation with the host, and runs it when the host calls.
+
+Around every operation: the deadline, one log line, and errors that become responses.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from inspect import getdoc
+from typing import Any
+
+from azure.functions import (
+    AuthLevel,
+    Context,
+    FunctionApp,
+    HttpRequest,
+    HttpResponse,
+    TimerRequest,
+)
+from azure.functions.warmup import WarmUpContext
+
+from identity_service.errors import AcsTooSlow, InternalError, NotConfigured, ServiceError
+from identity_service.http.binding import BoundOperation, Operation
+from identity_service.http.responses import problem, subject, success
+from identity_service.log import EventLog, begin_invocation
+from identity_service.services import Services
+
+events = EventLog(__name__)
+
+# Seconds until the caller gets a response, even if the operation is still running. The README
+# promises ten.
+DEADLINE = 9.0
+
+_running: set[asyncio.Future[Any]] = set()
+
+
+class Triggers:
+    """Registers triggers that all have the same authorization level."""
+
+    def __init__(self, app: FunctionApp, services: Services, level: AuthLevel) -> None:
+        self._app = app
+        self._services = services
+        self._level = level
+
+    def get(self, route: str, operation: Operation, *, logged: bool = True) -> None:
+        """Serve GET requests. `logged=False` is for probes that would flood the log."""
+        self._http("GET", route, operation, logged=logged)
+
+    def post(self, route: str, operation: Operation) -> None:
+        """Serve POST requests."""
+        self._http("POST", route, operation)
+
+    def delete(self, route: str, operation: Operation) -> None:
+        """Serve DELETE requests."""
+        self._http("DELETE", route, operation)
+
+    def _http(self, method: str, route: str, operation: Operation, *, logged: bool = True) -> None:
+        bound = BoundOperation(operation, self._services)
+
+        async def trigger(req: HttpRequest, context: Context) -> HttpResponse:
+            return await serve(bound, req, context, self._services, logged=logged)
+
+        _describe(trigger, operation)
+        self._app.route(route=route, methods=[method], auth_level=self._level)(trigger)
+
+
+def add_timer(app: FunctionApp, services: Services, schedule: str, operation: Operation) -> None:
+    """Run the operation on a schedule."""
+    bound = BoundOperation(operation, services)
+
+    async def trigger(timer: TimerRequest, context: Context) -> None:  # noqa: ARG001 -- the host passes it
+        await run(bound.name, bound.run(), context)
+
+    _describe(trigger, operation)
+    app.timer_trigger(schedule=schedule, arg_name="timer", run_on_startup=False)(trigger)
+
+
+def add_warmup(app: FunctionApp, services: Services) -> None:
+    """Create the clients and fetch their tokens when the host warms up an instance."""
+
+    async def warmup(warmup: WarmUpContext, context: Context) -> None:  # noqa: ARG001 -- the host passes it
+        """Create the clients and fetch their tokens before the first request."""
+        await run("warmup", services.warm_up(), context)
+
+    app.warm_up_trigger("warmup")(warmup)
+
+
+def _describe(trigger: Callable[..., Any], operation: Operation) -> None:
+    """Give the trigger the name and the summary of its operation."""
+    trigger.__name__ = operation.__name__
+    trigger.__doc__ = (getdoc(operation) or "").partition("\n")[0]
+
+
+async def serve(
+    operation: BoundOperation,
+    req: HttpRequest,
+    context: Context,
+    services: Services,
+    *,
+    logged: bool = True,
+) -> HttpResponse:
+    """Run an operation for a request. Every error becomes a problem response."""
+    started = time.perf_counter()
+    invocation = begin_invocation(context.invocation_id)
+    result: Any
+    try:
+        result = await _before_deadline(operation.call(req))
+        response = success(req, result)
+    except ServiceError as error:
+        result, response = error, problem(error, services.problem_base_uri)
+    except Exception as error:  # noqa: BLE001 -- otherwise the host would send an empty 500
+        events.error("internal_error", error, operation=operation.name)
+        result = InternalError("The log of this service has the details.")
+        response = problem(result, services.problem_base_uri)
+    if logged:
+        events.info(
+            "operation_finished",
+            operation=operation.name,
+            status=response.status_code,
+            code=result.code if isinstance(result, ServiceError) else "ok",
+            duration_ms=round((time.perf_counter() - started) * 1000),
+            acs_ms=round(invocation.acs_seconds * 1000),
+            throttles=invocation.throttles,
+            identity_id=subject(req, result),
+            upstream_request_id=invocation.upstream_request_id,
+        )
+    invocation.is_over = True
+    return response
+
+
+async def run(name: str, call: Awaitable[Any], context: Context) -> None:
+    """Run something that no request waits for. An error fails the invocation.
+
+    Raises:
+        NotConfigured: the settings are invalid. The log names them.
+        InternalError: an unexpected error. The log has the details.
+    """
+    begin_invocation(context.invocation_id)
+    try:
+        await call
+    except NotConfigured:
+        raise
+    except Exception as error:  # noqa: BLE001 -- the host would log its text
+        events.error("internal_error", error, operation=name)
+        raise InternalError("The log of this service has the details.") from None
+
+
+async def _before_deadline(call: Awaitable[Any]) -> Any:
+    """Wait for the call until the deadline. After it, the call continues and is not cancelled.
+
+    Raises:
+        AcsTooSlow: the deadline has passed.
+    """
+    task = asyncio.ensure_future(call)
+    _running.add(task)  # the event loop keeps only weak references to tasks
+    task.add_done_callback(_running.discard)
+    done, _ = await asyncio.wait({task}, timeout=DEADLINE)
+    if done:
+        return task.result()
+    task.add_done_callback(_finished_late)
+    raise AcsTooSlow("The response took too long. The operation may still complete.")
+
+
+def _finished_late(task: asyncio.Future[Any]) -> None:
+    error = None if task.cancelled() else task.exception()
+    unexpected = error if error and not isinstance(error, ServiceError) else None
+    name = type(error).__name__ if error else "none"
+    events.warning("operation_finished_late", unexpected, outcome=name)

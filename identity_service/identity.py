@@ -1,0 +1,251 @@
+"""The domain: an identity, its states, and every change of state.
+
+    creating ──► active ◄──► deleted ──► purging ──► (no row)
+        └───────────────────────────────────▲
+
+The registry holds three kinds of rows:
+
+    identity row    what we know about one identity; `due` says when the sweep must look at it
+    due entry       exists exactly when its identity row has a `due`; sorts by time
+    user row        names a user's identity; it counts only if that identity has a row
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Generic, Self, TypeVar
+
+import msgspec
+
+from identity_service.errors import InvalidIdentityId
+
+T = TypeVar("T")
+
+# How long an operation may take before the sweep finishes its work. Correctness does not depend on
+# it: it only decides how soon something is finished.
+LEASE = timedelta(seconds=60)
+# ACS has answered "doesn't exist" about an identity that it had just created. Before this age, such
+# an answer proves nothing.
+YOUNG = timedelta(hours=1)
+
+# Both halves look like GUIDs, but the second is not a version 4 GUID. The other prefixes belong to
+# the sovereign clouds. Source: CommunicationIdentifier in Microsoft's SDKs, and recorded ids.
+_GUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+ID_PATTERN = f"8:(?:acs|gcch-acs|dod-acs):{_GUID}_{_GUID}"
+_ID = re.compile(ID_PATTERN)
+
+_TIMESTAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def is_identity_id(text: str) -> bool:
+    """Whether the text is the id of an ACS identity."""
+    return _ID.fullmatch(text) is not None
+
+
+def identity_id(text: str) -> str:
+    """Return the text if it is the id of an ACS identity.
+
+    Raises:
+        InvalidIdentityId: it is not. Other text must not reach ACS: the SDK would sign a wrong URL,
+            or even call another operation.
+    """
+    if not is_identity_id(text):
+        raise InvalidIdentityId(
+            "The id in the URL is not the id of an ACS identity.",
+            field="id",
+            allowed="8:acs:<GUID>_<GUID> in lower case (or 8:gcch-acs:, 8:dod-acs:)",
+        )
+    return text
+
+
+def timestamp(moment: datetime) -> str:
+    """The moment in UTC with a fixed width, so that texts sort in the order of their times."""
+    return moment.astimezone(UTC).strftime(_TIMESTAMP)
+
+
+@dataclass(frozen=True)
+class SignedInUser:
+    """A user whose sign-in the platform has checked.
+
+    Attributes:
+        user_id: `aad/<tenant>/<object id>` for Entra, `<provider>/<issuer or ->/<subject>` for
+            other providers. Services find the user's identity under this `userId`.
+        object_id: The object id in Entra. None for users of other providers.
+    """
+
+    user_id: str
+    object_id: str | None = None
+
+
+class State(StrEnum):
+    """The state of an identity."""
+
+    CREATING = "creating"
+    ACTIVE = "active"
+    DELETED = "deleted"
+    PURGING = "purging"
+
+
+class IllegalTransition(Exception):
+    """A bug: code tried to change an identity in a way that its state does not allow."""
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """An identity as its row in the registry has it.
+
+    Each change of state is a method that returns the changed row. It raises `IllegalTransition` if
+    the current state does not allow the change. Nothing here writes to the registry.
+
+    Attributes:
+        user_id: The user that the identity belongs to, if any.
+        created_on: When this service created it. None if it was created elsewhere.
+        deleted_on: When it was deleted.
+        scheduled_purge_on: When the sweep purges it.
+        revoked: ACS has accepted the revocation that follows the current deletion.
+        adopted: The row was first written by a delete, for an identity created elsewhere.
+        due: When the sweep must look at it. None if no work is pending.
+        attempts: How often in a row the sweep has failed.
+        last_error: The problem code of the last failure.
+        etag: The version of the row that was last read or written.
+    """
+
+    id: str
+    state: State
+    user_id: str | None = None
+    created_on: datetime | None = None
+    deleted_on: datetime | None = None
+    scheduled_purge_on: datetime | None = None
+    revoked: bool = False
+    adopted: bool = False
+    due: datetime | None = None
+    attempts: int = 0
+    last_error: str | None = None
+    etag: str = ""
+
+    @classmethod
+    def create(cls, identity_id: str, user_id: str | None, now: datetime) -> Self:
+        """A new identity that ACS has just created."""
+        return cls(
+            id=identity_id,
+            state=State.CREATING,
+            user_id=user_id,
+            created_on=now,
+            due=now + LEASE,
+        )
+
+    @classmethod
+    def adopt_deleted(cls, identity_id: str, now: datetime, retention: timedelta) -> Self:
+        """The first row of an identity that was created elsewhere and is deleted here."""
+        return cls(id=identity_id, state=State.ACTIVE, adopted=True).delete(now, retention)
+
+    def activate(self) -> Self:
+        """Finish the creation."""
+        return self._to_active(State.CREATING)
+
+    def restore(self) -> Self:
+        """Undo the deletion."""
+        return self._to_active(State.DELETED)
+
+    def delete(self, now: datetime, retention: timedelta) -> Self:
+        """Mark it as deleted. From here on no token is returned; the revocation is still due."""
+        self._require(State.ACTIVE)
+        return self._replace(
+            state=State.DELETED,
+            deleted_on=now,
+            scheduled_purge_on=now + retention,
+            revoked=False,
+            due=now + LEASE,
+            attempts=0,
+            last_error=None,
+        )
+
+    def record_revocation(self) -> Self:
+        """Record that ACS has accepted the revocation that follows this deletion."""
+        self._require(State.DELETED)
+        return self._replace(revoked=True, due=self.scheduled_purge_on, attempts=0, last_error=None)
+
+    def start_purge(self, now: datetime) -> Self:
+        """Decide that the identity is purged. This cannot be undone.
+
+        It is due after a lease at the latest, so that an interrupted purge is finished soon.
+        """
+        self._require(State.CREATING, State.DELETED)
+        lease = now + LEASE
+        due = lease if self.due is None else min(self.due, lease)
+        return self._replace(state=State.PURGING, due=due)
+
+    def postpone(self, until: datetime, error_code: str) -> Self:
+        """Retry later, after the sweep has failed."""
+        self._require(State.CREATING, State.DELETED, State.PURGING)
+        return self._replace(attempts=self.attempts + 1, last_error=error_code, due=until)
+
+    def with_etag(self, etag: str) -> Self:
+        """The row with the version that a write has returned."""
+        return self._replace(etag=etag)
+
+    def is_young(self, now: datetime) -> bool:
+        """Whether "doesn't exist" from ACS proves nothing about it yet."""
+        return self.created_on is not None and now - self.created_on < YOUNG
+
+    def _to_active(self, state: State) -> Self:
+        self._require(state)
+        return self._replace(
+            state=State.ACTIVE,
+            deleted_on=None,
+            scheduled_purge_on=None,
+            revoked=False,
+            due=None,
+            attempts=0,
+            last_error=None,
+        )
+
+    def _require(self, *states: State) -> None:
+        if self.state not in states:
+            raise IllegalTransition(f"not allowed for an identity that is {self.state}")
+
+    def _replace(self, **changes: object) -> Self:
+        return msgspec.structs.replace(self, **changes)
+
+
+class UserRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The registry's entry for a user: the id of the user's identity."""
+
+    user_id: str
+    identity_id: str
+    etag: str = ""
+
+
+class DueEntry(msgspec.Struct, frozen=True, order=True):
+    """Work is due for an identity. Entries sort by time, then by identity."""
+
+    due: datetime
+    identity_id: str
+
+    def __str__(self) -> str:
+        return f"{timestamp(self.due)}|{self.identity_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The entry that `str` rendered.
+
+        Raises:
+            ValueError: the text does not have that form.
+        """
+        due, bar, identity_id = text.partition("|")
+        parsed = datetime.strptime(due, _TIMESTAMP).replace(tzinfo=UTC)
+        if not (bar and identity_id):
+            raise ValueError(text)
+        return cls(parsed, identity_id)
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Part of a list.
+
+    Attributes:
+        items: May be fewer than requested, or none, even if more pages follow.
+        continuation: Where the next page starts. None on the last page.
+    """
+
+    items: list[T]
+    continuation: str | None = None

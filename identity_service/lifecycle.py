@@ -1,0 +1,372 @@
+"""The identity protocol: every step that keeps identities and tokens safe.
+
+docs/cleanup.md describes the protocol. The numbers in the comments are the numbers of its steps.
+Their order matters: each rule in tests/exploration/rules.py breaks something when it is removed.
+
+Two rules hold everywhere. If a write is refused (`Conflict`), the operation reads the row again and
+decides again, in at most `ROUNDS` rounds. If the result of a call is unknown, the operation stops:
+it never assumes a result and never undoes anything.
+"""
+
+from contextlib import suppress
+from typing import NamedTuple
+
+from identity_service.errors import (
+    IdentityBusy,
+    IdentityDeleted,
+    IdentityNotDeleted,
+    IdentityNotFound,
+    IdentityNotKnownYet,
+    IdentityUnfinished,
+    PurgeProtected,
+    RegistryUnavailable,
+    ServiceError,
+)
+from identity_service.identity import Identity, State, UserRow
+from identity_service.log import EventLog
+from identity_service.policies import AccessToken, DeletionPolicy, TokenGrant
+from identity_service.ports import Acs, Clock, Conflict, Registry
+
+ROUNDS = 4
+
+events = EventLog(__name__)
+
+
+class Created(NamedTuple):
+    """The identity that a creation returns.
+
+    Attributes:
+        is_new: False if the user already had it.
+        token: Its token, if one was requested.
+    """
+
+    identity_id: str
+    is_new: bool
+    token: AccessToken | None = None
+
+
+class Lifecycle:
+    """Everything that changes an identity, or issues a token for one."""
+
+    def __init__(self, acs: Acs, registry: Registry, clock: Clock) -> None:
+        self._acs = acs
+        self._registry = registry
+        self._clock = clock
+
+    # Creation
+
+    async def create(self, user_id: str | None) -> Created:
+        """Create an identity. A user has one identity: if there is one, it is returned.
+
+        Raises:
+            IdentityDeleted: the user's identity is deleted.
+            IdentityBusy: the user's identity is being purged, or there were too many conflicts.
+            RegistryUnavailable: the identity was not recorded, or it is unknown whether it was.
+        """
+        return await self._create(user_id, None)
+
+    async def create_with_token(
+        self, user_id: str | None, grant: TokenGrant
+    ) -> tuple[Created, AccessToken]:
+        """Create an identity with its first token. An existing identity gets a new token.
+
+        Raises: as `create` and `issue_token`.
+        """
+        created = await self._create(user_id, grant)
+        if created.token:
+            return created, created.token
+        token = await self.issue_token(created.identity_id, grant, registered_only=True)
+        return created, token
+
+    async def _create(self, user_id: str | None, grant: TokenGrant | None) -> Created:
+        user_row = None
+        if user_id is not None:
+            user_row = await self._registry.read_user(user_id)  # 0
+            if user_row and await self._exists(user_row.identity_id):
+                return Created(user_row.identity_id, is_new=False)
+        identity_id, token = await self._create_in_acs(grant)  # 1
+        identity = await self._record(identity_id, user_id)  # 2
+        if user_id is not None and not await self._assign(user_id, user_row, identity_id):  # 2½
+            return await self._use_existing(identity, user_id)
+        await self._activate(identity)  # 3
+        return Created(identity_id, is_new=True, token=token)  # 4
+
+    async def _create_in_acs(self, grant: TokenGrant | None) -> tuple[str, AccessToken | None]:
+        if grant is None:
+            return await self._acs.create(), None
+        return await self._acs.create_with_token(grant)
+
+    async def _exists(self, identity_id: str) -> bool:
+        """Whether the identity that a user row names exists. Finishes its creation if needed."""
+        for _ in range(ROUNDS):
+            identity = await self._registry.read(identity_id)
+            if identity is None:
+                return False
+            match identity.state:
+                case State.ACTIVE:
+                    return True
+                case State.DELETED:
+                    raise _deleted(identity_id)
+                case State.PURGING:
+                    break
+                case State.CREATING:
+                    await self._finish_creation(identity)
+        raise _busy()
+
+    async def _finish_creation(self, identity: Identity) -> None:
+        try:
+            await self._registry.update(identity, identity.activate())
+        except Conflict:
+            events.info("creation_finished_by_other_call", identity_id=identity.id)
+
+    async def _record(self, identity_id: str, user_id: str | None) -> Identity:
+        identity = Identity.create(identity_id, user_id, self._clock.now())
+        try:
+            return await self._registry.insert(identity)
+        except (Conflict, RegistryUnavailable) as error:
+            await self._delete_unrecorded(identity_id)
+            raise RegistryUnavailable("The new identity could not be recorded.") from error
+
+    async def _delete_unrecorded(self, identity_id: str) -> None:
+        """Delete it in ACS. If it was recorded after all, the sweep deletes it."""
+        try:
+            await self._acs.delete(identity_id)
+        except ServiceError as error:
+            events.error("identity_lost", identity_id=identity_id, code=error.code)
+
+    async def _assign(self, user_id: str, existing: UserRow | None, identity_id: str) -> bool:
+        """Let the user row name this identity. False if another creation was faster."""
+        try:
+            if existing:
+                await self._registry.replace_user(existing, identity_id)
+            else:
+                await self._registry.insert_user(user_id, identity_id)
+        except Conflict:
+            return False
+        return True
+
+    async def _use_existing(self, duplicate: Identity, user_id: str) -> Created:
+        """Another creation was faster: purge our own identity and return the other one."""
+        try:
+            purging = await self._registry.update(
+                duplicate, duplicate.start_purge(self._clock.now())
+            )
+            await self.finish_purge(purging)
+        except (ServiceError, Conflict):
+            events.warning("duplicate_left_to_sweep", identity_id=duplicate.id)
+        user_row = await self._registry.read_user(user_id)
+        if user_row and await self._exists(user_row.identity_id):
+            return Created(user_row.identity_id, is_new=False)
+        raise _busy()
+
+    async def _activate(self, identity: Identity) -> None:
+        """Make it active. This also proves that nobody has deleted it since its token exists."""
+        try:
+            await self._registry.update(identity, identity.activate())
+        except Conflict as error:
+            current = await self._registry.read(identity.id)
+            if current and current.state is State.ACTIVE:
+                return
+            if current and current.state is State.DELETED:
+                raise _deleted(identity.id) from error
+            with suppress(Conflict):  # another creation has replaced the user row
+                await self._release_user(identity)
+            raise _busy() from error
+
+    # Tokens
+
+    async def issue_token(
+        self, identity_id: str, grant: TokenGrant, *, registered_only: bool
+    ) -> AccessToken:
+        """Issue a token, and return it only if the identity is not deleted.
+
+        The row is read after ACS has created the token, never before and never in parallel. A token
+        that is older than the mark of a deletion is killed by the revocation that follows the mark.
+        For a newer token, this read finds the mark, and the token is dropped.
+
+        Raises:
+            IdentityNotFound: the identity does not exist, or is not registered as required.
+            IdentityDeleted: it is deleted or being purged.
+            IdentityUnfinished: it is still being created.
+        """
+        token = await self._acs.issue_token(identity_id, grant)  # 1
+        identity = await self._registry.read(identity_id)  # 2
+        if identity is None and registered_only:
+            raise _not_registered()
+        if identity is None or identity.state is State.ACTIVE:
+            return token
+        if identity.state is State.CREATING:
+            raise IdentityUnfinished("The identity is still being created.")
+        raise _deleted(identity_id)
+
+    async def revoke_tokens(self, identity_id: str, *, registered_only: bool) -> None:
+        """Revoke all tokens issued so far. New tokens can be issued afterwards.
+
+        Raises:
+            IdentityNotFound: the identity does not exist, or is not registered as required.
+        """
+        if registered_only and await self._registry.read(identity_id) is None:
+            raise _not_registered()
+        await self._acs.revoke_tokens(identity_id)
+
+    # Deletion
+
+    async def delete(
+        self, identity_id: str, policy: DeletionPolicy, *, registered_only: bool
+    ) -> Identity:
+        """Mark the identity as deleted, then revoke its tokens. Repeating it finishes the rest.
+
+        Raises:
+            IdentityNotFound: it does not exist, is being created or purged, or is not registered as
+                required.
+            IdentityBusy: there were too many conflicts.
+        """
+        marked: Identity | None = None
+        for _ in range(ROUNDS):
+            with suppress(Conflict):
+                identity = await self._registry.read(identity_id)  # 1
+                if marked and (identity is None or identity.deleted_on != marked.deleted_on):
+                    return marked  # since our revocation: restored, purged, or deleted again
+                if identity and identity.state in (State.CREATING, State.PURGING):
+                    raise IdentityNotFound("The identity does not exist.")
+                if identity and identity.state is State.DELETED and identity.revoked:
+                    return identity
+                marked_now = await self._mark(identity_id, identity, policy, registered_only)  # 2
+                await self.revoke(marked_now)  # 3
+                marked = marked_now
+                return await self._registry.update(marked, marked.record_revocation())  # 4, 5
+        raise _busy()
+
+    async def _mark(
+        self,
+        identity_id: str,
+        identity: Identity | None,
+        policy: DeletionPolicy,
+        registered_only: bool,
+    ) -> Identity:
+        now = self._clock.now()
+        if identity is None:
+            if registered_only:
+                raise _not_registered()
+            adopted = Identity.adopt_deleted(identity_id, now, policy.retention)
+            return await self._registry.insert(adopted)
+        if identity.state is State.DELETED:
+            return identity
+        return await self._registry.update(identity, identity.delete(now, policy.retention))
+
+    async def restore(self, identity_id: str) -> Identity:
+        """Make a deleted identity active again. Its old tokens stay revoked.
+
+        Raises:
+            IdentityNotFound: there is no such deleted identity, or it is being purged.
+            IdentityBusy: there were too many conflicts.
+        """
+        for _ in range(ROUNDS):
+            with suppress(Conflict):
+                identity = await self._registry.read(identity_id)  # 1
+                if identity is None or identity.state in (State.CREATING, State.PURGING):
+                    raise IdentityNotFound("There is no such deleted identity.")
+                if identity.state is State.ACTIVE:
+                    return identity
+                if not identity.revoked:
+                    await self.revoke(identity)  # 2
+                return await self._registry.update(identity, identity.restore())  # 3
+        raise _busy()
+
+    async def purge(self, identity_id: str, policy: DeletionPolicy) -> None:
+        """Delete a deleted identity in ACS, with its data. This cannot be undone.
+
+        Raises:
+            PurgeProtected: the settings do not allow it.
+            IdentityNotFound: there is no such deleted identity.
+            IdentityNotDeleted: it is active or being created.
+            IdentityBusy: there were too many conflicts.
+        """
+        if policy.purge_protection:
+            raise PurgeProtected("PURGE_PROTECTION is on: the sweep purges the identity when due.")
+        started = False
+        for _ in range(ROUNDS):
+            with suppress(Conflict):
+                identity = await self._registry.read(identity_id)  # 1
+                if identity is None:
+                    if started:
+                        return  # another call finished our purge
+                    raise IdentityNotFound("There is no such deleted identity.")
+                if identity.state in (State.ACTIVE, State.CREATING):
+                    raise IdentityNotDeleted("Delete it first: DELETE identities/{id}.")
+                if identity.state is State.DELETED:
+                    identity = await self.start_purge(identity)  # 2
+                started = True
+                await self.finish_purge(identity)  # 3, 4, 5
+                return
+        raise _busy()
+
+    # Steps that the sweep also takes
+
+    async def revoke(self, identity: Identity) -> None:
+        """Revoke the tokens of a deleted identity in ACS (delete, step 3).
+
+        Raises:
+            IdentityNotFound: ACS does not know an identity that was created elsewhere, so it never
+                existed. Its row is removed. Any other identity that ACS does not know has no
+                tokens, which is as good as revoked.
+        """
+        try:
+            await self._acs.revoke_tokens(identity.id)
+        except IdentityNotFound:
+            if identity.adopted:
+                await self._registry.remove(identity)
+                raise
+
+    async def finish_deletion(self, identity: Identity) -> None:
+        """Revoke and record it (delete, steps 3 and 4).
+
+        Raises: as `revoke`.
+        """
+        await self.revoke(identity)
+        await self._registry.update(identity, identity.record_revocation())
+
+    async def start_purge(self, identity: Identity) -> Identity:
+        """Decide that it is purged (purge, step 2). This write decides between purge and restore.
+
+        Raises:
+            Conflict: the identity has changed, for example because it was restored.
+        """
+        return await self._registry.update(identity, identity.start_purge(self._clock.now()))
+
+    async def finish_purge(self, identity: Identity) -> None:
+        """Delete it in ACS, release its user, remove its row (purge, steps 3 to 5).
+
+        Raises:
+            IdentityNotKnownYet: ACS does not know it, and it is too young for this to be a proof.
+            Conflict: another call has finished the purge.
+        """
+        try:
+            await self._acs.delete(identity.id)  # 3
+        except IdentityNotFound as error:
+            if identity.is_young(self._clock.now()):
+                raise IdentityNotKnownYet("ACS does not know this new identity yet.") from error
+        await self._release_user(identity)  # 4
+        await self._registry.remove(identity)  # 5
+
+    async def _release_user(self, identity: Identity) -> None:
+        if identity.user_id is None:
+            return
+        user_row = await self._registry.read_user(identity.user_id)
+        if user_row and user_row.identity_id == identity.id:
+            await self._registry.remove_user(user_row)
+
+
+def _deleted(identity_id: str) -> IdentityDeleted:
+    return IdentityDeleted(
+        f"The identity is deleted. POST deleted-identities/{identity_id}/restore restores it,"
+        " until it is purged."
+    )
+
+
+def _not_registered() -> IdentityNotFound:
+    return IdentityNotFound("The registry has no such identity.")
+
+
+def _busy() -> IdentityBusy:
+    return IdentityBusy("Other requests are changing this identity. Retry.", retry_after=1)

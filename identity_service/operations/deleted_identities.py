@@ -1,0 +1,85 @@
+"""Operations on deleted identities: get, list, restore, purge."""
+
+import asyncio
+
+from identity_service.errors import IdentityNotFound, InvalidQuery
+from identity_service.identity import DueEntry, Identity, Page, State
+from identity_service.lifecycle import Lifecycle
+from identity_service.policies import CleanupPolicy, DeletionPolicy
+from identity_service.ports import Registry
+from identity_service.schemas import (
+    DeletedIdentityResponse,
+    IdentityResponse,
+    ListDeletedIdentitiesQuery,
+)
+
+
+async def get_deleted_identity(identity_id: str, registry: Registry) -> DeletedIdentityResponse:
+    """Get a deleted identity from the registry.
+
+    Raises:
+        IdentityNotFound: the registry has no such identity, or it is not deleted.
+    """
+    identity = await registry.read(identity_id)
+    if identity is None or not _is_deleted(identity):
+        raise IdentityNotFound("There is no such deleted identity.")
+    return DeletedIdentityResponse.of(identity)
+
+
+async def list_deleted_identities(
+    query: ListDeletedIdentitiesQuery, registry: Registry, cleanup: CleanupPolicy
+) -> Page[DeletedIdentityResponse]:
+    """List the deleted identities in the order of their purge.
+
+    A page covers a number of due entries. Entries of identities that are not deleted are left out.
+    """
+    entries: list[DueEntry] = []
+    async for entry in registry.due_entries(after=_position(query.after)):
+        entries.append(entry)
+        if len(entries) == query.size:
+            break
+    identities = await asyncio.gather(*(registry.read(entry.identity_id) for entry in entries))
+    min_attempts = cleanup.max_attempts if query.stuck else 0
+    items = [
+        DeletedIdentityResponse.of(identity)
+        for identity, entry in zip(identities, entries, strict=True)
+        # An identity that was postponed in the meantime is listed later, at its new time.
+        if identity
+        and identity.due == entry.due
+        and _is_deleted(identity)
+        and identity.attempts >= min_attempts
+    ]
+    return Page(items, str(entries[-1]) if len(entries) == query.size else None)
+
+
+def _is_deleted(identity: Identity) -> bool:
+    return identity.state in (State.DELETED, State.PURGING)
+
+
+def _position(continuation: str | None) -> DueEntry | None:
+    try:
+        return DueEntry.parse(continuation) if continuation else None
+    except ValueError as error:
+        raise InvalidQuery.continuation() from error
+
+
+async def restore_identity(identity_id: str, lifecycle: Lifecycle) -> IdentityResponse:
+    """Restore a deleted identity. Its old tokens stay revoked; new ones can be issued.
+
+    Raises:
+        IdentityNotFound: there is no such deleted identity, or it is being purged.
+        IdentityBusy: there were too many conflicts.
+    """
+    return IdentityResponse.of(await lifecycle.restore(identity_id))
+
+
+async def purge_identity(identity_id: str, lifecycle: Lifecycle, deletion: DeletionPolicy) -> None:
+    """Purge a deleted identity now. ACS deletes it with its data. This cannot be undone.
+
+    Raises:
+        PurgeProtected: the settings do not allow it.
+        IdentityNotFound: there is no such deleted identity.
+        IdentityNotDeleted: it is not deleted: delete it first.
+        IdentityBusy: there were too many conflicts.
+    """
+    await lifecycle.purge(identity_id, deletion)

@@ -1,0 +1,95 @@
+"""Operations on identities: create, get, list, delete."""
+
+from msgspec import UNSET
+
+from identity_service.errors import DeletedIdentityHidden, IdentityNotFound
+from identity_service.identity import Page, State
+from identity_service.lifecycle import Lifecycle
+from identity_service.policies import DeletionPolicy, TokenPolicy
+from identity_service.ports import Registry
+from identity_service.schemas import (
+    CreateIdentityRequest,
+    CreateIdentityWithTokenRequest,
+    DeletionResponse,
+    IdentityCreatedResponse,
+    IdentityFoundResponse,
+    IdentityResponse,
+    IdentityWithTokenCreatedResponse,
+    IssuedTokenResponse,
+    ListIdentitiesQuery,
+)
+
+
+async def create_identity(
+    body: CreateIdentityRequest, lifecycle: Lifecycle
+) -> IdentityCreatedResponse | IdentityFoundResponse:
+    """Create an identity. Repeating the call with the same userId returns the existing one.
+
+    Raises:
+        IdentityDeleted: the user's identity is deleted: restore it.
+        IdentityBusy: the user's identity is being purged, or there were too many conflicts.
+    """
+    created = await lifecycle.create(body.user)
+    response = IdentityCreatedResponse if created.is_new else IdentityFoundResponse
+    return response(id=created.identity_id)
+
+
+async def create_identity_with_token(
+    body: CreateIdentityWithTokenRequest, lifecycle: Lifecycle, service_tokens: TokenPolicy
+) -> IdentityWithTokenCreatedResponse | IssuedTokenResponse:
+    """Create an identity and its first token. A user's existing identity gets a new token.
+
+    Raises:
+        IdentityNotFound: the user's identity was purged during the call.
+        IdentityDeleted: the user's identity is deleted: restore it.
+        IdentityUnfinished: the user's identity is still being created.
+        IdentityBusy: the user's identity is being purged, or there were too many conflicts.
+    """
+    grant = service_tokens.grant(body.scopes, body.minutes)
+    created, token = await lifecycle.create_with_token(body.user, grant)
+    response = IdentityWithTokenCreatedResponse if created.is_new else IssuedTokenResponse
+    return response.of(created.identity_id, token)
+
+
+async def get_identity(identity_id: str, registry: Registry) -> IdentityResponse:
+    """Get an active identity from the registry.
+
+    Raises:
+        IdentityNotFound: the registry has no such identity.
+        DeletedIdentityHidden: it is deleted: get it from deleted-identities.
+    """
+    identity = await registry.read(identity_id)
+    if identity is None or identity.state in (State.CREATING, State.PURGING):
+        raise IdentityNotFound("The registry has no such identity.")
+    if identity.state is State.DELETED:
+        raise DeletedIdentityHidden(f"See deleted-identities/{identity_id}.")
+    return IdentityResponse.of(identity)
+
+
+async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Page[IdentityResponse]:
+    """List the active identities, or those of one user."""
+    if query.user_id is not UNSET:
+        return Page(await _of_user(query.user_id, registry))
+    page = await registry.list_active(query.after, query.size)
+    return Page([IdentityResponse.of(identity) for identity in page.items], page.continuation)
+
+
+async def _of_user(user_id: str, registry: Registry) -> list[IdentityResponse]:
+    user_row = await registry.read_user(user_id)
+    identity = await registry.read(user_row.identity_id) if user_row else None
+    if identity is None or identity.state is not State.ACTIVE:
+        return []
+    return [IdentityResponse.of(identity)]
+
+
+async def delete_identity(
+    identity_id: str, lifecycle: Lifecycle, deletion: DeletionPolicy, registered_only: bool
+) -> DeletionResponse:
+    """Delete an identity. It can be restored until it is purged.
+
+    Raises:
+        IdentityNotFound: ACS has no such identity, or it is being purged.
+        IdentityBusy: there were too many conflicts.
+    """
+    deleted = await lifecycle.delete(identity_id, deletion, registered_only=registered_only)
+    return DeletionResponse.of(deleted)

@@ -1,0 +1,127 @@
+"""Operations of signed-in users on their own identity. None of them takes an identity's id."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from identity_service.errors import (
+    DeletedIdentityHidden,
+    IdentityDeleted,
+    IdentityNotFound,
+    NotAllowed,
+)
+from identity_service.identity import SignedInUser
+from identity_service.lifecycle import Lifecycle
+from identity_service.operations.identities import get_identity
+from identity_service.policies import DeletionPolicy, TokenPolicy
+from identity_service.ports import Acs, Registry
+from identity_service.schemas import (
+    DeletionResponse,
+    ExchangeMyTeamsTokenRequest,
+    IdentityResponse,
+    IssuedTokenResponse,
+    IssueMyTokenRequest,
+    TeamsTokenResponse,
+)
+
+
+async def get_me(caller: SignedInUser, registry: Registry) -> IdentityResponse:
+    """Get everything that the registry holds about the signed-in user.
+
+    Raises:
+        IdentityNotFound: the caller has no identity yet.
+        DeletedIdentityHidden: the caller's identity is deleted: restore it.
+    """
+    with _with_restore_hint():
+        return await get_identity(await _own_identity_id(caller, registry), registry)
+
+
+async def issue_my_token(
+    caller: SignedInUser,
+    body: IssueMyTokenRequest,
+    lifecycle: Lifecycle,
+    user_tokens: TokenPolicy,
+) -> IssuedTokenResponse:
+    """Issue an access token to the signed-in user. The first call creates their identity.
+
+    Raises:
+        IdentityNotFound: the caller's identity was purged during the call.
+        IdentityDeleted: the caller's identity is deleted: restore it.
+        IdentityUnfinished: the caller's identity is still being created.
+        IdentityBusy: the caller's identity is being purged, or there were too many conflicts.
+    """
+    grant = user_tokens.grant(body.requested_scopes, body.minutes)
+    with _with_restore_hint():
+        created, token = await lifecycle.create_with_token(caller.user_id, grant)
+    return IssuedTokenResponse.of(created.identity_id, token)
+
+
+async def revoke_my_tokens(caller: SignedInUser, registry: Registry, acs: Acs) -> None:
+    """Revoke all access tokens of the signed-in user. This signs them out of every client.
+
+    Raises:
+        IdentityNotFound: the caller has no identity yet.
+    """
+    await acs.revoke_tokens(await _own_identity_id(caller, registry))
+
+
+async def delete_me(
+    caller: SignedInUser, registry: Registry, lifecycle: Lifecycle, deletion: DeletionPolicy
+) -> DeletionResponse:
+    """Delete the signed-in user's identity. It can be restored until it is purged.
+
+    Raises:
+        IdentityNotFound: the caller has no identity yet, or it is being purged.
+        IdentityBusy: there were too many conflicts.
+    """
+    identity_id = await _own_identity_id(caller, registry)
+    return DeletionResponse.of(await lifecycle.delete(identity_id, deletion, registered_only=True))
+
+
+async def restore_me(
+    caller: SignedInUser, registry: Registry, lifecycle: Lifecycle
+) -> IdentityResponse:
+    """Restore the signed-in user's deleted identity.
+
+    Raises:
+        IdentityNotFound: the caller has no deleted identity, or it is being purged.
+        IdentityBusy: there were too many conflicts.
+    """
+    identity_id = await _own_identity_id(caller, registry)
+    return IdentityResponse.of(await lifecycle.restore(identity_id))
+
+
+async def exchange_my_teams_token(
+    caller: SignedInUser, body: ExchangeMyTeamsTokenRequest, acs: Acs, teams_app_id: str
+) -> TeamsTokenResponse:
+    """Exchange the signed-in Teams user's Entra token for an ACS access token.
+
+    ACS checks that the token was issued for the caller's own `oid` and for the app in the settings.
+
+    Raises:
+        NotAllowed: the caller is not a user of Entra, or the settings name no app.
+        TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
+    """
+    if not caller.object_id:
+        raise NotAllowed("Only users of Microsoft Entra ID have Teams.")
+    if not teams_app_id:
+        raise NotAllowed("Set TEAMS_APP_ID: without it no user's Teams token is exchanged.")
+    token = await acs.exchange_teams_token(body.token, teams_app_id, caller.object_id)
+    return TeamsTokenResponse.of(token)
+
+
+async def _own_identity_id(caller: SignedInUser, registry: Registry) -> str:
+    user_row = await registry.read_user(caller.user_id)
+    if user_row is None:
+        raise IdentityNotFound("You have no identity yet: POST me/tokens creates it.")
+    return user_row.identity_id
+
+
+@contextmanager
+def _with_restore_hint() -> Iterator[None]:
+    """If the caller's identity is deleted, name the operation with which a user restores it."""
+    try:
+        yield
+    except (DeletedIdentityHidden, IdentityDeleted) as error:
+        raise type(error)(
+            "Your identity is deleted. POST me/restore restores it, until it is purged."
+        ) from error

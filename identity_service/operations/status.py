@@ -1,0 +1,112 @@
+"""Operations about the service itself: health, ready, openapi."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+
+from msgspec import Raw
+
+from identity_service.errors import IdentityNotFound, ServiceError
+from identity_service.policies import TokenGrant
+from identity_service.ports import Acs, Clock, Registry
+from identity_service.schemas import (
+    Check,
+    HealthResponse,
+    NotReadyResponse,
+    ReadyResponse,
+    UnhealthyResponse,
+)
+
+# ACS has no harmless read. Issuing a token for an id that cannot exist creates nothing, and the
+# error is informative: "not owned" means reachable and allowed, "denied" means a missing role.
+NOBODY = "8:acs:00000000-0000-0000-0000-000000000000_00000000-0000-0000-0000-000000000000"
+_GRANT = TokenGrant(("chat",), 60)
+# Seconds.
+TIMEOUT = 4.0
+MAX_AGE = 10.0
+
+# `make openapi` writes it.
+DOCUMENT = Path(__file__).parents[2] / "openapi.json"
+
+
+async def health(is_configured: bool) -> HealthResponse | UnhealthyResponse:
+    """Whether the app has valid settings."""
+    if is_configured:
+        return HealthResponse(status="ok")
+    return UnhealthyResponse(status="not_configured")
+
+
+async def openapi() -> Raw:
+    """Get the OpenAPI document of this service."""
+    return _document()
+
+
+@cache
+def _document() -> Raw:
+    return Raw(DOCUMENT.read_bytes())
+
+
+async def ready(readiness: "Readiness") -> ReadyResponse | NotReadyResponse:
+    """Whether ACS and the registry respond, and how late the sweep is."""
+    return await readiness.check()
+
+
+class Readiness:
+    """Checks the upstreams, at most once in `MAX_AGE` seconds for all callers together."""
+
+    def __init__(self, acs: Acs, registry: Registry, clock: Clock) -> None:
+        self._acs = acs
+        self._registry = registry
+        self._clock = clock
+        self._checking = asyncio.Lock()
+        self._result: ReadyResponse | None = None
+        self._checked_at = 0.0
+
+    async def check(self) -> ReadyResponse:
+        """The result of a check that is at most `MAX_AGE` seconds old."""
+        async with self._checking:
+            loop = asyncio.get_running_loop()
+            if self._result is None or loop.time() - self._checked_at >= MAX_AGE:
+                self._result = await self._check()
+                self._checked_at = loop.time()
+        return self._result
+
+    async def _check(self) -> ReadyResponse:
+        (acs, _), (registry, overdue) = await asyncio.gather(
+            _timed(self._ask_acs), _timed(self._ask_registry)
+        )
+        if overdue is not None:
+            registry.oldest_overdue_seconds = round(overdue.total_seconds())
+        is_ready = acs.status == registry.status == "ok"
+        return (ReadyResponse if is_ready else NotReadyResponse)(acs=acs, registry=registry)
+
+    async def _ask_acs(self) -> None:
+        try:
+            await self._acs.issue_token(NOBODY, _GRANT)
+        except IdentityNotFound:
+            return
+
+    async def _ask_registry(self) -> timedelta:
+        """How long the oldest due entry has been waiting."""
+        now = self._clock.now()
+        async for entry in self._registry.due_entries(until=now):
+            return now - entry.due
+        return timedelta()
+
+
+async def _timed(
+    ask: Callable[[], Awaitable[timedelta | None]],
+) -> tuple[Check, timedelta | None]:
+    started = time.perf_counter()
+    status, result = "ok", None
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            result = await ask()
+    except ServiceError as error:
+        status = error.code
+    except TimeoutError:
+        status = "too_slow"
+    return Check(status=status, latency_ms=round(1000 * (time.perf_counter() - started))), result

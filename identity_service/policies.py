@@ -1,0 +1,109 @@
+"""What callers may ask for, and how deletion and cleanup work. The operator's settings set this."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+from identity_service.errors import NotAllowed
+
+# The scopes of api-version 2023-10-01.
+# Source: https://learn.microsoft.com/azure/communication-services/concepts/identity-model
+Scope = Literal["chat", "chat.join", "chat.join.limited", "voip", "voip.join"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+# ACS's client SDKs refresh a token when it has this much time left.
+# Source: https://learn.microsoft.com/azure/communication-services/concepts/credentials-best-practices
+REFRESH_BEFORE_EXPIRY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """An ACS access token and its expiry (UTC, whole seconds)."""
+
+    token: str
+    expires_on: datetime
+
+    @property
+    def refresh_after(self) -> datetime:
+        """The time from which a client should request the next token."""
+        return self.expires_on - REFRESH_BEFORE_EXPIRY
+
+
+@dataclass(frozen=True)
+class TokenGrant:
+    """The scopes and the lifetime of a token that the policy allows.
+
+    Attributes:
+        scopes: What the token can be used for.
+        minutes: Its lifetime in minutes.
+    """
+
+    scopes: tuple[Scope, ...]
+    minutes: int
+
+
+@dataclass(frozen=True)
+class TokenPolicy:
+    """The tokens that one kind of caller may have.
+
+    Attributes:
+        scopes: The allowed scopes. A request that may omit its scopes gets all of them.
+        default_minutes: The lifetime when the request does not give one.
+        max_minutes: The longest lifetime that a request may give.
+    """
+
+    scopes: tuple[Scope, ...]
+    default_minutes: int
+    max_minutes: int
+
+    def grant(self, scopes: list[Scope] | None, minutes: int | None) -> TokenGrant:
+        """Check a request. None means that the request leaves the value to the policy.
+
+        Raises:
+            NotAllowed: the policy does not allow a scope or the lifetime.
+        """
+        if scopes is not None and not set(scopes) <= set(self.scopes):
+            raise NotAllowed(
+                "The policy does not allow all of these scopes.",
+                field="scopes",
+                allowed=", ".join(self.scopes),
+            )
+        if minutes is not None and minutes > self.max_minutes:
+            raise NotAllowed(
+                "The policy does not allow tokens with this lifetime.",
+                field="expiresInMinutes",
+                allowed=f"60 to {self.max_minutes}",
+            )
+        return TokenGrant(
+            scopes=self.scopes if scopes is None else tuple(scopes),
+            minutes=self.default_minutes if minutes is None else minutes,
+        )
+
+
+@dataclass(frozen=True)
+class DeletionPolicy:
+    """What happens to deleted identities.
+
+    Attributes:
+        retention: How long a deleted identity can be restored.
+        purge_protection: Whether a purge before the scheduled time is refused.
+    """
+
+    retention: timedelta = timedelta(days=7)
+    purge_protection: bool = False
+
+
+@dataclass(frozen=True)
+class CleanupPolicy:
+    """How the sweep works.
+
+    Attributes:
+        deletes_per_30s: Its rate limit: calls that change ACS per 30 seconds. ACS allows 500.
+        time_budget: The time after which a sweep starts no new work.
+        max_attempts: After this many failures in a row an entry is stuck: it is listed as stuck
+            and retried once a day.
+    """
+
+    deletes_per_30s: int = 400
+    time_budget: timedelta = timedelta(seconds=240)
+    max_attempts: int = 10

@@ -1,0 +1,416 @@
+"""Every request and response of the HTTP API. openapi.json is generated from these types."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from identity_service.errors import InvalidBody
+from identity_service.identity import ID_PATTERN, Identity, State
+from identity_service.policies import AccessToken, Scope
+
+T = TypeVar("T")
+
+# Where the problems are documented, unless the settings name another page.
+PROBLEMS = "/docs/problems.md"
+
+# Fields
+
+IdentityId = Annotated[
+    str,
+    Meta(
+        pattern=f"^{ID_PATTERN}$",
+        description="the id of an ACS identity",
+        examples=[
+            "8:acs:88398e01-af2b-4529-9e83-7b0c125f193b_1111eec0-0a88-4468-91ae-97583c317246"
+        ],
+    ),
+]
+UserId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        description="1 to 256 characters",
+        examples=["alice@example.com"],
+    ),
+]
+Scopes = Annotated[
+    list[Scope],
+    Meta(
+        min_length=1,
+        max_length=5,
+        description="1 to 5 of chat, chat.join, chat.join.limited, voip and voip.join, each once",
+        examples=[["chat", "voip"]],
+        extra_json_schema={"uniqueItems": True},
+    ),
+]
+# A float, because JSON does not distinguish 60 from 60.0. `multiple_of` requires a whole number.
+Minutes = Annotated[
+    float,
+    Meta(
+        ge=60,
+        le=1440,
+        multiple_of=1,
+        description="a whole number of minutes from 60 to 1440",
+        examples=[60],
+    ),
+]
+Guid = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        max_length=36,
+        description="a GUID",
+        examples=["3fa85f64-5717-4562-b3fc-2c963f66afa6"],
+    ),
+]
+Instant = Annotated[datetime, Meta(tz=True, examples=["2030-01-01T12:00:00Z"])]
+AcsToken = Annotated[
+    str, Meta(description="an ACS access token: hand it to the client", examples=["eyJhbGciOi…"])
+]
+UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
+
+
+# Requests
+
+
+class Request(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The body of a request. Unknown fields are refused, because they are usually typing errors."""
+
+
+class CreateIdentityRequest(Request):
+    """The user that the identity is for, if any."""
+
+    user_id: UserId | UnsetType = UNSET
+
+    @property
+    def user(self) -> str | None:
+        """The user, if any."""
+        return None if self.user_id is UNSET else self.user_id
+
+
+class IssueTokenRequest(Request):
+    """The scopes and the lifetime of the token."""
+
+    scopes: Scopes
+    expires_in_minutes: Minutes | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        _check_scopes(self.scopes)
+
+    @property
+    def minutes(self) -> int | None:
+        """The requested lifetime, if any."""
+        return _minutes(self.expires_in_minutes)
+
+
+class CreateIdentityWithTokenRequest(IssueTokenRequest):
+    """The scopes and the lifetime of the first token, and the user, if any."""
+
+    user_id: UserId | UnsetType = UNSET
+
+    @property
+    def user(self) -> str | None:
+        """The user, if any."""
+        return None if self.user_id is UNSET else self.user_id
+
+
+class IssueMyTokenRequest(Request):
+    """The scopes and the lifetime of the token. The policy decides what the request omits."""
+
+    scopes: Scopes | UnsetType = UNSET
+    expires_in_minutes: Minutes | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.scopes is not UNSET:
+            _check_scopes(self.scopes)
+
+    @property
+    def requested_scopes(self) -> list[Scope] | None:
+        """The requested scopes, if any."""
+        return None if self.scopes is UNSET else self.scopes
+
+    @property
+    def minutes(self) -> int | None:
+        """The requested lifetime, if any."""
+        return _minutes(self.expires_in_minutes)
+
+
+class ExchangeTeamsTokenRequest(Request):
+    """The Entra token, and the app and the user that it was issued for."""
+
+    token: Annotated[str, Meta(min_length=1, description="the Teams user's Entra access token")]
+    app_id: Guid
+    user_id: Guid
+
+
+class ExchangeMyTeamsTokenRequest(Request):
+    """The Entra token. The app and the user are not the caller's choice."""
+
+    token: Annotated[str, Meta(min_length=1, description="your own Entra access token")]
+
+
+def _check_scopes(scopes: list[Scope]) -> None:
+    if len(set(scopes)) != len(scopes):
+        raise InvalidBody(
+            "scopes names a scope more than once.", field="scopes", allowed="each scope once"
+        )
+
+
+def _minutes(field: float | UnsetType) -> int | None:
+    return None if field is UNSET else int(field)
+
+
+# Queries
+
+
+class Query(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The query string of a list."""
+
+    continuation: (
+        Annotated[str, Meta(description="the value from a nextLink, unchanged")] | UnsetType
+    ) = UNSET
+    max_page_size: (
+        Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")] | UnsetType
+    ) = UNSET
+
+    @property
+    def after(self) -> str | None:
+        """Where the page starts. None for the first page."""
+        return None if self.continuation is UNSET else self.continuation
+
+    @property
+    def size(self) -> int:
+        """The most items that the page may hold."""
+        return 100 if self.max_page_size is UNSET else self.max_page_size
+
+
+class ListIdentitiesQuery(Query):
+    """Which identities: all, or those of one user."""
+
+    user_id: UserId | UnsetType = UNSET
+
+
+class ListDeletedIdentitiesQuery(Query):
+    """Which deleted identities.
+
+    Attributes:
+        stuck: Whether to list only those that the sweep is stuck with.
+    """
+
+    stuck: Annotated[bool, Meta(description="true or false")] = False
+
+
+# Responses
+
+
+class Response(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """The body of a successful response."""
+
+    http_status: ClassVar[int] = 200
+
+
+class IdentityFoundResponse(Response):
+    """The identity that the user already has."""
+
+    id: IdentityId
+
+
+class IdentityCreatedResponse(IdentityFoundResponse):
+    """The new identity."""
+
+    http_status: ClassVar[int] = 201
+
+
+class IdentityResponse(Response):
+    """An active identity.
+
+    Attributes:
+        created_on: When this service created it. Absent if it was created elsewhere.
+    """
+
+    id: IdentityId
+    user_id: UserId | None = None
+    created_on: Instant | None = None
+
+    @classmethod
+    def of(cls, identity: Identity) -> Self:
+        """The response for this identity."""
+        return cls(id=identity.id, user_id=identity.user_id, created_on=identity.created_on)
+
+
+class DeletedIdentityResponse(Response):
+    """A deleted identity: it can be restored, or its purge has started.
+
+    Attributes:
+        created_on: When this service created it. Absent if it was created elsewhere.
+        attempts: How often in a row the sweep has failed.
+        last_error: The problem code of the last failure.
+    """
+
+    id: IdentityId
+    state: Annotated[State, Meta(extra_json_schema={"enum": [State.DELETED, State.PURGING]})]
+    user_id: UserId | None = None
+    created_on: Instant | None = None
+    deleted_on: Instant | None = None
+    scheduled_purge_on: Instant | None = None
+    attempts: int | None = None
+    last_error: str | None = None
+
+    @classmethod
+    def of(cls, identity: Identity) -> Self:
+        """The response for this identity."""
+        return cls(
+            id=identity.id,
+            state=identity.state,
+            user_id=identity.user_id,
+            created_on=identity.created_on,
+            deleted_on=identity.deleted_on,
+            scheduled_purge_on=identity.scheduled_purge_on,
+            attempts=identity.attempts,
+            last_error=identity.last_error,
+        )
+
+
+class DeletionResponse(Response):
+    """The identity is deleted: it gets no more tokens, and its existing tokens are revoked."""
+
+    http_status: ClassVar[int] = 202
+
+    id: IdentityId
+    deleted_on: Instant
+    scheduled_purge_on: Instant
+
+    @classmethod
+    def of(cls, identity: Identity) -> Self:
+        """The response for this deleted identity."""
+        assert identity.deleted_on  # noqa: S101 -- Identity.delete sets both dates
+        assert identity.scheduled_purge_on  # noqa: S101 -- the same
+        return cls(
+            id=identity.id,
+            deleted_on=identity.deleted_on,
+            scheduled_purge_on=identity.scheduled_purge_on,
+        )
+
+
+class IssuedTokenResponse(Response):
+    """An access token for an identity.
+
+    Attributes:
+        refresh_after: The time from which to request the next token.
+    """
+
+    id: IdentityId
+    token: AcsToken
+    expires_on: Instant
+    refresh_after: Instant
+
+    @classmethod
+    def of(cls, identity_id: str, token: AccessToken) -> Self:
+        """The response that returns this token of this identity."""
+        return cls(
+            id=identity_id,
+            token=token.token,
+            expires_on=token.expires_on,
+            refresh_after=token.refresh_after,
+        )
+
+
+class IdentityWithTokenCreatedResponse(IssuedTokenResponse):
+    """The new identity and its first token."""
+
+    http_status: ClassVar[int] = 201
+
+
+class TeamsTokenResponse(Response):
+    """An access token that acts as the Teams user.
+
+    Attributes:
+        refresh_after: The time from which to request the next token.
+    """
+
+    token: AcsToken
+    expires_on: Instant
+    refresh_after: Instant
+
+    @classmethod
+    def of(cls, token: AccessToken) -> Self:
+        """The response that returns this token."""
+        return cls(
+            token=token.token, expires_on=token.expires_on, refresh_after=token.refresh_after
+        )
+
+
+class PageResponse(Struct, Generic[T], kw_only=True, rename="camel", omit_defaults=True):
+    """A page of a list. It can be short or empty even if more pages follow.
+
+    Attributes:
+        next_link: The URL of the next page. Absent on the last page.
+    """
+
+    value: list[T]
+    next_link: UriReference | None = None
+
+
+class HealthResponse(Response):
+    """Whether the app has valid settings. This is public, so it reveals nothing else."""
+
+    status: Literal["ok", "not_configured"]
+
+
+class UnhealthyResponse(HealthResponse):
+    """The app has invalid settings."""
+
+    http_status: ClassVar[int] = 503
+
+
+class Check(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """The result of asking one upstream.
+
+    Attributes:
+        status: `ok`, or a problem code.
+        latency_ms: How long it took, in milliseconds.
+        oldest_overdue_seconds: How long the oldest due entry has been waiting for the sweep.
+    """
+
+    status: str
+    latency_ms: int
+    oldest_overdue_seconds: int | None = None
+
+
+class ReadyResponse(Response):
+    """ACS and the registry respond."""
+
+    acs: Check
+    registry: Check
+
+
+class NotReadyResponse(ReadyResponse):
+    """ACS or the registry does not respond."""
+
+    http_status: ClassVar[int] = 503
+
+
+class Problem(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """An error, as defined by RFC 9457.
+
+    Attributes:
+        type: Where the problem is documented: its cause, its fix, and whether to retry.
+        title: What is wrong. Always the same for the same code.
+        status: The HTTP status.
+        code: What is wrong, for programs.
+        detail: What is wrong with this request.
+        field: The field of the body, or the part of the URL, that is wrong.
+        allowed: The values that the field accepts.
+        upstream_request_id: The id that identifies the call to Microsoft's support.
+    """
+
+    type: UriReference
+    title: str
+    status: int
+    code: str
+    detail: str
+    field: str | None = None
+    allowed: str | None = None
+    upstream_request_id: str | None = None

@@ -1,0 +1,343 @@
+"""ACS and the registry in memory. The contract tests run on these fakes and on the real adapters.
+
+A test can plan what happens to the next calls of a method: they fail, they take effect but their
+response is lost, or another caller acts just before.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from identity_service.errors import IdentityNotFound, InvalidQuery, ServiceError
+from identity_service.identity import DueEntry, Identity, Page, State, UserRow
+from identity_service.policies import AccessToken, TokenGrant
+from identity_service.ports import Acs, Clock, Conflict, Registry
+
+T = TypeVar("T")
+
+RESOURCE = "8:acs:00000000-1111-2222-3333-444444444444"
+# A valid id that no test creates.
+UNKNOWN = f"{RESOURCE}_ffffffff-1111-2222-3333-444444444444"
+
+_CONTINUATION = "after:"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to one call.
+
+    Attributes:
+        before: What another caller does just before the call takes effect.
+        refused: The error that the call raises instead of taking effect.
+        lost: The error that the call raises although it took effect.
+    """
+
+    before: Callable[[], Awaitable[object]] | None = None
+    refused: Exception | None = None
+    lost: Exception | None = None
+
+
+class Planned:
+    """A service in memory whose calls can be planned. Plans are used in their order.
+
+    Each method calls `perform` once; its effect happens there, at once.
+
+    Attributes:
+        calls: The names of the methods called, in order.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._plans: defaultdict[str, deque[Plan]] = defaultdict(deque)
+
+    def passes(self, call: str, times: int = 1) -> None:
+        """The next calls succeed, so that later plans apply to later calls."""
+        self._plan(call, Plan(), times)
+
+    def fails(self, call: str, error: Exception, times: int = 1) -> None:
+        """The next calls fail without an effect."""
+        self._plan(call, Plan(refused=error), times)
+
+    def loses(self, call: str, error: Exception, times: int = 1) -> None:
+        """The next calls take effect, but fail."""
+        self._plan(call, Plan(lost=error), times)
+
+    def precede(self, call: str, before: Callable[[], Awaitable[object]], times: int = 1) -> None:
+        """Another caller acts just before each of the next calls takes effect."""
+        self._plan(call, Plan(before=before), times)
+
+    async def perform(self, call: str, effect: Callable[[], T]) -> T:
+        """Let other tasks run, then let the call take effect as planned."""
+        self.calls.append(call)
+        plan = self._plans[call].popleft() if self._plans[call] else Plan()
+        await asyncio.sleep(0)
+        if plan.before:
+            await plan.before()
+        if plan.refused:
+            raise plan.refused
+        if plan.lost:
+            with contextlib.suppress(Conflict, ServiceError):
+                effect()
+            raise plan.lost
+        return effect()
+
+    def _plan(self, call: str, plan: Plan, times: int) -> None:
+        self._plans[call].extend([plan] * times)
+
+
+class MemoryAcs(Planned, Acs):
+    """The port `Acs` in memory.
+
+    Attributes:
+        identities: The ids that exist, oldest first.
+        grants: The grant of each token that was requested, in order.
+        issued_for: The ids that tokens were requested for, in order.
+        exchanges: The arguments of each Teams token exchange, in order.
+        revocations: The ids whose tokens were revoked, in order.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.identities: list[str] = []
+        self.grants: list[TokenGrant] = []
+        self.issued_for: list[str] = []
+        self.exchanges: list[tuple[str, str, str]] = []
+        self.revocations: list[str] = []
+        self._clock = clock
+        self._valid: dict[str, str] = {}
+        self._count = 0
+
+    def is_valid(self, token: str) -> bool:
+        """Whether the token is still valid."""
+        return token in self._valid
+
+    def add(self) -> str:
+        """Create an identity, as another app would, and return its id."""
+        self._count += 1
+        self.identities.append(f"{RESOURCE}_{self._count:08x}-1111-2222-3333-444444444444")
+        return self.identities[-1]
+
+    async def create(self) -> str:
+        """See `ports.Acs`."""
+        return await self.perform("create", self.add)
+
+    async def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
+        """See `ports.Acs`."""
+
+        def effect() -> tuple[str, AccessToken]:
+            identity_id = self.add()
+            return identity_id, self._issue(identity_id, grant)
+
+        return await self.perform("create_with_token", effect)
+
+    async def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
+        """See `ports.Acs`."""
+
+        def effect() -> AccessToken:
+            self.issued_for.append(identity_id)
+            self._require(identity_id)
+            return self._issue(identity_id, grant)
+
+        return await self.perform("issue_token", effect)
+
+    async def revoke_tokens(self, identity_id: str) -> None:
+        """See `ports.Acs`."""
+
+        def effect() -> None:
+            self._require(identity_id)
+            self.revocations.append(identity_id)
+            self._invalidate_tokens(identity_id)
+
+        await self.perform("revoke_tokens", effect)
+
+    async def delete(self, identity_id: str) -> None:
+        """See `ports.Acs`."""
+
+        def effect() -> None:
+            self._require(identity_id)
+            self.identities.remove(identity_id)
+            self._invalidate_tokens(identity_id)
+
+        await self.perform("delete", effect)
+
+    async def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
+        """See `ports.Acs`."""
+
+        def effect() -> AccessToken:
+            self.exchanges.append((token, app_id, user_id))
+            return self._issue(user_id, TokenGrant(("voip",), 60))
+
+        return await self.perform("exchange_teams_token", effect)
+
+    def _require(self, identity_id: str) -> None:
+        if identity_id not in self.identities:
+            raise IdentityNotFound("ACS has no such identity.")
+
+    def _issue(self, identity_id: str, grant: TokenGrant) -> AccessToken:
+        self.grants.append(grant)
+        token = self._new_token()
+        self._valid[token] = identity_id
+        return AccessToken(token, self._clock.now() + timedelta(minutes=grant.minutes))
+
+    def _new_token(self) -> str:
+        self._count += 1
+        return f"token-{self._count}"
+
+    def _invalidate_tokens(self, identity_id: str) -> None:
+        self._valid = {token: owner for token, owner in self._valid.items() if owner != identity_id}
+
+
+class MemoryRegistry(Planned, Registry):
+    """The port `Registry` in memory.
+
+    Attributes:
+        rows: The identity rows, by id.
+        entries: The due entries.
+        users: The user rows, by user id.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[str, Identity] = {}
+        self.entries: set[DueEntry] = set()
+        self.users: dict[str, UserRow] = {}
+        self._versions = 0
+
+    async def read(self, identity_id: str) -> Identity | None:
+        """See `ports.Registry`."""
+        return await self.perform("read", lambda: self.rows.get(identity_id))
+
+    async def insert(self, identity: Identity) -> Identity:
+        """See `ports.Registry`."""
+
+        def effect() -> Identity:
+            _require(identity.id not in self.rows)
+            return self._put(None, identity)
+
+        return await self.perform("insert", effect)
+
+    async def update(self, old: Identity, new: Identity) -> Identity:
+        """See `ports.Registry`."""
+
+        def effect() -> Identity:
+            _require(old.id in self.rows and self.rows[old.id].etag == old.etag)
+            return self._put(old.due, new)
+
+        return await self.perform("update", effect)
+
+    async def remove(self, identity: Identity) -> None:
+        """See `ports.Registry`."""
+
+        def effect() -> None:
+            row = self.rows.get(identity.id)
+            _require(row is not None and row.etag == identity.etag)
+            self._reschedule(identity.id, identity.due, None)
+            del self.rows[identity.id]
+
+        await self.perform("remove", effect)
+
+    async def read_user(self, user_id: str) -> UserRow | None:
+        """See `ports.Registry`."""
+        return await self.perform("read_user", lambda: self.users.get(user_id))
+
+    async def insert_user(self, user_id: str, identity_id: str) -> None:
+        """See `ports.Registry`."""
+
+        def effect() -> None:
+            _require(user_id not in self.users)
+            self._put_user(user_id, identity_id)
+
+        await self.perform("insert_user", effect)
+
+    async def replace_user(self, row: UserRow, identity_id: str) -> None:
+        """See `ports.Registry`."""
+
+        def effect() -> None:
+            _require(row.user_id in self.users and self.users[row.user_id].etag == row.etag)
+            self._put_user(row.user_id, identity_id)
+
+        await self.perform("replace_user", effect)
+
+    async def remove_user(self, row: UserRow) -> None:
+        """See `ports.Registry`. Removing a row that does not exist succeeds, as in the table."""
+
+        def effect() -> None:
+            _require(row.user_id not in self.users or self.users[row.user_id].etag == row.etag)
+            self.users.pop(row.user_id, None)
+
+        await self.perform("remove_user", effect)
+
+    async def due_entries(
+        self, *, after: DueEntry | None = None, until: datetime | None = None
+    ) -> AsyncIterator[DueEntry]:
+        """See `ports.Registry`. It is read at once, so an entry can be outdated when it is used."""
+
+        def effect() -> list[DueEntry]:
+            return sorted(
+                entry
+                for entry in self.entries
+                if (after is None or entry > after) and (until is None or entry.due <= until)
+            )
+
+        for entry in await self.perform("due_entries", effect):
+            yield entry
+
+    async def list_active(self, continuation: str | None, size: int) -> Page[Identity]:
+        """See `ports.Registry`."""
+
+        def effect() -> Page[Identity]:
+            after = _after(continuation)
+            active = [row for row in self.rows.values() if row.state is State.ACTIVE]
+            rest = sorted((row for row in active if row.id > after), key=lambda row: row.id)
+            more = len(rest) > size
+            return Page(rest[:size], f"{_CONTINUATION}{rest[size - 1].id}" if more else None)
+
+        return await self.perform("list_active", effect)
+
+    def change(self, identity_id: str, **changes: object) -> None:
+        """Change a row as another caller would, between two steps of an operation."""
+        row = self.rows[identity_id]
+        self._put(row.due, msgspec.structs.replace(row, **changes))
+
+    def _put(self, due: datetime | None, identity: Identity) -> Identity:
+        """Write the row, whose due entry was at `due`, and its new due entry; all or nothing."""
+        self._reschedule(identity.id, due, identity.due)
+        self.rows[identity.id] = identity.with_etag(self._version())
+        return self.rows[identity.id]
+
+    def _put_user(self, user_id: str, identity_id: str) -> None:
+        self.users[user_id] = UserRow(
+            user_id=user_id, identity_id=identity_id, etag=self._version()
+        )
+
+    def _reschedule(self, identity_id: str, old: datetime | None, new: datetime | None) -> None:
+        if old == new:
+            return
+        removed, added = (DueEntry(due, identity_id) if due else None for due in (old, new))
+        _require(removed is None or removed in self.entries)
+        _require(added not in self.entries)
+        self.entries -= {removed}
+        self.entries |= {added} if added else set()
+
+    def _version(self) -> str:
+        self._versions += 1
+        return f"version-{self._versions}"
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise Conflict("refused")
+
+
+def _after(continuation: str | None) -> str:
+    if continuation is None:
+        return ""
+    if not continuation.startswith(_CONTINUATION):
+        raise InvalidQuery.continuation()
+    return continuation.removeprefix(_CONTINUATION)

@@ -1,0 +1,177 @@
+"""Everything that the operations need, in memory, and the operations by their names."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+from msgspec import UNSET
+
+from identity_service.errors import AcsUnavailable, RegistryUnavailable, ServiceError
+from identity_service.identity import LEASE, DueEntry, Identity
+from identity_service.lifecycle import Lifecycle
+from identity_service.operations.deleted_identities import purge_identity, restore_identity
+from identity_service.operations.identities import (
+    create_identity,
+    create_identity_with_token,
+    delete_identity,
+)
+from identity_service.operations.tokens import issue_token, revoke_tokens
+from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, TokenPolicy
+from identity_service.ports import Conflict
+from identity_service.schemas import (
+    CreateIdentityRequest,
+    CreateIdentityWithTokenRequest,
+    DeletionResponse,
+    IdentityFoundResponse,
+    IdentityResponse,
+    IssuedTokenResponse,
+    IssueTokenRequest,
+)
+from identity_service.sweep import SweepReport, purge_deleted_identities
+from tests.support.memory import UNKNOWN, MemoryAcs, MemoryRegistry
+from tests.support.virtual_time import VirtualClock
+
+RETENTION = timedelta(days=7)
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+
+ACS_IS_DOWN = AcsUnavailable("planned by the test")
+TABLE_IS_DOWN = RegistryUnavailable("planned by the test")
+CONFLICT = Conflict("planned by the test")
+
+
+class World:
+    """One ACS resource, one registry, one clock, and the operator's policies."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.acs = MemoryAcs(self.clock)
+        self.registry = MemoryRegistry()
+        self.lifecycle = Lifecycle(self.acs, self.registry, self.clock)
+        self.deletion = DeletionPolicy(retention=RETENTION)
+        self.cleanup = CleanupPolicy()
+        self.service_tokens = TokenPolicy(SCOPES, default_minutes=1440, max_minutes=1440)
+        self.registered_only = False
+
+    async def create(self, user_id: str | None = None) -> IdentityFoundResponse:
+        """create_identity."""
+        body = CreateIdentityRequest(user_id=UNSET if user_id is None else user_id)
+        return await create_identity(body, self.lifecycle)
+
+    async def create_with_token(self, user_id: str | None = None) -> IssuedTokenResponse:
+        """create_identity_with_token."""
+        body = CreateIdentityWithTokenRequest(
+            scopes=["chat"], user_id=UNSET if user_id is None else user_id
+        )
+        return await create_identity_with_token(body, self.lifecycle, self.service_tokens)
+
+    async def issue(self, identity_id: str, minutes: int = 1440) -> IssuedTokenResponse:
+        """issue_token."""
+        body = IssueTokenRequest(scopes=["chat"], expires_in_minutes=minutes)
+        return await issue_token(
+            identity_id, body, self.lifecycle, self.service_tokens, self.registered_only
+        )
+
+    async def revoke(self, identity_id: str) -> None:
+        """revoke_tokens."""
+        await revoke_tokens(identity_id, self.lifecycle, self.registered_only)
+
+    async def delete(self, identity_id: str) -> DeletionResponse:
+        """delete_identity."""
+        return await delete_identity(
+            identity_id, self.lifecycle, self.deletion, self.registered_only
+        )
+
+    async def restore(self, identity_id: str) -> IdentityResponse:
+        """restore_identity."""
+        return await restore_identity(identity_id, self.lifecycle)
+
+    async def purge(self, identity_id: str) -> None:
+        """purge_identity."""
+        await purge_identity(identity_id, self.lifecycle, self.deletion)
+
+    async def sweep(self) -> SweepReport:
+        """purge_deleted_identities."""
+        return await purge_deleted_identities(
+            self.lifecycle, self.registry, self.clock, self.cleanup
+        )
+
+    async def active(self, user_id: str | None = None) -> str:
+        """The id of an active identity."""
+        return (await self.create(user_id)).id
+
+    async def creating(self, user_id: str | None = None) -> str:
+        """The id of an identity whose creation stopped before its last step."""
+        self.registry.fails("update", TABLE_IS_DOWN)
+        with pytest.raises(RegistryUnavailable):
+            await self.create(user_id)
+        return self.acs.identities[-1]
+
+    async def deleted(self, user_id: str | None = None) -> str:
+        """The id of a deleted and revoked identity."""
+        identity_id = await self.active(user_id)
+        await self.delete(identity_id)
+        return identity_id
+
+    async def unrevoked(self, user_id: str | None = None) -> str:
+        """The id of a deleted identity whose revocation failed."""
+        identity_id = await self.active(user_id)
+        self.acs.fails("revoke_tokens", ACS_IS_DOWN)
+        with pytest.raises(AcsUnavailable):
+            await self.delete(identity_id)
+        return identity_id
+
+    async def purging(self, user_id: str | None = None) -> str:
+        """The id of an identity whose purge failed in ACS."""
+        identity_id = await self.deleted(user_id)
+        self.acs.fails("delete", ACS_IS_DOWN)
+        with pytest.raises(AcsUnavailable):
+            await self.purge(identity_id)
+        return identity_id
+
+    async def adopted_unknown(self) -> str:
+        """An id that ACS does not know, with an adopted row whose revocation failed."""
+        self.acs.fails("revoke_tokens", ACS_IS_DOWN)
+        with pytest.raises(AcsUnavailable):
+            await self.delete(UNKNOWN)
+        return UNKNOWN
+
+    def row(self, identity_id: str) -> Identity:
+        """The identity's row, without its ETag."""
+        return self.registry.rows[identity_id].with_etag("")
+
+    def user_rows(self) -> dict[str, str]:
+        """The identity that each user row names."""
+        return {user_id: row.identity_id for user_id, row in self.registry.users.items()}
+
+    def due_entries(self) -> list[DueEntry]:
+        """The due entries in order."""
+        return sorted(self.registry.entries)
+
+    def change(self, identity_id: str, **changes: object) -> Callable[[], Awaitable[None]]:
+        """Another caller's change of the row, to be made later."""
+
+        async def change() -> None:
+            self.registry.change(identity_id, **changes)
+
+        return change
+
+    def is_gone(self, identity_id: str) -> bool:
+        """Whether neither ACS nor the registry knows the identity."""
+        return not (
+            identity_id in self.acs.identities
+            or identity_id in self.registry.rows
+            or identity_id in self.user_rows().values()
+            or any(entry.identity_id == identity_id for entry in self.registry.entries)
+        )
+
+    def pass_lease(self) -> None:
+        """Let more time pass than a lease lasts."""
+        self.clock.advance(LEASE + SECOND)
+
+
+async def refusal(call: Awaitable[object]) -> type[ServiceError]:
+    """The class of the error that the call raises."""
+    with pytest.raises(ServiceError) as caught:
+        await call
+    return caught.type

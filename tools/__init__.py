@@ -1,0 +1,1 @@
+"""Generators for files in this repository. Never deployed."""

@@ -1,0 +1,1 @@
+"""Generates openapi.json from the triggers and the types. Nothing here is deployed."""

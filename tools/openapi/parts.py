@@ -1,0 +1,119 @@
+"""The fixed parts of the OpenAPI document."""
+
+from typing import Any
+
+from identity_service.schemas import IdentityId
+from tools.openapi.json_schemas import Json, inline
+
+DESCRIPTION = """\
+Identities of Azure Communication Services and their access tokens.
+
+Services send a function key, signed-in users the bearer token of their sign-in. Bodies are JSON, at
+most 16 KiB, with a Content-Length. Unknown fields are refused. Errors are problems (RFC 9457); the
+`type` of a problem links to its cause and its fix.
+
+The platform in front of the app responds to some requests itself, with an empty body: 401 if the
+key or the bearer token is missing or wrong, 404 if no operation has this path and method, and 400,
+413, 414 or 431 if the request is malformed or too long.
+"""
+
+_SERVICE = {"name": "Service", "description": "About this service itself."}
+_TAGS = {
+    "identities": {"name": "Identities", "description": "Identities and their access tokens."},
+    "deleted-identities": {
+        "name": "Deleted identities",
+        "description": "A deleted identity can be restored until it is purged.",
+    },
+    "teams": {"name": "Teams", "description": "Access tokens for users of Teams."},
+    "me": {"name": "Me", "description": "A signed-in user's own identity and tokens."},
+}
+TAGS = [*_TAGS.values(), _SERVICE]
+
+PARAMETERS: Json = {
+    "id": {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The identity.",
+        "schema": inline(IdentityId),
+    }
+}
+
+HEADERS: Json = {
+    "CacheControl": {
+        "description": "Responses must not be cached.",
+        "required": True,
+        "schema": {"type": "string", "const": "no-store"},
+    },
+    "Location": {
+        "description": "The URL of the new identity.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "RetryAfter": {
+        "description": "Retry after this many seconds.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "RetryAfterIfKnown": {
+        "description": "Retry after this many seconds. Without it: after a second, then slower.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Authenticate": {
+        "description": "How to sign in.",
+        "required": True,
+        "schema": {"type": "string", "const": "Bearer"},
+    },
+}
+
+SECURITY_SCHEMES: Json = {
+    "functionKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-functions-key",
+        "description": "The key of the function, or a host key, which opens every function.",
+    },
+    "functionKeyInQuery": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "code",
+        "description": "The same key. URLs end up in logs, so prefer the header.",
+    },
+    "signIn": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A user's Entra token for this app. App Service Authentication checks it.",
+    },
+}
+
+KEY_REFUSED: Json = {
+    "description": "The key is missing or wrong. The Functions host sends this, with an empty body."
+}
+
+SUCCESS = {
+    200: "Success.",
+    201: "A new identity.",
+    202: "Deleted, and its tokens are revoked. It can be restored until it is purged.",
+    204: "Success, without content.",
+    503: "Something is not available.",
+}
+
+
+def tag(path: str) -> str:
+    """The tag of the operation at this path."""
+    return _TAGS.get(path.split("/", maxsplit=1)[0], _SERVICE)["name"]
+
+
+def header(name: str) -> Json:
+    """A reference to a header."""
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+def response(description: str, headers: Json, content: Json | None = None) -> Json:
+    """A response of this app. None of them may be cached."""
+    whole: dict[str, Any] = {
+        "description": description,
+        "headers": {"Cache-Control": header("CacheControl"), **headers},
+    }
+    return {**whole, "content": content} if content else whole
