@@ -7,7 +7,7 @@ from bench import ROOT
 from bench.callers import Outcome
 from bench.faulty_stack import Seen, faulty_stack
 from bench.markdown import table
-from local.workplace import Workplace
+from local.workspace import Workspace
 
 DOCUMENT = ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- begin: make faults -->", "<!-- end -->"
@@ -16,8 +16,8 @@ HEADS = ("fault", "operation", "answer", "code", "Retry-After", "seconds", "call
 
 async def write() -> None:
     """Measure, print the table, and write it into the document."""
-    with tempfile.TemporaryDirectory() as folder, Workplace(Path(folder)).held() as workplace:
-        async with faulty_stack(workplace) as stack:
+    with tempfile.TemporaryDirectory() as folder, Workspace(Path(folder)).locked() as workspace:
+        async with faulty_stack(workspace) as stack:
             seen = [*await stack.faults(), *await stack.outage(), *await stack.troubles()]
     text = table(HEADS, [row for fault, calls in seen for row in _rows(fault, calls)])
     print(text)

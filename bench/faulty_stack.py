@@ -13,7 +13,7 @@ from bench.callers import Caller, Operation, Outcome, operations
 from bench.control import Control
 from local.app import App, running_app
 from local.azure import LocalAzure, Ports, local_azure
-from local.workplace import Workplace
+from local.workspace import Workspace
 
 # What the caller of one operation sees, and how many calls it cost.
 Seen = tuple[Outcome, int]
@@ -159,11 +159,11 @@ class FaultyStack:
 
 
 @asynccontextmanager
-async def faulty_stack(workplace: Workplace) -> AsyncIterator[FaultyStack]:
+async def faulty_stack(workspace: Workspace) -> AsyncIterator[FaultyStack]:
     """Run everything, with an app that has not been called yet."""
-    log = workplace.folder / "app.log"
+    log = workspace.folder / "app.log"
     async with (
-        local_azure(workplace, Ports(0, 0, 0, 0, 0, 0)) as azure,
+        local_azure(workspace, Ports(0, 0, 0, 0, 0, 0)) as azure,
         running_app(azure, _NO_SWEEP, 0, log) as app,
         Control(
             f"{azure.acs.endpoint}/_control", azure.keys.control_key, str(azure.acs.bundle)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from bench import ROOT
-from local.processes import ended
+from local.servers import stop
 
 _PARTS = ("app", "acs", "identity", "blob", "queue", "table")
 # Of this process's own environment nothing else reaches those that are measured.
@@ -36,7 +36,7 @@ async def upstream() -> AsyncIterator[dict[str, str]]:
                     raise RuntimeError("The local Azure does not start: run make setup first.")
             yield environment() | _told(Path(folder))
         finally:
-            await ended(process)
+            await stop(process)
 
 
 def environment() -> dict[str, str]:

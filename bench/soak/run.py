@@ -15,7 +15,7 @@ from bench.soak.plan import Fault
 from bench.soak.report import Soak
 from bench.soak.settling import settle
 from bench.soak.stage import Stage, stage
-from local.workplace import Workplace
+from local.workspace import Workspace
 
 
 async def soak(seconds: float, seed: int, plan: Sequence[Fault]) -> Soak:
@@ -46,8 +46,8 @@ async def soak(seconds: float, seed: int, plan: Sequence[Fault]) -> Soak:
 
 @asynccontextmanager
 async def _fresh_stage() -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory() as folder, Workplace(Path(folder)).held() as workplace:
-        async with stage(workplace) as running:
+    with tempfile.TemporaryDirectory() as folder, Workspace(Path(folder)).locked() as workspace:
+        async with stage(workspace) as running:
             yield running
 
 

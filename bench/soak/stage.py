@@ -11,7 +11,7 @@ import aiohttp
 from bench.control import Control
 from local.app import App, running_app
 from local.azure import LocalAzure, Ports, local_azure
-from local.workplace import Workplace
+from local.workspace import Workspace
 
 # What is deleted is due at once, and the sweep runs all the time.
 SETTINGS = {"DELETED_IDENTITY_RETENTION_DAYS": "0", "CLEANUP_SCHEDULE": "*/2 * * * * *"}
@@ -99,14 +99,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(workplace: Workplace) -> AsyncIterator[Stage]:
+async def stage(workspace: Workspace) -> AsyncIterator[Stage]:
     """Run it all, with a fresh worker."""
     async with AsyncExitStack() as stack:
-        azure = await stack.enter_async_context(local_azure(workplace, Ports(0, 0, 0, 0, 0, 0)))
+        azure = await stack.enter_async_context(local_azure(workspace, Ports(0, 0, 0, 0, 0, 0)))
         control = await stack.enter_async_context(
             Control(azure.acs.control_url, azure.keys.control_key, str(azure.acs.bundle))
         )
-        made = Stage(azure, control, workplace.folder, stack)
+        made = Stage(azure, control, workspace.folder, stack)
         await made.trouble_identity()
         await made.start_worker()
         yield made

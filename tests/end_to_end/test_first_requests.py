@@ -8,7 +8,6 @@ import pytest
 from tests.support.client import CHAT, Client, Control, Reply, until
 from tests.support.fixtures import StartApp
 
-COLD = {"AzureWebJobs.warmup.Disabled": "true"}
 ONE_EACH = {"https://communication.azure.com": 1, "https://storage.azure.com": 1}
 
 
@@ -16,7 +15,7 @@ async def test_a_hundred_first_requests_fetch_each_token_once(
     start_app: StartApp, control: Control
 ) -> None:
     """All succeed, over no more connections than one client opens."""
-    cold = start_app(**COLD)
+    cold = start_app()
     before = await control.token_requests()
 
     replies = await asyncio.gather(*(cold.post("identities/with-token", CHAT) for _ in range(100)))
@@ -33,10 +32,7 @@ async def test_the_warm_up_fetches_the_tokens(start_app: StartApp, control: Cont
 
     await warm.warm_up()
 
-    async def is_warm() -> bool:
-        return await token_requests_since(before, control) == ONE_EACH
-
-    await until(is_warm)
+    assert await token_requests_since(before, control) == ONE_EACH
     await warm.new_identity()
     assert await token_requests_since(before, control) == ONE_EACH
 
@@ -46,7 +42,7 @@ async def test_the_first_requests_wait_for_a_slow_managed_identity(
 ) -> None:
     """With two seconds for each token, every operation succeeds in time."""
     identity_id = await api.new_identity()
-    cold = start_app(**COLD)
+    cold = start_app()
     await control.inject_identity_fault(delaySeconds=2)
 
     replies = await asyncio.gather(*every_operation(cold, identity_id))
@@ -65,7 +61,7 @@ async def test_without_a_managed_identity_the_first_requests_fail_in_time(
 ) -> None:
     """They succeed as soon as it works again."""
     identity_id = await api.new_identity()
-    cold = start_app(**COLD)
+    cold = start_app()
     await control.inject_identity_fault(**fault)
 
     replies = await asyncio.gather(*every_operation(cold, identity_id))
@@ -82,7 +78,7 @@ async def test_an_identity_that_a_cold_worker_creates_too_late_is_recorded(
     start_app: StartApp, api: Client, control: Control
 ) -> None:
     """Two tokens of five seconds each exceed the deadline, but not the creation."""
-    cold = start_app(**COLD)
+    cold = start_app()
     before = await control.identities()
     await control.inject_identity_fault(delaySeconds=5)
 

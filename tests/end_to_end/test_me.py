@@ -5,7 +5,7 @@ import base64
 import json
 from datetime import UTC, datetime, timedelta
 
-from local.sign_in import object_id
+from local.entra import object_id
 from tests.support.client import Client, Control, Me, claims
 from tests.support.stack import Azure
 

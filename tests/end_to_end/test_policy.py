@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.sign_in import object_id
+from local.entra import object_id
 from tests.support.client import CHAT, Control, Me, claims
 from tests.support.fixtures import StartApp
 

@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from local.sign_in import AUDIENCE, object_id
+from local.entra import APP_AUDIENCE, object_id
 from tests.support.client import CHAT, Client, Control, Me
 from tests.support.fixtures import StartApp
 from tests.support.stack import ROOT, Azure
@@ -205,7 +205,7 @@ async def test_the_audience_is_the_registration_of_the_app(azure: Azure) -> None
     """Clients request a token for this audience."""
     configuration = json.loads(azure.sign_in)
 
-    assert configuration["audience"] == AUDIENCE == "api://acs-identity-service"
+    assert configuration["audience"] == APP_AUDIENCE == "api://acs-identity-service"
 
 
 def test_no_file_sets_website_auth_enabled(azure: Azure) -> None:

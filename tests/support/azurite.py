@@ -21,9 +21,8 @@ from azure.data.tables.aio import TableClient
 from identity_service.azure.credential import Credential
 from identity_service.azure.tables import CONNECT, RESPONSE
 from local.azurite import ACCOUNT, KEEP_ALIVE
-from local.certificates import Authority
 from local.entra import STORAGE_AUDIENCE, Issuer
-from local.servers import HOST
+from local.servers import HOST, Authority
 from tests.support.stack import PATIENCE, ROOT
 
 _SCRIPT = ROOT / "local/node_modules/azurite/dist/src/azurite.js"

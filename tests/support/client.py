@@ -180,8 +180,9 @@ class Client:
         assert reply.status == 202
 
     async def warm_up(self) -> None:
-        """Requests the warm-up, as the platform does before it sends requests to a new worker."""
-        await self._call_host("GET", "warmup")
+        """Runs the warm-up, as the platform does before it sends requests to a new worker."""
+        reply = await self.call("GET", "warmup", headers={}, prefix="/admin/")
+        assert reply.status == 200
 
     async def http_functions(self) -> list[dict[str, Any]]:
         """Returns what the host knows about each function with an HTTP trigger."""

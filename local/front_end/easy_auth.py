@@ -1,7 +1,7 @@
-"""App Service Authentication (Easy Auth), set to let unauthenticated requests through.
+"""App Service Authentication (Easy Auth), configured to allow unauthenticated requests.
 
-Who brings a bearer token must bring a good one; who brings none is nobody; and what the platform
-tells the app about its caller nobody else can.
+A request without a bearer token passes as anonymous. A request with an invalid token gets 401.
+Only this layer can set the headers that tell the app who the caller is.
 
 Source: https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities
 """
@@ -16,12 +16,12 @@ from typing import Annotated, Any, Self
 import jwt
 import msgspec
 
-from local.functions_host.pipeline import Answer, Handler, Request
+from local.functions_host.http import Handler, Request, Response
 
-_ONLY_THE_PLATFORM_SETS = ("x-ms-client-principal", "x-ms-token-")
+_RESERVED_HEADERS = ("x-ms-client-principal", "x-ms-token-")
 _XML_SOAP = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
 _MICROSOFT = "http://schemas.microsoft.com"
-# The claims that get another name on their way from the token to the app.
+# Easy Auth gives these claims other names in the principal than they have in the token.
 _LONG_NAMES = {
     "amr": f"{_MICROSOFT}/claims/authnmethodsreferences",
     "email": f"{_XML_SOAP}/emailaddress",
@@ -34,7 +34,7 @@ _LONG_NAMES = {
     "tid": f"{_MICROSOFT}/identity/claims/tenantid",
     "upn": f"{_XML_SOAP}/upn",
 }
-_REFUSAL = Answer(HTTPStatus.UNAUTHORIZED, (("WWW-Authenticate", "Bearer"),))
+_UNAUTHORIZED = Response(HTTPStatus.UNAUTHORIZED, (("WWW-Authenticate", "Bearer"),))
 
 
 class _Document(msgspec.Struct):
@@ -45,18 +45,18 @@ class _Document(msgspec.Struct):
 
 @dataclass(frozen=True)
 class EasyAuth:
-    """Checks the tokens that one issuer signed for one audience."""
+    """Checks the tokens of one issuer for one audience."""
 
     issuer: str
     audience: str
     keys: tuple[jwt.PyJWK, ...]
 
     @classmethod
-    def read(cls, text: str) -> Self:
-        """Read `{"issuer": …, "audience": …, "jwks": {"keys": […]}}`.
+    def parse(cls, text: str) -> Self:
+        """Parse `{"issuer": …, "audience": …, "jwks": {"keys": […]}}`.
 
         Raises:
-            ValueError: it is not of that form.
+            ValueError: the text is malformed.
         """
         try:
             document = msgspec.json.decode(text, type=_Document)
@@ -65,23 +65,23 @@ class EasyAuth:
             raise ValueError(f"jwks: {error}") from error
         return cls(document.issuer, document.audience, tuple(keys))
 
-    async def layer(self, request: Request, rest: Handler) -> Answer:
-        """Let the request through as its caller's, as nobody's, or not at all."""
+    async def layer(self, request: Request, rest: Handler) -> Response:
+        """Pass the request on, with the caller's principal if there is a token, or reject it."""
         headers = {
             name: value
             for name, value in request.headers.items()
-            if not name.startswith(_ONLY_THE_PLATFORM_SETS)
+            if not name.startswith(_RESERVED_HEADERS)
         }
         token = _bearer_token(headers)
-        if token is not None and not _is_the_hosts_own(request.path):
+        if token is not None and not _is_admin(request.path):
             claims = self._claims(token)
             if claims is None:
-                return _REFUSAL
+                return _UNAUTHORIZED
             headers |= _principal_headers(claims)
         return await rest(replace(request, headers=headers))
 
     def _claims(self, token: str) -> dict[str, Any] | None:
-        """The claims of a token that is good."""
+        """The claims of a token, or None if it is invalid."""
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
             return jwt.decode(
@@ -101,8 +101,8 @@ def _bearer_token(headers: Mapping[str, str]) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _is_the_hosts_own(path: str) -> bool:
-    # There the platform's own calls bring bearer tokens that are none of a user.
+def _is_admin(path: str) -> bool:
+    # The platform's own calls to these endpoints have bearer tokens that are not a user's.
     return f"{path.lower()}/".startswith("/admin/")
 
 
@@ -128,6 +128,6 @@ def _principal_headers(claims: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _texts(values: object) -> list[str]:
-    """A claim's values as texts: the app is given one claim for each value of a list."""
-    each = values if isinstance(values, list) else [values]
-    return [value if isinstance(value, str) else json.dumps(value) for value in each]
+    """A claim's values as texts. The principal has one claim for each value of a list."""
+    items = values if isinstance(values, list) else [values]
+    return [item if isinstance(item, str) else json.dumps(item) for item in items]

@@ -1,4 +1,4 @@
-"""A host in a process of its own, and what one says to it over HTTP."""
+"""A local host in a process of its own, and an HTTP client for it."""
 
 import json
 import os
@@ -12,31 +12,32 @@ from pathlib import Path
 from textwrap import dedent
 from typing import IO, Any
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "local.functions_host", "--until-stdin-closes"]
 FUNCTION_KEY, MASTER_KEY = "the-function-key", "the-master-key"
 KEYS = {"LOCAL_HOST_FUNCTION_KEY": FUNCTION_KEY, "LOCAL_HOST_MASTER_KEY": MASTER_KEY}
 WITH_FUNCTION_KEY = {"x-functions-key": FUNCTION_KEY}
 WITH_MASTER_KEY = {"x-functions-key": MASTER_KEY}
-PATIENCE = 30.0
+# Seconds.
+TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What came back."""
+class Response:
+    """An HTTP response."""
 
     status: int
     headers: HTTPMessage
     body: bytes
 
     def json(self) -> Any:
-        """The body, read as JSON."""
+        """The body, parsed as JSON."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True)
 class RunningHost:
-    """A host that listens."""
+    """A host that accepts requests."""
 
     port: int
     log_file: Path
@@ -47,24 +48,24 @@ class RunningHost:
         path: str,
         headers: Mapping[str, str] | None = None,
         body: bytes | Iterable[bytes] | None = None,
-    ) -> Reply:
-        """Send one request on a connection of its own and wait for the answer."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+    ) -> Response:
+        """Send a request on a new connection and wait for the response."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         try:
             chunked = "Transfer-Encoding" in (headers or {})
             connection.request(method, path, body, headers or {}, encode_chunked=chunked)
             response = connection.getresponse()
-            return Reply(response.status, response.headers, response.read())
+            return Response(response.status, response.headers, response.read())
         finally:
             connection.close()
 
     def log(self) -> str:
-        """Everything on standard error so far."""
+        """The standard error so far."""
         return self.log_file.read_text()
 
 
 def write_app(directory: Path, source: str, host_json: str | None = '{"version": "2.0"}') -> Path:
-    """An app folder with this function_app.py."""
+    """Write an app's function_app.py and host.json."""
     (directory / "function_app.py").write_text(dedent(source))
     if host_json is not None:
         (directory / "host.json").write_text(host_json)
@@ -74,8 +75,8 @@ def write_app(directory: Path, source: str, host_json: str | None = '{"version":
 def start_process(
     app: Path, stderr: int | IO[bytes], port: int = 0, settings: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """A host that ends with its standard input, with `settings` added to the environment."""
-    return subprocess.Popen(  # noqa: S603 - our own module
+    """Start a host that stops when its standard input closes."""
+    return subprocess.Popen(  # noqa: S603 -- our own module
         [*COMMAND, "--port", str(port), "--app", str(app)],
         cwd=ROOT,
         env={**os.environ, **KEYS, **(settings or {})},
@@ -85,9 +86,21 @@ def start_process(
     )
 
 
+def failed_start(
+    app: Path, port: int = 0, settings: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """The exit code and the standard error of a host that does not start."""
+    with start_process(app, subprocess.PIPE, port, settings) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b""
+        errors = process.stderr.read().decode()
+        return process.wait(TIMEOUT), errors
+
+
 @contextmanager
 def running_host(app: Path, settings: Mapping[str, str] | None = None) -> Iterator[RunningHost]:
-    """A host that serves the app in this folder until the end of the block."""
+    """Serve an app until the end of the block."""
     log_file = app / "host.log"
     with log_file.open("wb") as log, start_process(app, log, settings=settings) as host:
         assert host.stdin
@@ -96,4 +109,4 @@ def running_host(app: Path, settings: Mapping[str, str] | None = None) -> Iterat
         assert line.startswith("listening http://localhost:"), log_file.read_text()
         yield RunningHost(int(line.rpartition(":")[2]), log_file)
         host.stdin.close()
-        assert host.wait(PATIENCE) == 0
+        assert host.wait(TIMEOUT) == 0
