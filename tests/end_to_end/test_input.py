@@ -2,38 +2,27 @@
 
 import pytest
 
-from tests.support.client import CHAT, OF_ANOTHER_RESOURCE, Client, Control, claims
+from tests.support.client import CHAT, OF_ANOTHER_RESOURCE, Client, Control
 
 WITH_TOKEN = "identities/with-token"
 KIB = 1024
 GOOD = b'{"scopes":["chat"]}'
 
+# tests/test_decoding.py has many more.
 REFUSED: dict[str, tuple[bytes, str, str | None]] = {
-    "array": (b"[]", "invalid_body", None),
-    "null": (b"null", "invalid_body", None),
-    "number": (b"1", "invalid_body", None),
-    "string": (b'"chat"', "invalid_body", None),
     "nothing": (b"", "invalid_body", "scopes"),
-    "empty object": (b"{}", "invalid_body", "scopes"),
-    "blank": (b"  ", "invalid_json", None),
-    "half": (b'{"scopes":["chat"]', "invalid_json", None),
-    "two": (GOOD + GOOD, "invalid_json", None),
-    "form": (b"scopes=chat", "invalid_json", None),
-    "invalid UTF-8 in a string": (b'{"scopes":["\xff"]}', "invalid_json", None),
-    "invalid UTF-8 in a name": (b'{"\xc3\x28":1}', "invalid_json", None),
-    "invalid UTF-8 outside": (b"\xff", "invalid_json", None),
-    "UTF-16": (GOOD.decode().encode("utf-16"), "invalid_json", None),
-    "byte order mark": (b"\xef\xbb\xbf" + GOOD, "invalid_json", None),
+    "array": (b"[]", "invalid_body", None),
     "deep": (b"[" * 16_000, "invalid_body", None),
-    "deep field": (b'{"scopes":' + b"[" * 16_000, "invalid_body", "scopes"),
+    "two objects": (GOOD + GOOD, "invalid_json", None),
+    "invalid UTF-8": (b'{"scopes":["\xff"]}', "invalid_json", None),
+    "UTF-16": (GOOD.decode().encode("utf-16"), "invalid_json", None),
     "unknown field": (b'{"scopes":["chat"],"scope":1}', "invalid_body", "scope"),
-    "no scope": (b'{"scopes":[]}', "invalid_body", "scopes"),
-    "scopes null": (b'{"scopes":null}', "invalid_body", "scopes"),
-    "scopes a string": (b'{"scopes":"voip"}', "invalid_body", "scopes"),
-    "upper case": (b'{"scopes":["VOIP"]}', "invalid_body", "scopes"),
-    "a hundred": (b'{"scopes":[' + b'"chat",' * 99 + b'"chat"]}', "invalid_body", "scopes"),
-    "repeated": (b'{"scopes":["chat","chat"]}', "invalid_body", "scopes"),
-    "scope null": (b'{"scopes":[null]}', "invalid_body", "scopes"),
+    "unknown scope": (b'{"scopes":["VOIP"]}', "invalid_body", "scopes"),
+    "too long": (
+        b'{"scopes":["chat"],"expiresInMinutes":1441}',
+        "invalid_body",
+        "expiresInMinutes",
+    ),
     "user null": (b'{"scopes":["chat"],"userId":null}', "invalid_body", "userId"),
     "user empty": (b'{"scopes":["chat"],"userId":""}', "invalid_body", "userId"),
     "user too long": (
@@ -42,9 +31,6 @@ REFUSED: dict[str, tuple[bytes, str, str | None]] = {
         "userId",
     ),
 }
-MINUTES_REFUSED = ["59", "1441", "60.5", '"60"', "true", "null", "-60", "0", "1e400", "9" * 400]
-MINUTES_ACCEPTED = ["60", "60.0", "6e1", "1440"]
-
 UPPER = OF_ANOTHER_RESOURCE.upper()
 IDS_REFUSED = {
     "upper case": UPPER.replace("8:ACS", "8:acs"),
@@ -82,35 +68,6 @@ async def test_a_wrong_body_is_400(api: Client, control: Control, name: str) -> 
     assert problem.get("field") == field
     assert ("allowed" in problem) == (code == "invalid_body")
     assert await control.attempts("create") == before
-
-
-@pytest.mark.parametrize("minutes", MINUTES_REFUSED, ids=lambda text: text[:8])
-async def test_a_lifetime_outside_60_to_1440_is_400(api: Client, minutes: str) -> None:
-    """It must be a whole number. The problem names the field and the allowed values."""
-    raw = b'{"scopes":["chat"],"expiresInMinutes":%s}' % minutes.encode()
-
-    reply = await api.call("POST", WITH_TOKEN, raw)
-
-    problem = reply.assert_problem(400, "invalid_body")
-    assert problem["field"] == "expiresInMinutes"
-    assert "60 to 1440" in problem["allowed"]
-
-
-@pytest.mark.parametrize("minutes", MINUTES_ACCEPTED)
-async def test_a_lifetime_is_any_notation_of_a_whole_number(api: Client, minutes: str) -> None:
-    """In JSON, 60 and 60.0 are the same number."""
-    raw = b'{"scopes":["chat"],"expiresInMinutes":%s}' % minutes.encode()
-
-    reply = await api.call("POST", WITH_TOKEN, raw)
-
-    reply.assert_success(201)
-
-
-async def test_the_last_value_of_a_repeated_field_wins(api: Client) -> None:
-    """The first value is ignored."""
-    reply = await api.call("POST", WITH_TOKEN, b'{"scopes":["voip"],"scopes":["chat"]}')
-
-    assert claims(reply.assert_success(201)["token"])["acsScope"] == "chat"
 
 
 @pytest.mark.parametrize("mimetype", ["", "text/plain", "application/x-www-form-urlencoded", "x"])
@@ -196,17 +153,13 @@ async def test_an_id_of_ten_thousand_characters_is_414_on_every_route(api: Clien
 @pytest.mark.parametrize(
     ("path", "field"),
     [
-        ("identities?maxPageSize=0", "maxPageSize"),
         ("identities?maxPageSize=101", "maxPageSize"),
-        ("identities?maxPageSize=x", "maxPageSize"),
-        ("identities?continuation=x", "continuation"),
         ("identities?continuation=WzE3LG51bGxd", "continuation"),
         ("identities?continuation=%F0%9F%98%80", "continuation"),
         ("identities?userid=x", "userid"),
         (f"identities?userId={'u' * 257}", "userId"),
         ("deleted-identities?maxPageSize=0", "maxPageSize"),
         ("deleted-identities?stuck=perhaps", "stuck"),
-        ("deleted-identities?continuation=x", "continuation"),
         ("deleted-identities?continuation=%F0%9F%98%80", "continuation"),
     ],
 )

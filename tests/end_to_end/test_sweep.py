@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import aiohttp
 import pytest
@@ -54,7 +55,7 @@ async def test_due_identities_are_purged(no_retention: Client, control: Control)
     await no_retention.sweep()
 
     for identity_id in identities:
-        await until(lambda name=identity_id: no_retention.is_gone(name))  # type: ignore[misc]  # a lambda's default is untyped
+        await until(partial(no_retention.is_gone, identity_id))
         assert await control.state(identity_id) == "deleted"
     await until(lambda: logged(no_retention, FINISHED, sweeps + 1))
 
@@ -99,7 +100,7 @@ async def test_sweeps_at_once_purge_everything_once(
     await asyncio.gather(no_retention.sweep(), api.sweep(), no_retention.sweep(), api.sweep())
 
     for worker, before in sweeps.items():
-        await until(lambda w=worker, n=before: logged(w, FINISHED, n + 2))  # type: ignore[misc]  # a lambda's default is untyped
+        await until(partial(logged, worker, FINISHED, before + 2))
     assert [each for each in identities if not await no_retention.is_gone(each)] == []
     states = await control.identities()
     assert {states[each] for each in identities} == {"deleted"}

@@ -166,5 +166,5 @@ class Operator:
 def _filled(command: str, words: Mapping[str, str]) -> str:
     for word, value in words.items():
         assert re.search(rf"\b{word}\b", command), f"{word} is not in {command}"
-        command = re.sub(rf"\b{word}\b", lambda _, value=value: value, command)  # type: ignore[misc]  # a lambda's default is untyped
+        command = re.sub(rf"\b{word}\b", value.replace("\\", "\\\\"), command)
     return command

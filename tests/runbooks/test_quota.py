@@ -20,18 +20,6 @@ async def statuses(api: Client, identity_id: str) -> list[int]:
     return [(await api.post(path, CHAT)).status for _ in range(QUOTA + 2)]
 
 
-async def test_calls_over_the_quota_are_429(api: Client, control: Control) -> None:
-    """The response has Retry-After."""
-    identity_id = await api.new_identity()
-    await control.ask("PUT", "quotas", {"limits": {"issue": QUOTA}})
-    assert await statuses(api, identity_id) == [200] * QUOTA + [429] * 2
-
-    reply = await api.post(f"identities/{identity_id}/tokens", CHAT)
-
-    reply.assert_problem(429, "throttled")
-    assert int(reply.headers["Retry-After"]) > 0
-
-
 async def test_with_a_higher_quota_no_call_is_429(api: Client, control: Control) -> None:
     """No setting of the app has to change."""
     identity_id = await api.new_identity()
