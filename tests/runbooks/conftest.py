@@ -78,7 +78,7 @@ class Account:
 def account(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """A storage account that a test may lose."""
     bundle, folder = Path(azure.env["SSL_CERT_FILE"]), tmp_path_factory.mktemp("account")
-    with running_tables(folder, bundle.parent / "azurite") as tables:
+    with running_tables(folder, azure.certificates) as tables:
         yield Account(tables, folder, bundle)
 
 

@@ -24,6 +24,8 @@ CHAT = {"scopes": ["chat"]}
 OF_ANOTHER_RESOURCE = (
     "8:acs:0c7d6c6b-8f0d-4f43-9e3a-9d5c2f6a1b77_00000019-0c3b-54e8-6a0b-343a0d00a1b2"
 )
+# Seconds until a condition must hold, and between two checks of it.
+PATIENCE, _PAUSE = 20.0, 0.02
 # User ids and tokens shorter than this may be in a log by chance.
 _SECRET_LENGTH = 9
 
@@ -245,6 +247,15 @@ class Control:
             assert response.ok, content
             return msgspec.json.decode(content) if content else None
 
+    async def ask_when_reachable(self, method: str, path: str, body: object = None) -> Any:
+        """Sends one request, and retries it while an outage refuses connections."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    return await self.ask(method, path, body)
+                except aiohttp.ClientError:
+                    await asyncio.sleep(_PAUSE)
+
     async def inject(self, kind: str, **fields: object) -> None:
         """Injects a fault into ACS."""
         await self.ask("POST", "faults", {"kind": kind, **fields})
@@ -257,18 +268,20 @@ class Control:
         """Refuses all connections to ACS for some time, and so to the control endpoint."""
         await self.ask("POST", "outage", {"seconds": seconds})
 
+    async def delay(self, seconds: float) -> None:
+        """Replaces all faults of ACS by a delay of every call; 0 means no delay."""
+        await self.clear_faults()
+        if seconds:
+            await self.inject("delay", delaySeconds=seconds)
+
+    async def clear_faults(self) -> None:
+        """Removes all faults of ACS."""
+        await self.ask("DELETE", "faults")
+
     async def clear(self) -> None:
         """Removes all faults and quotas, as soon as the control endpoint is reachable."""
-
-        async def is_cleared() -> bool:
-            try:
-                for path in ("faults", "quotas", "managed-identity/trouble"):
-                    await self.ask("DELETE", path)
-            except aiohttp.ClientError:
-                return False
-            return True
-
-        await until(is_cleared)
+        for path in ("faults", "quotas", "managed-identity/trouble"):
+            await self.ask_when_reachable("DELETE", path)
 
     async def all_attempts(self) -> dict[str, int]:
         """Returns how many calls ACS has received so far, by operation."""
@@ -291,6 +304,10 @@ class Control:
         """Returns the state of every identity that ACS ever had, by id."""
         listed = await self.ask("GET", "identities")
         return {identity["id"]: identity["state"] for identity in listed["identities"]}
+
+    async def active_identities(self) -> set[str]:
+        """Returns the ids of the identities that exist in ACS."""
+        return {name for name, state in (await self.identities()).items() if state == "active"}
 
     async def state(self, identity_id: str) -> str:
         """Returns the state of the identity in ACS."""
@@ -315,11 +332,11 @@ class Control:
         return str((await self.ask("POST", "teams-user", {"userId": object_id}))["token"])
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> None:
     """Waits until the condition holds."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 -- HTTP has no event to wait for
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_PAUSE)
 
 
 @asynccontextmanager

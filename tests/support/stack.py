@@ -158,6 +158,11 @@ class Azure:
     sign_in: str
 
     @property
+    def certificates(self) -> Path:
+        """The folder with the certificate and the key of the storage account."""
+        return Path(self.env["SSL_CERT_FILE"]).parent / "azurite"
+
+    @property
     def settings(self) -> dict[str, str]:
         """The settings with which the app finds this Azure."""
         values: dict[str, str] = json.loads(self.settings_file)["Values"]
