@@ -5,7 +5,7 @@ import os
 from azure.functions import AuthLevel, FunctionApp
 
 from identity_service.http.triggers import Triggers, add_timer, add_warmup
-from identity_service.operations import deleted_identities, identities, me, status, teams, tokens
+from identity_service.operations import deleted_identities, identities, me, status, tokens
 from identity_service.services import Services
 from identity_service.sweep import purge_deleted_identities
 
@@ -25,7 +25,7 @@ service.get("deleted-identities", deleted_identities.list_deleted_identities)
 service.get("deleted-identities/{id}", deleted_identities.get_deleted_identity)
 service.post("deleted-identities/{id}/restore", deleted_identities.restore_identity)
 service.delete("deleted-identities/{id}", deleted_identities.purge_identity)
-service.post("teams/token", teams.exchange_teams_token)
+service.post("teams/token", tokens.exchange_teams_token)
 service.get("ready", status.ready)
 service.get("openapi.json", status.openapi, logged=False)
 

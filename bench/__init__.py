@@ -1,4 +1,4 @@
-"""Speed and cost, side by side with the bare SDKs. Never deployed. See README.md."""
+"""Benchmarks: speed and cost of the app compared with the bare SDKs. Never deployed."""
 
 from pathlib import Path
 

@@ -1,39 +1,52 @@
-"""`python -m bench`: the whole bench; `http`: a deployed app; `faults`: what callers see."""
+"""`python -m bench COMMAND`: see README.md."""
 
 import argparse
 import asyncio
 import os
 import sys
 
-from bench import deployed, faults, whole
+from bench import faults, speed, sweep
+from bench.soak import run as soak
 
 
 def main() -> int:
     """Run the command."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
     match options.command:
+        case "speed":
+            speed.compare()
         case "http":
-            asyncio.run(deployed.measure(options.url, options.key))
+            asyncio.run(speed.measure_deployed(options.url, options.key))
+        case "sweep":
+            sweep.compare()
         case "faults":
             asyncio.run(faults.write())
-        case _:
-            whole.run()
+        case "soak":
+            if sys.platform != "linux":
+                parser.error("the soak reads memory and sockets from /proc: it needs Linux")
+            return soak.main(options.seconds, options.seed)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    commands = parser.add_subparsers(dest="command")
-    http = commands.add_parser("http", help="measure an app by its address")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("speed", help="compare the app with the bare SDKs")
+    http = commands.add_parser("http", help="measure a running app over HTTP")
     for name, variable, meaning in (
-        ("--url", "FUNCTIONS_URL", "where it is, without /api"),
-        ("--key", "FUNCTION_KEY", "a key for its functions"),
+        ("--url", "FUNCTIONS_URL", "the app's address, without /api"),
+        ("--key", "FUNCTION_KEY", "a function key"),
     ):
-        known = os.environ.get(variable)
+        value = os.environ.get(variable)
         http.add_argument(
-            name, default=known, required=not known, help=f"{meaning} (default: ${variable})"
+            name, default=value, required=not value, help=f"{meaning} (default: ${variable})"
         )
-    commands.add_parser("faults", help="write docs/faults.md")
+    commands.add_parser("sweep", help="measure the sweep over 5,000 due identities")
+    commands.add_parser("faults", help="measure what callers see of faults; write docs/faults.md")
+    load = commands.add_parser("soak", help="run steady load with changing faults")
+    load.add_argument("--seconds", type=float, default=600.0, help="default %(default)s")
+    load.add_argument("--seed", type=int, default=0, help="order of the faults; default 0")
     return parser
 
 

@@ -1,19 +1,46 @@
-"""What a process holds of the machine."""
+"""Fresh Python processes, and the memory and sockets of a process.
 
+This module imports nothing large: it runs inside the processes whose memory is measured.
+"""
+
+import asyncio
 import os
 import resource
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Mapping
 from pathlib import Path
+
+from bench import ROOT
+
+# A measured process inherits nothing else from this environment.
+_INHERITED = ("PATH", "HOME", "LANG")
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the part of this process's environment that measured processes inherit."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+
+async def run_python(environ: Mapping[str, str], *arguments: str) -> bytes:
+    """Run a fresh Python process and return its output."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, cwd=ROOT, env=dict(environ), stdout=PIPE
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"python {' '.join(arguments)} failed")
+    return output
 
 
 def mebibytes(figure: str, pid: int | None = None) -> float:
-    """Memory of the process, by default of this one, in MiB.
+    """Return the memory of a process (default: this one) in MiB.
 
-    `figure` is as Linux names it: `VmRSS` is resident now, `VmHWM` was at the peak. Where there is
-    no /proc it is the peak, of this process. Linux hands a parent's `ru_maxrss` down to its
-    children: the file tells of one process alone.
+    `figure` is Linux's name: `VmRSS` is resident now, `VmHWM` is the peak. Without /proc the result
+    is this process's peak. On Linux `ru_maxrss` is not used: children inherit it from the parent.
 
     Raises:
-        OSError: there is no such process any more.
+        OSError: the process has ended.
     """
     if pid is None and not Path("/proc").exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # in bytes on macOS
@@ -25,12 +52,12 @@ def mebibytes(figure: str, pid: int | None = None) -> float:
 
 
 def sockets(pid: int) -> int:
-    """How many sockets the process has open (on Linux)."""
+    """Return the number of sockets that the process has open (on Linux)."""
     return sum(_is_socket(link) for link in Path("/proc", str(pid), "fd").iterdir())
 
 
 def _is_socket(link: Path) -> bool:
     try:
         return str(link.readlink()).startswith("socket:")
-    except FileNotFoundError:  # closed since it was listed
+    except FileNotFoundError:  # closed after it was listed
         return False

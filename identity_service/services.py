@@ -69,9 +69,9 @@ class Services:
 
     @property
     def is_configured(self) -> bool:
-        """Whether all settings are valid."""
+        """Whether all settings are valid and the clients can be created."""
         try:
-            _ = self.settings
+            _ = self.lifecycle
         except NotConfigured:
             return False
         return True

@@ -1,1 +1,1 @@
-"""Azure on loopback: what the app meets in Azure, on this machine. Never deployed."""
+"""Azure on loopback: everything that the app uses in Azure, on this machine. Never deployed."""

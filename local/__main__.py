@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from local.azure import ROOT, Ports
-from local.commands import COMMANDS
-from local.sign_in import LIFETIME_MINUTES
-from local.token_command import fetch_token
-from local.workplace import CannotStart, Workplace
+from local.commands import COMMANDS, fetch_token
+from local.entra import SIGN_IN_MINUTES
+from local.workspace import CannotStart, Workspace
 
-# As a shell counts a program that Ctrl-C ended.
+# The exit code that a shell reports for a program stopped by Ctrl-C.
 INTERRUPTED = 130
-# The commands that end by themselves.
-_ENDS = ("quickstart", "telemetry")
+# These commands end by themselves.
+_FINITE = ("quickstart", "telemetry")
 
 _OPTIONS = {
-    "app": "the app, behind the Functions host stand-in",
+    "app": "the app, behind the local Functions host",
     "acs": "the ACS emulator",
     "identity": "the managed identity endpoint",
     "blob": "storage: blobs",
@@ -31,17 +30,17 @@ _OPTIONS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; its exit code is 0 when all went well."""
+    """Run the command. The exit code is 0 on success."""
     options = _parser().parse_args(arguments)
     ports = Ports(**{port.name: getattr(options, f"{port.name}_port") for port in fields(Ports)})
-    workplace = Workplace(options.folder)
+    workspace = Workspace(options.folder)
     try:
         if options.command == "token":
-            print(asyncio.run(fetch_token(workplace, options.user, options.minutes)))
+            print(asyncio.run(fetch_token(workspace, options.user, options.minutes)))
             return 0
-        with workplace.held():
-            command = COMMANDS[options.command](workplace, ports)
-            return asyncio.run(_until_told(command, options.command in _ENDS))
+        with workspace.locked():
+            command = COMMANDS[options.command](workspace, ports)
+            return asyncio.run(_run_until_stopped(command, options.command in _FINITE))
     except CannotStart as reason:
         print(reason, file=sys.stderr)
         return 1
@@ -54,17 +53,17 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         default="run",
         choices=[*COMMANDS, "token"],
-        help="run: everything, with a walk through the quickstart (default). quickstart: the walk"
-        " alone. acs: the ACS emulator alone. azure: everything but the app. telemetry: a few"
-        " operations, and the traces and metrics of them. token: print the bearer token of a"
-        " signed-in user, for the app that runs.",
+        help="run: everything, with a walkthrough of the quickstart (default). quickstart: only the"
+        " walkthrough. acs: only the ACS emulator. azure: everything except the app. telemetry: a"
+        " few operations, with their traces and metrics. token: print a signed-in user's bearer"
+        " token for the running app.",
     )
-    parser.add_argument("--user", default="alice", help="token: whose (default %(default)s)")
+    parser.add_argument("--user", default="alice", help="token: the user (default %(default)s)")
     parser.add_argument(
         "--minutes",
         type=float,
-        default=LIFETIME_MINUTES,
-        help="token: how long it lives (default %(default)s)",
+        default=SIGN_IN_MINUTES,
+        help="token: its lifetime (default %(default)s)",
     )
     for port in fields(Ports):
         parser.add_argument(
@@ -72,18 +71,18 @@ def _parser() -> argparse.ArgumentParser:
             type=int,
             default=port.default,
             metavar="PORT",
-            help=f"{_OPTIONS[port.name]} (default %(default)s; 0: any free one)",
+            help=f"{_OPTIONS[port.name]} (default %(default)s; 0: any free port)",
         )
     parser.add_argument(
-        "--folder", type=Path, default=ROOT, help="where .local/ lives (default: the project)"
+        "--folder", type=Path, default=ROOT, help="the folder for .local/ (default: the project)"
     )
     return parser
 
 
-async def _until_told(command: Coroutine[Any, Any, int], must_end: bool) -> int:
-    """Run the command until it ends, or until Ctrl-C or SIGTERM ends it with all that it started.
+async def _run_until_stopped(command: Coroutine[Any, Any, int], is_finite: bool) -> int:
+    """Run the command until it ends, or until Ctrl-C or SIGTERM stops it and its processes.
 
-    A command that serves is meant to be told; one that must end by itself has failed then.
+    A command that serves is stopped on purpose: exit code 0. A finite command has then failed.
     """
     task = asyncio.create_task(command)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -91,11 +90,11 @@ async def _until_told(command: Coroutine[Any, Any, int], must_end: bool) -> int:
     try:
         return await task
     except asyncio.CancelledError:
-        return INTERRUPTED if must_end else 0
+        return INTERRUPTED if is_finite else 0
 
 
 def _cancel_once(task: asyncio.Task[int]) -> None:
-    # A second signal must not cut short what the first one is cleaning up.
+    # A second signal must not interrupt the cleanup that the first one started.
     if not task.cancelling():
         task.cancel()
 

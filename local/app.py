@@ -1,4 +1,4 @@
-"""The app in a process of its own, behind the Functions host stand-in."""
+"""The app in a process of its own, behind the local front end and Functions host."""
 
 import asyncio
 import contextlib
@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.azure import ROOT, LocalAzure
-from local.processes import ended
-from local.try_it import files
-from local.workplace import CannotStart
+from local.servers import stop
+from local.workspace import CannotStart
 
 PORT_TAKEN = 4
 EXAMPLE = "/example/"
-# Built by `make setup`.
-_EXAMPLE_FOLDER = ROOT / "examples" / "web" / "dist"
-# Variables of whoever starts us that would choose another resource or credential for the app.
-_FOREIGN = (
+DOCS = "/docs/"
+# Variables of the caller's shell that could select another resource or credential for the app.
+_NOT_INHERITED = (
     "APPLICATIONINSIGHTS_",
     "AZURE_",
     "AzureFunctionsJobHost__",
@@ -32,7 +30,7 @@ _FOREIGN = (
     "PYTHON_APPLICATIONINSIGHTS_",
     "WEBSITE_",
 )
-# No proxy leads to loopback.
+# A proxy cannot reach this machine's loopback addresses.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -48,15 +46,13 @@ class App:
 async def running_app(
     azure: LocalAzure, changes: Mapping[str, str], port: int, log: Path
 ) -> AsyncIterator[App]:
-    """Run the app against this Azure with its settings, changed so, and those who sign in there.
-
-    Nothing else can change its mind.
+    """Run the app with the settings for this Azure, overridden by `changes`.
 
     Raises:
-        CannotStart: its port is taken, or it does not load; then the log says why.
+        CannotStart: its port is in use, or the app does not load; then the log has the reason.
     """
     host = {
-        "LOCAL_HOST_STATIC_FILES": json.dumps({EXAMPLE: str(_EXAMPLE_FOLDER), **files()}),
+        "LOCAL_HOST_STATIC_FILES": json.dumps(_pages()),
         "LOCAL_HOST_SIGN_IN": azure.sign_in_endpoint(),
         "LOCAL_HOST_EASY_AUTH": azure.sign_in.easy_auth(),
         "LOCAL_HOST_FUNCTION_KEY": azure.keys.function_key,
@@ -69,30 +65,48 @@ async def running_app(
             stdin=PIPE,
             stdout=PIPE,
             stderr=errors,
-            start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
+            start_new_session=True,  # Ctrl-C in a terminal must not reach it: we stop it ourselves
             cwd=ROOT,
             env=_inherited() | azure.settings() | dict(changes) | host,
         )
     try:
-        yield App(await _announced(process, port, log), process)
+        yield App(await _read_address(process, port, log), process)
     finally:
-        await ended(process)
+        await stop(process)
+
+
+def _pages() -> dict[str, str]:
+    """The files and folders to serve next to the app, by URL path."""
+    try_it = ROOT / "local" / "front_end" / "try_it"
+    swagger_ui = ROOT / "local" / "node_modules" / "swagger-ui-dist"
+    pages = {
+        EXAMPLE: ROOT / "examples" / "web" / "dist",  # built by `make setup`
+        DOCS: try_it / "index.html",
+        f"{DOCS}page.js": try_it / "page.js",
+        f"{DOCS}swagger-ui.css": swagger_ui / "swagger-ui.css",
+        f"{DOCS}swagger-ui-bundle.js": swagger_ui / "swagger-ui-bundle.js",
+        f"{DOCS}favicon-32x32.png": swagger_ui / "favicon-32x32.png",
+        f"{DOCS}openapi.json": ROOT / "openapi.json",
+        # The default target of every problem's `type`.
+        f"{DOCS}problems.md": ROOT / "docs" / "problems.md",
+    }
+    return {path: str(place) for path, place in pages.items()}
 
 
 def _inherited() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(_FOREIGN) and name.upper() not in _PROXIES
+        if not name.startswith(_NOT_INHERITED) and name.upper() not in _PROXIES
     }
 
 
-async def _announced(process: Process, port: int, log: Path) -> str:
-    """The address that the host prints once it serves."""
-    assert process.stdout is not None  # noqa: S101 -- asked for above
+async def _read_address(process: Process, port: int, log: Path) -> str:
+    """The address, which the host prints when it is ready."""
+    assert process.stdout is not None  # noqa: S101 -- requested above
     line = (await process.stdout.readline()).decode()
     if line.startswith("listening "):
         return line.split()[1]
     if await process.wait() == PORT_TAKEN:
-        raise CannotStart(f"Port {port} is taken: choose another with --app-port.")
+        raise CannotStart(f"Port {port} is in use: choose another with --app-port.")
     raise CannotStart(f"The app does not start: see {log}.")

@@ -1,6 +1,6 @@
-"""The ingestion endpoint of an Application Insights resource whose local authentication is off.
+"""The ingestion endpoint of an Application Insights resource with local authentication disabled.
 
-It takes what Microsoft's exporter sends, from whoever has an Entra token, and keeps it.
+It stores what Microsoft's exporter sends, and accepts only requests with an Entra token.
 Source: https://learn.microsoft.com/azure/azure-monitor/app/azure-ad-authentication
 """
 
@@ -16,49 +16,49 @@ from aiohttp import web
 from local.entra import Issuer
 
 AUDIENCE = "https://monitor.azure.com"
-# Always the same: for each the exporter leaves a folder among the temporary files.
+# Constant, because the exporter creates a temporary folder for each resource.
 _RESOURCE = "11111111-2222-3333-4444-555555555555"
-# Bytes of one delivery.
+# Bytes of one request.
 _LIMIT = 16 * 2**20
 _SPANS = ("RequestData", "RemoteDependencyData")
 
 
 @dataclass(frozen=True)
 class Span:
-    """A request, or a call made for it.
+    """An invocation, or a call that it made.
 
     Attributes:
-        parent: The id of the span it is a part of; of the first in a trace, nobody's.
-        name: Of a request, the function; of a call, the client's method, or the HTTP request.
-        began: When, in UTC, as ISO 8601 has it.
-        milliseconds: How long it took.
+        parent: the id of the parent span; the first span of a trace has none.
+        name: the function of an invocation; the client's method or the HTTP request of a call.
+        started: the start, in UTC and ISO 8601.
+        milliseconds: the duration.
     """
 
     id: str
     parent: str
     name: str
-    began: str
+    started: str
     milliseconds: float
 
 
 class ApplicationInsights:
-    """What has arrived.
+    """The endpoint, and the telemetry it has received.
 
     Attributes:
-        refused: How many deliveries came without a valid token.
+        rejected: the number of requests without a valid token.
     """
 
     def __init__(self, issuer: Issuer) -> None:
         self._issuer = issuer
         self._items: list[dict[str, Any]] = []
-        self._more = asyncio.Event()
-        self.refused = 0
+        self._changed = asyncio.Event()
+        self.rejected = 0
 
     async def wait_for(self, condition: "Callable[[ApplicationInsights], bool]") -> None:
-        """Wait until enough has arrived."""
+        """Wait until the received telemetry satisfies the condition."""
         while not condition(self):
-            self._more.clear()
-            await self._more.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
     def application(self) -> web.Application:
         """The endpoint as an aiohttp application."""
@@ -68,9 +68,9 @@ class ApplicationInsights:
 
     @staticmethod
     def settings(url: str, bundle: str) -> dict[str, str]:
-        """What makes the app send to `url`, keyless, everything, and at once.
+        """Settings with which the app sends all telemetry to `url`, without a key or a delay.
 
-        The exporter's HTTP client looks for certificates in a variable of its own.
+        The exporter's HTTP client reads its certificates from REQUESTS_CA_BUNDLE.
         """
         return {
             "APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={_RESOURCE};"
@@ -88,11 +88,11 @@ class ApplicationInsights:
 
     @property
     def text(self) -> str:
-        """Everything that has arrived, to look for what should not have."""
+        """Everything that was received, for a search for secrets."""
         return msgspec.json.encode(self._items).decode()
 
     def traces(self) -> dict[str, list[Span]]:
-        """The spans that have arrived, by trace."""
+        """The received spans, by trace."""
         traces: dict[str, list[Span]] = {}
         for item, kind, data in self._data():
             if kind in _SPANS:
@@ -101,25 +101,25 @@ class ApplicationInsights:
                     id=data["id"],
                     parent=tags.get("ai.operation.parentId", ""),
                     name=data["name"],
-                    began=item["time"],
+                    started=item["time"],
                     milliseconds=_milliseconds(data["duration"]),
                 )
                 traces.setdefault(tags["ai.operation.id"], []).append(span)
         return traces
 
     def metrics(self) -> dict[str, float]:
-        """The last value of each series of the app's own metrics."""
+        """The last value of each time series of the app's own metrics."""
         series = {}
         for _, kind, data in self._data():
             if kind == "MetricData":
                 metric, properties = data["metrics"][0], data["properties"]
-                told = ", ".join(f"{name}={properties[name]}" for name in sorted(properties))
-                series[f"{metric['name']}{{{told}}}"] = metric["value"]
-        # Those of the exporter itself begin with a backslash or an underscore.
+                text = ", ".join(f"{name}={properties[name]}" for name in sorted(properties))
+                series[f"{metric['name']}{{{text}}}"] = metric["value"]
+        # The exporter's own metrics start with a backslash or an underscore.
         return {name: value for name, value in sorted(series.items()) if name[0] not in "\\_"}
 
     def messages(self) -> list[str]:
-        """The lines that were logged."""
+        """The received log lines."""
         return [data["message"] for _, kind, data in self._data() if kind == "MessageData"]
 
     def _data(self) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
@@ -131,17 +131,19 @@ class ApplicationInsights:
         try:
             self._issuer.verify(token if scheme == "Bearer" else "", AUDIENCE)
         except jwt.InvalidTokenError:
-            self.refused += 1
-            return web.json_response({"errors": [{"message": "local auth is off"}]}, status=401)
+            self.rejected += 1
+            return web.json_response(
+                {"errors": [{"message": "local authentication is disabled"}]}, status=401
+            )
         items = msgspec.json.decode(await request.read())
         self._items += items
-        self._more.set()
-        received = {"itemsReceived": len(items), "itemsAccepted": len(items), "errors": []}
-        return web.json_response(received)
+        self._changed.set()
+        counts = {"itemsReceived": len(items), "itemsAccepted": len(items), "errors": []}
+        return web.json_response(counts)
 
 
 def _milliseconds(duration: str) -> float:
-    """Of `d.hh:mm:ss.fff`."""
+    """Convert `d.hh:mm:ss.fff`."""
     days, _, clock = duration.partition(".")
     hours, minutes, seconds = clock.split(":")
     whole = (int(days) * 24 + int(hours)) * 60 + int(minutes)

@@ -1,24 +1,23 @@
-"""Everything but the app: the parts of the local Azure, started together and stopped together."""
+"""The local Azure: every part except the app, started and stopped together."""
 
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 from aiohttp import web
 
 from local import managed_identity
 from local.acs import Emulator
 from local.application_insights import ApplicationInsights
 from local.azurite import Azurite, AzuritePorts, azurite
-from local.certificates import Authority
-from local.entra import Issuer
+from local.entra import Issuer, SignIn
 from local.managed_identity import ManagedIdentity
-from local.outage import Outage
-from local.servers import listen, serving
-from local.sign_in import SignIn
-from local.workplace import Keys, Workplace
+from local.servers import Authority, listen, serving
+from local.workspace import Keys, Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "local.settings.sample.json"
@@ -26,7 +25,7 @@ SAMPLE = ROOT / "local.settings.sample.json"
 
 @dataclass(frozen=True)
 class Ports:
-    """Where everything listens on loopback; 0 stands for any free port."""
+    """The ports on loopback. 0 selects a free port."""
 
     app: int = 7071
     acs: int = 7072
@@ -36,60 +35,15 @@ class Ports:
     table: int = 7076
 
 
-@dataclass(frozen=True)
-class LocalAzure:
-    """What runs, and where."""
+class OutageRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """How long ACS cannot be reached, in seconds."""
 
-    acs: "LocalAcs"
-    identity_endpoint: str
-    storage: Azurite
-    keys: Keys
-    sign_in: SignIn
-    insights: ApplicationInsights
-    insights_endpoint: str
-
-    def settings(self) -> dict[str, str]:
-        """The app's settings: those of the sample, with the addresses of what runs here."""
-        return {
-            **sample_settings(),
-            "COMMUNICATION_SERVICES_ENDPOINT": self.acs.endpoint,
-            "AzureWebJobsStorage__blobServiceUri": self.storage.blob,
-            "AzureWebJobsStorage__queueServiceUri": self.storage.queue,
-            "AzureWebJobsStorage__tableServiceUri": self.storage.table,
-            "IDENTITY_ENDPOINT": self.identity_endpoint,
-            "IDENTITY_HEADER": self.keys.identity_header,
-            "SSL_CERT_FILE": str(self.acs.bundle),
-            "TEAMS_APP_ID": self.acs.emulator.teams_user().app_id,
-        }
-
-    def telemetry_settings(self) -> dict[str, str]:
-        """What the app is set to besides, to tell Application Insights of everything."""
-        return self.insights.settings(self.insights_endpoint, str(self.acs.bundle))
-
-    def sign_in_endpoint(self) -> str:
-        """Where the Functions host stand-in has pages beside the app signed in."""
-        document = {
-            "url": f"{self.acs.control_url}/sign-in",
-            "key": self.keys.control_key,
-            "certificates": str(self.acs.bundle),
-        }
-        return json.dumps(document)
-
-    def environment(self, app_url: str) -> dict[str, str]:
-        """What `.local/env` tells people and scripts."""
-        return {
-            "FUNCTIONS_URL": app_url,
-            "FUNCTION_KEY": self.keys.function_key,
-            "MASTER_KEY": self.keys.master_key,
-            "IDENTITY_ENDPOINT": self.identity_endpoint,
-            "IDENTITY_HEADER": self.keys.identity_header,
-            **self.acs.environment(),
-        }
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=600)]
 
 
 @dataclass(frozen=True)
 class LocalAcs:
-    """The ACS emulator, running."""
+    """The running ACS emulator."""
 
     emulator: Emulator
     endpoint: str
@@ -98,16 +52,16 @@ class LocalAcs:
 
     @property
     def connection_string(self) -> str:
-        """As the Azure portal shows it."""
+        """The connection string, as the Azure portal shows it."""
         return f"endpoint={self.endpoint}/;accesskey={self.keys.acs_primary_key}"
 
     @property
     def control_url(self) -> str:
-        """The control endpoint."""
+        """The address of the control endpoint."""
         return f"{self.endpoint}/_control"
 
     def environment(self) -> dict[str, str]:
-        """The part of `.local/env` that is about ACS."""
+        """The part of `.local/env` about ACS."""
         teams = self.emulator.teams_user()
         return {
             "ACS_ENDPOINT": self.endpoint,
@@ -122,6 +76,57 @@ class LocalAcs:
         }
 
 
+@dataclass(frozen=True)
+class LocalAzure:
+    """The running parts and their addresses."""
+
+    acs: LocalAcs
+    identity_endpoint: str
+    storage: Azurite
+    keys: Keys
+    sign_in: SignIn
+    insights: ApplicationInsights
+    insights_endpoint: str
+
+    def settings(self) -> dict[str, str]:
+        """The app's settings: the sample, with the addresses of the running parts."""
+        return {
+            **sample_settings(),
+            "COMMUNICATION_SERVICES_ENDPOINT": self.acs.endpoint,
+            "AzureWebJobsStorage__blobServiceUri": self.storage.blob,
+            "AzureWebJobsStorage__queueServiceUri": self.storage.queue,
+            "AzureWebJobsStorage__tableServiceUri": self.storage.table,
+            "IDENTITY_ENDPOINT": self.identity_endpoint,
+            "IDENTITY_HEADER": self.keys.identity_header,
+            "SSL_CERT_FILE": str(self.acs.bundle),
+            "TEAMS_APP_ID": self.acs.emulator.teams_user().app_id,
+        }
+
+    def telemetry_settings(self) -> dict[str, str]:
+        """More settings, with which the app sends all telemetry to Application Insights."""
+        return self.insights.settings(self.insights_endpoint, str(self.acs.bundle))
+
+    def sign_in_endpoint(self) -> str:
+        """The front end's configuration for local pages: a value for LOCAL_HOST_SIGN_IN."""
+        document = {
+            "url": f"{self.acs.control_url}/sign-in",
+            "key": self.keys.control_key,
+            "certificates": str(self.acs.bundle),
+        }
+        return json.dumps(document)
+
+    def environment(self, app_url: str) -> dict[str, str]:
+        """The content of `.local/env`."""
+        return {
+            "FUNCTIONS_URL": app_url,
+            "FUNCTION_KEY": self.keys.function_key,
+            "MASTER_KEY": self.keys.master_key,
+            "IDENTITY_ENDPOINT": self.identity_endpoint,
+            "IDENTITY_HEADER": self.keys.identity_header,
+            **self.acs.environment(),
+        }
+
+
 def sample_settings() -> dict[str, str]:
     """The values of local.settings.sample.json."""
     values: dict[str, str] = json.loads(SAMPLE.read_text())["Values"]
@@ -130,7 +135,7 @@ def sample_settings() -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def local_acs(
-    workplace: Workplace,
+    workspace: Workspace,
     ports: Ports,
     issuer: Issuer,
     authority: Authority,
@@ -139,46 +144,50 @@ async def local_acs(
     """Run the ACS emulator.
 
     Raises:
-        CannotStart: its port is taken.
+        CannotStart: its port is in use.
     """
-    keys = workplace.keys()
-    authority.write_bundle(workplace.bundle)
-    outage = Outage()
+
+    async def begin_outage(request: web.Request) -> web.Response:
+        received = msgspec.json.decode(await request.read(), type=OutageRequest)
+        served.begin_outage(received.seconds)
+        return web.Response(status=202)
+
+    keys = workspace.keys()
+    authority.write_bundle(workspace.bundle)
     emulator = Emulator(
         issuer=issuer,
         access_keys=(keys.acs_primary_key, keys.acs_secondary_key),
         control_key=keys.control_key,
-        control_routes=[*control_routes, outage.route()],
+        control_routes=[*control_routes, web.post("/outage", begin_outage)],
     )
     listener = listen(ports.acs, "--acs-port")
     async with serving(emulator.application(), listener, authority.server_context()) as served:
-        outage.strikes(served)
-        yield LocalAcs(emulator, f"https://localhost:{served.port}", keys, workplace.bundle)
+        yield LocalAcs(emulator, f"https://localhost:{served.port}", keys, workspace.bundle)
 
 
 @contextlib.asynccontextmanager
-async def local_azure(workplace: Workplace, ports: Ports) -> AsyncIterator[LocalAzure]:
-    """Run everything but the app.
+async def local_azure(workspace: Workspace, ports: Ports) -> AsyncIterator[LocalAzure]:
+    """Run every part except the app.
 
     Raises:
-        CannotStart: a port is taken, or Node is missing.
+        CannotStart: a port is in use, or Node is missing.
     """
-    issuer, authority, keys = Issuer(), Authority(), workplace.keys()
+    issuer, authority, keys = Issuer(), Authority(), workspace.keys()
     identity, sign_in = ManagedIdentity(issuer, keys.identity_header), SignIn(issuer)
     control_routes = [*identity.control_routes(), *sign_in.control_routes()]
+    insights = ApplicationInsights(issuer)
     async with contextlib.AsyncExitStack() as stack:
         acs = await stack.enter_async_context(
-            local_acs(workplace, ports, issuer, authority, control_routes)
+            local_acs(workspace, ports, issuer, authority, control_routes)
         )
         listener = listen(ports.identity, "--identity-port")
         served = await stack.enter_async_context(serving(identity.application(), listener))
+        endpoint = f"http://localhost:{served.port}{managed_identity.PATH}"
         storage_ports = AzuritePorts(ports.blob, ports.queue, ports.table)
         storage = await stack.enter_async_context(
-            azurite(workplace.folder / "azurite", storage_ports, authority)
+            azurite(workspace.folder / "azurite", storage_ports, authority)
         )
-        endpoint = f"http://localhost:{served.port}{managed_identity.PATH}"
-        insights = ApplicationInsights(issuer)
-        # Nobody but the app calls it: any port will do.
+        # Only the app calls Application Insights, so any port will do.
         served = await stack.enter_async_context(
             serving(insights.application(), listen(0, "-"), authority.server_context())
         )

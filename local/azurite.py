@@ -1,4 +1,4 @@
-"""Azurite: Azure Storage on loopback, over TLS, for tokens of the local tenant.
+"""Azure Storage on loopback: Azurite, over TLS, with bearer tokens of the local tenant.
 
 Source: https://github.com/Azure/Azurite#readme
 """
@@ -12,14 +12,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.certificates import Authority
-from local.processes import ended
-from local.servers import HOST, listen
-from local.workplace import CannotStart
+from local.servers import HOST, Authority, listen, stop
+from local.workspace import CannotStart
 
 ACCOUNT = "devstoreaccount1"
-# Seconds. Longer than aiohttp keeps an idle connection (15), as in Azure: with Azurite's own 5 a
-# write now and then meets a connection that is just being closed.
+# Seconds. As in Azure, longer than aiohttp keeps an idle connection (15). With Azurite's default of
+# 5, a write sometimes uses a connection that the server is closing.
 KEEP_ALIVE = 60
 _SCRIPT = Path(__file__).parent / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
 _LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at https://[^:]+:(\d+)")
@@ -37,7 +35,7 @@ class Azurite:
 
 @dataclass(frozen=True)
 class AzuritePorts:
-    """Where its three services listen on loopback; 0 stands for any free port."""
+    """The ports of its three services on loopback. 0 selects a free port."""
 
     blob: int
     queue: int
@@ -48,10 +46,10 @@ class AzuritePorts:
 async def azurite(
     folder: Path, ports: AzuritePorts, authority: Authority
 ) -> AsyncIterator[Azurite]:
-    """Run Azurite on an empty account that lives in `folder`.
+    """Run Azurite with an empty account that is stored in `folder`.
 
     Raises:
-        CannotStart: Node or Azurite is missing, or a port is taken.
+        CannotStart: Node or Azurite is missing, or a port is in use.
     """
     certificate, key = _clean(folder, authority)
     process = await asyncio.create_subprocess_exec(
@@ -60,17 +58,17 @@ async def azurite(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
+        start_new_session=True,  # Ctrl-C in a terminal must not reach it: we stop it ourselves
     )
     try:
-        yield await _announced(process)
+        yield await _read_addresses(process)
     finally:
-        await ended(process)
+        await stop(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _clean(folder: Path, authority: Authority) -> tuple[Path, Path]:
-    """Empty the folder but for a certificate and its key."""
+    """Empty the folder and write a certificate and its key to it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     certificate, key = folder / "localhost.pem", folder / "localhost.key"
@@ -92,17 +90,17 @@ def _command(ports: AzuritePorts) -> list[str]:
     return [node, str(_SCRIPT), *options]
 
 
-async def _announced(process: Process) -> Azurite:
-    """Read what it says until its last service listens."""
-    assert process.stdout is not None  # noqa: S101 -- asked for above
+async def _read_addresses(process: Process) -> Azurite:
+    """Read its output until all three services listen."""
+    assert process.stdout is not None  # noqa: S101 -- requested above
     addresses: dict[str, str] = {}
-    said = ""
+    last = ""
     while len(addresses) < 3:  # noqa: PLR2004 -- blob, queue and table
         line = (await process.stdout.readline()).decode(errors="replace")
         if not line:
-            raise CannotStart(f"Azurite does not start: {said.strip() or 'it says nothing'}")
-        said = line
+            raise CannotStart(f"Azurite does not start: {last.strip() or 'it printed nothing'}")
+        last = line
         if found := _LISTENING.search(line):
-            # Not "localhost": azure-data-tables takes that for Cosmos DB's emulator.
+            # Not "localhost": azure-data-tables would assume the emulator of Cosmos DB.
             addresses[found[1].lower()] = f"https://{HOST}:{found[2]}/{ACCOUNT}"
     return Azurite(**addresses, process=process)

@@ -1,76 +1,79 @@
-"""The commands of `python -m local`: each runs until it is done, or until it is told to stop."""
+"""The commands of `python -m local`. Each runs until it is done or stopped."""
 
 import asyncio
 import contextlib
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 
 import aiohttp
 
-from local.app import EXAMPLE, App, running_app
+from local.app import DOCS, EXAMPLE, App, running_app
 from local.azure import ROOT, LocalAzure, Ports, local_acs, local_azure
-from local.certificates import Authority
 from local.entra import Issuer
-from local.quickstart import Walk, WrongAnswer
-from local.settings_file import settings_file
-from local.telemetry import a_short_life, shown, watched_app
-from local.workplace import Workplace
+from local.quickstart import UnexpectedResponse, Walkthrough
+from local.servers import Authority
+from local.telemetry import app_with_telemetry, report, run_operations
+from local.workspace import CannotStart, Workspace
 
 
-async def run(workplace: Workplace, ports: Ports) -> int:
-    """Everything, a walk through it, and then serving."""
-    async with _everything(workplace, ports) as (azure, app):
-        await _walk(azure, app, workplace)
-        print(_addresses(azure, app, workplace), flush=True)
+async def run(workspace: Workspace, ports: Ports) -> int:
+    """Start everything, walk through it, and serve."""
+    async with _everything(workspace, ports) as (azure, app):
+        await _walk_through(azure, app, workspace)
+        print(_addresses(azure, app, workspace), flush=True)
         await app.process.wait()
-    print("The app ended by itself: its log says why.", file=sys.stderr)
+    print("The app has stopped unexpectedly: see its log.", file=sys.stderr)
     return 1
 
 
-async def quickstart(workplace: Workplace, ports: Ports) -> int:
-    """The walk alone; 0 when every step was right."""
-    async with _everything(workplace, ports) as (azure, app):
-        return await _walk(azure, app, workplace)
+async def quickstart(workspace: Workspace, ports: Ports) -> int:
+    """Start everything and walk through it. The exit code is 0 if every step succeeds."""
+    async with _everything(workspace, ports) as (azure, app):
+        return await _walk_through(azure, app, workspace)
 
 
-async def acs(workplace: Workplace, ports: Ports) -> int:
-    """The ACS emulator alone."""
-    async with local_acs(workplace, ports, Issuer(), Authority()) as running:
-        workplace.write_env(running.environment())
+async def acs(workspace: Workspace, ports: Ports) -> int:
+    """Start only the ACS emulator."""
+    async with local_acs(workspace, ports, Issuer(), Authority()) as running:
+        workspace.write_env(running.environment())
         print(f"ACS emulator at {running.endpoint}")
         print(f"connection string: {running.connection_string}")
-        print(f"its certificate's authority, for SSL_CERT_FILE: {running.bundle}", flush=True)
+        print(f"its certificate authority, for SSL_CERT_FILE: {running.bundle}", flush=True)
         await asyncio.Event().wait()
     return 0
 
 
-async def azure(workplace: Workplace, ports: Ports) -> int:
-    """Everything but the app."""
-    async with local_azure(workplace, ports) as azure:
+async def azure(workspace: Workspace, ports: Ports) -> int:
+    """Start everything except the app."""
+    async with local_azure(workspace, ports) as azure:
         app_url = f"http://localhost:{ports.app}"
-        workplace.write_env(azure.environment(app_url))
-        with settings_file(workplace, azure.settings(), ports.app) as said:
+        workspace.write_env(azure.environment(app_url))
+        with workspace.settings_file(azure.settings(), ports.app) as message:
             print(f"ACS emulator at {azure.acs.endpoint}")
             print(f"managed identity endpoint at {azure.identity_endpoint}")
             print(f"storage at {azure.storage.table}")
-            print(said)
-            print(f"shell assignments in {workplace.env_file}", flush=True)
+            print(message)
+            print(f"shell assignments in {workspace.env_file}", flush=True)
             await asyncio.Event().wait()
     return 0
 
 
-async def telemetry(workplace: Workplace, ports: Ports) -> int:
-    """A few operations with OpenTelemetry on, and what Application Insights got of them."""
-    log = workplace.folder / "app-with-telemetry.log"
-    async with local_azure(workplace, ports) as azure, watched_app(azure, ports.app, log) as app:
+async def telemetry(workspace: Workspace, ports: Ports) -> int:
+    """Run a few operations with OpenTelemetry enabled, and show the telemetry."""
+    log = workspace.folder / "app-with-telemetry.log"
+    async with (
+        local_azure(workspace, ports) as azure,
+        app_with_telemetry(azure, ports.app, log) as app,
+    ):
         try:
-            await a_short_life(app.url, azure)
+            await run_operations(app.url, azure)
         except TimeoutError:
-            print(f"Not everything has arrived: see {log}.", file=sys.stderr)
+            print(f"Some telemetry has not arrived: see {log}.", file=sys.stderr)
             return 1
-        print(shown(azure.insights), flush=True)
+        print(report(azure.insights), flush=True)
     return 0
 
 
@@ -83,54 +86,87 @@ COMMANDS = {
 }
 
 
-@contextlib.asynccontextmanager
-async def _everything(workplace: Workplace, ports: Ports) -> AsyncIterator[tuple[LocalAzure, App]]:
-    log = workplace.folder / "app.log"
+async def fetch_token(workspace: Workspace, user: str, minutes: float) -> str:
+    """Get a user's bearer token from the running local Azure, the only holder of the signing key.
+
+    Raises:
+        CannotStart: no local Azure is running in the folder, or it rejects the request.
+    """
+    not_running = CannotStart(
+        f"No local Azure is running in {workspace.project}: start one with `python -m local`."
+    )
+    env = workspace.read_env()
+    if "ACS_CONTROL_URL" not in env:
+        raise not_running
+    try:
+        return await _sign_in(env, {"user": user, "minutes": minutes})
+    except (aiohttp.ClientConnectionError, OSError):
+        raise not_running from None
+
+
+async def _sign_in(env: Mapping[str, str], body: Mapping[str, object]) -> str:
+    address = f"{env['ACS_CONTROL_URL']}/sign-in"
+    headers = {"x-acs-control-key": env["ACS_CONTROL_KEY"]}
+    tls = ssl.create_default_context(cafile=env["SSL_CERT_FILE"])
     async with (
-        local_azure(workplace, ports) as azure,
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(address, json=body, ssl=tls) as response,
+    ):
+        document = await response.json()
+    if response.ok:
+        return str(document["token"])
+    if response.status == HTTPStatus.NOT_FOUND:
+        raise CannotStart("The ACS emulator alone has no sign-in: start `python -m local`.")
+    raise CannotStart(f"The sign-in was rejected: {document['error']['message']}.")
+
+
+@contextlib.asynccontextmanager
+async def _everything(workspace: Workspace, ports: Ports) -> AsyncIterator[tuple[LocalAzure, App]]:
+    log = workspace.folder / "app.log"
+    async with (
+        local_azure(workspace, ports) as azure,
         running_app(azure, {}, ports.app, log) as app,
     ):
-        workplace.write_env(azure.environment(app.url))
+        workspace.write_env(azure.environment(app.url))
         yield azure, app
 
 
-async def _walk(azure: LocalAzure, app: App, workplace: Workplace) -> int:
-    """Walk through the app, and for its end through one that keeps deleted identities for no time.
+async def _walk_through(azure: LocalAzure, app: App, workspace: Workspace) -> int:
+    """Walk through the app. The purge runs in a second app that retains nothing.
 
-    Both have the same registry: what one deletes the other sweeps.
+    Both apps have the same registry, so the second one sweeps what the first one deletes.
     """
-    impatient = {"DELETED_IDENTITY_RETENTION_DAYS": "0"}
-    log = workplace.folder / "app-without-retention.log"
+    without_retention = {"DELETED_IDENTITY_RETENTION_DAYS": "0"}
+    log = workspace.folder / "app-without-retention.log"
     async with (
         aiohttp.ClientSession(headers={"x-functions-key": azure.keys.master_key}) as session,
-        running_app(azure, impatient, 0, log) as second,
+        running_app(azure, without_retention, 0, log) as second,
     ):
-        walk = Walk(session, print)
+        walkthrough = Walkthrough(session, print)
         sweep = f"{second.url}/admin/functions/purge_deleted_identities"
-        control = azure.acs.environment()["ACS_CONTROL_URL"]
         tls = ssl.create_default_context(cafile=azure.acs.bundle)
         try:
-            await walk.quickstart(f"{app.url}/api")
-            identity_id = await walk.a_users_identity(f"{app.url}/api")
-            await walk.the_end(f"{second.url}/api", identity_id, sweep)
-            in_acs = f"{control}/identities/{identity_id}"
-            await walk.gone_in_acs(in_acs, azure.keys.control_key, tls)
-        except (WrongAnswer, TimeoutError) as fault:
-            print(f"The walk went wrong: {fault or 'the sweep took too long'}", file=sys.stderr)
+            await walkthrough.quickstart(f"{app.url}/api")
+            identity_id = await walkthrough.restore(f"{app.url}/api")
+            await walkthrough.purge(f"{second.url}/api", identity_id, sweep)
+            in_acs = f"{azure.acs.control_url}/identities/{identity_id}"
+            await walkthrough.check_acs(in_acs, azure.keys.control_key, tls)
+        except (UnexpectedResponse, TimeoutError) as error:
+            print(f"The walkthrough failed: {error or 'the sweep took too long'}", file=sys.stderr)
             return 1
     return 0
 
 
-def _addresses(azure: LocalAzure, app: App, workplace: Workplace) -> str:
+def _addresses(azure: LocalAzure, app: App, workspace: Workspace) -> str:
     return f"""
-The app serves at   {app.url}   (its log: {workplace.folder / "app.log"})
-An example page     {app.url}{EXAMPLE}   (signed-in users; built by `make setup`)
-Try it on a page    {app.url}/docs/
-The function key    {azure.keys.function_key}
+App                 {app.url}   (log: {workspace.folder / "app.log"})
+Example page        {app.url}{EXAMPLE}   (for signed-in users; built by `make setup`)
+Try it on a page    {app.url}{DOCS}
+Function key        {azure.keys.function_key}
 ACS emulator        {azure.acs.endpoint}
 Managed identity    {azure.identity_endpoint}
 Storage, tables     {azure.storage.table}
-All of it, for sh   . {workplace.env_file}
+Shell variables     . {workspace.env_file}
 
 Try it:
   curl -X POST {app.url}/api/identities/with-token \\
@@ -138,11 +174,11 @@ Try it:
 
 As a signed-in user, without a key:
   curl -X POST -d '' {app.url}/api/me/tokens \\
-    -H "Authorization: Bearer $({_token_command(workplace)} --user alice)"
+    -H "Authorization: Bearer $({_token_command(workspace)} --user alice)"
 
 Ctrl-C stops everything."""
 
 
-def _token_command(workplace: Workplace) -> str:
+def _token_command(workspace: Workspace) -> str:
     command = f"{os.path.relpath(sys.executable)} -m local token"
-    return command if workplace.project == ROOT else f"{command} --folder {workplace.project}"
+    return command if workspace.project == ROOT else f"{command} --folder {workspace.project}"

@@ -1,11 +1,13 @@
-"""A tenant of Microsoft Entra on loopback: it signs the tokens that others verify."""
+"""A Microsoft Entra tenant on loopback: it signs tokens, and it signs users in."""
 
 import secrets
 import time
-from typing import Any
-from uuid import uuid4
+from typing import Annotated, Any
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import jwt
+import msgspec
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
@@ -14,10 +16,13 @@ STORAGE_AUDIENCE = "https://storage.azure.com"
 # The audience of the Entra tokens that ACS exchanges for a Teams user's access token.
 # Source: https://learn.microsoft.com/azure/communication-services/quickstarts/manage-teams-identity
 TEAMS_AUDIENCE = "https://auth.msft.communication.azure.com"
+# The app's own registration in the tenant.
+APP_AUDIENCE = "api://acs-identity-service"
+SIGN_IN_MINUTES = 60
 
 
 class Issuer:
-    """Signs RS256 JWTs as one tenant does, with a key that lives as long as the object."""
+    """Signs RS256 JWTs as one tenant, with a key that lives as long as the object."""
 
     def __init__(self) -> None:
         self.tenant = str(uuid4())
@@ -26,7 +31,7 @@ class Issuer:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     def sign(self, audience: str, lifetime: float, **claims: str) -> str:
-        """A token for `audience` that expires `lifetime` seconds from now (before now if < 0)."""
+        """A token for `audience` that expires in `lifetime` seconds, or has expired if negative."""
         now = int(time.time())
         payload: dict[str, Any] = {
             "aud": audience,
@@ -48,7 +53,7 @@ class Issuer:
         """The claims of a token that this tenant signed for `audience`.
 
         Raises:
-            jwt.InvalidTokenError: signature, audience, issuer or time is not right.
+            jwt.InvalidTokenError: the signature, audience, issuer or time is not valid.
         """
         return jwt.decode(
             token,
@@ -58,3 +63,55 @@ class Issuer:
             issuer=self.url,
             options={"require": ["exp", "nbf", "aud", "iss"]},
         )
+
+
+class SignInRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The user, and the token's lifetime; a negative one makes an expired token."""
+
+    user: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    minutes: Annotated[float, msgspec.Meta(ge=-1440, le=1440)] = SIGN_IN_MINUTES
+
+
+def object_id(user: str) -> str:
+    """The user's object id in the tenant, which never changes for a name."""
+    return str(uuid5(NAMESPACE_URL, f"https://localhost/users/{user}"))
+
+
+class SignIn:
+    """Signs in any user name, without a password."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self._issuer = issuer
+
+    def token(self, user: str, minutes: float = SIGN_IN_MINUTES) -> str:
+        """The user's Entra access token for the app, as a client gets it from a sign-in."""
+        return self._issuer.sign(
+            APP_AUDIENCE,
+            minutes * 60,
+            oid=object_id(user),
+            sub=str(uuid5(NAMESPACE_URL, f"{APP_AUDIENCE}/users/{user}")),
+            name=user,
+            preferred_username=f"{user}@localhost",
+            scp="user_impersonation",
+            ver="2.0",
+        )
+
+    def easy_auth(self) -> str:
+        """The front end's configuration for these tokens: a value for LOCAL_HOST_EASY_AUTH."""
+        document = {
+            "issuer": self._issuer.url,
+            "audience": APP_AUDIENCE,
+            "jwks": self._issuer.jwks(),
+        }
+        return msgspec.json.encode(document).decode()
+
+    def control_routes(self) -> list[web.RouteDef]:
+        """Routes for the control endpoint: sign in, and read the front end's configuration."""
+        return [web.post("/sign-in", self._sign_in), web.get("/sign-in", self._configuration)]
+
+    async def _sign_in(self, request: web.Request) -> web.Response:
+        received = msgspec.json.decode(await request.read(), type=SignInRequest)
+        return web.json_response({"token": self.token(received.user, received.minutes)})
+
+    async def _configuration(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self.easy_auth(), content_type="application/json")

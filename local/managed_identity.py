@@ -1,4 +1,4 @@
-"""The managed identity endpoint, as App Service offers it to an app.
+"""The managed identity endpoint that App Service offers to an app.
 
 Source: https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
 """
@@ -15,18 +15,18 @@ from local.entra import Issuer
 
 PATH = "/msi/token"
 API_VERSION = "2019-08-01"
-# Seconds a token lives. In Azure it is up to 24 hours.
+# Seconds. In Azure a token lives for up to 24 hours.
 LIFETIME = 24 * 3600
 
 
-class Trouble(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """What is wrong with the endpoint until it is taken back.
+class Fault(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """How the endpoint misbehaves, until the fault is removed.
 
     Attributes:
-        delay_seconds: Every answer comes so much later.
-        status: What it answers instead of a token.
-        drop: It closes the connection instead of answering.
-        lifetime_seconds: How long its tokens live.
+        delay_seconds: the delay of every response.
+        status: the status of an error that is sent instead of a token.
+        drop: whether to close the connection without a response.
+        lifetime_seconds: the lifetime of the tokens.
     """
 
     delay_seconds: float = 0
@@ -36,13 +36,13 @@ class Trouble(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class ManagedIdentity:
-    """Gives a token for any resource to whoever knows the header."""
+    """Issues tokens for any resource to callers with the right header."""
 
     def __init__(self, issuer: Issuer, header: str) -> None:
         self._issuer = issuer
         self._header = header
         self._requests: Counter[str] = Counter()
-        self._trouble = Trouble()
+        self._fault = Fault()
 
     def application(self) -> web.Application:
         """The endpoint as an aiohttp application."""
@@ -51,50 +51,49 @@ class ManagedIdentity:
         return application
 
     def control_routes(self) -> list[web.RouteDef]:
-        """What the control endpoint offers about it: requests per resource, and trouble."""
+        """Routes for the control endpoint: count requests per resource, set and remove a fault."""
         return [
             web.get("/managed-identity", self._inspect),
-            web.put("/managed-identity/trouble", self._make_trouble),
-            web.delete("/managed-identity/trouble", self._end_trouble),
+            web.put("/managed-identity/trouble", self._set_fault),
+            web.delete("/managed-identity/trouble", self._remove_fault),
         ]
 
     async def _token(self, request: web.Request) -> web.Response:
         if not hmac.compare_digest(request.headers.get("X-IDENTITY-HEADER", ""), self._header):
-            return _refuse(401, "The X-IDENTITY-HEADER is missing or wrong.")
+            return _error(401, "The X-IDENTITY-HEADER is missing or wrong.")
         if request.query.get("api-version") != API_VERSION:
-            return _refuse(400, f"The api-version must be {API_VERSION}.")
+            return _error(400, f"The api-version must be {API_VERSION}.")
         resource = request.query.get("resource", "")
         if not resource:
-            return _refuse(400, "The resource is missing.")
+            return _error(400, "The resource is missing.")
         self._requests[resource.rstrip("/")] += 1
-        trouble = self._trouble
-        await asyncio.sleep(trouble.delay_seconds)
-        if trouble.drop and request.transport:
+        fault = self._fault
+        await asyncio.sleep(fault.delay_seconds)
+        if fault.drop and request.transport:
             request.transport.abort()
-        if trouble.status:
-            return _refuse(trouble.status, "Trouble was asked for.")
-        return web.json_response(self._answer(resource, request, trouble.lifetime_seconds))
-
-    def _answer(self, resource: str, request: web.Request, lifetime: float) -> dict[str, str]:
-        return {
+        if fault.status:
+            return _error(fault.status, "Injected fault.")
+        lifetime = fault.lifetime_seconds
+        document = {
             "access_token": self._issuer.sign(resource.rstrip("/"), lifetime),
             "expires_on": str(int(time.time() + lifetime)),
             "resource": resource,
             "token_type": "Bearer",
             "client_id": request.query.get("client_id", "system-assigned"),
         }
+        return web.json_response(document)
 
     async def _inspect(self, _request: web.Request) -> web.Response:
         return web.json_response({"requests": self._requests})
 
-    async def _make_trouble(self, request: web.Request) -> web.Response:
-        self._trouble = msgspec.json.decode(await request.read(), type=Trouble)
+    async def _set_fault(self, request: web.Request) -> web.Response:
+        self._fault = msgspec.json.decode(await request.read(), type=Fault)
         return web.Response(status=204)
 
-    async def _end_trouble(self, _request: web.Request) -> web.Response:
-        self._trouble = Trouble()
+    async def _remove_fault(self, _request: web.Request) -> web.Response:
+        self._fault = Fault()
         return web.Response(status=204)
 
 
-def _refuse(status: int, message: str) -> web.Response:
+def _error(status: int, message: str) -> web.Response:
     return web.json_response({"statusCode": status, "message": message}, status=status)

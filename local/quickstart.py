@@ -1,4 +1,4 @@
-"""A walk through the app: Microsoft's quickstart, and then what the quickstart lacks.
+"""A walkthrough of the app: Microsoft's quickstart, and what this app adds to it.
 
 Source of the first part:
 https://learn.microsoft.com/azure/communication-services/quickstarts/identity/access-tokens
@@ -15,15 +15,18 @@ import aiohttp
 
 SCOPES = {"scopes": ["chat", "voip"]}
 # Seconds that the sweep may take to purge one identity.
-SWEEP = 10.0
+SWEEP_TIMEOUT = 10.0
 
 
-class WrongAnswer(Exception):
-    """A step was not answered as it should be."""
+class UnexpectedResponse(Exception):
+    """A step did not get the expected response."""
 
 
-class Walk:
-    """Takes the steps one by one and shows each with what came back."""
+class Walkthrough:
+    """Takes the steps one by one and shows each with its response.
+
+    Every method raises UnexpectedResponse at the first step that fails.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, show: Callable[[str], None]) -> None:
         self._session = session
@@ -31,62 +34,59 @@ class Walk:
         self._step = 0
 
     async def quickstart(self, app: str) -> None:
-        """Microsoft's quickstart, step by step.
-
-        Raises:
-            WrongAnswer: at the first step that goes wrong. The same holds for the other walks.
-        """
-        made = await self._ask("Create an identity", "POST", f"{app}/identities", 201)
-        tokens = f"{app}/identities/{made['id']}/tokens"
-        await self._ask("Issue an access token", "POST", tokens, 200, SCOPES)
-        both = await self._ask(
+        """Follow Microsoft's quickstart."""
+        created = await self._call("Create an identity", "POST", f"{app}/identities", 201)
+        tokens = f"{app}/identities/{created['id']}/tokens"
+        await self._call("Issue an access token", "POST", tokens, 200, SCOPES)
+        both = await self._call(
             "Create an identity and its first token in one call",
             "POST",
             f"{app}/identities/with-token",
             201,
             {"scopes": ["voip"], "expiresInMinutes": 60},
         )
-        await self._ask("Refresh the token: issue the next one", "POST", tokens, 200, SCOPES)
-        await self._ask("Revoke all its tokens", "DELETE", tokens, 204)
-        await self._ask("Delete an identity", "DELETE", f"{app}/identities/{both['id']}", 202)
+        await self._call("Refresh the token: issue the next one", "POST", tokens, 200, SCOPES)
+        await self._call("Revoke all its tokens", "DELETE", tokens, 204)
+        await self._call("Delete an identity", "DELETE", f"{app}/identities/{both['id']}", 202)
 
-    async def a_users_identity(self, app: str) -> str:
-        """One user, one identity; deleted, and restored. Returns its id."""
-        alice = {"userId": "alice@example.com"}
-        made = await self._ask("Create a user's identity", "POST", f"{app}/identities", 201, alice)
-        again = await self._ask("Ask again: the same one", "POST", f"{app}/identities", 200, alice)
-        if made["id"] != again["id"]:
-            raise WrongAnswer("one user got two identities")
-        identity = f"{app}/identities/{made['id']}"
-        await self._ask("Delete it", "DELETE", identity, 202)
-        await self._ask("No token comes out any more", "POST", f"{identity}/tokens", 409, SCOPES)
-        restore = f"{app}/deleted-identities/{made['id']}/restore"
-        await self._ask("Restore it", "POST", restore, 200)
-        await self._ask("Tokens come out again", "POST", f"{identity}/tokens", 200, SCOPES)
-        return str(made["id"])
+    async def restore(self, app: str) -> str:
+        """Create, delete and restore a user's identity. Returns its id."""
+        identities, alice = f"{app}/identities", {"userId": "alice@example.com"}
+        created = await self._call("Create a user's identity", "POST", identities, 201, alice)
+        again = await self._call("Repeat the call: same identity", "POST", identities, 200, alice)
+        if created["id"] != again["id"]:
+            raise UnexpectedResponse("one user got two identities")
+        identity = f"{identities}/{created['id']}"
+        tokens = f"{identity}/tokens"
+        await self._call("Delete it", "DELETE", identity, 202)
+        await self._call("A deleted identity gets no token", "POST", tokens, 409, SCOPES)
+        restore = f"{app}/deleted-identities/{created['id']}/restore"
+        await self._call("Restore it", "POST", restore, 200)
+        await self._call("A restored identity gets tokens again", "POST", tokens, 200, SCOPES)
+        return str(created["id"])
 
-    async def the_end(self, app: str, identity_id: str, sweep: str) -> None:
-        """Delete for good, by an app whose deleted identities are due at once."""
+    async def purge(self, app: str, identity_id: str, sweep: str) -> None:
+        """Delete an identity and purge it. The app must not retain deleted identities."""
         identity = f"{app}/identities/{identity_id}"
-        await self._ask("Delete it, without retention", "DELETE", identity, 202)
-        await self._ask("Run the sweep", "POST", sweep, 202, {"input": ""})
+        await self._call("Delete it, without retention", "DELETE", identity, 202)
+        await self._call("Run the sweep", "POST", sweep, 202, {"input": ""})
         deleted = f"{app}/deleted-identities/{identity_id}"
-        await self._until_gone(deleted)
-        await self._ask("The registry has it no more", "GET", deleted, 404)
+        await self._wait_until_purged(deleted)
+        await self._call("The registry no longer has it", "GET", deleted, 404)
 
-    async def gone_in_acs(self, control: str, key: str, tls: ssl.SSLContext) -> None:
-        """Ask the emulator itself."""
+    async def check_acs(self, control: str, key: str, tls: ssl.SSLContext) -> None:
+        """Check in the ACS emulator that the identity is gone."""
         headers = {"x-acs-control-key": key}
-        await self._ask("ACS has it no more", "GET", control, 200, headers=headers, tls=tls)
+        await self._call("ACS no longer has it", "GET", control, 200, headers=headers, tls=tls)
 
-    async def _until_gone(self, deleted: str) -> None:
-        async with asyncio.timeout(SWEEP):
+    async def _wait_until_purged(self, deleted: str) -> None:
+        async with asyncio.timeout(SWEEP_TIMEOUT):
             while True:
                 async with self._session.get(deleted) as response:
                     if response.status == 404:  # noqa: PLR2004 -- not found
                         return
 
-    async def _ask(  # noqa: PLR0913 -- a request has so many parts
+    async def _call(  # noqa: PLR0913 -- the parts of a request
         self,
         title: str,
         method: str,
@@ -105,24 +105,26 @@ class Walk:
             method, address, json=body, headers=headers, ssl=tls
         ) as response:
             text = await response.text()
-        answer: dict[str, Any] = json.loads(text) if text else {}
-        self._show(f"   {response.status} {_shown(answer)}".rstrip())
-        if token := answer.get("token"):
+        document: dict[str, Any] = json.loads(text) if text else {}
+        self._show(f"   {response.status} {_shortened(document)}".rstrip())
+        if token := document.get("token"):
             self._show(f"   its claims: {json.dumps(claims(token))}")
         if response.status != expected:
-            raise WrongAnswer(f"step {self._step}: expected {expected}, got {response.status}")
-        return answer
+            raise UnexpectedResponse(
+                f"step {self._step}: expected {expected}, got {response.status}"
+            )
+        return document
 
 
 def claims(token: str) -> dict[str, Any]:
-    """What a JWT says, unverified: for showing only."""
+    """The claims of a JWT, without verification: only to show them."""
     payload = token.split(".")[1]
     padded = payload + "=" * (-len(payload) % 4)
     decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(padded))
     return decoded
 
 
-def _shown(answer: dict[str, Any]) -> str:
-    token = answer.get("token")
-    short = answer if token is None else {**answer, "token": f"{token[:12]}...{token[-6:]}"}
+def _shortened(document: dict[str, Any]) -> str:
+    token = document.get("token")
+    short = document if token is None else {**document, "token": f"{token[:12]}...{token[-6:]}"}
     return json.dumps(short) if short else ""

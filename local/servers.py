@@ -1,24 +1,66 @@
-"""Loopback servers: on ports that may be taken, and able to be out of reach for a while."""
+"""What every local server and child process needs: ports, TLS, outages and a clean stop."""
 
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import trustme
 from aiohttp import web
 
-from local.workplace import CannotStart
+from local.workspace import CannotStart
 
 HOST = "127.0.0.1"
+# Seconds that a child process has to stop after SIGTERM.
+GRACE = 5.0
+
+
+class Authority:
+    """A certificate authority, with one certificate for localhost that every local server uses.
+
+    It lives as long as the local Azure. Its key is never written to disk.
+    """
+
+    def __init__(self) -> None:
+        self._authority = trustme.CA(organization_name="Azure on loopback")
+        self._localhost = self._authority.issue_cert("localhost", "127.0.0.1", "::1")
+
+    def server_context(self) -> ssl.SSLContext:
+        """The TLS context for an aiohttp server on localhost."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._localhost.configure_cert(context)
+        return context
+
+    def write_bundle(self, path: Path) -> None:
+        """Write this CA and the machine's own roots to a file, as a value for SSL_CERT_FILE."""
+        path.write_bytes(self._authority.cert_pem.bytes() + _machine_roots())
+
+    def write_server_files(self, certificate: Path, key: Path) -> None:
+        """Write localhost's certificate and key, for a server that reads them from files."""
+        certificate.write_bytes(b"".join(part.bytes() for part in self._localhost.cert_chain_pems))
+        key.touch(mode=0o600)
+        key.write_bytes(self._localhost.private_key_pem.bytes())
+
+
+def _machine_roots() -> bytes:
+    paths = ssl.get_default_verify_paths()
+    candidates = (os.environ.get(paths.openssl_cafile_env), paths.cafile, paths.openssl_cafile)
+    for candidate in candidates:
+        if candidate and Path(candidate).is_file():
+            return b"\n" + Path(candidate).read_bytes()
+    return b""
 
 
 def listen(port: int, option: str) -> socket.socket:
-    """A listening socket on loopback; port 0 takes a free one.
+    """A listening socket on loopback. Port 0 selects a free port.
 
     Raises:
-        CannotStart: the port is taken; the message names the option that changes it.
+        CannotStart: the port is in use; the message names the option that changes it.
     """
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -29,7 +71,7 @@ def listen(port: int, option: str) -> socket.socket:
         listener.close()
         if error.errno != errno.EADDRINUSE:
             raise
-        raise CannotStart(f"Port {port} is taken: choose another with {option}.") from None
+        raise CannotStart(f"Port {port} is in use: choose another with {option}.") from None
     return listener
 
 
@@ -37,7 +79,7 @@ class Served:
     """An application that is being served.
 
     Attributes:
-        port: Where, on loopback.
+        port: the port on loopback.
     """
 
     def __init__(
@@ -53,11 +95,11 @@ class Served:
         """Accept connections."""
         await self._site.start()
 
-    def be_out(self, seconds: float) -> None:
-        """Refuse connections for so long, and cut those there are."""
-        self._outage = asyncio.create_task(self._be_out(seconds))
+    def begin_outage(self, seconds: float) -> None:
+        """Close all connections and refuse new ones for this time."""
+        self._outage = asyncio.create_task(self._run_outage(seconds))
 
-    async def _be_out(self, seconds: float) -> None:
+    async def _run_outage(self, seconds: float) -> None:
         await self._site.stop()
         server = self._runner.server
         for connection in server.connections if server else []:
@@ -82,3 +124,14 @@ async def serving(
         yield served
     finally:
         await runner.cleanup()
+
+
+async def stop(process: Process) -> None:
+    """Stop a child process: with SIGTERM, and with SIGKILL after the grace period."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), GRACE)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,4 +1,4 @@
-"""What a fresh worker imports, and what it leaves alone until it is asked for."""
+"""What a cold worker imports, and that it imports OpenTelemetry only if telemetry is on."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 
 def imported(**settings: str) -> set[str]:
-    """The packages that are imported once every client is made."""
+    """Return the packages that are imported after all clients are created."""
     run = subprocess.run(  # noqa: S603 -- our own program
         [sys.executable, "-c", _PROGRAM],
         cwd=ROOT,
@@ -40,10 +40,10 @@ def imported(**settings: str) -> set[str]:
 
 @pytest.mark.parametrize("setting", ["", "false"])
 def test_opentelemetry_off(setting: str) -> None:
-    """Nothing of it is imported."""
+    """Without telemetry no part of OpenTelemetry is imported."""
     assert "opentelemetry" not in imported(**{TELEMETRY: setting})
 
 
 def test_opentelemetry_on() -> None:
-    """Its API is."""
+    """With telemetry the API of OpenTelemetry is imported."""
     assert "opentelemetry" in imported(**{TELEMETRY: "true"})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from package.licences import PAGE, pinned
+from tools.package.licences import PAGE, pinned
 
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]

@@ -24,7 +24,7 @@ from identity_service.services import Services
 from identity_service.settings import NO_PROXY, PROXY, Settings
 from local.app import running_app
 from local.azure import LocalAzure, Ports, local_azure
-from local.workplace import Workplace
+from local.workspace import Workspace
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -119,8 +119,8 @@ async def proxy(user: str = "") -> AsyncIterator[ConnectProxy]:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def azure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalAzure]:
     """The local Azure, for all tests of this file."""
-    with Workplace(tmp_path_factory.mktemp("proxy")).held() as workplace:
-        async with local_azure(workplace, Ports(0, 0, 0, 0, 0, 0)) as azure:
+    with Workspace(tmp_path_factory.mktemp("proxy")).locked() as workspace:
+        async with local_azure(workspace, Ports(0, 0, 0, 0, 0, 0)) as azure:
             yield azure
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from identity_service.entities import identity_entity, user_entity
-from identity_service.model import TokenPolicy
-from identity_service.operations import issue_my_token
-from identity_service.operations.issue_my_token import IssueMyToken
-from identity_service.rows import IdentityRow, State
-from tests.operations_me.world import ALICE, BOB, NOW, StillClock, TinyAcs, TinyRegistry
+from identity_service.azure.table_codec import encode_identity, encode_user
+from identity_service.identity import Identity, SignedInUser, State
+from identity_service.operations.me import issue_my_token
+from identity_service.policies import TokenPolicy
+from identity_service.schemas import IssueMyTokenRequest
+from tests.support.virtual_time import START
+from tests.support.world import World
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -38,34 +39,36 @@ def test_every_reference_is_checked() -> None:
 
 def test_the_table_stores_no_token_and_no_key() -> None:
     """Rows have columns for ids, times and states only."""
-    row = IdentityRow(
+    identity = Identity(
         id="8:acs:a_b",
         state=State.DELETED,
-        user_id=ALICE.user_id,
-        created_on=NOW,
-        deleted_on=NOW,
-        scheduled_purge_on=NOW,
+        user_id="alice",
+        created_on=START,
+        deleted_on=START,
+        scheduled_purge_on=START,
         revoked=True,
         adopted=True,
-        due=NOW,
+        due=START,
         attempts=1,
         last_error="acs_unavailable",
     )
-    stored = identity_entity(row).keys() | user_entity(ALICE.user_id, "8:acs:a_b").keys()
+    stored = encode_identity(identity).keys() | encode_user("alice", "8:acs:a_b").keys()
 
     ids = {"PartitionKey", "RowKey", "state", "userId", "identityId"}
     times = {"createdOn", "deletedOn", "scheduledPurgeOn", "due"}
     assert stored == ids | times | {"revoked", "adopted", "attempts", "lastError"}
 
 
-async def test_a_changed_user_row_decides_whose_token_is_issued() -> None:
+async def test_a_changed_user_row_decides_whose_token_is_issued(world: World) -> None:
     """The table is trusted: with a changed user row, alice gets a token of bob's identity."""
-    acs, registry = TinyAcs(), TinyRegistry()
-    registry.users[ALICE.user_id] = registry.holds(BOB)
+    bobs = await world.active("bob")
+    await world.registry.insert_user("alice", bobs)
 
-    issued = await issue_my_token(ALICE, IssueMyToken(), acs, registry, StillClock(), POLICY)
+    issued = await issue_my_token(
+        SignedInUser("alice"), IssueMyTokenRequest(), world.lifecycle, POLICY
+    )
 
-    assert issued.id == registry.users[BOB.user_id]
+    assert issued.id == bobs
 
 
 def test_no_settings_contain_a_key() -> None:

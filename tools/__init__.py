@@ -1,1 +1,1 @@
-"""Generators for files in this repository. Never deployed."""
+"""Generators and build tools. Never deployed."""

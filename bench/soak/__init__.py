@@ -1,1 +1,1 @@
-"""The app under steady mixed load for as long as one likes, with faults coming and going."""
+"""The soak: steady mixed load on the app while faults come and go."""

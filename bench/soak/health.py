@@ -1,4 +1,4 @@
-"""Memory, sockets and tasks of the worker over time, and whether they stay as they are."""
+"""Memory, sockets and tasks of the worker over time, and whether they grow."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -8,20 +8,21 @@ from statistics import median
 import aiohttp
 
 from bench.process import mebibytes, sockets
-from bench.soak.faults import Faults
+from bench.soak.faults import FaultInjector
 from bench.soak.stage import Stage
 
-# Seconds from one look to the next. With the sweep's two, each would fall on the same moment of it.
+# Seconds between two samples. The sweep runs every two seconds: samples must not align with it.
 INTERVAL = 1.7
-# Of a worker's time this part is for warming up; an equal part comes after it, and one is the last.
-PART = 4
-# So many looks at least make a trend: fewer tell more of the moment than of the time.
-SHORTEST = 20
+# A worker's time is split into this many parts: the first is warm-up, the second is compared with
+# the last.
+PARTS = 4
+# Fewer samples do not show a trend.
+MIN_SAMPLES = 20
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The worker at one moment; memory is what is resident, in MiB."""
+    """The worker at one moment; memory is resident, in MiB."""
 
     pid: int
     memory: float
@@ -30,11 +31,11 @@ class Sample:
 
 
 @dataclass
-class Looks:
-    """All looks at the workers.
+class Samples:
+    """All samples of the workers.
 
     Attributes:
-        failed: Looks at a worker that was not there.
+        failed: Number of times the worker could not be reached.
     """
 
     samples: list[Sample] = field(default_factory=list)
@@ -43,7 +44,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Trend:
-    """One figure early and late, and how much it may grow between."""
+    """One figure early and late, and its maximum growth in between."""
 
     name: str
     early: float
@@ -52,42 +53,42 @@ class Trend:
 
     @property
     def is_flat(self) -> bool:
-        """Whether it grew no more than is let pass."""
+        """Whether it grew by no more than the limit."""
         return self.late - self.early <= self.limit
 
 
 _Figure = tuple[str, Callable[[Sample], float], Callable[[list[float]], float], float]
-# What is at work comes and goes; what is leaked is there at the quietest moment, too.
+# Work in progress comes and goes; a leak is also there at the quietest moment.
 _FIGURES: tuple[_Figure, ...] = (
     ("memory, MiB", lambda one: one.memory, median, 8.0),
-    ("sockets, the fewest", lambda one: one.sockets, min, 16.0),
-    ("tasks, the fewest", lambda one: one.tasks, min, 4.0),
+    ("sockets, minimum", lambda one: one.sockets, min, 16.0),
+    ("tasks, minimum", lambda one: one.tasks, min, 4.0),
 )
 
 
-async def watch(stage: Stage, faults: Faults, looks: Looks) -> None:
-    """Look at the worker again and again while all is well, until cancelled."""
+async def watch(stage: Stage, faults: FaultInjector, samples: Samples) -> None:
+    """Sample the worker while no fault is active, until cancelled."""
     while True:
         await asyncio.sleep(INTERVAL)
-        if faults.is_calm:
+        if faults.is_quiet:
             try:
-                looks.samples.append(await _look(stage))
+                samples.samples.append(await _sample(stage))
             except (aiohttp.ClientError, OSError):
-                looks.failed += faults.is_calm
+                samples.failed += faults.is_quiet
 
 
-async def _look(stage: Stage) -> Sample:
+async def _sample(stage: Stage) -> Sample:
     pid = stage.app.process.pid
     tasks = await stage.count_tasks()
     return Sample(pid, mebibytes("VmRSS", pid), sockets(pid), tasks)
 
 
 def trends(samples: Sequence[Sample]) -> list[Trend]:
-    """What the samples of the last worker come to; nothing where they are too few."""
+    """Return the trends of the last worker; none if there are too few samples."""
     of_last = [one for one in samples if one.pid == samples[-1].pid]
-    if len(of_last) < SHORTEST:
+    if len(of_last) < MIN_SAMPLES:
         return []
-    part = len(of_last) // PART
+    part = len(of_last) // PARTS
     early, late = of_last[part : 2 * part], of_last[-part:]
     return [
         Trend(name, summary([*map(figure, early)]), summary([*map(figure, late)]), limit)

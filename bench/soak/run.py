@@ -1,59 +1,55 @@
-"""One soak from its beginning to its end."""
+"""One soak from start to end."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-from bench.soak.accounts import account_for
-from bench.soak.crowd import Crowd
-from bench.soak.faults import Faults, now
-from bench.soak.health import Looks, trends, watch
-from bench.soak.plan import Fault
-from bench.soak.report import Soak
-from bench.soak.settling import settle
-from bench.soak.stage import Stage, stage
-from local.workplace import Workplace
+from bench.soak.accounting import account_for, last_sweeps
+from bench.soak.callers import Callers
+from bench.soak.faults import Fault, FaultInjector, now, plan
+from bench.soak.health import Samples, trends, watch
+from bench.soak.report import Soak, report
+from bench.soak.stage import running_stage
 
 
-async def soak(seconds: float, seed: int, plan: Sequence[Fault]) -> Soak:
-    """Put steady load on the app for so long while faults come and go, and look closely."""
-    async with _fresh_stage() as running:
-        faults = Faults(running)
-        crowd = Crowd(running, faults, seed)
-        looks = Looks()
+def main(seconds: float, seed: int) -> int:
+    """Run a soak and print its report; return 1 if anything is wrong."""
+    result = asyncio.run(soak(seconds, seed, plan(seconds, seed)))
+    print(report(result))
+    return 1 if result.defects() else 0
+
+
+async def soak(seconds: float, seed: int, faults: Sequence[Fault]) -> Soak:
+    """Run load with these faults, sweep at the end, and return everything that was observed."""
+    async with running_stage() as stage:
+        injector = FaultInjector(stage)
+        callers = Callers(stage, injector, seed)
+        samples = Samples()
         began = now()
-        async with _beside(watch(running, faults, looks), faults.run(plan)):
-            await crowd.run(seconds)
+        async with _in_background(watch(stage, injector, samples), injector.run(faults)):
+            await callers.run(seconds)
         took = now() - began
-        await running.kill_worker()
-        remains = await settle(running.environment(), len(crowd.subjects))
-        accounts = account_for(await running.in_acs(), remains.active, running.logs())
+        await stage.kill_worker()
+        remains = await last_sweeps(stage.environment(), len(callers.users))
+        in_acs = await stage.stack.control.active_identities()
+        accounts = account_for(in_acs, remains.active, stage.logs())
     return Soak(
         seconds=took,
-        faults=[one.fault.name for one in faults.occurrences],
-        unfelt=faults.unfelt,
-        tally=crowd.tally,
-        failed_looks=looks.failed,
-        trends=trends(looks.samples),
+        faults=[one.fault.name for one in injector.occurrences],
+        unused=injector.unused,
+        tally=callers.tally,
+        failed_samples=samples.failed,
+        trends=trends(samples.samples),
         accounts=accounts,
         remains=remains,
-        held=crowd.held,
+        identities=callers.identities,
     )
 
 
 @asynccontextmanager
-async def _fresh_stage() -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory() as folder, Workplace(Path(folder)).held() as workplace:
-        async with stage(workplace) as running:
-            yield running
-
-
-@asynccontextmanager
-async def _beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Let them run during the block; if one fails, so does the block."""
+async def _in_background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run coroutines during the block; if one fails, so does the block."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each) for each in coroutines]
         yield

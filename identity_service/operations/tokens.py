@@ -1,8 +1,14 @@
-"""Operations on the access tokens of an identity: issue, revoke."""
+"""Operations on access tokens: issue, revoke, exchange."""
 
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import TokenPolicy
-from identity_service.schemas import IssuedTokenResponse, IssueTokenRequest
+from identity_service.ports import Acs
+from identity_service.schemas import (
+    ExchangeTeamsTokenRequest,
+    IssuedTokenResponse,
+    IssueTokenRequest,
+    TeamsTokenResponse,
+)
 
 
 async def issue_token(
@@ -31,3 +37,13 @@ async def revoke_tokens(identity_id: str, lifecycle: Lifecycle, registered_only:
         IdentityNotFound: ACS has no such identity.
     """
     await lifecycle.revoke_tokens(identity_id, registered_only=registered_only)
+
+
+async def exchange_teams_token(body: ExchangeTeamsTokenRequest, acs: Acs) -> TeamsTokenResponse:
+    """Exchange a Teams user's Entra token for an ACS access token with the same lifetime.
+
+    Raises:
+        TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
+    """
+    token = await acs.exchange_teams_token(body.token, body.app_id, body.user_id)
+    return TeamsTokenResponse.of(token)

@@ -1,1 +1,1 @@
-"""A stand-in for the Azure Functions host: serves a Python v2 app by the app's own metadata."""
+"""A local Azure Functions host: serves a Python v2 app from the app's own metadata."""

@@ -1,25 +1,24 @@
-"""Requests and answers between HTTP and the types of azure-functions, as host and worker do it."""
+"""Converts between HTTP messages and the types of azure-functions, as the host and worker do."""
 
 import re
 
 import azure.functions as func
 
-from local.functions_host.pipeline import Answer, Request
-from local.functions_host.urls import encode_path
+from local.functions_host.http import Request, Response, encode_path
 
 _BODILESS = (204, 205, 304)
-# They describe the connection, which is the server's business.
+# These describe the connection, so the server sets them.
 _FRAMING = ("content-length", "transfer-encoding")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t -~]*")
 
 
 class ResultError(ValueError):
-    """A result that worker or host cannot make an HTTP answer of."""
+    """A function's result that the worker or the host cannot turn into an HTTP response."""
 
 
 def to_http_request(request: Request, route_params: dict[str, str]) -> func.HttpRequest:
-    """The request as a function gets it, keys included.
+    """Convert a request to what the function receives. Access keys are not removed.
 
     Source: ToRpcHttp in GrpcMessageConversionExtensions.cs of Azure/azure-functions-host.
     """
@@ -34,7 +33,7 @@ def to_http_request(request: Request, route_params: dict[str, str]) -> func.Http
 
 
 def _url(request: Request) -> str:
-    # In Azure the front end terminates TLS and hands on what the caller saw in these headers.
+    # Azure's front end terminates TLS and sends the original scheme and host in these headers.
     forwarded = request.headers.get("x-forwarded-proto", "")
     scheme = "https" if forwarded.lower() == "https" else "http"
     host = request.headers.get("disguised-host") or request.headers.get("host", "")
@@ -42,25 +41,25 @@ def _url(request: Request) -> str:
     return f"{scheme}://{host}{encode_path(request.path)}{query}"
 
 
-def to_answer(result: object) -> Answer:
-    """The answer for what an HTTP function returned.
+def to_response(result: object) -> Response:
+    """Convert what an HTTP function returned.
 
     Raises:
-        ResultError: no HttpResponse, a status that is none, a body where none may be, or a header
-            that is not printable ASCII.
+        ResultError: the result is not an HttpResponse, its status is not valid, its status does
+            not allow a body, or a header is not printable ASCII.
     """
     if not isinstance(result, func.HttpResponse):
         raise ResultError(f"the function returned {type(result).__name__}, not an HttpResponse")
     status, body = int(result.status_code), result.get_body()
-    if not 200 <= status <= 999:  # noqa: PLR2004 - the range that ASP.NET Core takes for an answer
-        raise ResultError(f"{status} is no status code of an answer")
+    if not 200 <= status <= 999:  # noqa: PLR2004 -- the range that ASP.NET Core accepts
+        raise ResultError(f"{status} is not the status code of a response")
     if body and status in _BODILESS:
-        raise ResultError(f"an answer with status {status} has no body")
-    return Answer(status, _headers(result), body)
+        raise ResultError(f"a response with status {status} cannot have a body")
+    return Response(status, _headers(result), body)
 
 
 def _headers(response: func.HttpResponse) -> tuple[tuple[str, str], ...]:
-    # The worker keeps the last of repeated headers, and all cookies.
+    # The worker keeps the last value of a repeated header, but every cookie.
     kept = {name: value for name, value in response.headers.items() if name.lower() != "set-cookie"}
     cookies = [("Set-Cookie", value) for value in response.headers.get_all("Set-Cookie")]
     headers = [(name, value) for name, value in kept.items() if name.lower() not in _FRAMING]

@@ -1,20 +1,35 @@
-"""What the host makes of the functions that the worker reports: routes, schedules, errors."""
+"""What the host makes of the app's functions: routes, schedules, authorization levels, errors."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
-from local.functions_host.errors import FunctionError
-from local.functions_host.indexing import Code, Indexed, Trigger
-from local.functions_host.keys import AuthLevel
+from local.functions_host.indexing import AppError, Code, Indexed, Trigger
 from local.functions_host.routing import Route, RouteError, Router
-from local.functions_host.schedule import Schedule, ScheduleError
+from local.functions_host.timers import Schedule, ScheduleError
+
+DEFAULT_ROUTE_PREFIX = "api"
+
+
+class FunctionError(Exception):
+    """One function cannot be served. The host logs it at start and serves the others."""
+
+
+class AuthLevel(IntEnum):
+    """The key that a function requires. A higher level includes the lower ones."""
+
+    ANONYMOUS = 0
+    FUNCTION = 1
+    ADMIN = 2
 
 
 @dataclass(frozen=True, slots=True)
 class HttpFunction:
-    """A function with a route below the prefix; no methods means all of them."""
+    """A function with a route below the prefix. No methods means any method."""
 
     code: Code
     disabled: bool
@@ -34,7 +49,7 @@ class TimerFunction:
 
 @dataclass(frozen=True, slots=True)
 class WarmupFunction:
-    """A function that runs on every new instance, before its first request."""
+    """A function that runs once, when the platform requests `/admin/warmup`."""
 
     code: Code
     disabled: bool
@@ -45,11 +60,32 @@ Function = HttpFunction | TimerFunction | WarmupFunction
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """The functions that are served, and why the others are not, by name."""
+    """The functions that are served, and the errors of those that are not, by name."""
 
     served: dict[str, Function] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     router: Router[HttpFunction] = field(default_factory=Router)
+
+
+def route_prefix(app_directory: Path) -> str:
+    """`extensions.http.routePrefix` of host.json without outer slashes; "api" by default.
+
+    Raises:
+        AppError: host.json is not a JSON object, or its version is not 2.0.
+    """
+    path = app_directory / "host.json"
+    if not path.exists():
+        return DEFAULT_ROUTE_PREFIX
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise AppError(f"host.json cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise AppError("host.json must be a JSON object")
+    if document.get("version") != "2.0":
+        raise AppError('host.json must contain "version": "2.0"')
+    http = document.get("extensions", {}).get("http", {})
+    return str(http.get("routePrefix", DEFAULT_ROUTE_PREFIX)).strip("/")
 
 
 def load(indexed: Iterable[Indexed], prefix: str, settings: Mapping[str, str]) -> Functions:
@@ -71,9 +107,9 @@ def load(indexed: Iterable[Indexed], prefix: str, settings: Mapping[str, str]) -
 
 def _read(indexed: Indexed, settings: Mapping[str, str]) -> Function:
     code, trigger = indexed.code, indexed.trigger
-    if indexed.further:
-        kinds = ", ".join(binding["type"] for binding in indexed.further)
-        raise FunctionError(f"bindings other than triggers are not supported here: {kinds}")
+    if indexed.others:
+        types = ", ".join(binding["type"] for binding in indexed.others)
+        raise FunctionError(f"bindings other than triggers are not supported here: {types}")
     disabled = _is_disabled(code.name, settings)
     match trigger["type"]:
         case Trigger.HTTP:
@@ -83,8 +119,8 @@ def _read(indexed: Indexed, settings: Mapping[str, str]) -> Function:
             return TimerFunction(code, disabled, schedule)
         case Trigger.WARMUP:
             return WarmupFunction(code, disabled)
-        case kind:
-            raise FunctionError(f"triggers of type {kind} are not supported here")
+        case other:
+            raise FunctionError(f"triggers of type {other} are not supported here")
 
 
 def _read_http(code: Code, trigger: dict[str, Any], *, disabled: bool) -> HttpFunction:
@@ -98,7 +134,7 @@ def _read_http(code: Code, trigger: dict[str, Any], *, disabled: bool) -> HttpFu
 
 
 def _is_disabled(name: str, settings: Mapping[str, str]) -> bool:
-    # The second form is for shells that take no dots in a variable's name.
+    # The second form is for shells that do not allow dots in variable names.
     names = (f"AzureWebJobs.{name}.Disabled", f"AzureWebJobs_{name}_Disabled")
     return any(settings.get(each, "").strip().lower() in ("1", "true") for each in names)
 

@@ -1,86 +1,190 @@
-"""The host itself: warms the app up, runs its timers, and answers requests by its routes."""
+"""The host: checks keys, routes requests to functions, runs timers, and serves `/admin`."""
 
 import asyncio
+import json
 import logging
+from dataclasses import dataclass, field
+from functools import partial
+from hmac import compare_digest
 from http import HTTPStatus
+from typing import Any
 
 from azure.functions.warmup import WarmUpContext
 
-from local.functions_host.admin import Admin
-from local.functions_host.conversion import to_answer, to_http_request
+from local.functions_host.conversion import to_http_request, to_response
 from local.functions_host.functions import (
+    AuthLevel,
+    Function,
     Functions,
     HttpFunction,
     TimerFunction,
     WarmupFunction,
 )
-from local.functions_host.invocations import Invoker, TraceContext, no_result, untraced
-from local.functions_host.keys import AuthLevel, Keys
-from local.functions_host.pipeline import Answer, Request
-from local.functions_host.telemetry import Tracing
-from local.functions_host.timers import run_on_schedule
+from local.functions_host.http import Request, Response
+from local.functions_host.invocations import Invoker, TraceContext, Tracing, no_result, untraced
+from local.functions_host.timers import TimerInput, run_on_schedule
 
 logger = logging.getLogger(__name__)
-_WARMUP_SECONDS = 30.0
 _HOME_PAGE = b"""<!DOCTYPE html>
-<html lang="en"><title>Functions host stand-in</title>
+<html lang="en"><title>Local Functions host</title>
 <p>Your function app is up and running.</p></html>
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The host key, which opens every function of level FUNCTION, and the master key."""
+
+    function: str = field(repr=False)
+    master: str = field(repr=False)
+
+    def level(self, request: Request) -> AuthLevel:
+        """The level of the key in `x-functions-key`, or in `?code=` without that header."""
+        given = request.headers.get("x-functions-key")
+        if given is None:
+            codes = (value for name, value in request.query.items() if name.lower() == "code")
+            given = next(codes, "")
+        if _same(given, self.master):
+            return AuthLevel.ADMIN
+        return AuthLevel.FUNCTION if _same(given, self.function) else AuthLevel.ANONYMOUS
+
+
+def _same(given: str, key: str) -> bool:
+    return compare_digest(given.encode(), key.encode())
+
+
 class Host:
-    """An app's functions, served. It is made and used on one event loop, for the loop's life."""
+    """Serves an app's functions. Create and use it on one event loop, until the process ends."""
 
     def __init__(self, functions: Functions, keys: Keys, tracing: Tracing = untraced) -> None:
         self._functions = functions
         self._keys = keys
         self._invoker = Invoker(tracing)
-        self._admin = Admin(functions, self._invoker, keys)
         self._timers: list[asyncio.Task[None]] = []
+        self._is_warm = False
 
-    async def start(self) -> None:
-        """Name the functions in error, warm up, and set the timers going."""
+    def start(self) -> None:
+        """Log the functions in error and start the timers."""
         for name, error in self._functions.errors.items():
             logger.error("The '%s' function is in error: %s", name, error)
-        await self._warm_up()
         for function in self._functions.served.values():
             if isinstance(function, TimerFunction) and not function.disabled:
-                running = asyncio.create_task(run_on_schedule(function, self._invoker))
-                self._timers.append(running)
+                run = partial(self._run_timer, function)
+                self._timers.append(asyncio.create_task(run_on_schedule(function.schedule, run)))
 
-    async def _warm_up(self) -> None:
-        warming = [
-            self._invoker.start(function.code, WarmUpContext(), no_result)
-            for function in self._functions.served.values()
-            if isinstance(function, WarmupFunction) and not function.disabled
-        ]
-        # One that hangs goes on, as in Azure, where requests come sooner or later all the same.
-        if warming:
-            await asyncio.wait(warming, timeout=_WARMUP_SECONDS)
-
-    async def answer(self, request: Request) -> Answer:
-        """The answer to any request."""
+    async def respond(self, request: Request) -> Response:
+        """Respond to any request."""
         if request.path.lower().startswith("/admin/"):
-            return await self._admin.answer(request)
+            return await self._admin(request)
         found = self._functions.router.find(request.method, request.path)
         if found:
             return await self._call(*found, request)
         if (request.method, request.path) == ("GET", "/"):
-            return Answer(HTTPStatus.OK, (("Content-Type", "text/html"),), _HOME_PAGE)
-        return Answer(HTTPStatus.NOT_FOUND)
+            return Response(HTTPStatus.OK, (("Content-Type", "text/html"),), _HOME_PAGE)
+        return Response(HTTPStatus.NOT_FOUND)
 
     async def _call(
         self, function: HttpFunction, route_params: dict[str, str], request: Request
-    ) -> Answer:
+    ) -> Response:
         level = self._keys.level(request)
         if level < function.auth_level:
-            return Answer(HTTPStatus.UNAUTHORIZED)
+            return Response(HTTPStatus.UNAUTHORIZED)
         if function.disabled and level < AuthLevel.ADMIN:
-            return Answer(HTTPStatus.NOT_FOUND)
+            return Response(HTTPStatus.NOT_FOUND)
         trace = TraceContext(
             request.headers.get("traceparent", ""), request.headers.get("tracestate", "")
         )
         value = to_http_request(request, route_params)
-        invocation = self._invoker.start(function.code, value, to_answer, trace)
-        answer = await asyncio.shield(invocation)
-        return answer or Answer(HTTPStatus.INTERNAL_SERVER_ERROR)
+        invocation = self._invoker.start(function.code, value, to_response, trace)
+        response = await asyncio.shield(invocation)
+        return response or Response(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    async def _admin(self, request: Request) -> Response:
+        """Ping and warm-up need no key; everything else needs the master key."""
+        route = (request.method, *request.path.lower().strip("/").split("/")[1:])
+        match route:
+            case ("GET", "host", "ping"):
+                return Response(HTTPStatus.OK)
+            case ("GET" | "POST", "warmup"):
+                return await self._warm_up()
+        level = self._keys.level(request)
+        if level < AuthLevel.ADMIN:
+            return Response(HTTPStatus.FORBIDDEN if level else HTTPStatus.UNAUTHORIZED)
+        return self._admin_with_key(route, request)
+
+    def _admin_with_key(self, route: tuple[str, ...], request: Request) -> Response:
+        match route:
+            case ("GET", "host", "status"):
+                return _json(self._status())
+            case ("GET", "functions"):
+                return _json([_describe(each) for each in self._functions.served.values()])
+            case ("POST", "functions", name):
+                return self._start_by_name(name, request)
+        return Response(HTTPStatus.NOT_FOUND)
+
+    async def _warm_up(self) -> Response:
+        """Run the warm-up functions at the first request; later requests do nothing."""
+        if not self._is_warm:
+            self._is_warm = True
+            warming = [
+                self._invoker.start(function.code, WarmUpContext(), no_result)
+                for function in self._functions.served.values()
+                if isinstance(function, WarmupFunction) and not function.disabled
+            ]
+            await asyncio.gather(*warming)
+        return Response(HTTPStatus.OK)
+
+    def _status(self) -> dict[str, object]:
+        errors = [f"{name}: {error}" for name, error in self._functions.errors.items()]
+        return {"state": "Running", "errors": errors, "tasks": len(asyncio.all_tasks())}
+
+    def _start_by_name(self, name: str, request: Request) -> Response:
+        content_type = request.headers.get("content-type", "").partition(";")[0]
+        if content_type.strip().lower() != "application/json":
+            return Response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        if not _is_object(request.body):
+            return Response(HTTPStatus.BAD_REQUEST)
+        served = self._functions.served.values()
+        function = next((each for each in served if each.code.name.lower() == name), None)
+        match function:
+            case None:
+                return Response(HTTPStatus.NOT_FOUND)
+            case TimerFunction():
+                self._run_timer(function)
+            case _:
+                logger.error(
+                    "Executed 'Functions.%s' (Failed)\n"
+                    "NotSupportedException: only timers can be started through /admin/functions",
+                    function.code.name,
+                )
+        return Response(HTTPStatus.ACCEPTED)
+
+    def _run_timer(self, function: TimerFunction) -> "asyncio.Task[None]":
+        return self._invoker.start(function.code, TimerInput(), no_result)
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _describe(function: Function) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": function.code.name, "disabled": function.disabled}
+    match function:
+        case HttpFunction():
+            return described | {
+                "trigger": "http",
+                "route": function.template,
+                "methods": list(function.methods),
+                "authLevel": function.auth_level.name.lower(),
+            }
+        case TimerFunction():
+            return described | {"trigger": "timer", "schedule": function.schedule.expression}
+    return described | {"trigger": "warmup"}
+
+
+def _json(document: object) -> Response:
+    headers = (("Content-Type", "application/json; charset=utf-8"),)
+    return Response(HTTPStatus.OK, headers, json.dumps(document).encode())

@@ -1,6 +1,6 @@
-"""Finds the functions of an app, with the strictness of the Python worker.
+"""Finds the functions of an app, as strictly as the Python worker.
 
-One function that the worker refuses hides all others in Azure, so here it ends the host.
+In Azure, one function that the worker rejects hides all the others. Here it stops the host.
 """
 
 import importlib
@@ -17,14 +17,16 @@ from typing import Any
 import azure.functions as func
 from azure.functions.warmup import WarmUpContext
 
-from local.functions_host.errors import AppError
-
 MODULE = "function_app"
 _RETURNED = "$return"
 
 
+class AppError(Exception):
+    """The app cannot be served at all. In Azure, the worker would find no functions in it."""
+
+
 class Trigger(StrEnum):
-    """The types of triggers that this host can fire."""
+    """The trigger types that this host supports."""
 
     HTTP = "httpTrigger"
     TIMER = "timerTrigger"
@@ -40,14 +42,14 @@ _VALUE_TYPES: dict[str, type] = {
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What is called for an invocation.
+    """What an invocation calls.
 
     Attributes:
         name: the function's name in Azure.
         call: the app's own function.
-        parameter: the parameter that takes the trigger's value.
-        takes_context: whether it declares a `context` parameter besides.
-        directory: the folder of the file that holds it.
+        parameter: the parameter that receives the trigger's value.
+        takes_context: whether it also declares a `context` parameter.
+        directory: the folder of the file that defines it.
     """
 
     name: str
@@ -59,41 +61,41 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """A function as the worker reports it: its code, its trigger and its further bindings."""
+    """A function as the worker reports it: its code, its trigger and its other bindings."""
 
     code: Code
     trigger: dict[str, Any]
-    further: tuple[dict[str, Any], ...]
+    others: tuple[dict[str, Any], ...]
 
 
 def index() -> list[Indexed]:
     """Import the app's module and read the metadata of its functions.
 
     Raises:
-        AppError: the module has not exactly one app, or the worker would refuse a function.
-        Exception: whatever the app raises while it is imported.
+        AppError: the module does not have exactly one app, or the worker would reject a function.
+        Exception: anything that the app raises while it is imported.
     """
     app = find_app(importlib.import_module(MODULE))
     return [read_function(function) for function in app.get_functions()]
 
 
 def find_app(module: ModuleType) -> func.FunctionRegister:
-    """The one function app among the names of a module.
+    """Find the function app among the names of a module.
 
     Raises:
-        AppError: there is none, or more than one name for one.
+        AppError: the module has no app, or more than one.
     """
     apps = [value for value in vars(module).values() if isinstance(value, func.FunctionRegister)]
     if len(apps) != 1:
-        raise AppError(f"{MODULE}.py shows {len(apps)} function apps, exactly one is needed")
+        raise AppError(f"{MODULE}.py defines {len(apps)} function apps, exactly one is required")
     return apps[0]
 
 
 def read_function(function: func.Function) -> Indexed:
-    """The code and the bindings of one function, checked against each other.
+    """Read a function's code and bindings and check that they match.
 
     Raises:
-        AppError: naming the function and what is wrong with it.
+        AppError: they do not match; the message names the function and the mismatch.
     """
     name = str(function.get_function_name())
     try:
@@ -105,17 +107,17 @@ def read_function(function: func.Function) -> Indexed:
 def _read(name: str, function: func.Function) -> Indexed:
     bindings = [json.loads(raw) for raw in function.get_raw_bindings()]
     trigger = next(each for each in bindings if each["type"].endswith("Trigger"))
-    further = [each for each in bindings if each is not trigger and not _is_answer(each)]
+    others = [each for each in bindings if each is not trigger and not _is_http_output(each)]
     call = function.get_user_function()
     hints = typing.get_type_hints(call)
     takes_context = _check_parameters(call, {each["name"] for each in bindings} - {_RETURNED})
     _check_hints(trigger, hints, takes_context=takes_context)
     directory = str(Path(inspect.getfile(call)).parent)
     code = Code(name, call, trigger["name"], takes_context, directory)
-    return Indexed(code, trigger, tuple(further))
+    return Indexed(code, trigger, tuple(others))
 
 
-def _is_answer(binding: dict[str, Any]) -> bool:
+def _is_http_output(binding: dict[str, Any]) -> bool:
     return bool(binding["type"] == "http" and binding["name"] == _RETURNED)
 
 
@@ -124,22 +126,22 @@ def _check_parameters(call: Callable[..., Any], bound: set[str]) -> bool:
     takes_context = "context" in declared - bound
     unbound = declared - bound - {"context"}
     if unbound:
-        raise AppError(f"no binding has the name of its parameters {sorted(unbound)}")
+        raise AppError(f"its parameters {sorted(unbound)} have no binding of that name")
     if bound - declared:
-        raise AppError(f"no parameter has the name of its bindings {sorted(bound - declared)}")
+        raise AppError(f"its bindings {sorted(bound - declared)} have no parameter of that name")
     return takes_context
 
 
 def _check_hints(trigger: dict[str, Any], hints: dict[str, Any], *, takes_context: bool) -> None:
-    wanted = _VALUE_TYPES.get(trigger["type"])
-    if wanted:
-        _check_hint(hints, trigger["name"], wanted)
+    expected = _VALUE_TYPES.get(trigger["type"])
+    if expected:
+        _check_hint(hints, trigger["name"], expected)
     if takes_context:
         _check_hint(hints, "context", func.Context)
     _check_hint(hints, "return", func.HttpResponse if trigger["type"] == Trigger.HTTP else NoneType)
 
 
-def _check_hint(hints: dict[str, Any], name: str, wanted: type) -> None:
-    hint = hints.get(name, wanted)
-    if not (isinstance(hint, type) and issubclass(hint, wanted)):
-        raise AppError(f"the annotation of {name!r} is {hint!r}, not {wanted.__name__}")
+def _check_hint(hints: dict[str, Any], name: str, expected: type) -> None:
+    hint = hints.get(name, expected)
+    if not (isinstance(hint, type) and issubclass(hint, expected)):
+        raise AppError(f"the annotation of {name!r} is {hint!r}, not {expected.__name__}")

@@ -1,6 +1,7 @@
-"""Runs functions as the Python worker does: one event loop, a task for each invocation.
+"""Runs functions as the Python worker does: one event loop, one task per invocation.
 
-An invocation is never cancelled; what the caller does meanwhile is of no matter to it.
+An invocation is never cancelled, not even when the caller disconnects. Log lines and trace spans
+belong to the invocation that produced them.
 """
 
 import asyncio
@@ -9,8 +10,10 @@ import inspect
 import logging
 import re
 import secrets
+import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -25,20 +28,22 @@ Encoded = TypeVar("Encoded")
 logger = logging.getLogger(__name__)
 _current: contextvars.ContextVar[str | None] = contextvars.ContextVar("invocation", default=None)
 _thread_local = threading.local()
-_unanswered: set[str] = set()
+_active: set[str] = set()
 _TRACE_PARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
+_HOST_TELEMETRY = "AzureFunctionsJobHost__telemetryMode"
+_WORKER_TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
 
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """The invocation's place in a distributed trace, in the words of W3C Trace Context."""
+    """The invocation's place in a distributed trace, as in W3C Trace Context."""
 
     trace_parent: str = ""
     trace_state: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
 
     def child(self) -> "TraceContext":
-        """A new span in the same trace, or in a new one where there is none."""
+        """A new span in this trace, or in a new trace if this is none."""
         caller = _TRACE_PARENT.fullmatch(self.trace_parent)
         trace, flags = caller.groups() if caller else (secrets.token_hex(16), "00")
         parent = f"00-{trace}-{secrets.token_hex(8)}-{flags}"
@@ -47,7 +52,7 @@ class TraceContext:
 
 @dataclass(frozen=True, slots=True)
 class RetryContext:
-    """Always the first attempt: retry policies are not carried out here."""
+    """Always the first attempt: retry policies are not supported here."""
 
     retry_count: int = 0
     max_retry_count: int = 0
@@ -56,7 +61,7 @@ class RetryContext:
 
 @dataclass(frozen=True, slots=True)
 class InvocationContext:
-    """What a `context` parameter gets: `func.Context` by shape, as in the worker."""
+    """The value of a `context` parameter, with the attributes of `func.Context`."""
 
     invocation_id: str
     function_name: str
@@ -66,25 +71,15 @@ class InvocationContext:
     thread_local_storage: threading.local = _thread_local
 
 
-def current_invocation() -> str | None:
-    """The id of the invocation that runs here, known in its tasks and threads alike."""
-    return _current.get() or getattr(_thread_local, "invocation_id", None)
-
-
-def is_heard() -> bool:
-    """Whether the host takes what is logged here: not of an invocation that has ended.
-
-    Source: Azure/azure-functions-host, GrpcWorkerChannel.Log.
-    """
-    invocation = current_invocation()
-    return invocation is None or invocation in _unanswered
+# Called with the function's name and the caller's trace context; yields the invocation's own.
+Tracing = Callable[[str, TraceContext], AbstractContextManager[TraceContext]]
 
 
 def no_result(result: object) -> None:
-    """Encodes what a function without a return binding returns: nothing.
+    """Encode the result of a function without a return binding, which must be None.
 
     Raises:
-        TypeError: it returned something.
+        TypeError: the function returned a value.
     """
     if result is not None:
         raise TypeError(f"a function without a $return binding returned {type(result).__name__}")
@@ -92,20 +87,17 @@ def no_result(result: object) -> None:
 
 @contextmanager
 def untraced(_name: str, caller: TraceContext) -> Iterator[TraceContext]:
-    """An invocation of which no trace is kept; it has its place in one all the same."""
+    """Give an invocation its trace context without recording a span."""
     yield caller.child()
 
 
 class Invoker:
-    """Starts invocations on the running loop; functions that are not async get a thread."""
+    """Starts invocations on the running loop. Functions that are not async run in threads."""
 
-    def __init__(
-        self,
-        tracing: Callable[[str, TraceContext], AbstractContextManager[TraceContext]] = untraced,
-    ) -> None:
+    def __init__(self, tracing: Tracing = untraced) -> None:
         self._tracing = tracing
         self._threads = ThreadPoolExecutor(thread_name_prefix="function")
-        # The loop itself holds its tasks weakly.
+        # The loop itself keeps only weak references to its tasks.
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(
@@ -115,9 +107,9 @@ class Invoker:
         encode: Callable[[object], Encoded],
         trace: TraceContext | None = None,
     ) -> "asyncio.Task[Encoded | None]":
-        """Call a function with its trigger's value; the task tells its encoded result.
+        """Call a function with its trigger's value. The task returns its encoded result.
 
-        The task does not fail: what goes wrong is logged, and the result is None.
+        The task never raises: an error is logged, and the result is None.
         """
         task = asyncio.create_task(self._traced(code, value, encode, trace or TraceContext()))
         self._running.add(task)
@@ -143,18 +135,18 @@ class Invoker:
         context: InvocationContext,
     ) -> Encoded | None:
         _current.set(context.invocation_id)
-        _unanswered.add(context.invocation_id)
+        _active.add(context.invocation_id)
         arguments = {code.parameter: value}
         if code.takes_context:
             arguments["context"] = context
         try:
             return encode(await self._call(partial(code.call, **arguments)))
-        # A function that lets a cancellation out of it has failed like any other.
+        # A cancellation that leaves the function is a failure like any other.
         except (Exception, asyncio.CancelledError):
             logger.exception("Executed 'Functions.%s' (Failed)", code.name)
             return None
         finally:
-            _unanswered.discard(context.invocation_id)
+            _active.discard(context.invocation_id)
 
     async def _call(self, call: "partial[Any]") -> object:
         if inspect.iscoroutinefunction(call.func):
@@ -162,3 +154,91 @@ class Invoker:
         inherited = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, inherited.run, call)
+
+
+def _current_invocation() -> str | None:
+    """The id of the invocation that this code belongs to, in its tasks and its threads."""
+    return _current.get() or getattr(_thread_local, "invocation_id", None)
+
+
+def _is_accepted(_record: logging.LogRecord) -> bool:
+    """Whether the host accepts the record: it drops records of invocations that have ended.
+
+    Source: Azure/azure-functions-host, GrpcWorkerChannel.Log.
+    """
+    invocation = _current_invocation()
+    return invocation is None or invocation in _active
+
+
+class _Line(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__(
+            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(invocation)s] %(message)s",
+            "%Y-%m-%dT%H:%M:%S",
+        )
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.invocation = _current_invocation() or "-"
+        # Indented, so that a message with a line break cannot forge a second record.
+        return "\n    ".join(super().format(record).splitlines())
+
+
+def log_to_stderr() -> None:
+    """Send records from INFO up to stderr, one line each, with further lines indented.
+
+    As in the worker, only the formatted message is kept: `extra` is dropped.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line())
+    handler.addFilter(_is_accepted)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def configure_tracing(settings: MutableMapping[str, str]) -> Tracing:
+    """Set OpenTelemetry up if the settings enable it for both the host and the worker.
+
+    The host makes a span for each invocation and passes its context on. The worker configures
+    Azure Monitor's exporter before it loads the app, and attaches that context to the invocation.
+    Source: https://learn.microsoft.com/azure/azure-functions/opentelemetry-howto and
+    otel.py of azure-functions-runtime 1.3.0.
+    """
+    worker = settings.get(_WORKER_TELEMETRY, "").lower() == "true"
+    if settings.get(_HOST_TELEMETRY) != "OpenTelemetry" or not worker:
+        return untraced
+    settings.setdefault("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "azure_functions")
+    _export(settings)
+    return _traced
+
+
+def _export(settings: Mapping[str, str]) -> None:
+    from azure.monitor.opentelemetry import (  # noqa: PLC0415 -- slow to import, off by default
+        configure_azure_monitor,
+    )
+
+    configure_azure_monitor(
+        connection_string=settings["APPLICATIONINSIGHTS_CONNECTION_STRING"],
+        logger_name=settings.get("PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME", ""),
+        enable_live_metrics=False,  # live metrics would send two requests per second
+    )
+
+
+@contextmanager
+def _traced(name: str, caller: TraceContext) -> Iterator[TraceContext]:
+    """Record a span for an invocation, in the caller's trace or in a new one."""
+    from opentelemetry import context, trace  # noqa: PLC0415 -- the same
+    from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 -- the same
+
+    propagator = tracecontext.TraceContextTextMapPropagator()
+    received = {"traceparent": caller.trace_parent, "tracestate": caller.trace_state}
+    span = trace.get_tracer(__name__).start_span(
+        name, propagator.extract(received), trace.SpanKind.SERVER
+    )
+    passed_on: dict[str, str] = {}
+    propagator.inject(passed_on, trace.set_span_in_context(span))
+    token = context.attach(propagator.extract(passed_on))
+    try:
+        yield TraceContext(passed_on["traceparent"], passed_on.get("tracestate", ""))
+    finally:
+        context.detach(token)
+        span.end()

@@ -1,7 +1,7 @@
 """Routes as the Functions host matches them: ASP.NET Core templates, in the order of names.
 
-What is unlike most Python frameworks: literals match without regard to case, a wrong method is no
-match (404, never 405), GET does not imply HEAD, and the first match wins, not the best one.
+Unlike most Python frameworks: literals match in any case, a wrong method is not a match (404, never
+405), GET does not imply HEAD, and the first match wins, not the best one.
 """
 
 import re
@@ -23,7 +23,7 @@ Found = TypeVar("Found")
 
 
 class RouteError(ValueError):
-    """A template that the host refuses, or that this stand-in cannot read."""
+    """A template that the host rejects, or that this local host does not support."""
 
 
 def _is_guid(value: str) -> bool:
@@ -42,9 +42,9 @@ class Route:
     """A route template, compiled.
 
     Attributes:
-        template: prefix included, without outer slashes.
-        pattern: of the whole path; its groups are the parameters.
-        checks: what each constrained parameter has to satisfy.
+        template: with the prefix, without outer slashes.
+        pattern: matches the whole path; its groups are the parameters.
+        checks: the constraints, by parameter.
     """
 
     template: str
@@ -53,11 +53,11 @@ class Route:
 
     @classmethod
     def parse(cls, prefix: str, template: str) -> "Route":
-        """The route of a function below the route prefix, which may be empty.
+        """Parse a function's template. The route prefix may be empty.
 
         Raises:
-            RouteError: reserved, malformed, or beyond `{name}`, `{name?}`, `{*name}`, `{name:guid}`
-                and `{name:int}` as whole segments.
+            RouteError: the route is reserved or malformed, or a segment is something other than a
+                literal, `{name}`, `{name?}`, `{*name}`, `{name:guid}` or `{name:int}`.
         """
         if template.strip("/").lower().startswith(_RESERVED):
             raise RouteError("The specified route conflicts with one or more built in routes.")
@@ -66,13 +66,13 @@ class Route:
         return cls(whole, re.compile(pattern, re.IGNORECASE | re.DOTALL), checks)
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The parameters of a decoded path, or None where it is not of this route."""
+        """The parameters of a decoded path, or None if it does not match."""
         found = self.pattern.fullmatch(path)
         if not found:
             return None
         values = {name: value for name, value in found.groupdict().items() if value}
-        fits = all(check(values[name]) for name, check in self.checks.items() if name in values)
-        return values if fits else None
+        valid = all(check(values[name]) for name, check in self.checks.items() if name in values)
+        return values if valid else None
 
 
 def _compile(template: str) -> tuple[str, dict[str, Callable[[str], bool]]]:
@@ -115,30 +115,30 @@ def _check(constraint: str) -> Callable[[str], bool]:
         return _CONSTRAINTS[constraint.lower()]
     except KeyError:
         known = ", ".join(_CONSTRAINTS)
-        raise RouteError(f"The constraint {constraint!r} is none of {known}.") from None
+        raise RouteError(f"The constraint {constraint!r} is not one of {known}.") from None
 
 
 class Router(Generic[Found]):
-    """What to call for a method and a path; routes are tried in the order they were added."""
+    """Finds the function for a method and a path. Routes are tried in the order they were added."""
 
     def __init__(self) -> None:
         self._routes: list[tuple[Route, frozenset[str], Found]] = []
 
     def add(self, route: Route, methods: Collection[str], found: Found) -> None:
-        """Add a route for `methods`, in upper case; none means all.
+        """Add a route for `methods`, in upper case. No methods means any method.
 
         Raises:
-            RouteError: an earlier route has the same template and shares a method.
+            RouteError: an earlier route has the same template and a method in common.
         """
-        wanted = frozenset(methods)
+        accepted = frozenset(methods)
         for other, taken, _ in self._routes:
-            overlap = not wanted or not taken or wanted & taken
+            overlap = not accepted or not taken or accepted & taken
             if overlap and other.template.lower() == route.template.lower():
                 raise RouteError(f"The route {route.template!r} is defined by another function.")
-        self._routes.append((route, wanted, found))
+        self._routes.append((route, accepted, found))
 
     def find(self, method: str, path: str) -> tuple[Found, dict[str, str]] | None:
-        """The first route that fits, with its parameters."""
+        """The first route that matches, with its parameters."""
         for route, methods, found in self._routes:
             if not methods or method in methods:
                 values = route.match(path)

@@ -1,1 +1,1 @@
-"""The local Azure keeps the contracts of the real one."""
+"""Facts about the local Azure. It must behave as Azure does."""

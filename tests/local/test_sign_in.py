@@ -1,4 +1,4 @@
-"""Facts about users on loopback, and about `python -m local token`."""
+"""Facts about the users of the local tenant, and about `python -m local token`."""
 
 import json
 import ssl
@@ -14,27 +14,26 @@ from uuid import UUID
 import jwt
 import pytest
 
-from local.certificates import Authority
-from local.entra import Issuer
-from local.functions_host.easy_auth import EasyAuth
-from local.sign_in import AUDIENCE, SignIn, object_id
-from local.workplace import Workplace
-from tests.end_to_end_callers.stack import PATIENCE, ROOT, running
+from local.entra import APP_AUDIENCE, Issuer, SignIn, object_id
+from local.servers import Authority
+from local.workspace import Workspace
+from tests.support.stack import ROOT, command, read_env
 
 ALICES_OBJECT_ID = "3bbfeb8a-3c64-5f4f-b068-832fa50644e4"
+ORIGIN = "http://localhost:5173"
 
 
 def token_command(folder: Path, *options: str) -> tuple[int, str, str]:
-    """`python -m local token`: exit code, standard output and standard error."""
+    """Run `python -m local token`. Returns its exit code, output and errors."""
     call = [sys.executable, "-m", "local", "token", "--folder", str(folder), *options]
     done = subprocess.run(  # noqa: S603 -- our own module
-        call, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+        call, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     return done.returncode, done.stdout, done.stderr
 
 
-def ask(env: Mapping[str, str], body: object = None) -> tuple[int, Any]:
-    """What the control endpoint says about sign-in."""
+def control(env: Mapping[str, str], body: object = None) -> tuple[int, Any]:
+    """Call the control endpoint's sign-in. Returns the status and the document."""
     request = urllib.request.Request(  # noqa: S310 -- our own address
         f"{env['ACS_CONTROL_URL']}/sign-in",
         data=None if body is None else json.dumps(body).encode(),
@@ -44,66 +43,54 @@ def ask(env: Mapping[str, str], body: object = None) -> tuple[int, Any]:
     try:
         with urllib.request.urlopen(request, context=tls) as response:  # noqa: S310 -- the same
             return response.status, json.load(response)
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return refused.code, json.load(refused)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the local Azure of these tests runs."""
+    """The folder of the local Azure of these tests."""
     return tmp_path_factory.mktemp("azure")
 
 
 @pytest.fixture(scope="module")
 def env(folder: Path) -> Iterator[dict[str, str]]:
-    """Everything, started as `make run` does; what `.local/env` says."""
-    environ = {"LOCAL_HOST_CORS_ORIGINS": "http://localhost:5173"}
-    with running(folder, "run", "Ctrl-C stops everything", environ) as env:
-        yield env
+    """Everything, started as by `make run`: the content of `.local/env`."""
+    with command(folder, "run", environ={"LOCAL_HOST_CORS_ORIGINS": ORIGIN}) as running:
+        running.read_until("Ctrl-C stops everything")
+        yield read_env(folder)
 
 
-def test_a_name_has_one_object_id_for_ever() -> None:
-    """On every machine and at every start; another name has another one."""
+def test_a_user_always_has_the_same_object_id() -> None:
+    """It is the same on every machine and at every start. Other names have other ids."""
     assert object_id("alice") == ALICES_OBJECT_ID
     assert UUID(object_id("alice")).version == 5
     assert object_id("bob") != object_id("alice") != object_id("Alice")
 
 
-def test_a_users_token_says_who_they_are() -> None:
-    """To the app and to nobody else, for as long as asked for."""
+def test_a_token_identifies_its_user() -> None:
+    """It is for the app, and expires after the requested time."""
     issuer = Issuer()
 
-    said = issuer.verify(SignIn(issuer).token("alice", 5), AUDIENCE)
+    claims = issuer.verify(SignIn(issuer).token("alice", 5), APP_AUDIENCE)
 
-    assert said["oid"] == ALICES_OBJECT_ID
-    assert (said["tid"], said["iss"]) == (issuer.tenant, issuer.url)
-    assert (said["name"], said["preferred_username"]) == ("alice", "alice@localhost")
-    assert said["exp"] - said["iat"] == 300
-    assert UUID(said["sub"]) != UUID(said["oid"])
-
-
-def test_the_stand_in_reads_what_sign_in_says_of_itself() -> None:
-    """Public keys, and no private one."""
-    issuer = Issuer()
-    configuration = SignIn(issuer).easy_auth()
-
-    read = EasyAuth.read(configuration)
-
-    assert (read.issuer, read.audience) == (issuer.url, AUDIENCE)
-    [key] = json.loads(configuration)["jwks"]["keys"]
-    assert key.keys().isdisjoint({"d", "p", "q", "dp", "dq", "qi"})
+    assert claims["oid"] == ALICES_OBJECT_ID
+    assert (claims["tid"], claims["iss"]) == (issuer.tenant, issuer.url)
+    assert (claims["name"], claims["preferred_username"]) == ("alice", "alice@localhost")
+    assert claims["exp"] - claims["iat"] == 300
+    assert UUID(claims["sub"]) != UUID(claims["oid"])
 
 
 def test_the_command_prints_a_token_and_nothing_else(folder: Path, env: dict[str, str]) -> None:
-    """Signed by the tenant that the app's front end knows."""
-    code, printed, said = token_command(folder, "--user", "alice", "--minutes", "10")
+    """The tenant that the front end trusts has signed it."""
+    code, output, errors = token_command(folder, "--user", "alice", "--minutes", "10")
 
-    assert (code, said) == (0, "")
-    _, configuration = ask(env)
+    assert (code, errors) == (0, "")
+    _, configuration = control(env)
     [key] = jwt.PyJWKSet.from_dict(configuration["jwks"]).keys
     claims = jwt.decode(
-        printed.rstrip("\n"),
+        output.rstrip("\n"),
         key,
         algorithms=["RS256"],
         audience=configuration["audience"],
@@ -113,19 +100,19 @@ def test_the_command_prints_a_token_and_nothing_else(folder: Path, env: dict[str
     assert claims["exp"] - claims["iat"] == 600
 
 
-def test_the_app_that_runs_takes_it(folder: Path, env: dict[str, str]) -> None:
-    """Sign-in is on, and the platform's part of CORS where the environment asks for it."""
-    _, printed, _ = token_command(folder)
-    bearer = {"Authorization": f"Bearer {printed.strip()}", "Origin": "http://localhost:5173"}
+def test_the_running_app_accepts_the_token(folder: Path, env: dict[str, str]) -> None:
+    """Sign-in is on, and CORS too if the environment configures it."""
+    _, output, _ = token_command(folder)
+    headers = {"Authorization": f"Bearer {output.strip()}", "Origin": ORIGIN}
     request = urllib.request.Request(  # noqa: S310 -- our own address
-        f"{env['FUNCTIONS_URL']}/api/me/tokens", method="POST", headers=bearer
+        f"{env['FUNCTIONS_URL']}/api/me/tokens", method="POST", headers=headers
     )
 
     with urllib.request.urlopen(request) as response:  # noqa: S310 -- the same
         issued = json.load(response)
 
     assert issued["token"].count(".") == 2
-    assert response.headers["Access-Control-Allow-Origin"] == "http://localhost:5173"
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 @pytest.mark.parametrize(
@@ -141,60 +128,61 @@ def test_the_app_that_runs_takes_it(folder: Path, env: dict[str, str]) -> None:
         [],
     ],
 )
-def test_what_is_no_sign_in_is_refused(env: dict[str, str], body: object) -> None:
-    """In the words of the control endpoint."""
-    status, answer = ask(env, body)
+def test_an_invalid_sign_in_is_rejected(env: dict[str, str], body: object) -> None:
+    """The error has the form of the control endpoint's errors."""
+    status, document = control(env, body)
 
-    assert (status, answer["error"]["code"]) == (400, "ControlError")
-
-
-def test_the_command_says_what_is_wrong_with_what_was_asked(
-    folder: Path, env: dict[str, str]
-) -> None:
-    """In one line."""
-    code, printed, said = token_command(folder, "--minutes", "100000")
-
-    assert (code, printed) == (1, "")
-    assert said.startswith("There is no such token: ")
-    assert said.count("\n") == 1
+    assert (status, document["error"]["code"]) == (400, "ControlError")
 
 
-def test_where_nothing_runs_the_command_says_so(tmp_path: Path) -> None:
-    """In one line, and it makes nothing."""
-    code, printed, said = token_command(tmp_path, "--user", "alice")
+def test_the_command_reports_an_invalid_request(folder: Path, env: dict[str, str]) -> None:
+    """The error is one line."""
+    code, output, errors = token_command(folder, "--minutes", "100000")
 
-    assert (code, printed) == (1, "")
-    assert said == (f"No local Azure is running in {tmp_path}: start one with `python -m local`.\n")
+    assert (code, output) == (1, "")
+    assert errors.startswith("The sign-in was rejected: ")
+    assert errors.count("\n") == 1
+
+
+def test_without_a_local_azure_the_command_fails(tmp_path: Path) -> None:
+    """The error is one line, and the command creates no file."""
+    code, output, errors = token_command(tmp_path, "--user", "alice")
+
+    assert (code, output) == (1, "")
+    assert errors == (
+        f"No local Azure is running in {tmp_path}: start one with `python -m local`.\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("has_bundle", [True, False])
-def test_where_something_ran_and_was_killed_it_says_so_too(
+def test_after_a_local_azure_was_killed_the_command_fails(
     tmp_path: Path, *, has_bundle: bool
 ) -> None:
-    """What it left behind leads nowhere."""
-    workplace = Workplace(tmp_path)
-    workplace.folder.mkdir()
+    """The files that it left behind make no difference."""
+    workspace = Workspace(tmp_path)
+    workspace.folder.mkdir()
     if has_bundle:
-        Authority().write_bundle(workplace.bundle)
-    workplace.write_env(
+        Authority().write_bundle(workspace.bundle)
+    workspace.write_env(
         {
             "ACS_CONTROL_URL": "https://localhost:1/_control",
             "ACS_CONTROL_KEY": "key",
-            "SSL_CERT_FILE": str(workplace.bundle),
+            "SSL_CERT_FILE": str(workspace.bundle),
         }
     )
 
-    code, _, said = token_command(tmp_path)
+    code, _, errors = token_command(tmp_path)
 
     assert code == 1
-    assert said.startswith("No local Azure is running in ")
+    assert errors.startswith("No local Azure is running in ")
 
 
-def test_the_emulator_alone_signs_nobody_in(tmp_path: Path) -> None:
-    """There is no app to sign in to."""
-    with running(tmp_path, "acs", "SSL_CERT_FILE"):
-        code, printed, said = token_command(tmp_path)
+def test_the_emulator_alone_has_no_sign_in(tmp_path: Path) -> None:
+    """It runs without an app to sign in to."""
+    with command(tmp_path, "acs") as acs:
+        acs.read_until("SSL_CERT_FILE")
+        code, output, errors = token_command(tmp_path)
 
-    assert (code, printed) == (1, "")
-    assert said == "The ACS emulator alone signs nobody in: start `python -m local`.\n"
+    assert (code, output) == (1, "")
+    assert errors == "The ACS emulator alone has no sign-in: start `python -m local`.\n"

@@ -1,4 +1,4 @@
-"""With OpenTelemetry on, Application Insights gets whole traces, metrics and lines, keylessly."""
+"""Facts about the telemetry that Application Insights receives, without a key."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,20 +12,16 @@ from local.application_insights import AUDIENCE, ApplicationInsights
 from local.azure import LocalAzure, Ports, local_azure
 from local.entra import STORAGE_AUDIENCE, Issuer
 from local.servers import listen, serving
-from local.telemetry import a_short_life, shown, watched_app
-from local.workplace import Workplace
-from tests.catcher import leaks
+from local.telemetry import app_with_telemetry, report, run_operations
+from local.workspace import Workspace
+from tests.support.leaks import leaks
 
 FREE = Ports(0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What came of an identity's short life.
-
-    Attributes:
-        log: The app's own.
-    """
+    """The telemetry of a few operations, and the app's log."""
 
     azure: LocalAzure
     insights: ApplicationInsights
@@ -35,21 +31,21 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    """An identity was created with a token, got another, was deleted and swept away."""
-    workplace = Workplace(tmp_path_factory.mktemp("telemetry"))
-    log = workplace.folder / "app.log"
+    """An identity is created with a token, gets another token, is deleted and purged."""
+    workspace = Workspace(tmp_path_factory.mktemp("telemetry"))
+    log = workspace.folder / "app.log"
 
-    async def live() -> Watched:
-        async with local_azure(workplace, FREE) as azure, watched_app(azure, 0, log) as app:
-            identity_id = await a_short_life(app.url, azure)
+    async def watch() -> Watched:
+        async with local_azure(workspace, FREE) as azure, app_with_telemetry(azure, 0, log) as app:
+            identity_id = await run_operations(app.url, azure)
             return Watched(azure, azure.insights, identity_id, log.read_text())
 
-    with workplace.held():
-        return asyncio.run(live())
+    with workspace.locked():
+        return asyncio.run(watch())
 
 
 def trace(watched: Watched, function: str) -> dict[str, str]:
-    """The one trace of an invocation: each span's name, and whose part it is."""
+    """The trace of an invocation: each span's name, and its parent's name."""
     [spans] = [
         spans
         for spans in watched.insights.traces().values()
@@ -64,8 +60,8 @@ def trace(watched: Watched, function: str) -> dict[str, str]:
     }
 
 
-def test_one_trace(watched: Watched) -> None:
-    """The trigger, its call to ACS and its calls to the table are one tree."""
+def test_an_operation_is_one_trace(watched: Watched) -> None:
+    """The invocation is the parent of its calls to ACS and to the table."""
     assert trace(watched, "issue_token") == {
         "issue_token": "-",
         "CommunicationIdentityClient.get_token": "issue_token",
@@ -74,16 +70,16 @@ def test_one_trace(watched: Watched) -> None:
     }
 
 
-def test_trace_of_a_sweep(watched: Watched) -> None:
-    """The timer's work is one tree too, in whichever task it was done."""
+def test_a_sweep_is_one_trace(watched: Watched) -> None:
+    """The timer's invocation is the parent of all calls, from any task."""
     found = trace(watched, "purge_deleted_identities")
 
     assert found["CommunicationIdentityClient.delete_user"] == "purge_deleted_identities"
     assert found["TableClient.delete_entity"] == "purge_deleted_identities"
 
 
-def test_metrics(watched: Watched) -> None:
-    """Operations by outcome, the time in ACS, throttles, and what the sweep left."""
+def test_metrics_arrive(watched: Watched) -> None:
+    """They count operations, the time in ACS, throttles and the results of the sweep."""
     metrics = watched.insights.metrics()
     outcome = "{code=ok, operation=issue_token, status=200}"
 
@@ -94,16 +90,16 @@ def test_metrics(watched: Watched) -> None:
     assert metrics["sweep.oldest_overdue{}"] >= 0
 
 
-def test_lines(watched: Watched) -> None:
-    """What the app logs arrives as it is."""
+def test_log_lines_arrive(watched: Watched) -> None:
+    """They arrive as the app logs them."""
     lines = watched.insights.messages()
 
     assert [line for line in lines if line.startswith("operation_finished operation=issue_token ")]
     assert [line for line in lines if line.startswith("sweep_finished due=1 ")]
 
 
-def test_no_secret(watched: Watched) -> None:
-    """No key, token, user id or hash of one, in whichever attribute of whichever span."""
+def test_telemetry_has_no_secrets(watched: Watched) -> None:
+    """No attribute has a key, a token, a user id or a hash of one."""
     keys = watched.azure.keys
     secrets = ["alice", keys.function_key, keys.master_key, keys.identity_header]
 
@@ -111,14 +107,14 @@ def test_no_secret(watched: Watched) -> None:
     assert leaks(watched.log, secrets) == []
 
 
-def test_keyless(watched: Watched) -> None:
-    """Everything came with an Entra token."""
-    assert watched.insights.refused == 0
+def test_every_request_has_a_token(watched: Watched) -> None:
+    """The exporter authenticates with Entra tokens only."""
+    assert watched.insights.rejected == 0
 
 
-def test_shown(watched: Watched) -> None:
-    """A person sees the tree."""
-    lines = [line[:60].rstrip() for line in shown(watched.insights).splitlines()]
+def test_the_report_shows_trees(watched: Watched) -> None:
+    """Each trace is a tree of calls."""
+    lines = [line[:60].rstrip() for line in report(watched.insights).splitlines()]
     start = lines.index("issue_token")
 
     assert lines[start : start + 4] == [
@@ -131,7 +127,7 @@ def test_shown(watched: Watched) -> None:
 
 @pytest.fixture
 async def endpoint() -> AsyncIterator[tuple[ApplicationInsights, Issuer, str]]:
-    """An ingestion endpoint, who signs its callers' tokens, and its address."""
+    """An ingestion endpoint, the issuer that it trusts, and its address."""
     issuer = Issuer()
     insights = ApplicationInsights(issuer)
     async with serving(insights.application(), listen(0, "-")) as served:
@@ -139,26 +135,28 @@ async def endpoint() -> AsyncIterator[tuple[ApplicationInsights, Issuer, str]]:
 
 
 @pytest.mark.parametrize("audience", ["", STORAGE_AUDIENCE])
-async def test_stranger_is_refused(
+async def test_a_request_without_a_valid_token_is_rejected(
     endpoint: tuple[ApplicationInsights, Issuer, str], audience: str
 ) -> None:
-    """No token, or one for something else."""
+    """The token is missing, or it is for another service."""
     insights, issuer, address = endpoint
     headers = {"Authorization": f"Bearer {issuer.sign(audience, 60)}"} if audience else {}
 
     async with aiohttp.ClientSession() as session:
-        refused = await session.post(address, json=[], headers=headers)
+        response = await session.post(address, json=[], headers=headers)
 
-    assert (refused.status, insights.refused) == (401, 1)
+    assert (response.status, insights.rejected) == (401, 1)
 
 
-async def test_who_may_write_is_heard(endpoint: tuple[ApplicationInsights, Issuer, str]) -> None:
-    """The number of items is confirmed, which the exporter counts on."""
+async def test_a_request_with_a_valid_token_is_accepted(
+    endpoint: tuple[ApplicationInsights, Issuer, str],
+) -> None:
+    """The response has the number of items, which the exporter checks."""
     _, issuer, address = endpoint
     token = issuer.sign(AUDIENCE, 60)
     assert jwt.decode(token, options={"verify_signature": False})["aud"] == AUDIENCE
 
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
-        answer = await session.post(address, json=[{"data": {"baseType": "x", "baseData": {}}}])
+        response = await session.post(address, json=[{"data": {"baseType": "x", "baseData": {}}}])
 
-    assert await answer.json() == {"itemsReceived": 1, "itemsAccepted": 1, "errors": []}
+    assert await response.json() == {"itemsReceived": 1, "itemsAccepted": 1, "errors": []}

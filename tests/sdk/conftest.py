@@ -11,11 +11,10 @@ import pytest
 
 from local import managed_identity
 from local.azure import LocalAcs, Ports, local_acs
-from local.certificates import Authority
 from local.entra import Issuer
 from local.managed_identity import ManagedIdentity
-from local.servers import listen, serving
-from local.workplace import Workplace
+from local.servers import Authority, listen, serving
+from local.workspace import Workspace
 from tests.local.acs.support import EmulatorClient, run_in_thread
 
 
@@ -49,12 +48,12 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
 @asynccontextmanager
 async def _running(folder: Path) -> AsyncIterator[Azure]:
     issuer = Issuer()
-    with Workplace(folder).held() as workplace:
-        keys = workplace.keys()
+    with Workspace(folder).locked() as workspace:
+        keys = workspace.keys()
         identity = ManagedIdentity(issuer, keys.identity_header)
         async with (
             local_acs(
-                workplace, Ports(acs=0), issuer, Authority(), identity.control_routes()
+                workspace, Ports(acs=0), issuer, Authority(), identity.control_routes()
             ) as acs,
             serving(identity.application(), listen(0, "another port")) as served,
         ):

@@ -1,1 +1,1 @@
-"""The soak itself: what it takes for right, and that it notices what is wrong."""
+"""The soak: its plan, what it considers right, how it explains identities, and a short run."""

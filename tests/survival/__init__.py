@@ -1,1 +1,1 @@
-"""Processes that are killed, upstreams that fail, registries that grow: nothing is forgotten."""
+"""Survival: workers are killed, upstreams fail, the registry grows, and nothing is forgotten."""

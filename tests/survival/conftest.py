@@ -1,4 +1,4 @@
-"""One local Azure for each worker of pytest, and a process from which workers of the app fork."""
+"""One local Azure per pytest worker, and a process that forks workers of the app."""
 
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 
-from tests.end_to_end.client import Control
-from tests.end_to_end.stack import Azure, running_azure
-from tests.survival.forks import Workers, running_workers
-from tests.survival.registers import Registers
+from tests.support.client import Control
+from tests.support.stack import Azure, running_azure
+from tests.survival.processes import Workers, running_workers
+from tests.survival.records import Records
 
 
 @pytest.fixture(scope="session")
@@ -21,16 +21,16 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
 
 @pytest.fixture(scope="session")
 def workers(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    """Workers of the app, with the settings of this Azure."""
+    """Workers of the app with the settings of this Azure."""
     with running_workers(azure.settings, tmp_path_factory.mktemp("workers") / "log") as running:
         yield running
 
 
 @pytest.fixture
 async def session(azure: Azure) -> AsyncIterator[aiohttp.ClientSession]:
-    """What requests are sent with: it trusts what runs here.
+    """An HTTP session that trusts the local Azure.
 
-    Azurite closes a connection after five idle seconds: one as old as that must not be used again.
+    Azurite closes connections that are idle for five seconds; older ones must not be reused.
     """
     trust = ssl.create_default_context(cafile=azure.env["SSL_CERT_FILE"])
     connector = aiohttp.TCPConnector(ssl=trust, keepalive_timeout=2)
@@ -40,15 +40,15 @@ async def session(azure: Azure) -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def control(session: aiohttp.ClientSession, azure: Azure) -> AsyncIterator[Control]:
-    """What stands behind the app, without a memory; after the test nothing is wrong with it."""
-    made = Control(session, azure)
+    """The control endpoint, reset before the test; all faults are removed after it."""
+    made = Control(session, azure.env)
     await made.ask("POST", "reset")
     yield made
-    await made.peace()
+    await made.clear()
 
 
 @pytest.fixture
-def registers(azure: Azure, session: aiohttp.ClientSession, control: Control) -> Registers:
+def records(azure: Azure, session: aiohttp.ClientSession, control: Control) -> Records:
     """ACS, and the tables of the storage account."""
     tables = azure.settings["AzureWebJobsStorage__tableServiceUri"]
-    return Registers(azure, session, control, tables)
+    return Records(azure, session, control, tables)

@@ -1,4 +1,4 @@
-"""What a process killed or frozen at any remote call leaves behind, a sweep mends."""
+"""What a process leaves behind when it is killed or frozen at any remote call, a sweep repairs."""
 
 import asyncio
 import itertools
@@ -11,13 +11,12 @@ from uuid import uuid4
 
 import pytest
 
-from identity_service.operations.steps import YOUNG
-from identity_service.rows import LEASE, IdentityRow
-from tests.end_to_end.client import Control
-from tests.survival.forks import Workers
-from tests.survival.ports import Fate, Moment
-from tests.survival.registers import (
-    Registers,
+from tests.support.client import Control
+from tests.survival.processes import Workers
+from tests.survival.records import (
+    SETTLED,
+    MakeRow,
+    Records,
     active,
     creating,
     deleted,
@@ -26,223 +25,221 @@ from tests.survival.registers import (
     marked,
     purging,
 )
-from tests.survival.worker import Swept, Task
+from tests.survival.worker import Interruption, Moment, Swept, Task
 
 T = TypeVar("T")
 
-# Cases under way at once.
+# Cases that run at once.
 AT_ONCE = 4
-# Later than every lease, and than the hour in which ACS may not know an identity yet.
-LATER = (YOUNG + 2 * LEASE).total_seconds()
 FROZEN = 40
 
-# Writes what is there before into a table, and gives the task.
-Setting = Callable[[Registers, str], Awaitable[Task]]
+# Writes the initial records into a table and returns the task.
+SetUp = Callable[[Records, str], Awaitable[Task]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """An operation that is killed.
+    """An operation that is killed at each of its remote calls.
 
     Attributes:
-        unrecorded: How many of its kills leave an identity in ACS that has no row: of the created
-            ones those that died before the very next call, of those made elsewhere all that died
-            before the first record.
-        dangles: How many of its kills leave a claim as dangling as it was.
-        keeps: The task's identity must not be purged.
-        alone: Every kill has a table of its own.
+        orphans: How many of its kills leave an identity in ACS without a row. For identities that
+            the operation creates these are kills before the next call; for existing ones that the
+            registry does not know, kills before the first write.
+        dangling: How many of its kills leave a user row dangling that was so before.
+        keeps: Whether the task's identity must not be purged.
+        own_table: Whether every kill has its own table.
     """
 
-    setting: Setting
-    unrecorded: int = 0
-    dangles: int = 0
+    set_up: SetUp
+    orphans: int = 0
+    dangling: int = 0
     keeps: bool = False
-    alone: bool = False
+    own_table: bool = False
 
 
-def anybody() -> str:
-    """A user nobody has seen before."""
+def new_user() -> str:
+    """Return the id of a new user."""
     return f"user-{uuid4()}"
 
 
-def create(operation: str = "create") -> Setting:
-    """Create for nobody in particular."""
+def create(operation: str = "create") -> SetUp:
+    """Create an identity without a user."""
 
-    async def set_up(_: Registers, table: str) -> Task:
+    async def set_up(_: Records, table: str) -> Task:
         return Task(operation=operation, table=table)
 
     return set_up
 
 
-def create_for_user(operation: str = "create") -> Setting:
-    """Create for a user who has none."""
+def create_for_user(operation: str = "create") -> SetUp:
+    """Create an identity for a user who has none."""
 
-    async def set_up(_: Registers, table: str) -> Task:
-        return Task(operation=operation, table=table, user_id=anybody())
+    async def set_up(_: Records, table: str) -> Task:
+        return Task(operation=operation, table=table, user_id=new_user())
 
     return set_up
 
 
-async def create_for_user_of_the_gone(registers: Registers, table: str) -> Task:
-    """Create for a user whose claim names an identity without a row."""
-    user_id = anybody()
-    await registers.claim(table, user_id, made_up_id())
+async def create_for_user_with_dangling_row(records: Records, table: str) -> Task:
+    """Create an identity for a user whose row names an identity without a row."""
+    user_id = new_user()
+    await records.write_user_row(table, user_id, made_up_id())
     return Task(operation="create", table=table, user_id=user_id)
 
 
-async def create_for_user_once_more(registers: Registers, table: str) -> Task:
-    """Create for a user whose identity is half made."""
-    [identity_id] = await registers.identities(1)
-    user_id = anybody()
-    await registers.write(table, [creating(identity_id, user_id)])
+async def create_for_user_again(records: Records, table: str) -> Task:
+    """Create an identity for a user whose earlier creation was interrupted."""
+    [identity_id] = await records.create_identities(1)
+    user_id = new_user()
+    await records.write(table, [creating(identity_id, user_id)])
     return Task(operation="create with token", table=table, user_id=user_id)
 
 
-async def delete_of_unknown(registers: Registers, table: str) -> Task:
-    """Delete an identity that was made elsewhere."""
-    [identity_id] = await registers.identities(1, with_token=True)
+async def delete_unregistered(records: Records, table: str) -> Task:
+    """Delete an identity that is in ACS but not in the registry."""
+    [identity_id] = await records.create_identities(1, with_token=True)
     return Task(operation="delete", table=table, identity_id=identity_id)
 
 
-async def delete_of_nobody(_: Registers, table: str) -> Task:
-    """Delete an identity that ACS does not know either."""
+async def delete_missing(_: Records, table: str) -> Task:
+    """Delete an identity that does not exist in ACS either."""
     return Task(operation="delete", table=table, identity_id=made_up_id())
 
 
-def on(row: Callable[[str, str | None], IdentityRow], operation: str) -> Setting:
-    """An operation on a user's identity that has this row."""
+def on(row: MakeRow, operation: str) -> SetUp:
+    """Run an operation on a user's identity with this row."""
 
-    async def set_up(registers: Registers, table: str) -> Task:
-        [identity_id] = await registers.identities(1, with_token=row in (active, marked))
-        await registers.write(table, [row(identity_id, anybody())])
+    async def set_up(records: Records, table: str) -> Task:
+        [identity_id] = await records.create_identities(1, with_token=row in (active, marked))
+        await records.write(table, [row(identity_id, new_user())])
         return Task(operation=operation, table=table, identity_id=identity_id)
 
     return set_up
 
 
-async def sweep(registers: Registers, table: str) -> Task:
-    """Sweep one of each kind that is due, and two that are not; one must be revoked and kept."""
-    names = iter(await registers.identities(5))
-    [kept] = await registers.identities(1, with_token=True)
-    of_users = [row(next(names), anybody()) for row in (creating, due)]
+async def sweep(records: Records, table: str) -> Task:
+    """Sweep one identity of each due kind and two that are not due; one is revoked and kept."""
+    names = iter(await records.create_identities(5))
+    [kept] = await records.create_identities(1, with_token=True)
+    of_users = [row(next(names), new_user()) for row in (creating, due)]
     others = [row(next(names)) for row in (purging, active, deleted)]
-    await registers.write(table, [*of_users, *others, marked(kept)])
+    await records.write(table, [*of_users, *others, marked(kept)])
     return Task(operation="sweep", table=table, identity_id=kept)
 
 
 CASES = {
-    "create": Case(create(), unrecorded=2),
-    "create with token": Case(create("create with token"), unrecorded=2),
-    "create for user": Case(create_for_user(), unrecorded=2),
-    "create with token for user": Case(create_for_user("create with token"), unrecorded=2),
-    "create for user of the gone": Case(create_for_user_of_the_gone, unrecorded=2, dangles=9),
-    "create for user once more": Case(create_for_user_once_more),
+    "create": Case(create(), orphans=2),
+    "create with token": Case(create("create with token"), orphans=2),
+    "create for user": Case(create_for_user(), orphans=2),
+    "create with token for user": Case(create_for_user("create with token"), orphans=2),
+    "create for user with dangling row": Case(
+        create_for_user_with_dangling_row, orphans=2, dangling=9
+    ),
+    "create for user again": Case(create_for_user_again),
     "issue": Case(on(active, "issue"), keeps=True),
     "delete": Case(on(active, "delete"), keeps=True),
-    "delete once more": Case(on(marked, "delete"), keeps=True),
-    "delete of unknown": Case(delete_of_unknown, unrecorded=3, keeps=True),
-    "delete of nobody": Case(delete_of_nobody),
+    "delete again": Case(on(marked, "delete"), keeps=True),
+    "delete unregistered": Case(delete_unregistered, orphans=3, keeps=True),
+    "delete missing": Case(delete_missing),
     "restore": Case(on(deleted, "restore"), keeps=True),
     "restore unrevoked": Case(on(marked, "restore"), keeps=True),
     "purge": Case(on(deleted, "purge")),
-    "sweep": Case(sweep, keeps=True, alone=True),
+    "sweep": Case(sweep, keeps=True, own_table=True),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_killed_at_every_call(name: str, registers: Registers, workers: Workers) -> None:
-    """One sweep later registry and ACS agree; unknown is what died before its first record."""
+async def test_killed_at_every_call(name: str, records: Records, workers: Workers) -> None:
+    """After one sweep registry and ACS agree, except on identities killed before any record."""
     case = CASES[name]
-    shared = await registers.new_table()
-    trial = await workers.end(await case.setting(registers, shared))
+    shared = await records.new_table()
+    complete = await workers.run(await case.set_up(records, shared))
 
     async def kill(number: int, moment: Moment) -> Task:
-        table = await registers.new_table() if case.alone else shared
-        task = await case.setting(registers, table)
-        died_at = await workers.die(task, Fate(SIGKILL, number, moment))
-        assert case.alone or died_at == trial.calls[number - 1]
+        table = await records.new_table() if case.own_table else shared
+        task = await case.set_up(records, table)
+        killed_at = await workers.kill(task, Interruption(SIGKILL, number, moment))
+        assert case.own_table or killed_at == complete.calls[number - 1]
         return task
 
-    numbers = range(1, len(trial.calls) + 1)
+    numbers = range(1, len(complete.calls) + 1)
     killed = await few_at_once(kill(*each) for each in itertools.product(numbers, Moment))
     tables = {shared, *(task.table for task in killed)}
     await few_at_once(
-        workers.end(Task(operation="sweep", table=table, ahead=LATER)) for table in tables
+        workers.run(Task(operation="sweep", table=table, ahead=SETTLED)) for table in tables
     )
 
-    picture = await registers.picture(*tables)
-    assert picture.disagreements() == []
-    assert len(picture.dangling) == case.dangles
-    assert len(picture.orphans) == case.unrecorded
-    assert not case.keeps or {task.identity_id for task in killed} <= picture.alive.keys()
+    snapshot = await records.snapshot(*tables)
+    assert snapshot.inconsistencies() == []
+    assert len(snapshot.dangling) == case.dangling
+    assert len(snapshot.orphans) == case.orphans
+    assert not case.keeps or {task.identity_id for task in killed} <= snapshot.alive.keys()
 
 
 @pytest.mark.parametrize("operation", ["create", "create with token"])
-async def test_asked_again_after_a_kill(
-    operation: str, registers: Registers, workers: Workers
-) -> None:
-    """Without waiting for any sweep the user gets an identity, and has that one afterwards."""
-    table = await registers.new_table()
-    setting = create_for_user(operation)
-    trial = await workers.end(await setting(registers, table))
+async def test_retry_after_a_kill(operation: str, records: Records, workers: Workers) -> None:
+    """A retry right after a kill, before any sweep, gives the user one identity for good."""
+    table = await records.new_table()
+    set_up = create_for_user(operation)
+    complete = await workers.run(await set_up(records, table))
 
-    async def kill_and_ask_again(number: int, moment: Moment) -> str | None:
-        task = await setting(registers, table)
-        await workers.die(task, Fate(SIGKILL, number, moment))
-        return (await workers.end(task)).problem
+    async def kill_and_retry(number: int, moment: Moment) -> str | None:
+        task = await set_up(records, table)
+        await workers.kill(task, Interruption(SIGKILL, number, moment))
+        return (await workers.run(task)).problem
 
-    numbers = range(1, len(trial.calls) + 1)
+    numbers = range(1, len(complete.calls) + 1)
     problems = await few_at_once(
-        kill_and_ask_again(*each) for each in itertools.product(numbers, Moment)
+        kill_and_retry(*each) for each in itertools.product(numbers, Moment)
     )
-    await workers.end(Task(operation="sweep", table=table, ahead=LATER))
+    await workers.run(Task(operation="sweep", table=table, ahead=SETTLED))
 
     assert set(problems) == {None}
-    picture = await registers.picture(table)
-    assert picture.disagreements() == []
-    assert len(picture.claims) == len(picture.rows) == len(problems) + 1
-    assert len(picture.orphans) == 2
+    snapshot = await records.snapshot(table)
+    assert snapshot.inconsistencies() == []
+    assert len(snapshot.user_rows) == len(snapshot.rows) == len(problems) + 1
+    assert len(snapshot.orphans) == 2
 
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("call", ["agenda", "read", "update", "acs.delete", "remove"])
 async def test_frozen_while_another_sweeps(
-    call: str, moment: Moment, registers: Registers, workers: Workers, control: Control
+    call: str, moment: Moment, records: Records, workers: Workers, control: Control
 ) -> None:
-    """Everything is purged, and nothing is reported twice, when it thaws."""
-    table = await registers.new_table()
-    names = await registers.identities(FROZEN)
-    await registers.write(table, map(due, names))
+    """When a frozen sweep continues after another one, all is purged and no purge counted twice."""
+    table = await records.new_table()
+    names = await records.create_identities(FROZEN)
+    await records.write(table, map(due, names))
     task = Task(operation="sweep", table=table)
 
-    async with workers.at_work(task, Fate(SIGSTOP, FROZEN // 2, moment, call)) as frozen:
-        process = await frozen.freezes()
-        second = await workers.end(task)
+    async with workers.working(task, Interruption(SIGSTOP, FROZEN // 2, moment, call)) as frozen:
+        process = await frozen.frozen_pid()
+        second = await workers.run(task)
         os.kill(process, SIGCONT)
-        first = await frozen.ends()
-    third = await workers.end(Task(operation="sweep", table=table, ahead=LATER))
+        first = await frozen.result()
+    third = await workers.run(Task(operation="sweep", table=table, ahead=SETTLED))
 
     reports = [done.swept for done in (first, second, third) if done.swept]
     assert_each_reported_once(FROZEN, reports)
-    picture = await registers.picture(table)
-    assert (picture.rows, picture.agenda, picture.alive) == ({}, set(), {})
+    snapshot = await records.snapshot(table)
+    assert (snapshot.rows, snapshot.due, snapshot.alive) == ({}, set(), {})
     counts = await control.ask("GET", "counts")
     assert counts["operations"]["delete"]["effects"] == FROZEN
 
 
 def assert_each_reported_once(number: int, reports: Iterable[Swept]) -> None:
-    """No purge was reported twice; one is missing only where its answer never came."""
+    """Assert that no purge is reported twice, and one is missing only if its response was lost."""
     purged = sum(report.purged for report in reports)
     deferred = sum(report.deferred for report in reports)
     assert number - deferred <= purged <= number
 
 
 async def few_at_once(cases: Iterable[Awaitable[T]]) -> list[T]:
-    """What they give, a few at a time."""
-    several = asyncio.Semaphore(AT_ONCE)
+    """Return the results of the cases, a few of which run at once."""
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(case: Awaitable[T]) -> T:
-        async with several:
+        async with slots:
             return await case
 
     return await asyncio.gather(*map(one, cases))

@@ -1,8 +1,8 @@
 """`python -m tests.survival.worker`: a warm worker of the app, from which others are forked.
 
-It prints a port. Whoever connects there is given a process of its own, forked before any event loop
-or connection existed: it reads one task, works on it with the product's own clients, and says in
-lines of JSON what it came to. It may die, or be frozen, at a remote call of the task's choice.
+It prints a port. Each connection gets its own process, forked before any event loop or connection
+exists. The process reads one task, works on it with the product's own clients, and sends messages
+as lines of JSON. At a remote call that the order selects it may be killed or frozen.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ import socket
 import sys
 import traceback
 import tracemalloc
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar, cast
 
 import msgspec
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableClient
-
-from identity_service.errors import ServiceError
+from identity_service.clock import SystemClock
 from identity_service.model import CleanupPolicy, DeletionPolicy, TokenPolicy
 from identity_service.operations.create_identity import CreateIdentity, create_identity
 from identity_service.operations.create_identity_with_token import (
@@ -31,30 +31,34 @@ from identity_service.operations.create_identity_with_token import (
 )
 from identity_service.operations.delete_identity import delete_identity
 from identity_service.operations.issue_token import IssueToken, issue_token
-from identity_service.operations.purge_deleted_identities import Report, purge_deleted_identities
+from identity_service.operations.purge_deleted_identities import purge_deleted_identities
 from identity_service.operations.purge_identity import purge_identity
 from identity_service.operations.restore_identity import restore_identity
 from identity_service.registry import TableRegistry
-from identity_service.services import Services
-from tests.azurite_fixture import CONNECTION
-from tests.survival.ports import AheadClock, Fate, Log, WatchedAcs, WatchedRegistry
 
-# As fast as it goes.
-UNPACED = 1_000_000
+from identity_service.errors import ServiceError
+from identity_service.ports import Acs, Registry
+from identity_service.services import Services
+from tests.support.azurite import CONNECTION
+
+T = TypeVar("T")
+
+# A rate limit that has no effect.
+UNLIMITED = 1_000_000
 TOKENS = TokenPolicy(("chat",), default_minutes=1440, max_minutes=1440)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is to do.
+    """The task of a worker.
 
     Attributes:
         table: The registry's table.
-        tables: The address of the table service, where it is not that of the settings.
-        identity_id: Of whom the operation is, if of anybody.
-        user_id: For whom a creation is, if for anybody.
-        ahead: Seconds by which its clock is ahead.
-        pace: The sweep's calls that change ACS, per 30 seconds.
-        traced: Its memory is traced, which makes it several times slower.
+        tables: The address of the table service, if it is not that of the settings.
+        identity_id: The identity of the operation, if it has one.
+        user_id: The user of a creation, if it has one.
+        ahead: Seconds by which the worker's clock is ahead.
+        limit: The sweep's rate limit: calls that change ACS, per 30 seconds.
+        traced: Whether to trace memory, which makes the worker several times slower.
     """
 
     operation: str
@@ -63,19 +67,39 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     identity_id: str = ""
     user_id: str | None = None
     ahead: float = 0
-    pace: int = UNPACED
+    limit: int = UNLIMITED
     traced: bool = False
 
 
+class Moment(StrEnum):
+    """When an interruption happens: before the call is sent, or after its response arrived."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class Interruption(msgspec.Struct, frozen=True):
+    """A signal that the worker sends itself at one of its remote calls.
+
+    Attributes:
+        call: The number of the call, from 1; only calls of `name` count, if it is given.
+    """
+
+    signal: signal.Signals
+    call: int
+    moment: Moment
+    name: str = ""
+
+
 class Order(msgspec.Struct, frozen=True):
-    """A task, and what befalls the worker meanwhile."""
+    """A task, and the interruption during it."""
 
     task: Task
-    fate: Fate | None
+    interruption: Interruption | None
 
 
 class Swept(msgspec.Struct, frozen=True):
-    """What a sweep reported."""
+    """The report of a sweep."""
 
     due: int
     revoked: int
@@ -85,14 +109,14 @@ class Swept(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """It worked on the task to its end.
+    """The worker finished its task.
 
     Attributes:
         calls: The names of its remote calls, in order.
-        problem: The code of the error in which the operation ended, if it did.
-        swept: What it reported, if it was a sweep.
-        requests: The requests that it sent to the table service.
-        peak: The most memory in bytes that it held at once beyond what it held at the beginning.
+        problem: The code of the error in which the operation ended, if it failed.
+        swept: The report, if it was a sweep.
+        requests: Number of requests to the table service.
+        peak: Peak memory in bytes, beyond what was in use at the beginning.
     """
 
     calls: list[str]
@@ -102,24 +126,91 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     peak: int
 
 
-class Farewell(msgspec.Struct, frozen=True, tag=True):
-    """The process of this id dies, or freezes, at a call of this name."""
+class Interrupted(msgspec.Struct, frozen=True, tag=True):
+    """The process of this id is killed or frozen at a call of this name."""
 
     name: str
     pid: int
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """It stumbled."""
+    """The worker failed unexpectedly."""
 
     trace: str
 
 
-Word = Done | Farewell | Failed
+Message = Done | Interrupted | Failed
+
+
+class Recorder:
+    """Records the names of remote calls, and interrupts the process at one of them.
+
+    Attributes:
+        names: All calls, in the order in which they began.
+    """
+
+    def __init__(self, interruption: Interruption | None, announce: Callable[[str], None]) -> None:
+        self.names: list[str] = []
+        self._interruption = interruption
+        self._announce = announce
+
+    async def perform(self, name: str, call: Awaitable[T]) -> T:
+        """Record and perform a call."""
+        self.names.append(name)
+        number = len(self.names)
+        if self._interruption and self._interruption.name:
+            number = self.names.count(name) if self._interruption.name == name else 0
+        self._interrupt(name, number, Moment.BEFORE)
+        try:
+            return await call
+        finally:
+            self._interrupt(name, number, Moment.AFTER)
+
+    def _interrupt(self, name: str, number: int, moment: Moment) -> None:
+        planned = self._interruption
+        if planned and (number, moment) == (planned.call, planned.moment):
+            self._announce(name)
+            os.kill(os.getpid(), planned.signal)
+
+
+class Recorded:
+    """Forwards each method of a port, and records its calls; of an iterator, each item."""
+
+    def __init__(self, port: object, recorder: Recorder, prefix: str = "") -> None:
+        self._port = port
+        self._recorder = recorder
+        self._prefix = prefix
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        """Return the recorded method."""
+        name = f"{self._prefix}{method}"
+
+        def call(*arguments: object, **options: object) -> Any:
+            result = getattr(self._port, method)(*arguments, **options)
+            if isinstance(result, AsyncIterator):
+                return self._items(name, result)
+            return self._recorder.perform(name, result)
+
+        return call
+
+    async def _items(self, name: str, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        while item := await self._recorder.perform(name, anext(items, None)):
+            yield item
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clock, a number of seconds ahead."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ahead = timedelta(seconds=seconds)
+
+    def now(self) -> datetime:
+        """Return the shifted time."""
+        return datetime.now(UTC) + self._ahead
 
 
 class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK leaves it untyped
-    """The SDK's own transport, counting what it sends."""
+    """The SDK's transport; counts the requests it sends."""
 
     sent = 0
 
@@ -129,138 +220,130 @@ class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK leav
         return await super().send(*arguments, **options)
 
 
-class Bench:
-    """What a worker works with: the product's clients, watched."""
+class Product:
+    """The product's clients, recorded, and its operations."""
 
-    def __init__(self, task: Task, log: Log) -> None:
-        services = Services(os.environ)
+    def __init__(self, task: Task, recorder: Recorder) -> None:
+        self._services = Services(os.environ)
         self.transport = CountingTransport(**CONNECTION)
         table = TableClient(
-            task.tables or services.settings.storage.table_service,
+            task.tables or self._services.settings.storage.table_service,
             task.table,
-            credential=services.storage_credential,
+            credential=self._services.storage_credential,
             transport=self.transport,
             **CONNECTION,
         )
-        self.task = task
-        self.acs = WatchedAcs(services.acs, log)
-        self.registry = WatchedRegistry(TableRegistry(table), log)
-        self.clock = AheadClock(task.ahead)
-        self.services = services
+        self._task = task
+        self._acs = cast(Acs, Recorded(self._services.acs, recorder, "acs."))
+        self._registry = cast(Registry, Recorded(TableRegistry(table), recorder))
+        self._clock = ShiftedClock(task.ahead)
+
+    async def warm_up(self) -> None:
+        """Create the clients and fetch tokens."""
+        await self._services.warm_up()
+
+    async def run(self) -> object:
+        """Run the task's operation and return its result."""
+        operations: dict[str, Callable[[], Awaitable[object]]] = {
+            "create": self._create,
+            "create with token": self._create_with_token,
+            "delete": self._delete,
+            "restore": self._restore,
+            "purge": self._purge,
+            "issue": self._issue,
+            "sweep": self._sweep,
+        }
+        return await operations[self._task.operation]()
+
+    async def _create(self) -> object:
+        user_id = self._task.user_id
+        body = CreateIdentity() if user_id is None else CreateIdentity(user_id=user_id)
+        return await create_identity(body, self._acs, self._registry, self._clock)
+
+    async def _create_with_token(self) -> object:
+        body = CreateIdentityWithToken(scopes=["chat"])
+        if self._task.user_id is not None:
+            body.user_id = self._task.user_id
+        return await create_identity_with_token(
+            body, self._acs, self._registry, self._clock, TOKENS
+        )
+
+    async def _delete(self) -> object:
+        return await delete_identity(
+            self._task.identity_id,
+            self._acs,
+            self._registry,
+            self._clock,
+            DeletionPolicy(),
+            registered_only=False,
+        )
+
+    async def _restore(self) -> object:
+        return await restore_identity(self._task.identity_id, self._acs, self._registry)
+
+    async def _purge(self) -> None:
+        await purge_identity(
+            self._task.identity_id, self._acs, self._registry, self._clock, DeletionPolicy()
+        )
+
+    async def _issue(self) -> object:
+        return await issue_token(
+            self._task.identity_id,
+            IssueToken(scopes=["chat"]),
+            self._acs,
+            self._registry,
+            TOKENS,
+            registered_only=False,
+        )
+
+    async def _sweep(self) -> Swept:
+        cleanup = CleanupPolicy(deletes_per_30s=self._task.limit, time_budget=timedelta(minutes=10))
+        report = await purge_deleted_identities(self._acs, self._registry, self._clock, cleanup)
+        return Swept(**{name: getattr(report, name) for name in Swept.__struct_fields__})
 
 
-async def _create(bench: Bench) -> object:
-    body = (
-        CreateIdentity()
-        if bench.task.user_id is None
-        else CreateIdentity(user_id=bench.task.user_id)
-    )
-    return await create_identity(body, bench.acs, bench.registry, bench.clock)
+async def _work(order: Order, send: Callable[[Message], None]) -> None:
+    def announce(name: str) -> None:
+        send(Interrupted(name, os.getpid()))
 
-
-async def _create_with_token(bench: Bench) -> object:
-    body = CreateIdentityWithToken(scopes=["chat"])
-    if bench.task.user_id is not None:
-        body.user_id = bench.task.user_id
-    return await create_identity_with_token(body, bench.acs, bench.registry, bench.clock, TOKENS)
-
-
-async def _delete(bench: Bench) -> object:
-    return await delete_identity(
-        bench.task.identity_id,
-        bench.acs,
-        bench.registry,
-        bench.clock,
-        DeletionPolicy(),
-        registered_only=False,
-    )
-
-
-async def _restore(bench: Bench) -> object:
-    return await restore_identity(bench.task.identity_id, bench.acs, bench.registry)
-
-
-async def _purge(bench: Bench) -> None:
-    await purge_identity(
-        bench.task.identity_id, bench.acs, bench.registry, bench.clock, DeletionPolicy()
-    )
-
-
-async def _issue(bench: Bench) -> object:
-    return await issue_token(
-        bench.task.identity_id,
-        IssueToken(scopes=["chat"]),
-        bench.acs,
-        bench.registry,
-        TOKENS,
-        registered_only=False,
-    )
-
-
-async def _sweep(bench: Bench) -> object:
-    cleanup = CleanupPolicy(deletes_per_30s=bench.task.pace, time_budget=timedelta(minutes=10))
-    return await purge_deleted_identities(bench.acs, bench.registry, bench.clock, cleanup)
-
-
-OPERATIONS: dict[str, Callable[[Bench], Awaitable[object]]] = {
-    "create": _create,
-    "create with token": _create_with_token,
-    "delete": _delete,
-    "restore": _restore,
-    "purge": _purge,
-    "issue": _issue,
-    "sweep": _sweep,
-}
-
-
-async def _work(order: Order, say: Callable[[Word], None]) -> None:
-    task = order.task
-
-    def farewell(name: str) -> None:
-        say(Farewell(name, os.getpid()))
-
-    log = Log(order.fate, farewell)
-    bench = Bench(task, log)
-    await bench.services.warm_up()
-    if task.traced:
+    recorder = Recorder(order.interruption, announce)
+    product = Product(order.task, recorder)
+    await product.warm_up()
+    if order.task.traced:
         tracemalloc.start()
     result, problem = None, None
     try:
-        result = await OPERATIONS[task.operation](bench)
+        result = await product.run()
     except ServiceError as error:
         problem = error.code
     _, peak = tracemalloc.get_traced_memory()
-    say(
+    send(
         Done(
-            calls=log.names,
+            calls=recorder.names,
             problem=problem,
-            swept=_swept(result) if isinstance(result, Report) else None,
-            requests=bench.transport.sent,
+            swept=result if isinstance(result, Swept) else None,
+            requests=product.transport.sent,
             peak=peak,
         )
     )
 
 
-def _swept(report: Report) -> Swept:
-    return Swept(**{name: getattr(report, name) for name in Swept.__struct_fields__})
-
-
 def _serve(connection: socket.socket) -> None:
-    """Be a worker."""
+    """Work on the order that comes over the connection."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
-    def say(word: Word) -> None:
-        connection.sendall(msgspec.json.encode(word) + b"\n")
+    def send(message: Message) -> None:
+        connection.sendall(msgspec.json.encode(message) + b"\n")
 
     try:
         order = msgspec.json.decode(connection.makefile("rb").readline(), type=Order)
-        asyncio.run(_work(order, say))
-    except Exception:  # noqa: BLE001 -- whoever gave the task must be told
-        say(Failed(traceback.format_exc()))
+        asyncio.run(_work(order, send))
+    except Exception:  # noqa: BLE001 -- the test shows it
+        send(Failed(traceback.format_exc()))
 
 
 def main() -> None:
-    """Fork a worker for everybody who connects."""
+    """Fork a worker for each connection."""
     logging.basicConfig(level=logging.INFO)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -1,1 +1,1 @@
-"""Facts about the generators."""
+"""Tests of the tools."""

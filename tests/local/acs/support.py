@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from local.acs import CONTROL_HEADER, CONTROL_PREFIX, Emulator
-from local.certificates import Authority
 from local.entra import Issuer
-from local.servers import listen, serving
+from local.servers import Authority, listen, serving
 
 VERSION = "api-version=2023-10-01"
 CREATE = f"/identities?{VERSION}"

@@ -1,1 +1,1 @@
-"""Facts about the Functions host stand-in."""
+"""Facts about the local Functions host."""

@@ -1,46 +1,46 @@
-"""Facts about what becomes of a function's result, and of a request's URL."""
+"""Facts about the conversion of requests and results."""
 
 import azure.functions as func
 import pytest
 
-from local.functions_host.conversion import ResultError, to_answer, to_http_request
-from local.functions_host.pipeline import Request
+from local.functions_host.conversion import ResultError, to_http_request, to_response
+from local.functions_host.http import Request
 
 
-def test_text_is_labelled_with_its_charset() -> None:
-    """And nothing else is."""
-    text = to_answer(func.HttpResponse("é", charset="latin-1"))
-    data = to_answer(func.HttpResponse("{}", mimetype="application/json"))
+def test_only_text_has_a_charset() -> None:
+    """Other content types are sent without one."""
+    text = to_response(func.HttpResponse("é", charset="latin-1"))
+    data = to_response(func.HttpResponse("{}", mimetype="application/json"))
 
     assert text.headers == (("Content-Type", "text/plain; charset=latin-1"),)
     assert text.body == b"\xe9"
     assert data.headers == (("Content-Type", "application/json"),)
 
 
-def test_a_content_type_header_beats_the_mimetype() -> None:
-    """The worker adds one only where there is none."""
-    answer = to_answer(func.HttpResponse("x", headers={"content-type": "a/b"}))
+def test_a_content_type_header_overrides_the_mimetype() -> None:
+    """The worker adds the header only if it is missing."""
+    response = to_response(func.HttpResponse("x", headers={"content-type": "a/b"}))
 
-    assert answer.headers == (("content-type", "a/b"),)
+    assert response.headers == (("content-type", "a/b"),)
 
 
-def test_the_last_of_repeated_headers_stays_and_all_cookies() -> None:
+def test_the_last_of_repeated_headers_and_all_cookies_are_kept() -> None:
     """The worker sends headers as a dictionary and cookies as a list."""
     response = func.HttpResponse(headers={"X-A": "1"}, mimetype="a/b")
     response.headers.add("X-A", "2")
     response.headers.add("Set-Cookie", "s=1")
     response.headers.add("Set-Cookie", "t=2")
 
-    headers = to_answer(response).headers
+    headers = to_response(response).headers
 
     assert ("X-A", "2") in headers
     assert ("X-A", "1") not in headers
     assert headers[-2:] == (("Set-Cookie", "s=1"), ("Set-Cookie", "t=2"))
 
 
-def test_the_length_is_not_the_apps_to_say() -> None:
-    """The server counts for itself."""
-    headers = to_answer(func.HttpResponse("abc", headers={"Content-Length": "9"})).headers
+def test_the_apps_content_length_is_ignored() -> None:
+    """The server sets it."""
+    headers = to_response(func.HttpResponse("abc", headers={"Content-Length": "9"})).headers
 
     assert dict(headers).keys() == {"Content-Type"}
 
@@ -59,14 +59,14 @@ def test_the_length_is_not_the_apps_to_say() -> None:
         func.HttpResponse(headers={"X Name": "x"}),
     ],
 )
-def test_a_result_that_is_no_answer_is_refused(result: object) -> None:
-    """The host answers 500 for each of them."""
+def test_an_invalid_result_is_rejected(result: object) -> None:
+    """The host responds with 500 to each of them."""
     with pytest.raises(ResultError):
-        to_answer(result)
+        to_response(result)
 
 
-def test_the_url_is_what_the_front_end_saw() -> None:
-    """It tells scheme and host in headers, for it terminates TLS."""
+def test_the_url_is_the_one_that_the_caller_used() -> None:
+    """The front end terminates TLS and sends the original scheme and host in headers."""
     headers = {"host": "10.0.0.1", "disguised-host": "app.example", "x-forwarded-proto": "https"}
     request = Request("GET", "/api/8:acs:a b", "code=k", headers, {"code": "k"})
 

@@ -1,22 +1,29 @@
-"""Facts about what the host makes of an app's functions."""
+"""Facts about how the host reads an app's functions and host.json."""
 
+from pathlib import Path
 from typing import Any
 
 import azure.functions as func
 import pytest
 
-from local.functions_host.functions import Functions, HttpFunction, TimerFunction, load
-from local.functions_host.indexing import read_function
-from local.functions_host.keys import AuthLevel
+from local.functions_host.functions import (
+    AuthLevel,
+    Functions,
+    HttpFunction,
+    TimerFunction,
+    load,
+    route_prefix,
+)
+from local.functions_host.indexing import AppError, read_function
 
 
 def load_app(app: func.FunctionApp, prefix: str = "api", **settings: str) -> Functions:
-    """The app's functions, loaded as at start."""
+    """Load the app's functions, as at start."""
     return load([read_function(each) for each in app.get_functions()], prefix, settings)
 
 
 def http_app(**functions: dict[str, Any]) -> func.FunctionApp:
-    """An app of HTTP functions: by name, the arguments of their route."""
+    """An app with HTTP functions, given as route arguments by name."""
 
     def call(req: func.HttpRequest) -> func.HttpResponse:
         return func.HttpResponse()
@@ -44,14 +51,14 @@ def _found(functions: Functions, method: str, path: str) -> str | None:
 
 
 def test_routes_are_tried_in_the_order_of_function_names() -> None:
-    """Whatever their order in the file, and in any case."""
+    """Their order in the file and their case do not matter."""
     app = http_app(Zebra={"route": "a/literal"}, aardvark={"route": "a/{any}"})
 
     assert _found(load_app(app), "GET", "/api/a/literal") == "aardvark"
 
 
-def test_a_function_without_a_route_has_its_name_for_one() -> None:
-    """And without methods takes all of them, at the level of the app."""
+def test_the_default_route_is_the_functions_name() -> None:
+    """The default is any method, and the app's authorization level."""
     functions = load_app(http_app(hello={}))
 
     assert _found(functions, "PATCH", "/api/hello") == "hello"
@@ -60,21 +67,21 @@ def test_a_function_without_a_route_has_its_name_for_one() -> None:
     assert served.auth_level is AuthLevel.FUNCTION
 
 
-def test_the_prefix_may_be_empty() -> None:
-    """Then routes begin at the root."""
+def test_the_prefix_can_be_empty() -> None:
+    """Then routes start at the root."""
     assert _found(load_app(http_app(hello={}), prefix=""), "GET", "/hello") == "hello"
 
 
-def test_a_function_in_error_leaves_the_others_running() -> None:
-    """Its name comes with the reason."""
+def test_a_function_in_error_does_not_affect_the_others() -> None:
+    """The error is reported under its name."""
     functions = load_app(http_app(bad={"route": "admin/x"}, good={"route": "x"}))
 
     assert list(functions.served) == ["good"]
     assert "built in routes" in functions.errors["bad"]
 
 
-def test_a_setting_is_put_into_the_schedule() -> None:
-    """Where it stands between percent signs."""
+def test_a_schedule_can_come_from_a_setting() -> None:
+    """The setting's name is between percent signs."""
     sweep = load_app(timer_app("%SCHEDULE%"), SCHEDULE="0 */5 * * * *").served["sweep"]
 
     assert isinstance(sweep, TimerFunction)
@@ -83,10 +90,10 @@ def test_a_setting_is_put_into_the_schedule() -> None:
 
 @pytest.mark.parametrize(
     ("schedule", "reason"),
-    [("%MISSING%", "'%MISSING%' does not resolve to a value"), ("hourly", "6 are needed")],
+    [("%MISSING%", "'%MISSING%' does not resolve to a value"), ("hourly", "6 are required")],
 )
-def test_a_timer_without_a_schedule_is_in_error(schedule: str, reason: str) -> None:
-    """An unresolved setting or a malformed expression."""
+def test_a_timer_with_an_invalid_schedule_is_in_error(schedule: str, reason: str) -> None:
+    """The setting does not exist, or the expression is malformed."""
     functions = load_app(timer_app(schedule))
 
     assert functions.served == {}
@@ -103,15 +110,15 @@ def test_a_timer_without_a_schedule_is_in_error(schedule: str, reason: str) -> N
         ("AzureWebJobs.other.Disabled", "true", False),
     ],
 )
-def test_a_setting_disables_a_function(setting: str, value: str, disabled: bool) -> None:
-    """By its name."""
+def test_a_setting_can_disable_a_function(setting: str, value: str, disabled: bool) -> None:
+    """The setting's name contains the function's name."""
     functions = load_app(timer_app("0 0 0 * * *"), **{setting: value})
 
     assert functions.served["sweep"].disabled is disabled
 
 
 def test_other_triggers_and_bindings_are_in_error() -> None:
-    """They are not supported here, and it is said rather than left out."""
+    """The local host does not support them and reports that."""
 
     def on_message(message: str) -> None:
         return None
@@ -120,3 +127,30 @@ def test_other_triggers_and_bindings_are_in_error() -> None:
     app.queue_trigger(arg_name="message", queue_name="q", connection="C")(on_message)
 
     assert "queueTrigger" in load_app(app).errors["on_message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"),
+    [
+        (None, "api"),
+        ('{"version": "2.0"}', "api"),
+        ('\ufeff{"version": "2.0"}', "api"),
+        ('{"version": "2.0", "extensions": {"http": {"routePrefix": "/v1/x/"}}}', "v1/x"),
+        ('{"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}', ""),
+    ],
+)
+def test_host_json_sets_the_route_prefix(tmp_path: Path, text: str | None, prefix: str) -> None:
+    """The default is api, also without a host.json. A byte order mark is ignored."""
+    if text is not None:
+        (tmp_path / "host.json").write_text(text, encoding="utf-8")
+
+    assert route_prefix(tmp_path) == prefix
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": "1.0"}'])
+def test_an_invalid_host_json_is_rejected(tmp_path: Path, text: str) -> None:
+    """Azure rejects it too."""
+    (tmp_path / "host.json").write_text(text)
+
+    with pytest.raises(AppError, match=r"^host\.json "):
+        route_prefix(tmp_path)

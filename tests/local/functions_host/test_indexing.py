@@ -1,4 +1,4 @@
-"""Facts about what the worker refuses: with one such function Azure shows none at all."""
+"""Facts about functions that the worker rejects: one of them hides all functions in Azure."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -7,26 +7,25 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from local.functions_host.errors import AppError
-from local.functions_host.indexing import Indexed, find_app, read_function
+from local.functions_host.indexing import AppError, Indexed, find_app, read_function
 
 
 def index_http(call: Callable[..., Any]) -> Indexed:
-    """The function as an HTTP trigger of an app."""
+    """Index a function with an HTTP trigger."""
     app = func.FunctionApp()
     app.route(route="x", methods=["GET"])(call)
     return read_function(app.get_functions()[0])
 
 
 def index_timer(call: Callable[..., Any]) -> Indexed:
-    """The function as a timer trigger of an app."""
+    """Index a function with a timer trigger."""
     app = func.FunctionApp()
     app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")(call)
     return read_function(app.get_functions()[0])
 
 
 def test_a_function_is_read_with_its_trigger() -> None:
-    """Name, parameter, route, methods, and no further binding."""
+    """Name, parameter, route, methods, and no other binding."""
 
     async def hello(req: func.HttpRequest) -> func.HttpResponse:
         return func.HttpResponse()
@@ -35,11 +34,11 @@ def test_a_function_is_read_with_its_trigger() -> None:
 
     assert (indexed.code.name, indexed.code.parameter) == ("hello", "req")
     assert (indexed.trigger["route"], indexed.trigger["methods"]) == ("x", ["GET"])
-    assert indexed.further == ()
+    assert indexed.others == ()
 
 
-def test_a_context_is_given_exactly_when_declared() -> None:
-    """By the parameter's name."""
+def test_a_function_gets_a_context_if_it_declares_one() -> None:
+    """The parameter's name decides."""
 
     def with_context(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         return func.HttpResponse(context.invocation_id)
@@ -51,8 +50,8 @@ def test_a_context_is_given_exactly_when_declared() -> None:
     assert not index_http(without).code.takes_context
 
 
-def test_annotations_may_be_absent() -> None:
-    """Then there is nothing to contradict the bindings."""
+def test_annotations_are_optional() -> None:
+    """Without annotations there is nothing that could contradict the bindings."""
 
     def bare(req, context):  # type: ignore[no-untyped-def]  # the fact is about such functions
         return func.HttpResponse()
@@ -60,7 +59,7 @@ def test_annotations_may_be_absent() -> None:
     assert index_http(bare).code.takes_context
 
 
-def _route_parameter(req: func.HttpRequest, id: str) -> func.HttpResponse:  # noqa: A002 - as apps do
+def _route_parameter(req: func.HttpRequest, id: str) -> func.HttpResponse:  # noqa: A002 -- as apps do
     return func.HttpResponse(id)
 
 
@@ -95,24 +94,24 @@ def _wrong_context(req: func.HttpRequest, context: str) -> func.HttpResponse:
         _wrong_context,
     ],
 )
-def test_a_function_at_odds_with_its_bindings_is_refused_by_name(call: Callable[..., Any]) -> None:
-    """Parameters, and the annotations of parameters and result."""
+def test_a_function_that_does_not_match_its_bindings_is_rejected(call: Callable[..., Any]) -> None:
+    """This holds for parameters and for annotations. The error names the function."""
     with pytest.raises(AppError, match=f"cannot load the {call.__name__} function: "):
         index_http(call)
 
 
-def test_an_annotation_that_cannot_be_resolved_is_refused() -> None:
-    """As a name imported for type checkers only."""
+def test_an_unresolvable_annotation_is_rejected() -> None:
+    """For example a name that is imported only for type checkers."""
 
-    def unresolved(req: "Missing") -> func.HttpResponse:  # type: ignore[name-defined]  # noqa: F821 - the fact
+    def unresolved(req: "Missing") -> func.HttpResponse:  # type: ignore[name-defined]  # noqa: F821 -- the fact
         return func.HttpResponse()
 
     with pytest.raises(AppError, match="Missing"):
         index_http(unresolved)
 
 
-def test_a_timer_returns_nothing() -> None:
-    """There is no binding that could take it."""
+def test_a_timer_cannot_return_a_value() -> None:
+    """It has no binding for a result."""
 
     def reports(timer: func.TimerRequest) -> str:
         return "report"
@@ -121,10 +120,10 @@ def test_a_timer_returns_nothing() -> None:
         index_timer(reports)
 
 
-def test_a_module_shows_one_app() -> None:
-    """None is as wrong as two."""
+def test_a_module_must_define_one_app() -> None:
+    """No app and two apps are errors."""
     module = ModuleType("function_app")
-    with pytest.raises(AppError, match="shows 0 function apps"):
+    with pytest.raises(AppError, match="defines 0 function apps"):
         find_app(module)
 
     app = func.FunctionApp()
@@ -132,5 +131,5 @@ def test_a_module_shows_one_app() -> None:
     assert find_app(module) is app
 
     vars(module)["other"] = func.FunctionApp()
-    with pytest.raises(AppError, match="shows 2 function apps"):
+    with pytest.raises(AppError, match="defines 2 function apps"):
         find_app(module)

@@ -1,20 +1,20 @@
-"""Facts about the process: how it begins and how it ends."""
+"""Facts about the process: its start and its end."""
 
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from local.functions_host.server import take_port
-from tests.local.functions_host.running import (
+from local.functions_host.http import listen
+from tests.local.running_host import (
     COMMAND,
     KEYS,
-    PATIENCE,
     ROOT,
+    TIMEOUT,
+    failed_start,
     running_host,
     start_process,
     write_app,
@@ -33,36 +33,26 @@ def hello(req: func.HttpRequest) -> func.HttpResponse:
 HANGS = APP + "threading.Thread(target=threading.Event().wait).start()\n"
 
 
-def run(app: Path, port: int = 0, settings: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """The exit code and the standard error of a host that does not come up."""
-    with start_process(app, subprocess.PIPE, port, settings) as process:
-        assert process.stdout
-        assert process.stderr
-        assert process.stdout.readline() == b""
-        errors = process.stderr.read().decode()
-        return process.wait(PATIENCE), errors
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_whatever_the_app_does(tmp_path: Path, number: signal.Signals) -> None:
-    """A thread that never ends keeps nothing alive."""
+def test_a_signal_stops_the_host(tmp_path: Path, number: signal.Signals) -> None:
+    """A thread of the app that never ends does not keep it alive."""
     with start_process(write_app(tmp_path, HANGS), subprocess.DEVNULL) as host:
         assert host.stdout
         assert host.stdout.readline().startswith(b"listening ")
 
         host.send_signal(number)
 
-        assert host.wait(PATIENCE) == 0
+        assert host.wait(TIMEOUT) == 0
 
 
-def test_it_dies_with_its_parent(tmp_path: Path) -> None:
-    """Even when the parent is killed: its end of the pipe closes, and so does the host's output."""
+def test_the_host_stops_with_its_parent(tmp_path: Path) -> None:
+    """This holds even if the parent is killed: its end of the pipe closes."""
     parent = f"""
         import subprocess, sys
         command = {COMMAND!r} + ["--port", "0", "--app", {str(write_app(tmp_path, HANGS))!r}]
         subprocess.Popen(command, cwd={str(ROOT)!r}, stdin=subprocess.PIPE).wait()
     """
-    with subprocess.Popen(  # noqa: S603 - our own code
+    with subprocess.Popen(  # noqa: S603 -- our own code
         [sys.executable, "-c", dedent(parent)], env=KEYS, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout
@@ -70,60 +60,60 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
 
         process.kill()
 
-        # The end of the output comes when the last process that could write to it has gone.
-        assert process.communicate(timeout=PATIENCE)[0] == b""
+        # The output ends when no process that could write to it is left.
+        assert process.communicate(timeout=TIMEOUT)[0] == b""
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "error"),
     [
         ("import nowhere_to_be_found", "ModuleNotFoundError: No module named"),
         ("def broken(:", "SyntaxError"),
         ("raise SystemExit('gone')", "SystemExit: gone"),
-        ("", "shows 0 function apps"),
+        ("", "defines 0 function apps"),
         (
             APP + "@app.route(route='x')\ndef bad(req, id): pass\n",
-            "cannot load the bad function: no binding has the name of its parameters ['id']",
+            "cannot load the bad function: its parameters ['id'] have no binding of that name",
         ),
     ],
 )
-def test_an_app_that_cannot_be_served_ends_it_with_3(
-    tmp_path: Path, source: str, said: str
+def test_an_app_that_cannot_be_served_stops_the_host(
+    tmp_path: Path, source: str, error: str
 ) -> None:
-    """And with the reason on standard error."""
-    code, errors = run(write_app(tmp_path, source))
+    """The exit code is 3, and the reason is on standard error."""
+    code, errors = failed_start(write_app(tmp_path, source))
 
     assert code == 3
-    assert said in errors
+    assert error in errors
 
 
-def test_a_port_that_is_taken_ends_it_with_4(tmp_path: Path) -> None:
-    """In one line, before the app is imported."""
-    with take_port(0) as taken:
+def test_a_port_in_use_stops_the_host(tmp_path: Path) -> None:
+    """The exit code is 4. The error is one line, and the app is not imported."""
+    with listen(0) as taken:
         port = taken.getsockname()[1]
-        code, errors = run(write_app(tmp_path, "raise RuntimeError"), port)
+        code, errors = failed_start(write_app(tmp_path, "raise RuntimeError"), port)
 
     assert code == 4
-    assert errors == f"port {port} cannot be had: Address already in use\n"
+    assert errors == f"cannot use port {port}: Address already in use\n"
 
 
-def test_it_does_not_start_without_keys(tmp_path: Path) -> None:
-    """An empty key would open everything."""
-    code, errors = run(write_app(tmp_path, APP), settings={"LOCAL_HOST_MASTER_KEY": ""})
+def test_the_host_does_not_start_without_keys(tmp_path: Path) -> None:
+    """Without keys, every request would be allowed."""
+    code, errors = failed_start(write_app(tmp_path, APP), settings={"LOCAL_HOST_MASTER_KEY": ""})
 
     assert code == 2
-    assert "LOCAL_HOST_FUNCTION_KEY and LOCAL_HOST_MASTER_KEY have to be set" in errors
+    assert "LOCAL_HOST_FUNCTION_KEY and LOCAL_HOST_MASTER_KEY must be set" in errors
 
 
 def test_the_prefix_comes_from_host_json(tmp_path: Path) -> None:
-    """Here it is empty."""
+    """An empty prefix puts routes at the root."""
     host_json = '{"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}'
     with running_host(write_app(tmp_path, APP, host_json)) as host:
         assert host.call("GET", "/hello").body == b"hello"
 
 
-def test_packages_come_before_the_apps_own_modules(tmp_path: Path) -> None:
-    """The app's folder is the last on sys.path, and the folder of the start is not there."""
+def test_packages_are_imported_before_the_apps_own_modules(tmp_path: Path) -> None:
+    """The app's folder is last on sys.path, and the current folder is not on it."""
     source = APP + "import sys, msgspec\nprint(msgspec.__file__, sys.path)\n"
     (tmp_path / "msgspec.py").write_text("raise RuntimeError")
 

@@ -12,12 +12,12 @@ SEGMENT = st.text(st.characters(exclude_characters="/\0", exclude_categories=["C
 
 
 def test_a_literal_matches_in_any_case() -> None:
-    """ASP.NET Core compares literals without regard to case."""
+    """ASP.NET Core ignores the case of literals."""
     assert Route.parse("api", "Identities").match("/API/identities") == {}
 
 
 def test_a_trailing_slash_makes_no_difference() -> None:
-    """The path may end with one slash."""
+    """The path can end with one slash."""
     assert Route.parse("api", "identities").match("/api/identities/") == {}
 
 
@@ -28,21 +28,21 @@ def test_other_paths_do_not_match(path: str) -> None:
 
 
 @given(SEGMENT)
-def test_a_parameter_takes_any_one_segment_as_it_is(value: str) -> None:
-    """Whatever a decoded segment holds arrives unchanged."""
+def test_a_parameter_matches_any_segment(value: str) -> None:
+    """Its value is the decoded segment, unchanged."""
     assert Route.parse("api", "identities/{id}").match(f"/api/identities/{value}") == {"id": value}
 
 
-def test_a_parameter_is_not_empty() -> None:
-    """A plain parameter needs a segment."""
+def test_a_parameter_cannot_be_empty() -> None:
+    """It needs a segment."""
     assert Route.parse("api", "identities/{id}").match("/api/identities/") is None
 
 
 @pytest.mark.parametrize(
     ("path", "values"), [("/api/a", {}), ("/api/a/", {}), ("/api/a/b", {"id": "b"})]
 )
-def test_an_optional_parameter_may_be_missing(path: str, values: dict[str, str]) -> None:
-    """A missing one is not among the parameters."""
+def test_an_optional_parameter_can_be_missing(path: str, values: dict[str, str]) -> None:
+    """Then it is not among the values."""
     assert Route.parse("api", "a/{id?}").match(path) == values
 
 
@@ -50,14 +50,14 @@ def test_an_optional_parameter_may_be_missing(path: str, values: dict[str, str])
     ("path", "values"),
     [("/api/a", {}), ("/api/a/b", {"rest": "b"}), ("/api/a/b/c%2Fd/", {"rest": "b/c%2Fd/"})],
 )
-def test_a_catch_all_takes_the_rest(path: str, values: dict[str, str]) -> None:
-    """Slashes and all, and nothing too."""
+def test_a_catch_all_matches_the_rest(path: str, values: dict[str, str]) -> None:
+    """The rest can have slashes, and it can be empty."""
     assert Route.parse("api", "a/{*rest}").match(path) == values
 
 
 @given(st.uuids())
-def test_a_guid_is_taken_in_each_of_its_forms(value: uuid.UUID) -> None:
-    """Those that Guid.TryParse takes for a guid: N, D, B and P."""
+def test_a_guid_matches_in_each_form(value: uuid.UUID) -> None:
+    """Guid.TryParse accepts the forms N, D, B and P."""
     route = Route.parse("", "{id:guid}")
 
     for text in (value.hex, str(value), f"{{{value}}}", f"({value})", str(value).upper()):
@@ -65,8 +65,8 @@ def test_a_guid_is_taken_in_each_of_its_forms(value: uuid.UUID) -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "1", "urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e", "{}"])
-def test_what_is_no_guid_does_not_match(value: str) -> None:
-    """A constraint that does not hold means another route, or 404."""
+def test_other_values_are_not_guids(value: str) -> None:
+    """If a constraint fails, another route is tried."""
     assert Route.parse("", "{id:guid}").match(f"/{value}") is None
 
 
@@ -78,8 +78,8 @@ def test_an_int_has_32_bits(value: int) -> None:
     assert matched == ({"n": str(value)} if -(2**31) <= value < 2**31 else None)
 
 
-def test_a_constraint_lets_an_optional_parameter_be_missing() -> None:
-    """It is asked only about what is there."""
+def test_a_constrained_parameter_can_be_optional() -> None:
+    """The constraint applies only to a value."""
     route = Route.parse("", "a/{n:int?}")
 
     assert route.match("/a") == {}
@@ -87,8 +87,8 @@ def test_a_constraint_lets_an_optional_parameter_be_missing() -> None:
 
 
 @pytest.mark.parametrize("template", ["admin", "/Admin/x", "administrators", "runtime/webhooks"])
-def test_the_hosts_own_routes_are_refused(template: str) -> None:
-    """What begins with admin or runtime belongs to the host."""
+def test_reserved_routes_are_rejected(template: str) -> None:
+    """Routes that start with admin or runtime belong to the host."""
     with pytest.raises(RouteError, match="built in routes"):
         Route.parse("api", template)
 
@@ -97,20 +97,20 @@ def test_the_hosts_own_routes_are_refused(template: str) -> None:
     "template",
     ["a/{id:alpha}", "a/{id:int:min(1)}", "a{id}", "{id", "a//b", "{id=1}", "{id?}/a", "{*a}/b"],
 )
-def test_a_template_beyond_ours_is_refused(template: str) -> None:
-    """A route that would be matched otherwise than in Azure is not served at all."""
+def test_an_unsupported_template_is_rejected(template: str) -> None:
+    """A route that would match differently than in Azure is not served."""
     with pytest.raises(RouteError):
         Route.parse("api", template)
 
 
-def test_a_parameter_has_its_name_for_itself() -> None:
-    """The host refuses a name that comes twice, in any case."""
+def test_a_parameter_name_cannot_repeat() -> None:
+    """Names are compared ignoring case."""
     with pytest.raises(RouteError, match="twice"):
         Route.parse("api", "{id}/{ID}")
 
 
-def test_the_first_route_that_fits_wins() -> None:
-    """Not the best one."""
+def test_the_first_matching_route_wins() -> None:
+    """A more specific route that comes later is not tried."""
     router = Router[str]()
     router.add(Route.parse("", "{anything}"), (), "first")
     router.add(Route.parse("", "literal"), (), "second")
@@ -118,8 +118,8 @@ def test_the_first_route_that_fits_wins() -> None:
     assert router.find("GET", "/literal") == ("first", {"anything": "literal"})
 
 
-def test_a_wrong_method_is_no_match() -> None:
-    """Another route may still take it."""
+def test_a_wrong_method_is_not_a_match() -> None:
+    """Another route can still match."""
     router = Router[str]()
     router.add(Route.parse("", "a"), ("GET",), "get")
     router.add(Route.parse("", "{x}"), ("POST",), "post")
@@ -128,8 +128,8 @@ def test_a_wrong_method_is_no_match() -> None:
     assert router.find("HEAD", "/a") is None
 
 
-def test_a_route_is_defined_once_for_a_method() -> None:
-    """The host puts the second function in error; other methods are another matter."""
+def test_a_route_can_have_one_function_per_method() -> None:
+    """A second function with the same route and method is in error."""
     router = Router[str]()
     router.add(Route.parse("", "a"), ("GET",), "get")
     router.add(Route.parse("", "A"), ("POST",), "post")

@@ -1,169 +1,102 @@
-"""Facts about timers, warm-up and the admin endpoints, over HTTP."""
+"""Facts about timer schedules."""
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.local.functions_host.running import WITH_FUNCTION_KEY, WITH_MASTER_KEY, RunningHost
+from local.functions_host.timers import Schedule, ScheduleError
 
-SETTINGS = {"EVERY_SECOND": "* * * * * *", "AzureWebJobs.disabled_timer.Disabled": "true"}
-APP = '''
-import asyncio, json, logging
-import azure.functions as func
-
-app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-RUNS, CHANGED = {}, asyncio.Condition()
-
-async def note(name):
-    async with CHANGED:
-        RUNS[name] = RUNS.get(name, 0) + 1
-        CHANGED.notify_all()
-
-@app.warm_up_trigger(arg_name="warmup")
-async def warm(warmup) -> None:
-    RUNS["warm"] = RUNS.get("warm", 0) + 1
-
-@app.warm_up_trigger(arg_name="warmup")
-async def warm_badly(warmup) -> None:
-    raise RuntimeError("cold")
-
-@app.timer_trigger(arg_name="timer", schedule="%EVERY_SECOND%")
-async def fast(timer: func.TimerRequest) -> None:
-    assert isinstance(timer, func.TimerRequest) and timer.past_due is False
-    await note("fast")
-
-@app.timer_trigger(arg_name="timer", schedule="%EVERY_SECOND%")
-async def never_ends(timer: func.TimerRequest) -> None:
-    await note("never_ends")
-    await asyncio.Event().wait()
-
-@app.timer_trigger(arg_name="timer", schedule="* * * * * *")
-async def disabled_timer(timer: func.TimerRequest) -> None:
-    await note("disabled_timer")
-
-@app.timer_trigger(arg_name="timer", schedule="%MISSING%")
-async def unresolved(timer: func.TimerRequest) -> None:
-    await note("unresolved")
-
-@app.timer_trigger(arg_name="timer", schedule="0 0 0 29 2 *")
-def by_hand(timer: func.TimerRequest, context: func.Context) -> None:
-    asyncio.run_coroutine_threadsafe(note(context.function_name), LOOP[0]).result()
-
-LOOP = []
-
-@app.route(route="runs/{name}/{count:int}", methods=["GET"])
-async def runs(req: func.HttpRequest) -> func.HttpResponse:
-    """Answers when that function has run so often."""
-    LOOP.append(asyncio.get_running_loop())
-    name, count = req.route_params["name"], int(req.route_params["count"])
-    async with CHANGED:
-        await CHANGED.wait_for(lambda: RUNS.get(name, 0) >= count)
-        return func.HttpResponse(json.dumps(RUNS), mimetype="application/json")
-'''
-AS_JSON = WITH_MASTER_KEY | {"Content-Type": "application/json"}
-INPUT = b'{"input":""}'
-
-
-def test_the_app_is_warm_before_the_first_request(host: RunningHost) -> None:
-    """Every warm-up trigger has run once; one that fails is logged and nothing else."""
-    assert host.call("GET", "/api/runs/warm/1").json()["warm"] == 1
-    assert "'Functions.warm_badly' (Failed)" in host.log()
-
-
-def test_timers_run_on_schedule_and_never_overlap_themselves(host: RunningHost) -> None:
-    """While one goes on, its moments pass, and the others run; a disabled one does not."""
-    host.call("GET", "/api/runs/never_ends/1")
-    before = host.call("GET", "/api/runs/fast/1").json()["fast"]
-
-    runs = host.call("GET", f"/api/runs/fast/{before + 2}").json()
-
-    assert runs["never_ends"] == 1
-    assert "disabled_timer" not in runs
-
-
-def test_a_function_in_error_is_logged_and_listed(host: RunningHost) -> None:
-    """The others run."""
-    status = host.call("GET", "/admin/host/status", WITH_MASTER_KEY).json()
-
-    reason = "'%MISSING%' does not resolve to a value."
-    assert status.pop("tasks") > 0
-    assert status == {"state": "Running", "errors": [f"unresolved: {reason}"]}
-    assert f"The 'unresolved' function is in error: {reason}" in host.log()
-
-
-def test_functions_run_by_hand_in_the_background(host: RunningHost) -> None:
-    """202 at once, whatever their schedule, in any case, and though they are disabled."""
-    host.call("GET", "/api/runs/by_hand/0")
-
-    for name in ("by_hand", "By_Hand", "disabled_timer", "warm"):
-        reply = host.call("POST", f"/admin/functions/{name}", AS_JSON, INPUT)
-        assert (reply.status, reply.body) == (202, b"")
-
-    assert host.call("GET", "/api/runs/by_hand/2").status == 200
-    assert host.call("GET", "/api/runs/disabled_timer/1").status == 200
-
-
-def test_an_http_function_cannot_be_run_by_hand(host: RunningHost) -> None:
-    """202 like the others; the log says why nothing happens."""
-    reply = host.call("POST", "/admin/functions/runs", AS_JSON, INPUT)
-
-    assert reply.status == 202
-    assert "NotSupportedException: An HttpRequest is required" in host.log()
+NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)  # a Wednesday
+LAST_YEAR = 9900  # leaves room for an occurrence before the last year of a datetime
+MOMENTS = st.datetimes(timezones=st.just(UTC)).filter(lambda moment: moment.year < LAST_YEAR)
 
 
 @pytest.mark.parametrize(
-    ("name", "headers", "body", "status"),
+    ("expression", "expected"),
     [
-        ("by_hand", {"Content-Type": "application/json"}, INPUT, 401),
-        ("by_hand", WITH_FUNCTION_KEY | {"Content-Type": "application/json"}, INPUT, 403),
-        ("by_hand", WITH_MASTER_KEY, INPUT, 415),
-        ("by_hand", WITH_MASTER_KEY | {"Content-Type": "text/plain"}, INPUT, 415),
-        ("by_hand", AS_JSON, b"", 400),
-        ("by_hand", AS_JSON, b"[]", 400),
-        ("by_hand", AS_JSON, b"\xff", 400),
-        ("by_hand", AS_JSON, b"[" * 50_000, 400),
-        ("unknown", AS_JSON, INPUT, 404),
-        ("unresolved", AS_JSON, INPUT, 404),
+        ("* * * * * *", "2025-01-01T12:00:01Z"),
+        ("0 */5 * * * *", "2025-01-01T12:05:00Z"),
+        ("30 2/20 * * * *", "2025-01-01T12:02:30Z"),
+        ("0 0 3 * * *", "2025-01-02T03:00:00Z"),
+        ("0 0 9-17/4 * * *", "2025-01-01T13:00:00Z"),
+        ("0 15,45 * * * *", "2025-01-01T12:15:00Z"),
+        ("0 0 0 * * mon", "2025-01-06T00:00:00Z"),
+        ("0 0 0 * * Sunday", "2025-01-05T00:00:00Z"),
+        ("0 0 0 1 JUL-sep *", "2025-07-01T00:00:00Z"),
+        ("0 0 0 13 * 5", "2025-06-13T00:00:00Z"),
+        ("0 0 0 29 2 *", "2028-02-29T00:00:00Z"),
+        ("59 59 23 31 12 *", "2025-12-31T23:59:59Z"),
     ],
 )
-def test_running_by_hand_takes_the_master_key_and_a_json_object(
-    host: RunningHost, name: str, headers: dict[str, str], body: bytes, status: int
+def test_the_next_occurrence(expression: str, expected: str) -> None:
+    """Every field must match, both the day and the weekday."""
+    assert Schedule.parse(expression).next_after(NOON) == datetime.fromisoformat(expected)
+
+
+def test_an_occurrence_does_not_repeat() -> None:
+    """The next occurrence after an occurrence is a later one."""
+    assert Schedule.parse("0 0 12 * * *").next_after(NOON) == NOON + timedelta(days=1)
+
+
+def _values(first: int, last: int) -> st.SearchStrategy[str]:
+    number = st.integers(first, last)
+    ranges = st.tuples(number, number).map(lambda ends: f"{min(ends)}-{max(ends)}")
+    steps = st.integers(1, last).map(lambda step: f"*/{step}")
+    part = st.just("*") | number.map(str) | ranges | steps
+    return st.lists(part, min_size=1, max_size=3).map(",".join)
+
+
+@given(
+    st.tuples(_values(0, 59), _values(0, 59), _values(0, 23), _values(1, 28)),
+    _values(1, 12),
+    MOMENTS,
+)
+def test_the_next_occurrence_is_the_first_match(
+    times: tuple[str, ...], month: str, moment: datetime
 ) -> None:
-    """And a function that is served."""
-    reply = host.call("POST", f"/admin/functions/{name}", headers, body)
+    """It is later, matches every field, and is also the next one after any earlier moment."""
+    schedule = Schedule.parse(" ".join([*times, month, "*"]))
 
-    assert (reply.status, reply.body) == (status, b"")
+    found = schedule.next_after(moment)
 
-
-@pytest.mark.parametrize("path", ["/admin/host/status", "/admin/functions", "/Admin/Functions"])
-def test_the_admin_endpoints_are_for_the_master_key(host: RunningHost, path: str) -> None:
-    """Without a key 401, with a lesser one 403."""
-    assert host.call("GET", path).status == 401
-    assert host.call("GET", path, WITH_FUNCTION_KEY).status == 403
-    assert host.call("GET", path, WITH_MASTER_KEY).status == 200
-
-
-def test_a_ping_needs_no_key(host: RunningHost) -> None:
-    """Everything else under /admin does, even what is not there."""
-    assert host.call("GET", "/admin/host/ping").status == 200
-    assert host.call("GET", "/admin/unknown").status == 401
-    assert host.call("GET", "/admin/unknown", WITH_MASTER_KEY).status == 404
+    assert found > moment
+    assert found.second in schedule.seconds
+    assert found.minute in schedule.minutes
+    assert found.hour in schedule.hours
+    assert found.day in schedule.days
+    assert found.month in schedule.months
+    assert schedule.next_after(max(moment, found - timedelta(seconds=1))) == found
+    assert schedule.next_after(moment + (found - moment) / 2) == found
 
 
-def test_the_listing_shows_what_is_served(host: RunningHost) -> None:
-    """Names, triggers, routes, methods, levels, schedules."""
-    listed = host.call("GET", "/admin/functions", WITH_MASTER_KEY).json()
-
-    by_name = {function.pop("name"): function for function in listed}
-    assert by_name["runs"] == {
-        "trigger": "http",
-        "disabled": False,
-        "route": "runs/{name}/{count:int}",
-        "methods": ["GET"],
-        "authLevel": "anonymous",
-    }
-    assert by_name["disabled_timer"] == {
-        "trigger": "timer",
-        "disabled": True,
-        "schedule": "* * * * * *",
-    }
-    assert by_name["warm"] == {"trigger": "warmup", "disabled": False}
-    assert "unresolved" not in by_name
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "* * * * *",
+        "* * * * * * *",
+        "60 * * * * *",
+        "* * 24 * * *",
+        "* * * 0 * *",
+        "* * * * 13 *",
+        "* * * * * 7",
+        "*/0 * * * * *",
+        "*/x * * * * *",
+        "1/ * * * * *",
+        "5-1 * * * * *",
+        "1,,2 * * * * *",
+        "-1 * * * * *",
+        "x * * * * *",
+        "* * * * ja *",
+        "* * * * mon *",
+        "01:00:00",
+        "0 0 0 31 2 *",
+        "² * * * * *",
+    ],
+)
+def test_an_invalid_schedule_is_rejected(expression: str) -> None:
+    """The error occurs at start, not when the timer should fire."""
+    with pytest.raises(ScheduleError):
+        Schedule.parse(expression)

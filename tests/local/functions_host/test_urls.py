@@ -1,10 +1,10 @@
-"""Facts about paths and queries."""
+"""Facts about paths, queries and repeated headers."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.functions_host.urls import PathError, decode_path, encode_path, parse_query
+from local.functions_host.http import PathError, decode_path, encode_path, fold, parse_query
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ from local.functions_host.urls import PathError, decode_path, encode_path, parse
         ("*", "/*"),
     ],
 )
-def test_a_path_is_decoded_as_kestrel_does(raw: str, path: str) -> None:
-    """Escaped slashes and bytes that are no UTF-8 stay escaped; dot segments are resolved."""
+def test_a_path_is_decoded_as_in_kestrel(raw: str, path: str) -> None:
+    """Escaped slashes and bytes that are not UTF-8 stay escaped. Dot segments are resolved."""
     assert decode_path(raw) == path
 
 
-def test_a_path_holds_no_null_character() -> None:
-    """Kestrel answers 400."""
+def test_a_path_with_a_null_character_is_rejected() -> None:
+    """Kestrel responds with 400."""
     with pytest.raises(PathError):
         decode_path("/a%00b")
 
@@ -38,14 +38,14 @@ def test_a_path_holds_no_null_character() -> None:
     ("path", "encoded"),
     [("/8:acs:a b", "/8:acs:a%20b"), ("/é", "/%C3%A9"), ("/a%2Fb", "/a%2Fb"), ("/5%", "/5%25")],
 )
-def test_a_path_is_encoded_as_little_as_may_be(path: str, encoded: str) -> None:
-    """What a path may hold stays; what is escaped already stays escaped."""
+def test_a_path_is_encoded_only_where_necessary(path: str, encoded: str) -> None:
+    """Allowed characters and existing escapes are kept."""
     assert encode_path(path) == encoded
 
 
 @given(st.text(st.characters(exclude_characters="%\0", exclude_categories=["Cs"])))
-def test_an_encoded_path_is_decoded_to_itself(text: str) -> None:
-    """The URL that a function sees names the path that was matched."""
+def test_encoding_and_decoding_restores_a_path(text: str) -> None:
+    """The URL that a function receives has the path that was routed."""
     path = decode_path("/" + text.replace("/.", "/"))
 
     assert decode_path(encode_path(path)) == path
@@ -60,6 +60,13 @@ def test_an_encoded_path_is_decoded_to_itself(text: str) -> None:
         ("", {}),
     ],
 )
-def test_query_values_are_joined_and_empty_ones_vanish(query: str, values: dict[str, str]) -> None:
-    """Names are compared without regard to case, the first spelling stays."""
+def test_query_values_are_joined_and_empty_ones_dropped(query: str, values: dict[str, str]) -> None:
+    """Names are compared ignoring case. The first spelling is kept."""
     assert parse_query(query) == values
+
+
+def test_folding_keeps_an_empty_header_and_skips_empty_parts() -> None:
+    """A header can be empty. Empty values add no comma to joined ones."""
+    folded = fold([("a", ""), ("b", ""), ("B", "1"), ("b", ""), ("b", "2")])
+
+    assert folded == {"a": "", "b": "1,2"}

@@ -1,0 +1,197 @@
+"""Everything the benchmarks use of the product's code. No other module of bench imports it."""
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from azure.core.exceptions import ResourceExistsError
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.data.tables.aio import TableClient
+from identity_service.clock import SystemClock
+from identity_service.entities import Change, agenda_change, identity_entity, partition, user_entity
+from identity_service.model import CleanupPolicy
+from identity_service.operations.purge_deleted_identities import purge_deleted_identities
+from identity_service.registry import TABLE, TableRegistry
+from identity_service.rows import IdentityRow, State
+
+from bench import ROOT
+from identity_service.services import Services
+
+DELETES_PER_30S = CleanupPolicy().deletes_per_30s
+# Calls under way at once while the registry is filled or read.
+_AT_ONCE = 16
+# The table service accepts up to 100 entities in a transaction.
+_BATCH = 100
+_PAGE = 200
+
+
+def load_functions(*, reads_table: bool) -> Mapping[str, Any]:
+    """Load a private copy of the app with its own clients; return its trigger functions by name.
+
+    Without `reads_table` its registry returns "no row" at once.
+    """
+    spec = importlib.util.spec_from_file_location("function_app", ROOT / "function_app.py")
+    assert spec is not None  # noqa: S101 -- the file exists
+    assert spec.loader is not None  # noqa: S101 -- the same
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not reads_table:
+        vars(module.services)["registry"] = _EmptyRegistry()
+    return {
+        function.get_function_name(): function.get_user_function()
+        for function in module.app.get_functions()
+    }
+
+
+class _EmptyRegistry:
+    async def read(self, identity_id: str) -> None:
+        """Return no row."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The result of one sweep."""
+
+    purged: int
+    backlog: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What the last sweeps of a soak leave.
+
+    Attributes:
+        active: The ids of the active identities in the registry.
+        purged: How many identities the last sweeps purged.
+        unfinished: How many due entries remain. There must be none.
+        user_rows: The identity that each user's row names, by user id; empty if there is no row.
+    """
+
+    active: set[str]
+    purged: int
+    unfinished: int
+    user_rows: dict[str, str]
+
+
+class Product:
+    """The product's clients and sweep, outside the Functions host.
+
+    Attributes:
+        transport: Counts the requests to the table service.
+    """
+
+    def __init__(self) -> None:
+        self._services = Services(os.environ)
+        self.transport = _CountingTransport(use_env_settings=False)
+        self._table = TableClient(
+            self._services.settings.storage.table_service,
+            TABLE,
+            credential=self._services.storage_credential,
+            transport=self.transport,
+            retry_total=0,
+        )
+        self._registry = TableRegistry(self._table)
+
+    async def sweep(self, deletes_per_30s: int, ahead: timedelta = timedelta()) -> Swept:
+        """Sweep once, with the clock this far ahead."""
+        await self._registry.read("")  # creates the table
+        report = await purge_deleted_identities(
+            self._services.acs,
+            self._registry,
+            _ShiftedClock(ahead),
+            CleanupPolicy(deletes_per_30s=deletes_per_30s),
+        )
+        return Swept(report.purged, report.backlog, report.duration.total_seconds())
+
+    async def create_due(self, number: int, *, with_users: bool) -> None:
+        """Create identities in ACS and write registry rows by which all of them are due."""
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def create(each: int) -> IdentityRow:
+            async with slots:
+                return _due(await self._services.acs.create(), f"{each}" if with_users else None)
+
+        rows = await asyncio.gather(*map(create, range(number)))
+        with contextlib.suppress(ResourceExistsError):
+            await self._table.create_table()
+        for batch in _batches(rows):
+            await self._table.submit_transaction(batch)
+
+    async def remains(self, user_ids: Iterable[str], *, purged: int) -> Remains:
+        """Read what is in the registry."""
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def user_row(user_id: str) -> tuple[str, str]:
+            async with slots:
+                row = await self._registry.read_user(user_id)
+            return user_id, row.identity_id if row else ""
+
+        return Remains(
+            active=await self._active(),
+            purged=purged,
+            unfinished=len([entry async for entry in self._registry.agenda()]),
+            user_rows=dict(await asyncio.gather(*map(user_row, user_ids))),
+        )
+
+    async def _active(self) -> set[str]:
+        found: set[str] = set()
+        continuation = None
+        while True:
+            page = await self._registry.active(continuation, _PAGE)
+            found |= {row.id for row in page.rows}
+            continuation = page.continuation
+            if continuation is None:
+                return found
+
+
+class _CountingTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK leaves it untyped
+    """The SDK's transport; counts the requests it sends."""
+
+    sent = 0
+
+    async def send(self, *arguments: Any, **options: Any) -> Any:
+        """Send a request."""
+        self.sent += 1
+        return await super().send(*arguments, **options)
+
+
+class _ShiftedClock(SystemClock):
+    def __init__(self, ahead: timedelta) -> None:
+        self._ahead = ahead
+
+    def now(self) -> datetime:
+        """Return the shifted time."""
+        return super().now() + self._ahead
+
+
+def _due(identity_id: str, user_id: str | None) -> IdentityRow:
+    """Return the row of an identity that was deleted eight days ago, for seven days."""
+    now = datetime.now(UTC)
+    row = IdentityRow(
+        id=identity_id, state=State.ACTIVE, user_id=user_id, created_on=now - timedelta(days=30)
+    ).deleted(now - timedelta(days=8), timedelta(days=7))
+    return row.but(revoked=True, due=row.scheduled_purge_on)
+
+
+def _batches(rows: Iterable[IdentityRow]) -> list[list[Change]]:
+    partitions: defaultdict[str, list[Change]] = defaultdict(list)
+    for row in rows:
+        partitions[partition(row.id)] += [
+            ("create", identity_entity(row)),
+            *agenda_change(row, "create"),
+        ]
+        if row.user_id:
+            user_row = user_entity(row.user_id, row.id)
+            partitions[partition(row.user_id)].append(("create", user_row))
+    return [
+        changes[start : start + _BATCH]
+        for changes in partitions.values()
+        for start in range(0, len(changes), _BATCH)
+    ]

@@ -1,0 +1,133 @@
+"""App Service Authentication (Easy Auth), configured to allow unauthenticated requests.
+
+A request without a bearer token passes as anonymous. A request with an invalid token gets 401.
+Only this layer can set the headers that tell the app who the caller is.
+
+Source: https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Annotated, Any, Self
+
+import jwt
+import msgspec
+
+from local.functions_host.http import Handler, Request, Response
+
+_RESERVED_HEADERS = ("x-ms-client-principal", "x-ms-token-")
+_XML_SOAP = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
+_MICROSOFT = "http://schemas.microsoft.com"
+# Easy Auth gives these claims other names in the principal than they have in the token.
+_LONG_NAMES = {
+    "amr": f"{_MICROSOFT}/claims/authnmethodsreferences",
+    "email": f"{_XML_SOAP}/emailaddress",
+    "family_name": f"{_XML_SOAP}/surname",
+    "given_name": f"{_XML_SOAP}/givenname",
+    "idp": f"{_MICROSOFT}/identity/claims/identityprovider",
+    "oid": f"{_MICROSOFT}/identity/claims/objectidentifier",
+    "scp": f"{_MICROSOFT}/identity/claims/scope",
+    "sub": f"{_XML_SOAP}/nameidentifier",
+    "tid": f"{_MICROSOFT}/identity/claims/tenantid",
+    "upn": f"{_XML_SOAP}/upn",
+}
+_UNAUTHORIZED = Response(HTTPStatus.UNAUTHORIZED, (("WWW-Authenticate", "Bearer"),))
+
+
+class _Document(msgspec.Struct):
+    issuer: Annotated[str, msgspec.Meta(min_length=1)]
+    audience: Annotated[str, msgspec.Meta(min_length=1)]
+    jwks: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EasyAuth:
+    """Checks the tokens of one issuer for one audience."""
+
+    issuer: str
+    audience: str
+    keys: tuple[jwt.PyJWK, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse `{"issuer": …, "audience": …, "jwks": {"keys": […]}}`.
+
+        Raises:
+            ValueError: the text is malformed.
+        """
+        try:
+            document = msgspec.json.decode(text, type=_Document)
+            keys = jwt.PyJWKSet.from_dict(document.jwks).keys
+        except jwt.PyJWTError as error:
+            raise ValueError(f"jwks: {error}") from error
+        return cls(document.issuer, document.audience, tuple(keys))
+
+    async def layer(self, request: Request, rest: Handler) -> Response:
+        """Pass the request on, with the caller's principal if there is a token, or reject it."""
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if not name.startswith(_RESERVED_HEADERS)
+        }
+        token = _bearer_token(headers)
+        if token is not None and not _is_admin(request.path):
+            claims = self._claims(token)
+            if claims is None:
+                return _UNAUTHORIZED
+            headers |= _principal_headers(claims)
+        return await rest(replace(request, headers=headers))
+
+    def _claims(self, token: str) -> dict[str, Any] | None:
+        """The claims of a token, or None if it is invalid."""
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid")
+            return jwt.decode(
+                token,
+                next(key for key in self.keys if key.key_id == key_id),
+                algorithms=["RS256"],
+                audience=self.audience,
+                issuer=self.issuer,
+                options={"require": ["exp", "aud", "iss"]},
+            )
+        except (jwt.InvalidTokenError, StopIteration, RecursionError):
+            return None
+
+
+def _bearer_token(headers: Mapping[str, str]) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _is_admin(path: str) -> bool:
+    # The platform's own calls to these endpoints have bearer tokens that are not a user's.
+    return f"{path.lower()}/".startswith("/admin/")
+
+
+def _principal_headers(claims: Mapping[str, Any]) -> dict[str, str]:
+    document = {
+        "auth_typ": "aad",
+        "claims": [
+            {"typ": _LONG_NAMES.get(name, name), "val": value}
+            for name, values in claims.items()
+            for value in _texts(values)
+        ],
+        "name_typ": f"{_XML_SOAP}/emailaddress",
+        "role_typ": f"{_MICROSOFT}/ws/2008/06/identity/claims/role",
+    }
+    headers = {
+        "x-ms-client-principal": base64.b64encode(json.dumps(document).encode()).decode(),
+        "x-ms-client-principal-idp": "aad",
+    }
+    for name, claim in (("id", "oid"), ("name", "preferred_username")):
+        if claim in claims:
+            headers[f"x-ms-client-principal-{name}"] = str(claims[claim])
+    return headers
+
+
+def _texts(values: object) -> list[str]:
+    """A claim's values as texts. The principal has one claim for each value of a list."""
+    items = values if isinstance(values, list) else [values]
+    return [item if isinstance(item, str) else json.dumps(item) for item in items]

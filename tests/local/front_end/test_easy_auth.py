@@ -1,0 +1,258 @@
+"""Facts about sign-in in front of the app."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import RSAAlgorithm
+
+from local.entra import APP_AUDIENCE, Issuer, SignIn, object_id
+from tests.local.front_end.sending import FROM_THE_APP, send
+from tests.local.running_host import (
+    WITH_FUNCTION_KEY,
+    WITH_MASTER_KEY,
+    RunningHost,
+    running_host,
+    write_app,
+)
+
+ISSUER, AUDIENCE, KEY_ID = "https://sts.example/tenant/", "api://app", "key-1"
+KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+JWKS = {"keys": [{**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": KEY_ID}]}
+CONFIGURATION = json.dumps({"issuer": ISSUER, "audience": AUDIENCE, "jwks": JWKS})
+SETTINGS = {"LOCAL_HOST_EASY_AUTH": CONFIGURATION}
+ALICE = {
+    "iss": ISSUER,
+    "aud": AUDIENCE,
+    "exp": int(time.time()) + 3600,
+    "oid": "11111111-2222-3333-4444-555555555555",
+    "tid": "99999999-8888-7777-6666-555555555555",
+    "sub": "of-this-app",
+    "preferred_username": "alice@localhost",
+}
+FORGED = {
+    "X-MS-CLIENT-PRINCIPAL": "Zm9yZ2Vk",
+    "x-ms-client-principal-id": "forged",
+    "X-Ms-Client-Principal-Name": "forged",
+    "X-MS-CLIENT-PRINCIPAL-IDP": "forged",
+    "X-MS-CLIENT-PRINCIPAL-ANYTHING": "forged",
+    "X-MS-TOKEN-AAD-ACCESS-TOKEN": "forged",
+    "X-MS-TOKEN-AAD-ID-TOKEN": "forged",
+}
+APP = """
+import json, os
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+CHECKED = os.environ.get("WEBSITE_AUTH_ENABLED")
+
+@app.route(route="seen", methods=["GET"])
+async def seen(req: func.HttpRequest) -> func.HttpResponse:
+    seen = {name: value for name, value in req.headers.items() if name.startswith("x-ms-")}
+    return func.HttpResponse(json.dumps({"headers": seen, "checked": CHECKED}))
+
+@app.route(route="locked", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def locked(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse("open")
+"""
+
+
+def signed(key: rsa.RSAPrivateKey = KEY, key_id: str | None = KEY_ID, **changes: object) -> str:
+    """Alice's token with changed claims. None removes a claim."""
+    claims = {name: value for name, value in {**ALICE, **changes}.items() if value is not None}
+    return jwt.encode(claims, key, algorithm="RS256", headers={"kid": key_id} if key_id else None)
+
+
+def part(value: object) -> str:
+    """A part of a JWT."""
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def signed_with_the_public_key() -> str:
+    """A token that selects HS256, with the public key as the shared secret."""
+    secret = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    text = f"{part({'alg': 'HS256', 'typ': 'JWT', 'kid': KEY_ID})}.{part(ALICE)}"
+    code = hmac.HMAC(secret, hashes.SHA256())
+    code.update(text.encode())
+    return f"{text}.{base64.urlsafe_b64encode(code.finalize()).decode().rstrip('=')}"
+
+
+def tampered() -> str:
+    """Alice's token with Bob's object id."""
+    head, _, signature = signed().split(".")
+    return f"{head}.{part({**ALICE, 'oid': 'bob'})}.{signature}"
+
+
+WRONG_TOKENS = {
+    "expired": signed(exp=int(time.time()) - 60),
+    "not yet valid": signed(nbf=int(time.time()) + 600),
+    "for another audience": signed(aud="https://communication.azure.com"),
+    "without audience": signed(aud=None),
+    "of another issuer": signed(iss="https://sts.example/another/"),
+    "without issuer": signed(iss=None),
+    "without expiry": signed(exp=None),
+    "signed with another key": signed(OTHER_KEY),
+    "with an unknown key": signed(OTHER_KEY, "key-2"),
+    "without key id": signed(key_id=None),
+    "with a key id that is not text": f"{part({'alg': 'RS256', 'kid': [1]})}.{part(ALICE)}.e30",
+    "alg none": f"{part({'alg': 'none', 'kid': KEY_ID})}.{part(ALICE)}.",
+    "signed with the public key": signed_with_the_public_key(),
+    "tampered with": tampered(),
+    "without signature": signed().rpartition(".")[0] + ".",
+    "two at once": f"{signed()},Bearer {signed()}",
+    "garbage": "garbage",
+    "of three empty parts": "..",
+    "deep": f"{base64.urlsafe_b64encode(b'[' * 9000).decode()}.e30.e30",
+    "not ASCII": "é.é.é",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("token", WRONG_TOKENS.values(), ids=WRONG_TOKENS)
+async def test_an_invalid_token_gets_401(token: str) -> None:
+    """The app is not called, not even with an anonymous request."""
+    exchange = await send(SETTINGS, headers={"Authorization": f"Bearer {token}"})
+
+    assert (exchange.status, exchange.headers) == (401, {"WWW-Authenticate": "Bearer"})
+    assert exchange.received is None
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_a_valid_token_identifies_its_user(scheme: str) -> None:
+    """The app receives four headers, and the claims under the names that Easy Auth uses."""
+    exchange = await send(SETTINGS, headers={"Authorization": f"{scheme} {signed()}"})
+
+    headers = exchange.received
+    assert headers is not None
+    assert headers["x-ms-client-principal-id"] == ALICE["oid"]
+    assert headers["x-ms-client-principal-name"] == ALICE["preferred_username"]
+    assert headers["x-ms-client-principal-idp"] == "aad"
+    principal = json.loads(base64.b64decode(headers["x-ms-client-principal"], validate=True))
+    assert principal.keys() == {"auth_typ", "claims", "name_typ", "role_typ"}
+    assert principal["auth_typ"] == "aad"
+    assert {claim["typ"]: claim["val"] for claim in principal["claims"]} == {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "exp": str(ALICE["exp"]),
+        "http://schemas.microsoft.com/identity/claims/objectidentifier": ALICE["oid"],
+        "http://schemas.microsoft.com/identity/claims/tenantid": ALICE["tid"],
+        "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier": ALICE["sub"],
+        "preferred_username": ALICE["preferred_username"],
+    }
+
+
+async def test_a_claim_with_several_values_is_repeated() -> None:
+    """The principal has one claim per value, and every value is a text."""
+    token = signed(roles=["one", 2], admin=True)
+
+    exchange = await send(SETTINGS, headers={"Authorization": f"Bearer {token}"})
+
+    assert exchange.received is not None
+    principal = base64.b64decode(exchange.received["x-ms-client-principal"])
+    claims = [(claim["typ"], claim["val"]) for claim in json.loads(principal)["claims"]]
+    assert {("roles", "one"), ("roles", "2"), ("admin", "true")} <= set(claims)
+
+
+@pytest.mark.parametrize("authorization", ["", "Basic YTpi", "Bearertoken", "Negotiate x"])
+async def test_a_request_without_a_bearer_token_is_anonymous(authorization: str) -> None:
+    """It reaches the app unchanged."""
+    exchange = await send(SETTINGS, headers={"Authorization": authorization})
+
+    assert exchange.status == FROM_THE_APP
+    assert exchange.received == {"authorization": authorization}
+
+
+@pytest.mark.parametrize("path", ["/admin/functions", "/Admin/host/status", "/admin"])
+async def test_admin_endpoints_ignore_tokens(path: str) -> None:
+    """The platform sends its own tokens there. Forged principals are removed all the same."""
+    headers = {"Authorization": "Bearer wrong", "X-MS-CLIENT-PRINCIPAL": "forged"}
+
+    exchange = await send(SETTINGS, path, headers)
+
+    assert exchange.status == FROM_THE_APP
+    assert exchange.received == {"authorization": "Bearer wrong"}
+
+
+async def test_a_path_that_only_starts_like_admin_checks_tokens() -> None:
+    """An app can have such a route."""
+    exchange = await send(SETTINGS, "/administration", {"Authorization": "Bearer wrong"})
+
+    assert exchange.status == 401
+
+
+async def test_a_token_of_the_local_tenant_is_accepted() -> None:
+    """The tenant's configuration has its public key, and no private one."""
+    sign_in = SignIn(Issuer())
+    configuration = sign_in.easy_auth()
+    headers = {"Authorization": f"Bearer {sign_in.token('alice')}"}
+
+    exchange = await send({"LOCAL_HOST_EASY_AUTH": configuration}, headers=headers)
+
+    assert exchange.received is not None
+    assert exchange.received["x-ms-client-principal-id"] == object_id("alice")
+    document = json.loads(configuration)
+    assert document["audience"] == APP_AUDIENCE
+    [key] = document["jwks"]["keys"]
+    assert key.keys().isdisjoint({"d", "p", "q", "dp", "dq", "qi"})
+
+
+@pytest.mark.parametrize("token", ["", signed()], ids=["anonymous", "alice"])
+def test_forged_principal_headers_never_reach_the_app(host: RunningHost, token: str) -> None:
+    """The app receives only the headers that the front end sets."""
+    authorization = {"Authorization": f"Bearer {token}"} if token else {}
+
+    plain = host.call("GET", "/api/seen", authorization)
+    forged = host.call("GET", "/api/seen", {**FORGED, **authorization})
+
+    assert forged.status == 200
+    assert forged.json() == plain.json()
+    assert bool(forged.json()["headers"]) == bool(token)
+
+
+def test_a_401_has_no_body(host: RunningHost) -> None:
+    """It names the scheme."""
+    rejected = host.call("GET", "/api/seen", {"Authorization": "Bearer wrong"})
+
+    assert (rejected.status, rejected.body) == (401, b"")
+    assert rejected.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_keys_and_tokens_are_independent(host: RunningHost) -> None:
+    """A valid token does not replace a key, and a key does not excuse an invalid token."""
+    key = WITH_FUNCTION_KEY
+    right, wrong = ({"Authorization": f"Bearer {token}"} for token in (signed(), "wrong"))
+
+    statuses = [
+        host.call("GET", "/api/locked", headers).status
+        for headers in (right, key, key | right, key | wrong)
+    ]
+
+    assert statuses == [401, 200, 200, 401]
+    assert host.call("GET", "/admin/functions", WITH_MASTER_KEY | wrong).status == 200
+
+
+def test_the_app_knows_that_sign_ins_are_checked(host: RunningHost) -> None:
+    """WEBSITE_AUTH_ENABLED is True."""
+    assert host.call("GET", "/api/seen").json()["checked"] == "True"
+
+
+@pytest.fixture(scope="module")
+def without_sign_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+    """The same app without sign-in, although its settings claim that sign-in is on."""
+    app = write_app(tmp_path_factory.mktemp("app"), APP)
+    with running_host(app, {"WEBSITE_AUTH_ENABLED": "True"}) as running:
+        yield running
+
+
+def test_the_app_knows_that_sign_ins_are_not_checked(without_sign_in: RunningHost) -> None:
+    """The host overrides the setting. Principal headers from outside then reach the app."""
+    seen = without_sign_in.call("GET", "/api/seen", FORGED).json()
+
+    assert seen["checked"] == "False"
+    assert seen["headers"]["x-ms-client-principal"] == FORGED["X-MS-CLIENT-PRINCIPAL"]

@@ -1,0 +1,115 @@
+"""Facts about the layers and their configuration in environment variables."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from local.entra import Issuer, SignIn
+from local.front_end import take_layers, through
+from local.functions_host.http import Handler, Request, Response
+from local.servers import Authority
+from tests.local.running_host import failed_start, write_app
+
+REQUEST = Request("GET", "/", "", {}, {})
+ISSUER = {"issuer": "https://sts.example/", "audience": "api://app"}
+KEYS = Issuer().jwks()
+MALFORMED = {
+    "LOCAL_HOST_CORS_ORIGINS": [
+        "localhost",
+        "localhost:5173",
+        "http://localhost:5173/",
+        "http://localhost:5173/path",
+        "http://",
+        "http://localhost:5173;x",
+    ],
+    "LOCAL_HOST_EASY_AUTH": [
+        "nonsense",
+        "[]",
+        "{}",
+        json.dumps({**ISSUER, "issuer": "", "jwks": KEYS}),
+        json.dumps({**ISSUER, "audience": "", "jwks": KEYS}),
+        json.dumps({**ISSUER, "jwks": {"keys": []}}),
+        json.dumps({**ISSUER, "jwks": {"keys": [{"kty": "no"}]}}),
+    ],
+    "LOCAL_HOST_SIGN_IN": [
+        "nonsense",
+        "{}",
+        '{"url": "x", "key": "x", "certificates": "/nowhere.pem"}',
+    ],
+    "LOCAL_HOST_STATIC_FILES": ["nonsense", "[]", '{"/": 1}', '{"example/": "dist"}'],
+}
+
+
+async def _echo(request: Request) -> Response:
+    return Response(200, body=request.path.encode())
+
+
+async def test_layers_change_requests_from_the_outermost_in() -> None:
+    """Each layer passes its changed request on to the next one."""
+
+    async def first(request: Request, rest: Handler) -> Response:
+        return await rest(replace(request, path=request.path + "1"))
+
+    async def second(request: Request, rest: Handler) -> Response:
+        return await rest(replace(request, path=request.path + "2"))
+
+    response = await through([first, second], _echo)(REQUEST)
+
+    assert response.body == b"/12"
+
+
+async def test_a_layer_can_respond_by_itself() -> None:
+    """Then the handler behind it is not called."""
+
+    async def closed(_request: Request, _rest: Handler) -> Response:
+        return Response(401)
+
+    response = await through([closed], _echo)(REQUEST)
+
+    assert response == Response(401)
+
+
+def test_the_environment_configures_the_layers(tmp_path: Path) -> None:
+    """Pages come before CORS, and CORS before sign-in; the app sees no variable of the host."""
+    Authority().write_bundle(tmp_path / "bundle.pem")
+    endpoint = {"url": "x", "key": "x", "certificates": str(tmp_path / "bundle.pem")}
+    environ = {
+        "LOCAL_HOST_EASY_AUTH": SignIn(Issuer()).easy_auth(),
+        "LOCAL_HOST_CORS_ORIGINS": "http://localhost:5173",
+        "LOCAL_HOST_SIGN_IN": json.dumps(endpoint),
+        "LOCAL_HOST_STATIC_FILES": "{}",
+    }
+
+    layers = take_layers(environ)
+
+    names = [layer.__qualname__.removesuffix(".layer") for layer in layers]
+    assert names == ["StaticFiles", "LocalSignIn", "Cors", "EasyAuth"]
+    assert environ == {"WEBSITE_AUTH_ENABLED": "True"}
+
+
+@pytest.mark.parametrize("environ", [{}, {"LOCAL_HOST_CORS_ORIGINS": ""}])
+def test_without_variables_there_is_no_layer(environ: dict[str, str]) -> None:
+    """An empty variable counts as absent."""
+    assert take_layers(environ) == []
+    assert environ == {"WEBSITE_AUTH_ENABLED": "False"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in MALFORMED.items() for text in texts]
+)
+def test_a_malformed_variable_is_rejected(name: str, text: str) -> None:
+    """The message names the variable."""
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        take_layers({name: text})
+
+
+def test_the_host_does_not_start_with_a_malformed_variable(tmp_path: Path) -> None:
+    """The exit code is that of an invalid option."""
+    settings = {"LOCAL_HOST_EASY_AUTH": "nonsense"}
+
+    code, errors = failed_start(write_app(tmp_path, ""), settings=settings)
+
+    assert code == 2
+    assert "LOCAL_HOST_EASY_AUTH: " in errors

@@ -1,0 +1,190 @@
+"""Facts about timers, warm-up and the admin endpoints, over HTTP."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.local.running_host import (
+    WITH_FUNCTION_KEY,
+    WITH_MASTER_KEY,
+    RunningHost,
+    running_host,
+    write_app,
+)
+
+SETTINGS = {"EVERY_SECOND": "* * * * * *", "AzureWebJobs.disabled_timer.Disabled": "true"}
+APP = '''
+import asyncio, json, logging
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+RUNS, CHANGED = {}, asyncio.Condition()
+
+async def count_run(name):
+    async with CHANGED:
+        RUNS[name] = RUNS.get(name, 0) + 1
+        CHANGED.notify_all()
+
+@app.warm_up_trigger(arg_name="warmup")
+async def warm(warmup) -> None:
+    await count_run("warm")
+
+@app.warm_up_trigger(arg_name="warmup")
+async def warm_badly(warmup) -> None:
+    raise RuntimeError("cold")
+
+@app.timer_trigger(arg_name="timer", schedule="%EVERY_SECOND%")
+async def fast(timer: func.TimerRequest) -> None:
+    assert isinstance(timer, func.TimerRequest) and timer.past_due is False
+    await count_run("fast")
+
+@app.timer_trigger(arg_name="timer", schedule="%EVERY_SECOND%")
+async def never_ends(timer: func.TimerRequest) -> None:
+    await count_run("never_ends")
+    await asyncio.Event().wait()
+
+@app.timer_trigger(arg_name="timer", schedule="* * * * * *")
+async def disabled_timer(timer: func.TimerRequest) -> None:
+    await count_run("disabled_timer")
+
+@app.timer_trigger(arg_name="timer", schedule="%MISSING%")
+async def unresolved(timer: func.TimerRequest) -> None:
+    await count_run("unresolved")
+
+@app.timer_trigger(arg_name="timer", schedule="0 0 0 29 2 *")
+def by_hand(timer: func.TimerRequest, context: func.Context) -> None:
+    asyncio.run_coroutine_threadsafe(count_run(context.function_name), LOOP[0]).result()
+
+LOOP = []
+
+@app.route(route="runs/{name}/{count:int}", methods=["GET"])
+async def runs(req: func.HttpRequest) -> func.HttpResponse:
+    """Responds when that function has run at least so often."""
+    LOOP.append(asyncio.get_running_loop())
+    name, count = req.route_params["name"], int(req.route_params["count"])
+    async with CHANGED:
+        await CHANGED.wait_for(lambda: RUNS.get(name, 0) >= count)
+        return func.HttpResponse(json.dumps(RUNS), mimetype="application/json")
+'''
+AS_JSON = WITH_MASTER_KEY | {"Content-Type": "application/json"}
+INPUT = b'{"input":""}'
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_platform_can_warm_the_app_up(tmp_path: Path, method: str) -> None:
+    """Without the request no warm-up function runs. The first request runs each of them once."""
+    with running_host(write_app(tmp_path, APP), SETTINGS) as host:
+        started = host.call("POST", "/admin/functions/warm", AS_JSON, INPUT)
+        cold = host.call("GET", "/api/runs/warm/0")
+
+        replies = [host.call(method, "/admin/warmup") for _ in range(2)]
+
+        warm = host.call("GET", "/api/runs/warm/1")
+        log = host.log()
+    assert started.status == 202
+    assert "warm" not in cold.json()
+    assert [(reply.status, reply.body) for reply in replies] == [(200, b"")] * 2
+    assert warm.json()["warm"] == 1
+    assert log.count("'Functions.warm_badly' (Failed)\n    Traceback") == 1
+
+
+def test_timers_run_on_schedule_and_never_overlap(host: RunningHost) -> None:
+    """A timer that is still running skips its next runs. A disabled timer does not run."""
+    host.call("GET", "/api/runs/never_ends/1")
+    before = host.call("GET", "/api/runs/fast/1").json()["fast"]
+
+    runs = host.call("GET", f"/api/runs/fast/{before + 2}").json()
+
+    assert runs["never_ends"] == 1
+    assert "disabled_timer" not in runs
+
+
+def test_a_function_in_error_is_logged_and_listed(host: RunningHost) -> None:
+    """The others are not affected."""
+    status = host.call("GET", "/admin/host/status", WITH_MASTER_KEY).json()
+
+    reason = "'%MISSING%' does not resolve to a value."
+    assert status.pop("tasks") > 0
+    assert status == {"state": "Running", "errors": [f"unresolved: {reason}"]}
+    assert f"The 'unresolved' function is in error: {reason}" in host.log()
+
+
+def test_a_timer_can_be_started_by_name(host: RunningHost) -> None:
+    """The response is 202 at once. Case and schedule do not matter, and it may be disabled."""
+    host.call("GET", "/api/runs/by_hand/0")
+
+    for name in ("by_hand", "By_Hand", "disabled_timer"):
+        response = host.call("POST", f"/admin/functions/{name}", AS_JSON, INPUT)
+        assert (response.status, response.body) == (202, b"")
+
+    assert host.call("GET", "/api/runs/by_hand/2").status == 200
+    assert host.call("GET", "/api/runs/disabled_timer/1").status == 200
+
+
+@pytest.mark.parametrize("name", ["runs", "warm"])
+def test_other_functions_fail_when_started_by_name(host: RunningHost, name: str) -> None:
+    """The response is 202 all the same, and the log has the error."""
+    response = host.call("POST", f"/admin/functions/{name}", AS_JSON, INPUT)
+
+    assert response.status == 202
+    assert f"'Functions.{name}' (Failed)\n    NotSupportedException" in host.log()
+
+
+@pytest.mark.parametrize(
+    ("name", "headers", "body", "status"),
+    [
+        ("by_hand", {"Content-Type": "application/json"}, INPUT, 401),
+        ("by_hand", WITH_FUNCTION_KEY | {"Content-Type": "application/json"}, INPUT, 403),
+        ("by_hand", WITH_MASTER_KEY, INPUT, 415),
+        ("by_hand", WITH_MASTER_KEY | {"Content-Type": "text/plain"}, INPUT, 415),
+        ("by_hand", AS_JSON, b"", 400),
+        ("by_hand", AS_JSON, b"[]", 400),
+        ("by_hand", AS_JSON, b"\xff", 400),
+        ("by_hand", AS_JSON, b"[" * 50_000, 400),
+        ("unknown", AS_JSON, INPUT, 404),
+        ("unresolved", AS_JSON, INPUT, 404),
+    ],
+)
+def test_a_start_by_name_is_checked(
+    host: RunningHost, name: str, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    """It needs the master key, a JSON object and a function that is served."""
+    response = host.call("POST", f"/admin/functions/{name}", headers, body)
+
+    assert (response.status, response.body) == (status, b"")
+
+
+@pytest.mark.parametrize("path", ["/admin/host/status", "/admin/functions", "/Admin/Functions"])
+def test_admin_endpoints_need_the_master_key(host: RunningHost, path: str) -> None:
+    """Without a key the response is 401, with the host key 403."""
+    assert host.call("GET", path).status == 401
+    assert host.call("GET", path, WITH_FUNCTION_KEY).status == 403
+    assert host.call("GET", path, WITH_MASTER_KEY).status == 200
+
+
+def test_a_ping_needs_no_key(host: RunningHost) -> None:
+    """Other paths under /admin do, even if they do not exist."""
+    assert host.call("GET", "/admin/host/ping").status == 200
+    assert host.call("GET", "/admin/unknown").status == 401
+    assert host.call("GET", "/admin/unknown", WITH_MASTER_KEY).status == 404
+
+
+def test_the_list_describes_the_served_functions(host: RunningHost) -> None:
+    """It has names, triggers, routes, methods, levels and schedules."""
+    listed = host.call("GET", "/admin/functions", WITH_MASTER_KEY).json()
+
+    by_name = {function.pop("name"): function for function in listed}
+    assert by_name["runs"] == {
+        "trigger": "http",
+        "disabled": False,
+        "route": "runs/{name}/{count:int}",
+        "methods": ["GET"],
+        "authLevel": "anonymous",
+    }
+    assert by_name["disabled_timer"] == {
+        "trigger": "timer",
+        "disabled": True,
+        "schedule": "* * * * * *",
+    }
+    assert by_name["warm"] == {"trigger": "warmup", "disabled": False}
+    assert "unresolved" not in by_name

@@ -1,1 +1,0 @@
-"""Facts about the package, and about the checks of it."""

@@ -1,0 +1,248 @@
+"""Which responses the soak considers right."""
+
+from collections.abc import Collection
+from random import Random
+
+import pytest
+
+from bench.soak.user import MAX_BUSY, Response, State, User
+
+RANDOM = Random(0)  # noqa: S311 -- repeatable, no secret
+ID, OTHER = "8:acs:one", "8:acs:other"
+# All failures are allowed.
+ANY = {0, 429, 502, 503, 504}
+PROBLEM = {"type": "/p", "title": "No", "detail": "No."}
+
+
+def user(state: State, **fields: object) -> User:
+    """Return a user in that state; it has had one identity so far."""
+    made = User("user@example.com", state, "" if state is State.NOTHING else ID)
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+def success(status: int, **body: object) -> Response:
+    """Return a success."""
+    return Response(status, body)
+
+
+def problem(status: int, code: str, seconds: float = 0) -> Response:
+    """Return a problem."""
+    return Response(status, {**PROBLEM, "status": status, "code": code}, seconds)
+
+
+def check(one: User, operation: str, response: Response, allowed: Collection[int] = ()) -> str:
+    """Return what the user finds wrong with the response to this operation."""
+    one.pending = operation
+    request = one.next_request(RANDOM)
+    one.pending = ""
+    return one.check(request, response, allowed)
+
+
+NO_BODY = success(204)
+NOT_FOUND = problem(404, "identity_not_found")
+GONE = problem(409, "identity_deleted")
+RIGHT = [
+    (State.NOTHING, "create_identity", success(201, id=ID), State.ACTIVE),
+    (State.NOTHING, "create_identity_with_token", success(201, id=ID, token="t"), State.ACTIVE),
+    (State.ACTIVE, "create_identity", success(200, id=ID), State.ACTIVE),
+    (State.ACTIVE, "issue_token", success(200, id=ID, token="t"), State.ACTIVE),
+    (State.ACTIVE, "revoke_tokens", NO_BODY, State.ACTIVE),
+    (State.ACTIVE, "get_identity", success(200, id=ID), State.ACTIVE),
+    (State.ACTIVE, "list_identities", success(200, value=[{"id": ID}]), State.ACTIVE),
+    (State.ACTIVE, "get_deleted_identity", NOT_FOUND, State.ACTIVE),
+    (State.ACTIVE, "purge_identity", problem(409, "identity_not_deleted"), State.ACTIVE),
+    (State.ACTIVE, "delete_identity", success(202, id=ID), State.DELETED),
+    (State.DELETED, "delete_identity", success(202, id=ID), State.DELETED),
+    (State.DELETED, "issue_token", GONE, State.DELETED),
+    (State.DELETED, "create_identity", GONE, State.DELETED),
+    (State.DELETED, "create_identity", success(201, id=OTHER), State.ACTIVE),
+    (State.DELETED, "get_identity", problem(404, "identity_deleted"), State.DELETED),
+    (State.DELETED, "get_identity", NOT_FOUND, State.NOTHING),
+    (State.DELETED, "list_identities", success(200, value=[]), State.DELETED),
+    (State.DELETED, "get_deleted_identity", success(200, id=ID), State.DELETED),
+    (State.DELETED, "restore_identity", success(200, id=ID), State.ACTIVE),
+    (State.DELETED, "restore_identity", NOT_FOUND, State.NOTHING),
+    (State.DELETED, "purge_identity", NO_BODY, State.NOTHING),
+    (State.DELETED, "revoke_tokens", NO_BODY, State.DELETED),
+]
+
+
+@pytest.mark.parametrize(("state", "operation", "response", "after"), RIGHT)
+def test_right(state: State, operation: str, response: Response, after: State) -> None:
+    """The response is right, and the user is in the expected state afterwards."""
+    one = user(state)
+
+    assert check(one, operation, response) == ""
+    assert one.state is after
+
+
+WRONG = [
+    (State.NOTHING, "create_identity", success(200, id=ID)),
+    (State.NOTHING, "create_identity", success(201)),
+    (State.ACTIVE, "create_identity", success(201, id=OTHER)),
+    (State.ACTIVE, "create_identity", success(200, id=OTHER)),
+    (State.ACTIVE, "create_identity", GONE),
+    (State.ACTIVE, "issue_token", success(200, id=OTHER, token="t")),
+    (State.ACTIVE, "issue_token", success(200, id=ID)),
+    (State.ACTIVE, "issue_token", NOT_FOUND),
+    (State.ACTIVE, "revoke_tokens", NOT_FOUND),
+    (State.ACTIVE, "get_identity", success(200, id=OTHER)),
+    (State.ACTIVE, "get_identity", problem(404, "identity_deleted")),
+    (State.ACTIVE, "list_identities", success(200, value=[])),
+    (State.ACTIVE, "list_identities", success(200, value=[{"id": ID}, {"id": OTHER}])),
+    (State.ACTIVE, "list_identities", problem(400, "invalid_query")),
+    (State.ACTIVE, "get_deleted_identity", success(200, id=ID)),
+    (State.ACTIVE, "purge_identity", NO_BODY),
+    (State.ACTIVE, "delete_identity", NOT_FOUND),
+    (State.DELETED, "list_identities", success(200, value=[{"id": ID}])),
+    (State.DELETED, "get_identity", success(200, id=ID)),
+    (State.DELETED, "create_identity", success(200, id=ID)),
+    (State.DELETED, "restore_identity", success(200, id=OTHER)),
+    (State.DELETED, "restore_identity", problem(409, "identity_not_deleted")),
+    (State.ACTIVE, "issue_token", problem(503, "acs_unavailable")),
+    (State.ACTIVE, "issue_token", problem(503, "identity_busy")),
+    (State.ACTIVE, "issue_token", problem(500, "internal_error")),
+    (State.ACTIVE, "issue_token", Response(0)),
+    (State.ACTIVE, "issue_token", Response(500)),
+    (State.ACTIVE, "issue_token", Response(404, {"status": 404, "code": "identity_not_found"})),
+]
+
+
+@pytest.mark.parametrize(("state", "operation", "response"), WRONG)
+def test_wrong(state: State, operation: str, response: Response) -> None:
+    """The response is wrong if no fault is active."""
+    assert check(user(state), operation, response) != ""
+
+
+@pytest.mark.parametrize("response", [problem(503, "acs_unavailable"), Response(0)])
+def test_failure_during_a_fault_is_allowed(response: Response) -> None:
+    """A failure that a fault may cause is right, and the request is retried."""
+    one = user(State.ACTIVE)
+
+    assert check(one, "delete_identity", response, ANY) == ""
+    assert one.next_request(RANDOM).operation == "delete_identity"
+
+
+def test_failure_must_fit_the_fault() -> None:
+    """A failure that the active fault does not cause is wrong."""
+    response = problem(503, "acs_unavailable")
+
+    assert check(user(State.ACTIVE), "issue_token", response, {429}) != ""
+
+
+def test_internal_error_is_always_wrong() -> None:
+    """A response with 500 is wrong during any fault."""
+    response = problem(500, "internal_error")
+
+    assert check(user(State.ACTIVE), "delete_identity", response, ANY) != ""
+
+
+def test_late_response_is_always_wrong() -> None:
+    """A response after the deadline of ten seconds is wrong during any fault."""
+    late = problem(503, "acs_unavailable", seconds=10.1)
+
+    assert check(user(State.ACTIVE), "delete_identity", late, ANY) != ""
+
+
+def test_unknown_result_may_have_happened() -> None:
+    """A deletion that failed may have been finished and purged: its retry may find nothing."""
+    one = user(State.ACTIVE, tokens=["t"])
+    check(one, "delete_identity", Response(0), ANY)
+
+    assert check(one, "delete_identity", NOT_FOUND) == ""
+    assert one.state is State.NOTHING
+    assert (one.tokens, one.dead_tokens) == ([], ["t"])
+
+
+def test_failed_request_is_repeated_until_faults_are_over() -> None:
+    """A failed request may still take effect after its retry succeeds, so it stays pending."""
+    one = user(State.DELETED, pending="restore_identity")
+    one.check(one.next_request(RANDOM), problem(503, "acs_unavailable"), ANY)
+    one.check(one.next_request(RANDOM), success(200, id=ID), ANY)
+
+    assert one.next_request(RANDOM).operation == "restore_identity"
+
+
+def test_known_result_without_faults_is_final() -> None:
+    """When the result is known and the faults are over, nothing is pending."""
+    one = user(State.DELETED, pending="restore_identity")
+    one.check(one.next_request(RANDOM), success(200, id=ID), ANY)
+
+    one.faults_are_over()
+
+    assert one.pending == ""
+
+
+def test_unknown_result_stays_pending() -> None:
+    """While the result is unknown the request is repeated, even when the faults are over."""
+    one = user(State.DELETED, pending="restore_identity")
+    one.check(one.next_request(RANDOM), problem(503, "acs_unavailable"), ANY)
+
+    one.faults_are_over()
+
+    assert one.next_request(RANDOM).operation == "restore_identity"
+
+
+@pytest.mark.parametrize("operation", ["revoke_tokens", "delete_identity"])
+def test_revoked_tokens_are_dead(operation: str) -> None:
+    """After a revocation or a deletion no earlier token may work."""
+    one = user(State.ACTIVE, tokens=["s", "t"])
+
+    check(one, operation, success(204 if operation == "revoke_tokens" else 202, id=ID))
+
+    assert (one.tokens, one.dead_tokens) == ([], ["s", "t"])
+
+
+def test_token_of_a_deleted_identity_is_dead() -> None:
+    """A token that is issued while the identity is purged is right only if it does not work."""
+    one = user(State.DELETED)
+
+    assert check(one, "issue_token", success(200, id=ID, token="t")) == ""
+    assert (one.tokens, one.dead_tokens) == ([], ["t"])
+
+
+def test_busy_during_a_purge_is_right() -> None:
+    """A user whose identity is being purged retries and does not have to wait."""
+    one = user(State.DELETED)
+
+    assert check(one, "create_identity", problem(503, "identity_busy")) == ""
+    assert not one.must_wait
+
+
+def test_interrupted_purge_must_wait() -> None:
+    """A user whose purge was interrupted waits for a sweep."""
+    one = user(State.DELETED)
+
+    for _ in range(MAX_BUSY):
+        check(one, "create_identity", problem(503, "identity_busy"))
+
+    assert one.must_wait
+
+
+def test_another_response_resets_the_count() -> None:
+    """Busy responses with others in between do not mean that a purge was interrupted."""
+    one = user(State.DELETED)
+
+    for _ in range(MAX_BUSY):
+        check(one, "create_identity", problem(503, "identity_busy"))
+        check(one, "create_identity", GONE)
+
+    assert not one.must_wait
+
+
+def test_purge_with_lost_response_must_wait() -> None:
+    """A user whose purge lost its response waits for an hour; ACS must have deleted it."""
+    one = user(State.DELETED)
+
+    assert check(one, "purge_identity", problem(503, "acs_unavailable")) == ""
+    assert (one.must_wait, one.is_gone) == (True, True)
+
+
+def test_failed_purge_during_a_fault_proves_nothing() -> None:
+    """A purge that fails while ACS fails may have left the identity in ACS."""
+    one = user(State.DELETED)
+
+    assert check(one, "purge_identity", problem(503, "acs_unavailable"), {503}) == ""
+    assert (one.is_gone, one.pending) == (False, "purge_identity")

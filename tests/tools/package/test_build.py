@@ -1,0 +1,138 @@
+"""Building the package: its files, its Python, and that it passes all checks."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from pathspec import GitIgnoreSpec
+
+from tests.test_triggers import HTTP, OTHERS
+from tools.package import ROOT
+from tools.package.build import FUNCIGNORE, pack, published, stage, unpack
+from tools.package.checks import ALWAYS, BELONGS, Check, Package, functions_of
+from tools.package.target import CannotBuild, Target
+
+# Files that exist in a folder in which someone works, but in no clone.
+UNTRACKED = [
+    ".azure/dev/.env",
+    ".env",
+    ".git/config",
+    ".local/keys.json",
+    ".venv/bin/python",
+    ".vscode/settings.json",
+    "__pycache__/function_app.cpython-311.pyc",
+    "cli/__main__.py",
+    "dist/acs-identity-service-python3.13.zip",
+    "identity_service/__pycache__/errors.cpython-311.pyc",
+    "local.settings.json",
+    "local/node_modules/azurite/package.json",
+]
+LINES = (ROOT / FUNCIGNORE).read_text().split()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which someone has worked; all files but .funcignore are empty."""
+    folder = tmp_path_factory.mktemp("project")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 -- git may be installed anywhere
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in [*listed.stdout.splitlines(), *UNTRACKED]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    shutil.copyfile(ROOT / FUNCIGNORE, folder / FUNCIGNORE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """The package for the newest installed Python, built as `make package` does."""
+    folder = tmp_path_factory.mktemp("package")
+    target = Target.find()
+    (folder / "stage").mkdir()
+    stage(folder / "stage", target)
+    pack(folder / "stage", folder / "package.zip")
+    unpack(folder / "package.zip", folder / "app")
+    functions = functions_of((ROOT / "function_app.py").read_text())
+    return Package(folder / "app", (folder / "package.zip").stat().st_size, target, functions)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below the folder, relative to it."""
+    return [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+
+
+def test_only_the_app_is_published(project: Path) -> None:
+    """The published files are those of the app: Python, JSON and requirements.txt."""
+    files = published(project)
+
+    assert {path.parts[0] for path in files} == BELONGS
+    assert [path for path in files if path.suffix not in {".py", ".json", ".txt"}] == []
+
+
+def test_core_tools_publish_the_same(project: Path) -> None:
+    """Core Tools, which match lines as prefixes, publish the same files, and bytecode."""
+    prefixes = (re.escape(line).replace(r"\*", ".*") for line in LINES)
+    ignored = re.compile("|".join(prefixes))
+
+    kept = {path for path in files_in(project) if not ignored.match(str(path))}
+
+    assert {path for path in kept if path.suffix != ".pyc"} == set(published(project))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_line_ignores_something(project: Path, line: str) -> None:
+    """Every line of .funcignore matches a file."""
+    spec = GitIgnoreSpec.from_lines([line])
+
+    assert any(spec.match_file(str(path)) for path in files_in(project))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_line_is_needed(project: Path, line: str) -> None:
+    """Without any one line of .funcignore, more files would be published."""
+    rest = GitIgnoreSpec.from_lines(other for other in LINES if other != line)
+    kept = [path for path in files_in(project) if not rest.match_file(str(path))]
+
+    assert len(kept) > len(published(project))
+
+
+@pytest.mark.parametrize("check", ALWAYS)
+def test_check(check: Check, package: Package) -> None:
+    """The package passes every check."""
+    assert list(check(package)) == []
+
+
+def test_every_function_is_expected(package: Package) -> None:
+    """The checks expect exactly the functions that the app has."""
+    assert package.functions == {*HTTP, *OTHERS}
+
+
+def test_same_files_make_the_same_bytes(package: Package, tmp_path: Path) -> None:
+    """Packing the same files twice gives identical zip files."""
+    for name in ("one.zip", "two.zip"):
+        pack(package.folder, tmp_path / name)
+
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_missing_python_is_named() -> None:
+    """The error names the requested Python if it is not installed."""
+    with pytest.raises(CannotBuild, match=r"^Python 3\.99 is missing: install it"):
+        Target.find("3.99")
+
+
+def test_all_supported_pythons_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If no Python that Azure runs is installed, the error names all of them."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("VIRTUAL_ENV", "")
+
+    with pytest.raises(CannotBuild, match=r"^Python 3\.13 or 3\.12 or 3\.11 is missing"):
+        Target.find()
