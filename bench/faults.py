@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import aiohttp
 
 from bench import ROOT
 from bench.stack import Stack, running_stack
+from tests.support.client import teams_body
 from tools.markdown import table
 
 DOCUMENT = ROOT / "docs" / "faults.md"
@@ -49,10 +50,6 @@ IDENTITY_FAULTS: dict[str, dict[str, Any]] = {
     "managed identity: 2 s late": {"delaySeconds": 2},
     "managed identity: 20 s late": {"delaySeconds": 20},
 }
-
-# The sweep would retry what has failed, and its calls would be counted.
-_NO_SWEEP = {"AzureWebJobs.purge_deleted_identities.Disabled": "true"}
-_COLD = {**_NO_SWEEP, "AzureWebJobs.warmup.Disabled": "true"}
 
 
 @dataclass(frozen=True)
@@ -121,11 +118,9 @@ def _row(fault: str, key: tuple[str, ...], outcomes: list[Outcome]) -> tuple[str
 @asynccontextmanager
 async def _measurement() -> AsyncIterator["_Measurement"]:
     async with running_stack() as stack:
-        headers = {"x-functions-key": stack.azure.keys.function_key}
-        async with (
-            stack.app(_NO_SWEEP, stack.folder / "app.log") as app,
-            aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT) as session,
-        ):
+        app = await stack.start_app()
+        headers = {"x-functions-key": app.function_key}
+        async with aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT) as session:
             yield _Measurement(stack, session, app.url)
 
 
@@ -137,15 +132,13 @@ class _Measurement:
         self._control = stack.control
         self._session = session
         self._warm_url = warm_url
-        teams = stack.azure.acs.emulator.teams_user()
-        body = {"token": teams.token, "appId": teams.app_id, "userId": teams.user_id}
         self._operations = [
             Operation("create", "create", "POST", "identities"),
             Operation("create with token", "create", "POST", "identities/with-token", _SCOPES),
             Operation("issue", "issue", "POST", "identities/{id}/tokens", _SCOPES),
             Operation("revoke", "revoke", "DELETE", "identities/{id}/tokens"),
             Operation("delete", "revoke", "DELETE", "identities/{id}"),
-            Operation("exchange", "exchange", "POST", "teams/token", body),
+            Operation("exchange", "exchange", "POST", "teams/token", teams_body(stack.azure)),
         ]
         # Operations that make the same call of ACS are in different groups, to count them apart.
         second = ("create with token", "delete")
@@ -165,14 +158,14 @@ class _Measurement:
         for group in self._groups:
             faults = [{**fault, "operation": one.upstream} for one in group]
             seen += await self._call_all(group, self._call_warm, faults)
-            await self._control.clear()
+            await self._control.clear_faults()
             await asyncio.sleep(0.2)  # lets calls finish that the fault held
         return seen
 
     async def outage(self) -> list[tuple[str, list[Seen]]]:
         """Make ACS unreachable; the control endpoint is too, so calls are not counted."""
         identities = await self._create_identities(self._operations)
-        await self._control.start_outage(OUTAGE_SECONDS)
+        await self._control.outage(OUTAGE_SECONDS)
         await asyncio.sleep(0.2)
         calls = zip(self._operations, identities, strict=True)
         outcomes = await asyncio.gather(*(self._call_warm(*one) for one in calls))
@@ -188,18 +181,15 @@ class _Measurement:
         return seen
 
     async def _identity_fault(self, group: list[Operation], fault: Mapping[str, Any]) -> list[Seen]:
-        log = self._stack.folder / "app.log"
-        async with AsyncExitStack() as stack:
-            starting = (stack.enter_async_context(self._stack.app(_COLD, log)) for _ in group)
-            apps = await asyncio.gather(*starting)
-            urls = {one.name: app.url for one, app in zip(group, apps, strict=True)}
+        apps = await asyncio.gather(*(self._stack.start_app() for _ in group))
+        urls = {one.name: app.url for one, app in zip(group, apps, strict=True)}
 
-            async def call_cold(operation: Operation, identity_id: str) -> Outcome:
-                return await self._call(urls[operation.name], operation, identity_id)
+        async def call_cold(operation: Operation, identity_id: str) -> Outcome:
+            return await self._call(urls[operation.name], operation, identity_id)
 
-            await self._control.inject_identity_fault(fault)
-            seen = await self._call_all(group, call_cold)
-            await self._control.clear_identity_fault()
+        await self._control.inject_identity_fault(**fault)
+        seen = await self._call_all(group, call_cold)
+        await self._control.clear()
         return seen
 
     async def _call_all(
@@ -210,12 +200,12 @@ class _Measurement:
     ) -> list[Seen]:
         """Call the operations at once, each with its own identity, and count the calls of ACS."""
         identities = await self._create_identities(group)
-        before = await self._control.attempts()
+        before = await self._control.all_attempts()
         for fault in faults:
-            await self._control.inject(fault)
+            await self._control.inject(**fault)
         pairs = zip(group, identities, strict=True)
         outcomes = await asyncio.gather(*(call(*pair) for pair in pairs))
-        after = await self._control.attempts()
+        after = await self._control.all_attempts()
         return [
             (outcome, after[one.upstream] - before[one.upstream])
             for one, outcome in zip(group, outcomes, strict=True)

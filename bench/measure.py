@@ -26,7 +26,6 @@ from bench.contenders import (
     App,
     Bare,
 )
-from bench.control import Control
 from bench.load import Call, Load, Series, contest, one_round
 from bench.process import mebibytes
 
@@ -57,8 +56,11 @@ class Work:
 
 async def _work() -> None:
     """Measure all contenders and print the figures."""
+    from tests.support.client import Control, http_session  # noqa: PLC0415 -- would count as memory of the contenders
+
     _log_like_a_worker()
-    async with Control.from_environment(os.environ) as control:
+    async with http_session() as session:
+        control = Control(session, os.environ)
         app, without = App(), App(reads_table=False)
         defaults, tuned = Bare(), Bare(**TUNING)
         identities = [await app.create() for _ in range(IDENTITIES)]
@@ -74,7 +76,7 @@ async def _work() -> None:
         }
         tokens: list[Series] = []
         for load in TOKENS:
-            await control.delay(load.delay_ms)
+            await control.delay(load.delay_ms / 1000)
             tokens += await contest(calls, load, TOKEN_SECONDS)
         await control.delay(0)
         creates, deletes = await _lifecycle({APP: app, BOTH_DEFAULTS: defaults, BOTH_TUNED: tuned})

@@ -14,7 +14,7 @@ from bench.load import Load, Series, contest
 from bench.measure import Work
 from bench.process import clean_environment, run_python
 from bench.report import Figures, draw, report
-from bench.stack import separate_azure
+from bench.stack import azure_environment
 from tools.markdown import table
 
 PLOT = ROOT / "bench" / "bench.png"
@@ -43,7 +43,7 @@ def compare() -> None:
 
 async def _measure() -> Figures:
     imports = await _import_times()
-    async with separate_azure() as environ:
+    with azure_environment() as environ:
         output = await run_python(environ, "-m", "bench.measure", "work")
         work = msgspec.json.decode(output, type=Work)
         memory = await _memory(environ)

@@ -1,76 +1,44 @@
-"""The local Azure to measure against, in this process or in its own. Only this module starts it."""
+"""The local Azure to measure against, and apps that run on it."""
 
 import asyncio
-import json
-import shlex
-import sys
 import tempfile
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import ROOT
-from bench.control import Control
 from bench.process import clean_environment
-from local.app import App, running_app
-from local.azure import LocalAzure, Ports, local_azure
-from local.servers import stop
-from local.workspace import Workspace
-
-_PARTS = ("app", "acs", "identity", "blob", "queue", "table")
-
-__all__ = ["App", "Stack", "running_stack", "separate_azure"]
+from tests.support.client import Control, http_session
+from tests.support.stack import App, Azure, running_app, running_azure
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The local Azure in this process; apps run against it in their own processes."""
+    """The local Azure, and the apps that were started."""
 
-    azure: LocalAzure
+    azure: Azure
     control: Control
     folder: Path
+    _exits: ExitStack
 
-    def app(self, settings: Mapping[str, str], log: Path) -> AbstractAsyncContextManager[App]:
-        """Run an app with these settings changed."""
-        return running_app(self.azure, settings, 0, log)
+    async def start_app(self, settings: Mapping[str, str] | None = None) -> App:
+        """Start an app with these settings changed; it ends with the stack."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        app = running_app(self.azure, folder, settings)
+        return await asyncio.to_thread(self._exits.enter_context, app)
 
 
 @asynccontextmanager
 async def running_stack() -> AsyncIterator[Stack]:
     """Run the local Azure in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder, Workspace(Path(folder)).locked() as workspace:
-        async with (
-            local_azure(workspace, Ports(0, 0, 0, 0, 0, 0)) as azure,
-            Control(
-                azure.acs.control_url, azure.keys.control_key, str(azure.acs.bundle)
-            ) as control,
-        ):
-            yield Stack(azure, control, workspace.folder)
+    with tempfile.TemporaryDirectory() as folder, running_azure(Path(folder)) as azure:
+        async with http_session() as session:
+            with ExitStack() as exits:
+                yield Stack(azure, Control(session, azure.env), Path(folder), exits)
 
 
-@asynccontextmanager
-async def separate_azure() -> AsyncIterator[dict[str, str]]:
-    """Run the local Azure in its own processes; yields the environment to work against it."""
-    with tempfile.TemporaryDirectory() as folder:
-        ports = [argument for part in _PARTS for argument in (f"--{part}-port", "0")]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "local", "azure", "--folder", folder, *ports),
-            cwd=ROOT,
-            stdout=PIPE,
-        )
-        try:
-            assert process.stdout is not None  # noqa: S101 -- requested above
-            while b"shell assignments" not in (line := await process.stdout.readline()):
-                if not line:
-                    raise RuntimeError("The local Azure does not start: run make setup first.")
-            yield clean_environment() | _environment(Path(folder))
-        finally:
-            await stop(process)
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    settings: dict[str, str] = json.loads((folder / "local.settings.json").read_text())["Values"]
-    lines = shlex.split((folder / ".local" / "env").read_text())
-    return dict(line.split("=", 1) for line in lines) | settings
+@contextmanager
+def azure_environment() -> Iterator[dict[str, str]]:
+    """Run the local Azure; yields the environment of a process that uses it."""
+    with tempfile.TemporaryDirectory() as folder, running_azure(Path(folder)) as azure:
+        yield {**clean_environment(), **azure.env, **azure.settings}

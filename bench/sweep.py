@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bench.control import Control
 from bench.process import mebibytes, run_python
 from bench.product import DELETES_PER_30S, Product
+from tests.support.client import Control, http_session
 from tools.markdown import table
 
 DUE = 5000
@@ -76,9 +76,9 @@ def compare() -> None:
 
 
 async def _measure() -> Figures:
-    from bench.stack import separate_azure  # noqa: PLC0415 -- the measured process must not load the local Azure
+    from bench.stack import azure_environment  # noqa: PLC0415 -- not needed in the measured process
 
-    async with separate_azure() as environ:
+    with azure_environment() as environ:
         output = await run_python(environ, "-m", "bench.sweep")
     return msgspec.json.decode(output, type=Figures)
 
@@ -121,11 +121,11 @@ def _row(what: str, value: str, target: str = "", *, met: bool | None = None) ->
 
 async def _run() -> None:
     """Measure in this process and print the figures as JSON."""
-    async with Control.from_environment(os.environ) as control:
-        product = Product()
+    async with http_session() as session:
+        control, product = Control(session, os.environ), Product()
         # Only deletions are limited: creating this many is not what is measured.
         limits = {"windowSeconds": WINDOW / SPEEDUP, "limits": {"create": 1_000_000}}
-        await control.ask("PUT", "/quotas", limits)
+        await control.ask("PUT", "quotas", limits)
         with_users = await _sweep(product, control, DUE_WITH_USERS, with_users=True)
         plain = await _sweep(product, control, DUE, with_users=False)
     print(msgspec.json.encode(Figures(plain, with_users)).decode(), flush=True)
@@ -136,13 +136,13 @@ async def _sweep(product: Product, control: Control, number: int, *, with_users:
     """Make this many identities due and measure the sweep over them."""
     await product.create_due(number, with_users=with_users)
     limit = int(DELETES_PER_30S * SPEEDUP)
-    deletions_before = (await control.attempts())["delete"]
+    deletions_before = await control.attempts("delete")
     sent, cpu = product.transport.sent, time.process_time()
     memory: list[float] = []
     sampling = asyncio.create_task(_sample(memory))
     swept = await product.sweep(limit)
     sampling.cancel()
-    deletions = (await control.attempts())["delete"] - deletions_before
+    deletions = await control.attempts("delete") - deletions_before
     return Sweep(
         purged=swept.purged,
         seconds=swept.seconds,

@@ -16,6 +16,8 @@ from typing import Any
 # Source: Azure/azure-functions-host, GrpcWorkerChannel.Log.
 unheard: deque[tuple[logging.Logger, int, str]] = deque(maxlen=1000)
 
+# `logging` raises an error if a value has one of these names.
+_RESERVED = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 _NEEDS_QUOTES = re.compile(r"[\s\"=]")
 
 
@@ -73,8 +75,9 @@ class EventLog:
     """The events of one module.
 
     Only the formatted message reaches Application Insights, so the message has everything,
-    including the invocation's id. Log handlers find the same values as attributes of the record. No
-    value may be a secret, a user id, or the hash of a user id.
+    including the invocation's id. Log handlers find the same values as attributes of the record,
+    unless `logging` has an attribute of that name. No value may be a secret, a user id, or the hash
+    of a user id.
     """
 
     def __init__(self, module: str) -> None:
@@ -101,8 +104,9 @@ class EventLog:
         if invocation.id:
             values["invocation_id"] = invocation.id
         text = line(event, values)
+        extra = {key: values[key] for key in values.keys() - _RESERVED}
         self._log.log(
-            level, "%s", text, exc_info=error, extra={"event": event, **values}, stacklevel=3
+            level, "%s", text, exc_info=error, extra={"event": event, **extra}, stacklevel=3
         )
         if invocation.is_over:
             unheard.append((self._log, level, f"{text} replayed=true{_traceback(error)}"))

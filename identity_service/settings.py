@@ -3,46 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
 
 import msgspec
 
+from identity_service import settings_table as table
 from identity_service.policies import CleanupPolicy, DeletionPolicy, TokenPolicy
-from identity_service.settings_table import (
-    ACCESS_KEY,
-    ACCOUNT_NAME,
-    CHAPTERS,
-    CLIENT_ID,
-    CONNECTION_STRING,
-    DELETES_PER_30S,
-    ENDPOINT,
-    HTTPS_PROXY,
-    MAX_ATTEMPTS,
-    NO_PROXY,
-    PROBLEM_BASE,
-    PURGE_PROTECTION,
-    REGISTERED_ONLY,
-    RETENTION,
-    SCHEDULE,
-    SERVICE_TOKENS,
-    SETTINGS,
-    SIGN_IN,
-    STORAGE,
-    STORAGE_CLIENT_ID,
-    STORAGE_CREDENTIAL,
-    TABLE_SERVICE,
-    TEAMS_APP_ID,
-    TELEMETRY,
-    TIME_BUDGET,
-    TOKEN_CREDENTIALS,
-    USER_TOKENS,
-    Setting,
-    TokenSettings,
-    base64_text,
-)
+from identity_service.settings_table import SETTINGS, Setting
 
 T = TypeVar("T")
 
@@ -120,7 +90,8 @@ class Reading(NamedTuple):
     """What the environment contains.
 
     Attributes:
-        settings: Has the default for each invalid setting.
+        settings: Usable only if nothing is invalid, but for `problem_base_uri` and `telemetry`,
+            which then may be defaults.
         invalid: One sentence for each invalid setting: what to change. Never a value.
         misspelled: Names that look like a setting, and the name of that setting.
     """
@@ -135,29 +106,32 @@ def read_settings(environ: Mapping[str, str]) -> Reading:
     env = _Environment(environ)
     endpoint, access_key = _read_acs(env)
     storage = _read_storage(env)
-    env.get(TOKEN_CREDENTIALS)  # azure-identity reads it; checked here with all other settings
-    if not env.text(SCHEDULE):
-        env.require(SCHEDULE, "Without it, nothing would ever be purged.")
+    # Read by azure-identity and by the host. Checked here together with all other settings.
+    env.get(table.TOKEN_CREDENTIALS)
+    env.get_required(table.SCHEDULE, "Without it, nothing would ever be purged.")
     settings = Settings(
         acs_endpoint=endpoint,
         acs_access_key=access_key,
-        client_id=env.get(CLIENT_ID),
+        client_id=env.get(table.CLIENT_ID),
         storage=storage,
-        deletion=DeletionPolicy(timedelta(days=env.get(RETENTION)), env.get(PURGE_PROTECTION)),
-        cleanup=CleanupPolicy(
-            deletes_per_30s=env.get(DELETES_PER_30S),
-            time_budget=timedelta(seconds=env.get(TIME_BUDGET)),
-            max_attempts=env.get(MAX_ATTEMPTS),
+        deletion=DeletionPolicy(
+            retention=timedelta(days=env.get(table.RETENTION)),
+            purge_protection=env.get(table.PURGE_PROTECTION),
         ),
-        service_tokens=_read_token_policy(env, SERVICE_TOKENS),
-        user_tokens=_read_token_policy(env, USER_TOKENS),
-        registered_only=env.get(REGISTERED_ONLY),
-        sign_in_enabled=env.get(SIGN_IN),
-        teams_app_id=env.get(TEAMS_APP_ID),
-        problem_base_uri=env.get(PROBLEM_BASE),
-        proxy=env.get(HTTPS_PROXY),
-        no_proxy=env.get(NO_PROXY),
-        telemetry=env.get(TELEMETRY),
+        cleanup=CleanupPolicy(
+            deletes_per_30s=env.get(table.DELETES_PER_30S),
+            time_budget=timedelta(seconds=env.get(table.TIME_BUDGET)),
+            max_attempts=env.get(table.MAX_ATTEMPTS),
+        ),
+        service_tokens=_read_token_policy(env, table.SERVICE_TOKENS),
+        user_tokens=_read_token_policy(env, table.USER_TOKENS),
+        registered_only=env.get(table.REGISTERED_ONLY),
+        sign_in_enabled=env.get(table.SIGN_IN),
+        teams_app_id=env.get(table.TEAMS_APP_ID),
+        problem_base_uri=env.get(table.PROBLEM_BASE),
+        proxy=env.get(table.HTTPS_PROXY),
+        no_proxy=env.get(table.NO_PROXY),
+        telemetry=env.get(table.TELEMETRY),
     )
     return Reading(settings, env.invalid, env.misspelled)
 
@@ -167,6 +141,7 @@ class _Environment:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.invalid: list[str] = []
+        # By name in lower case: the value of each spelling.
         self._values: dict[str, dict[str, str]] = {}
         for name, value in environ.items():
             if value.strip():
@@ -175,30 +150,37 @@ class _Environment:
         for setting in SETTINGS:
             self._check_spelling(setting)
 
+    def has(self, setting: Setting[Any]) -> bool:
+        """Whether a setting is present and not empty."""
+        return setting.name.lower() in self._values
+
     def text(self, setting: Setting[Any]) -> str:
-        """The text of a setting. Empty if it is absent."""
-        spellings = self._values.get(setting.name.lower(), {})
-        # For the proxy variables, lower case wins, as in curl.
-        first = setting.name.lower() if setting in _PROXIES else setting.name
-        return spellings.get(first) or next(iter(spellings.values()), "")
+        """The text of a setting. Empty if it is absent.
+
+        Only the proxy variables can have different values: lower case wins, as in curl.
+        """
+        lower = setting.name.lower()
+        spellings = self._values.get(lower, {})
+        return spellings.get(lower) or next(iter(spellings.values()), "")
 
     def get(self, setting: Setting[T]) -> T:
         """The value of a setting, or its default if it is absent or invalid."""
-        text = self.text(setting)
-        if text:
+        if self.has(setting):
             try:
-                return setting.kind.parse(text)
+                return setting.kind.parse(self.text(setting))
             except (ValueError, msgspec.MsgspecError):
                 self.invalid.append(f"{setting.name} must be {setting.kind.allowed}.")
-        return setting.kind.parse(setting.default)
+        return setting.default
 
-    def require(self, setting: Setting[Any], reason: str) -> None:
-        """Report a setting that is absent."""
-        similar = [name for name, known in self.misspelled.items() if known == setting.name]
-        hint = f" Is {similar[0]} a typing error?" if similar else ""
-        self.invalid.append(
-            f"{setting.name} is missing: set it to {setting.kind.allowed}. {reason}{hint}"
-        )
+    def get_required(self, setting: Setting[T], reason: str) -> T:
+        """The same, for a setting that must be present."""
+        if not self.has(setting):
+            similar = [name for name, known in self.misspelled.items() if known == setting.name]
+            hint = f" {similar[0]} looks like a misspelling of it." if similar else ""
+            self.invalid.append(
+                f"{setting.name} is missing: set it to {setting.kind.allowed}. {reason}{hint}"
+            )
+        return self.get(setting)
 
     def _check_spelling(self, setting: Setting[Any]) -> None:
         spellings = self._values.get(setting.name.lower(), {})
@@ -210,80 +192,83 @@ class _Environment:
             self.invalid.append(f"{other} is not read in this spelling: name it {setting.name}.")
 
     def _find_misspelled(self) -> dict[str, str]:
-        """Names in the environment that are close to an absent setting's name."""
-        known = {setting.name.lower(): setting.name for setting in SETTINGS}
-        absent = {
-            _comparable(setting.name): setting.name
+        """Names in the environment that are similar to the name of an absent setting."""
+        known = {setting.name.lower() for setting in SETTINGS}
+        absent = [
+            setting.name
             for setting in SETTINGS
-            if setting.name.lower() not in self._values and setting not in _NOT_OURS
+            if not self.has(setting) and setting not in _NEVER_SUGGESTED
+        ]
+        return {
+            next(iter(spellings)): name
+            for lower, spellings in self._values.items()
+            if lower not in known
+            for name in absent
+            if _is_similar(lower, name.lower())
         }
-        found = {}
-        for lower, spellings in self._values.items():
-            if lower not in known:
-                for match in get_close_matches(_comparable(lower), absent, n=1, cutoff=0.85):
-                    found[next(iter(spellings))] = absent[match]
-        return found
 
 
-_PROXIES = (HTTPS_PROXY, NO_PROXY)
-# Other programs have settings with names like these.
-_NOT_OURS = (*_PROXIES, TOKEN_CREDENTIALS, CLIENT_ID, *CHAPTERS["Set by the platform"])
+_PROXIES = (table.HTTPS_PROXY, table.NO_PROXY)
+# HTTP_PROXY is not ours, and nobody must set WEBSITE_AUTH_ENABLED.
+_NEVER_SUGGESTED = (*_PROXIES, table.SIGN_IN)
+# How many characters a misspelled name may lack or have in excess. A wrong one counts twice.
+_TYPING_ERRORS = 3
 
 
-def _comparable(name: str) -> str:
-    """The part of a name that makes it different from its neighbours."""
-    prefix = f"{STORAGE.name}__".lower()
-    return name.lower().removeprefix(prefix)
+def _is_similar(one: str, other: str) -> bool:
+    if abs(len(one) - len(other)) > _TYPING_ERRORS:
+        return False
+    blocks = SequenceMatcher(None, one, other).get_matching_blocks()
+    return len(one) + len(other) - 2 * sum(block.size for block in blocks) <= _TYPING_ERRORS
 
 
 def _read_acs(env: _Environment) -> tuple[str, str]:
     """Endpoint and key, in one of the three ways of Microsoft's quickstart."""
-    if connection_string := env.text(CONNECTION_STRING):
-        for other in (ENDPOINT, ACCESS_KEY):
-            if env.text(other):
-                env.invalid.append(
-                    f"{CONNECTION_STRING.name} and {other.name} are both set: remove one of them."
-                )
-        return _read_connection_string(env, connection_string)
-    if not env.text(ENDPOINT):
-        env.require(ENDPOINT, f"Or set {CONNECTION_STRING.name}.")
-    return env.get(ENDPOINT), env.get(ACCESS_KEY)
+    if not env.has(table.CONNECTION_STRING):
+        endpoint = env.get_required(table.ENDPOINT, f"Or set {table.CONNECTION_STRING.name}.")
+        return endpoint, env.get(table.ACCESS_KEY)
+    for other in (table.ENDPOINT, table.ACCESS_KEY):
+        if env.has(other):
+            env.invalid.append(
+                f"{table.CONNECTION_STRING.name} and {other.name} are both set: remove one of them."
+            )
+    return _read_connection_string(env)
 
 
-def _read_connection_string(env: _Environment, text: str) -> tuple[str, str]:
-    parts = _parts(text)
+def _read_connection_string(env: _Environment) -> tuple[str, str]:
+    name, parts = table.CONNECTION_STRING.name, _parts(env.text(table.CONNECTION_STRING))
     endpoint, key = parts.get("endpoint", ""), parts.get("accesskey", "")
     if not (endpoint and key):
         env.invalid.append(
-            f"{CONNECTION_STRING.name} must be a connection string: copy it from the Keys page of"
-            " the ACS resource (endpoint=https://…;accesskey=…)."
+            f"{name} must be a connection string: copy it from the Keys page of the ACS resource"
+            " (endpoint=https://…;accesskey=…)."
         )
         return "", ""
-    for part, kind in (("endpoint", ENDPOINT.kind), ("accesskey", ACCESS_KEY.kind)):
+    for part, kind in (("endpoint", table.ENDPOINT.kind), ("accesskey", table.ACCESS_KEY.kind)):
         try:
             parts[part] = kind.parse(parts[part])
         except ValueError:
-            env.invalid.append(f"{CONNECTION_STRING.name}: {part} must be {kind.allowed}.")
+            env.invalid.append(f"{name}: {part} must be {kind.allowed}.")
     return parts["endpoint"], parts["accesskey"]
 
 
 def _read_storage(env: _Environment) -> Storage:
     """Where the tables are. A connection string wins, as in the Functions host."""
-    if connection_string := env.text(STORAGE):
+    if env.has(table.STORAGE):
+        connection_string = env.text(table.STORAGE)
         if not _is_account(connection_string):
             env.invalid.append(
-                f"{STORAGE.name} must be the connection string of a storage account: copy it from"
-                f" the account, or remove it and set {ACCOUNT_NAME.name}."
+                f"{table.STORAGE.name} must be the connection string of a storage account: copy it"
+                f" from the account, or remove it and set {table.ACCOUNT_NAME.name}."
             )
         return Storage(connection_string=connection_string)
-    env.get(STORAGE_CREDENTIAL)
-    if address := env.text(TABLE_SERVICE):
-        address = env.get(TABLE_SERVICE)
-    elif env.text(ACCOUNT_NAME):
-        address = f"https://{env.get(ACCOUNT_NAME)}.table.core.windows.net"
+    env.get(table.STORAGE_CREDENTIAL)  # for the host
+    if env.has(table.TABLE_SERVICE):
+        address = env.get(table.TABLE_SERVICE)
     else:
-        env.require(ACCOUNT_NAME, f"Or set {TABLE_SERVICE.name}.")
-    return Storage(table_service=address, client_id=env.get(STORAGE_CLIENT_ID))
+        account = env.get_required(table.ACCOUNT_NAME, f"Or set {table.TABLE_SERVICE.name}.")
+        address = f"https://{account}.table.core.windows.net"
+    return Storage(table_service=address, client_id=env.get(table.STORAGE_CLIENT_ID))
 
 
 def _is_account(connection_string: str) -> bool:
@@ -292,7 +277,7 @@ def _is_account(connection_string: str) -> bool:
     if parts.get("sharedaccesssignature"):
         return bool(parts.get("accountname") or parts.get("tableendpoint"))
     try:
-        return bool(parts.get("accountname") and base64_text(parts.get("accountkey", "")))
+        return bool(parts.get("accountname") and table.base64_text(parts.get("accountkey", "")))
     except ValueError:
         return False
 
@@ -302,11 +287,11 @@ def _parts(connection_string: str) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def _read_token_policy(env: _Environment, settings: TokenSettings) -> TokenPolicy:
+def _read_token_policy(env: _Environment, settings: table.TokenSettings) -> TokenPolicy:
     scopes, max_minutes = env.get(settings.scopes), env.get(settings.max_minutes)
     default_minutes = env.get(settings.default_minutes)
     if default_minutes > max_minutes:
-        if env.text(settings.default_minutes):
+        if env.has(settings.default_minutes):
             env.invalid.append(
                 f"{settings.default_minutes.name} must not be more than"
                 f" {settings.max_minutes.name}."

@@ -37,18 +37,26 @@ class Setting(NamedTuple, Generic[T]):
     Attributes:
         name: Its name. Case does not matter.
         kind: Its type and its allowed values.
-        meaning: What it does, for docs/settings.md.
         default: The value if the setting is absent or empty.
-        sample: The value in local.settings.sample.json. None if it is not in there.
-        is_exact: Whether a library or the platform reads it, and only in this spelling.
+        meaning: What it does, for docs/settings.md.
+        sample: The value in local.settings.sample.json if it is not the default. None if the
+            setting is not in there.
+        is_exact: Whether a library reads it as well, and only in this spelling.
     """
 
     name: str
     kind: Kind[T]
+    default: T
     meaning: str
-    default: str = ""
-    sample: str | None = None
+    sample: str | None = ""
     is_exact: bool = False
+
+    @property
+    def default_text(self) -> str:
+        """The default as it would be set."""
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        return " ".join(self.default) if isinstance(self.default, tuple) else str(self.default)
 
 
 # Types of settings
@@ -58,20 +66,17 @@ def _whole_number(lowest: int, highest: int) -> Kind[int]:
     limits = Annotated[int, msgspec.Meta(ge=lowest, le=highest)]
 
     def parse(text: str) -> int:
-        if not re.fullmatch("[0-9]{1,9}", text):  # msgspec would accept 1e3
+        if not re.fullmatch("[0-9]{1,6}", text):  # msgspec would accept 1e3
             raise ValueError
-        return msgspec.convert(text, limits, strict=False)
+        return msgspec.convert(int(text), limits)
 
     return Kind(f"a whole number from {lowest} to {highest}", parse)
 
 
 def _scopes(text: str) -> tuple[Scope, ...]:
-    listed = msgspec.convert(text.replace(",", " ").split(), set[Scope])
+    kind = Annotated[set[Scope], msgspec.Meta(min_length=1)]
+    listed = msgspec.convert(text.replace(",", " ").split(), kind)
     return tuple(scope for scope in SCOPES if scope in listed)
-
-
-def _guid(text: str) -> str:
-    return str(UUID(text)) if text else ""
 
 
 def base64_text(text: str) -> str:
@@ -99,8 +104,6 @@ def _https(text: str) -> SplitResult:
 
 def _endpoint(text: str) -> str:
     """The endpoint in the only spelling that the SDK signs and sends correctly."""
-    if not text:
-        return ""
     url = _https(text)
     if url.path.strip("/"):
         raise ValueError
@@ -108,19 +111,11 @@ def _endpoint(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    return _https(text) and text.rstrip("/") if text else ""
-
-
-def _schedule(text: str) -> str:
-    if not ncrontab.is_valid(text):
-        raise ValueError
-    return text
+    return _https(text) and text.rstrip("/")
 
 
 def _proxy(text: str) -> str:
     """The proxy's URL. `http://` may be left out."""
-    if not text:
-        return ""
     address = text if "://" in text else f"http://{text}"
     url = urlsplit(address)
     if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
@@ -128,28 +123,31 @@ def _proxy(text: str) -> str:
     return address
 
 
-def _matches(pattern: str) -> Callable[[str], str]:
+def _if(is_allowed: Callable[[str], object]) -> Callable[[str], str]:
+    """Accept the text as it is if it is allowed."""
+
     def parse(text: str) -> str:
-        if text and not re.fullmatch(pattern, text):
+        if not is_allowed(text):
             raise ValueError
         return text
 
     return parse
+
+
+def _pattern(pattern: str) -> Callable[[str], str]:
+    return _if(re.compile(pattern).fullmatch)
 
 
 def _one_of(*names: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text and text.lower() not in map(str.lower, names):
-            raise ValueError
-        return text
-
-    return parse
+    lower = {name.lower() for name in names}
+    return _if(lambda text: text.lower() in lower)
 
 
 _TEXT = Kind("text", str)
+# msgspec.convert would accept 1 and 0.
 _FLAG = Kind("true or false", lambda text: msgspec.json.decode(text.lower(), type=bool))
 _SCOPES = Kind(f"a list of some of {', '.join(SCOPES)}", _scopes)
-_GUID = Kind("a GUID", _guid)
+_GUID = Kind("a GUID", lambda text: str(UUID(text)))
 _KEY = Kind("base64: copy it from the Keys page of the ACS resource", base64_text)
 _MINUTES = _whole_number(60, 1440)
 _ENDPOINT = Kind(
@@ -158,21 +156,21 @@ _ENDPOINT = Kind(
 )
 _ADDRESS = Kind("an https:// URL without a query", _address)
 _SCHEDULE = Kind(
-    "a schedule of six fields, such as 0 */5 * * * * for every five minutes", _schedule
+    "a schedule of six fields, such as 0 */5 * * * * for every five minutes",
+    _if(ncrontab.is_valid),
 )
 _PROXY = Kind("http:// or https:// with a host and, if needed, a port", _proxy)
-_ACCOUNT = Kind("the name of a storage account", _matches("[a-z0-9]{3,24}"))
+_ACCOUNT = Kind("the name of a storage account", _pattern("[a-z0-9]{3,24}"))
 # An absolute URL, or a path from the root: RFC 9457 advises against other relative URLs.
 _PAGE = Kind(
     "the URL of a page, without a fragment, such as https://docs.example/problems",
-    _matches(r"(?:https?://[A-Za-z0-9.:\[\]-]+)?/(?!/)[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*"),
+    _pattern(r"(?:https?://[A-Za-z0-9.:\[\]-]+)?/(?!/)[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*"),
 )
-# The names that azure-identity accepts.
+# The names that azure-identity's async DefaultAzureCredential accepts, in any case.
 CREDENTIALS = (
     "ManagedIdentityCredential",
     "EnvironmentCredential",
     "WorkloadIdentityCredential",
-    "SharedTokenCacheCredential",
     "VisualStudioCodeCredential",
     "AzureCliCredential",
     "AzurePowerShellCredential",
@@ -188,154 +186,167 @@ _CREDENTIAL = Kind(f"one of {', '.join(CREDENTIALS)}", _one_of(*CREDENTIALS))
 ENDPOINT = Setting(
     "COMMUNICATION_SERVICES_ENDPOINT",
     _ENDPOINT,
-    "The endpoint of the ACS resource, `https://…`. On its own, the app uses its managed identity"
-    " and needs no secret. Either this or the connection string is required.",
+    "",
+    "The endpoint of the ACS resource. On its own, the app uses its managed identity and needs no"
+    " secret. Either this or the connection string is required.",
     sample="https://localhost:7072",
 )
 ACCESS_KEY = Setting(
     "COMMUNICATION_SERVICES_ACCESSKEY",
     _KEY,
+    "",
     "An access key of that resource, instead of the managed identity.",
-    sample="",
 )
 CONNECTION_STRING = Setting(
     "COMMUNICATION_SERVICES_CONNECTION_STRING",
     _TEXT,
+    "",
     "Endpoint and access key in one setting, instead of the two above.",
-    sample="",
 )
 TOKEN_CREDENTIALS = Setting(
     "AZURE_TOKEN_CREDENTIALS",
     _CREDENTIAL,
-    "`ManagedIdentityCredential` in Azure. Leave it out on a laptop to use `az login`.",
+    "",
+    "`ManagedIdentityCredential` in Azure. Leave it out on a laptop to use `az login`. The name"
+    " must be in upper case.",
     sample="ManagedIdentityCredential",
     is_exact=True,
 )
 CLIENT_ID = Setting(
     "AZURE_CLIENT_ID",
     _TEXT,
+    "",
     "The client id of a user-assigned managed identity. Without it: the system-assigned one.",
-    sample="",
 )
 STORAGE = Setting(
     "AzureWebJobsStorage",
     _TEXT,
+    "",
     "A connection string with a key, instead of the `AzureWebJobsStorage__` settings. It wins over"
     " them.",
+    sample=None,
 )
 ACCOUNT_NAME = Setting(
     "AzureWebJobsStorage__accountName",
     _ACCOUNT,
-    "The name of the app's storage account, which also has the registry's table.",
+    "",
+    "The app's storage account, which also has the registry's table.",
+    sample=None,
 )
 TABLE_SERVICE = Setting(
     "AzureWebJobsStorage__tableServiceUri",
     _ADDRESS,
+    "",
     "The URL of the account's tables, if it does not follow from the name.",
     sample="https://127.0.0.1:7076/devstoreaccount1",
 )
 BLOB_SERVICE = Setting(
     "AzureWebJobsStorage__blobServiceUri",
     _TEXT,
+    "",
     "The same for the blobs of the Functions host.",
     sample="https://127.0.0.1:7074/devstoreaccount1",
 )
 QUEUE_SERVICE = Setting(
     "AzureWebJobsStorage__queueServiceUri",
     _TEXT,
+    "",
     "The same for the queues of the Functions host.",
     sample="https://127.0.0.1:7075/devstoreaccount1",
 )
 STORAGE_CREDENTIAL = Setting(
     "AzureWebJobsStorage__credential",
-    Kind("managedidentity, or be left out", _one_of("managedidentity")),
-    "`managedidentity`.",
+    Kind("managedidentity, or absent", _one_of("managedidentity")),
+    "",
+    "How the Functions host authenticates: with a managed identity, as this app does.",
     sample="managedidentity",
 )
 STORAGE_CLIENT_ID = Setting(
     "AzureWebJobsStorage__clientId",
     _TEXT,
+    "",
     "The client id of another user-assigned managed identity for storage.",
+    sample=None,
 )
 RETENTION = Setting(
     "DELETED_IDENTITY_RETENTION_DAYS",
     _whole_number(0, 90),
-    "How many days a deleted identity can be restored: 0 to 90. With 0, the next sweep purges it.",
-    default="7",
-    sample="7",
+    7,
+    "How many days a deleted identity can be restored. With 0, the next sweep purges it.",
 )
 PURGE_PROTECTION = Setting(
     "PURGE_PROTECTION",
     _FLAG,
+    False,
     "`true` refuses every purge before the scheduled time.",
-    default="false",
-    sample="false",
 )
 SCHEDULE = Setting(
     "CLEANUP_SCHEDULE",
     _SCHEDULE,
-    "When the sweep runs: six fields, UTC. `0 */5 * * * *` is every five minutes. It is required:"
-    " without it, nothing would ever be purged.",
+    "",
+    "When the sweep runs, in UTC; the first field has the seconds. It is required: without it,"
+    " nothing would ever be purged.",
     sample="0 */5 * * * *",
 )
 DELETES_PER_30S = Setting(
     "CLEANUP_DELETES_PER_30S",
     _whole_number(1, 500),
-    "The sweep's rate limit: calls that change ACS per 30 seconds, 1 to 500. ACS allows 500.",
-    default="400",
-    sample="400",
+    400,
+    "The sweep's rate limit: calls that change ACS per 30 seconds. ACS allows 500.",
 )
 TIME_BUDGET = Setting(
     "CLEANUP_TIME_BUDGET_SECONDS",
     _whole_number(10, 3600),
-    "After this many seconds, a sweep starts no new work: 10 to 3600. Keep it below the app's"
+    240,
+    "After this many seconds, a sweep starts no new work. Keep it below the app's"
     " `functionTimeout`.",
-    default="240",
-    sample="240",
 )
 MAX_ATTEMPTS = Setting(
     "CLEANUP_MAX_ATTEMPTS",
     _whole_number(1, 1000),
+    10,
     "After this many failures in a row, an entry is stuck: it is retried once a day, and"
-    " `GET deleted-identities?stuck=true` lists it. 1 to 1000.",
-    default="10",
-    sample="10",
+    " `GET deleted-identities?stuck=true` lists it.",
 )
 REGISTERED_ONLY = Setting(
     "REGISTERED_IDENTITIES_ONLY",
     _FLAG,
+    False,
     "`true` refuses identities that the registry does not know, with 404.",
-    default="false",
-    sample="false",
 )
 TEAMS_APP_ID = Setting(
     "TEAMS_APP_ID",
     _GUID,
+    "",
     "The Entra application whose Teams tokens signed-in users may exchange. Without it, they may"
     " exchange none.",
-    sample="",
 )
 PROBLEM_BASE = Setting(
     "PROBLEM_BASE_URI",
     _PAGE,
-    "Where you publish [problems.md](problems.md), without a fragment. The `type` of a problem is"
-    " this URL, `#` and the problem's code.",
-    default=PROBLEMS,
-    sample="",
+    PROBLEMS,
+    "Where you publish [problems.md](problems.md). The `type` of a problem is this URL, `#` and the"
+    " problem's code.",
 )
 HTTPS_PROXY = Setting(
     "HTTPS_PROXY",
     _PROXY,
-    "The proxy for connections to Azure, `http://…` or `https://…`. The name in lower case wins.",
+    "",
+    "The proxy for connections to Azure. The name in lower case wins.",
+    sample=None,
 )
 NO_PROXY = Setting(
     "NO_PROXY",
     _TEXT,
-    "Hosts that are reached without the proxy, separated by commas, or `*` for all.",
+    "",
+    "Hosts that are reached without the proxy, separated by commas, or `*` for all. The name in"
+    " lower case wins.",
+    sample=None,
 )
 WORKER_RUNTIME = Setting(
     "FUNCTIONS_WORKER_RUNTIME",
     _TEXT,
+    "",
     "`python`: the worker that the Functions host starts.",
     sample="python",
 )
@@ -343,30 +354,39 @@ SIGN_IN = Setting(
     "WEBSITE_AUTH_ENABLED",
     # Lenient, because the platform sets it: anything but true means that sign-in is off.
     Kind("true or false", lambda text: text.lower() == "true"),
+    False,
     "App Service Authentication sets it to `True`. Never set it yourself: it makes the app trust"
     " the headers about signed-in users.",
+    sample=None,
 )
 TELEMETRY = Setting(
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
     _FLAG,
+    False,
     "`true` enables OpenTelemetry in the worker: traces, and metrics of this app. A new worker then"
     " takes longer to start.",
-    default="false",
+    sample=None,
 )
 TELEMETRY_MODE = Setting(
     "AzureFunctionsJobHost__telemetryMode",
     _TEXT,
+    "",
     "`OpenTelemetry`, together with the setting above: the same for the host.",
+    sample=None,
 )
 INSIGHTS = Setting(
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     _TEXT,
+    "",
     "The Application Insights resource. It grants no access if local authentication is off.",
+    sample=None,
 )
 INSIGHTS_AUTHENTICATION = Setting(
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     _TEXT,
+    "",
     "`Authorization=AAD;ClientId=…`: the identity with which the host and the worker write there.",
+    sample=None,
 )
 
 
@@ -379,36 +399,32 @@ class TokenSettings(NamedTuple):
 
 
 def _token_settings(
-    kind: str, scopes: str, default: str, highest: str, *, sample_scopes: str
+    kind: str, scopes: tuple[Scope, ...], default: int, highest: int
 ) -> TokenSettings:
     return TokenSettings(
         Setting(
             f"{kind}_TOKEN_SCOPES",
             _SCOPES,
+            scopes,
             "The allowed scopes, separated by spaces or commas.",
-            default=scopes,
-            sample=sample_scopes,
         ),
         Setting(
             f"{kind}_TOKEN_DEFAULT_MINUTES",
             _MINUTES,
-            "The lifetime of a token if the request does not give one: 60 to 1440, and at most the"
-            " next setting.",
-            default=default,
-            sample=default,
+            default,
+            "The lifetime of a token if the request does not give one. At most the next setting.",
         ),
         Setting(
             f"{kind}_TOKEN_MAX_MINUTES",
             _MINUTES,
-            "The longest lifetime that a request may give: 60 to 1440.",
-            default=highest,
-            sample=highest,
+            highest,
+            "The longest lifetime that a request may give.",
         ),
     )
 
 
-USER_TOKENS = _token_settings("USER", "chat voip", "60", "240", sample_scopes="chat voip")
-SERVICE_TOKENS = _token_settings("SERVICE", " ".join(SCOPES), "1440", "1440", sample_scopes="")
+USER_TOKENS = _token_settings("USER", ("chat", "voip"), 60, 240)
+SERVICE_TOKENS = _token_settings("SERVICE", SCOPES, 1440, 1440)
 
 CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
     "Azure Communication Services": (ENDPOINT, ACCESS_KEY, CONNECTION_STRING),

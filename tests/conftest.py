@@ -10,6 +10,8 @@ from identity_service.log import unheard
 from tests.support.virtual_time import VirtualLoop
 from tests.support.world import World
 
+pytest_plugins = ["tests.support.fixtures"]
+
 # A slow machine must not fail a test.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")

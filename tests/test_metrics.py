@@ -1,4 +1,4 @@
-"""Metrics are made of events, where the settings ask for them."""
+"""Metrics are made from events."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from identity_service.events import Events
+from identity_service.log import EventLog
 from identity_service.metrics import EventMetrics
 
 OPERATION = {"operation": "issue_token", "status": 200, "code": "ok"}
@@ -16,12 +16,12 @@ SWEEP = {"purged": 8, "stuck": 1, "backlog": 3, "oldest_overdue_s": 75, "throttl
 Points = dict[str, list[tuple[dict[str, object], float]]]
 
 logger = logging.getLogger("metrics of a test")
-events = Events(logger.name)
+events = EventLog(logger.name)
 
 
 @pytest.fixture
 def reader() -> Iterator[InMemoryMetricReader]:
-    """Reads what the events of this module come to."""
+    """Reads the metrics that the events of this module make."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     handler = EventMetrics(provider.get_meter("test"))
@@ -33,7 +33,7 @@ def reader() -> Iterator[InMemoryMetricReader]:
 
 
 def points(reader: InMemoryMetricReader) -> Points:
-    """By metric: attributes and value of each series, of a histogram the sum."""
+    """For each metric: the attributes and the value of each series; for a histogram, the sum."""
     data = reader.get_metrics_data()
     if data is None:
         return {}
@@ -48,17 +48,17 @@ def points(reader: InMemoryMetricReader) -> Points:
     }
 
 
-def test_operations_by_outcome(reader: InMemoryMetricReader) -> None:
-    """How many of each operation ended how."""
+def test_operations_by_result(reader: InMemoryMetricReader) -> None:
+    """Operations are counted by name, status and code."""
     failed = {**OPERATION, "status": 503, "code": "acs_unavailable"}
-    for outcome in (OPERATION, failed, OPERATION):
-        events.info("operation_finished", **outcome, **COST)
+    for result in (OPERATION, failed, OPERATION):
+        events.info("operation_finished", **result, **COST)
 
     assert points(reader)["operations"] == [(OPERATION, 2), (failed, 1)]
 
 
 def test_latency(reader: InMemoryMetricReader) -> None:
-    """How long operations take, and how much of that ACS does."""
+    """The durations of operations, and of the calls to ACS in them, are recorded."""
     events.info("operation_finished", **OPERATION, **COST)
 
     found = points(reader)
@@ -68,7 +68,7 @@ def test_latency(reader: InMemoryMetricReader) -> None:
 
 
 def test_throttles(reader: InMemoryMetricReader) -> None:
-    """How often ACS answered 429, to whom."""
+    """The 429 of ACS are counted by operation, the sweep included."""
     events.info("operation_finished", **OPERATION, **{**COST, "throttles": 1})
     events.info("sweep_finished", **SWEEP)
 
@@ -79,7 +79,7 @@ def test_throttles(reader: InMemoryMetricReader) -> None:
 
 
 def test_sweep(reader: InMemoryMetricReader) -> None:
-    """What the last sweep left, and what all of them purged."""
+    """Gauges show the last sweep. The counter of purged identities adds up all sweeps."""
     events.info("sweep_finished", **{**SWEEP, "backlog": 900})
     events.info("sweep_finished", **SWEEP)
 
@@ -91,18 +91,18 @@ def test_sweep(reader: InMemoryMetricReader) -> None:
     assert found["sweep.purged"] == [({}, 16)]
 
 
-def test_other_events_count_nothing(reader: InMemoryMetricReader) -> None:
-    """Nor does what others log."""
+def test_other_events_are_not_counted(reader: InMemoryMetricReader) -> None:
+    """Other events, and lines that are not events, make no metric."""
     events.info("identity_created", identity_id="8:acs:1")
     logger.info("operation_finished")
 
     assert points(reader) == {}
 
 
-def test_an_event_without_its_figures_fails_nobody(
+def test_invalid_event_does_not_fail_the_code_that_logs(
     reader: InMemoryMetricReader, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever logs goes on; the mistake is said on stderr."""
+    """The error is reported on stderr only."""
     events.info("operation_finished", **OPERATION)
 
     assert "KeyError: 'duration_ms'" in capsys.readouterr().err

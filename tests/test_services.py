@@ -1,258 +1,231 @@
-"""Every part is made when first asked for, and once."""
+"""The composition root: set-up of the process, and parts that are created once, when needed."""
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 
-from identity_service.credential import Credential
+from identity_service.azure.acs import ACS_SCOPE, AcsClient
+from identity_service.azure.credential import Credential
+from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
 from identity_service.errors import NotConfigured
+from identity_service.metrics import EventMetrics, record_events
 from identity_service.services import Services
-from identity_service.settings import ACCESS_KEY, CONNECTION_STRING, ENDPOINT, SCHEDULE, STORAGE
+from tests.azure.test_credential import FakeSource
+from tests.support.settings import MINIMAL
 
-# What the registry and the sweep need.
-REST = {f"{STORAGE}__accountName": "contoso", SCHEDULE: "0 */5 * * * *"}
+KEY = "c2VjcmV0LWtleQ=="
 ACCOUNT = "DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey=c2VjcmV0;EndpointSuffix=x"
-
-IDENTITY = REST | {ENDPOINT: "https://contoso.example"}
-KEY = IDENTITY | {ACCESS_KEY: "c2VjcmV0LWtleQ=="}
-CONNECTION = REST | {
-    CONNECTION_STRING: "endpoint=https://contoso.example/;accesskey=c2VjcmV0LWtleQ=="
+ENDPOINT = "COMMUNICATION_SERVICES_ENDPOINT"
+WITH_KEY = MINIMAL | {"COMMUNICATION_SERVICES_ACCESSKEY": KEY}
+WITH_CONNECTION_STRING = {name: text for name, text in MINIMAL.items() if name != ENDPOINT} | {
+    "COMMUNICATION_SERVICES_CONNECTION_STRING": f"endpoint=https://contoso.example/;accesskey={KEY}"
 }
-KEYS_ONLY = KEY | {STORAGE: ACCOUNT}
-FAULTY = REST | {ENDPOINT: "http://secret-host.example"}
+KEYS_ONLY = WITH_KEY | {"AzureWebJobsStorage": ACCOUNT}
+INVALID = MINIMAL | {ENDPOINT: "http://secret-host.example"}
 
-WAYS = {"identity": IDENTITY, "key": KEY, "connection string": CONNECTION}
+WAYS = {
+    "identity": MINIMAL,
+    "key": WITH_KEY,
+    "connection string": WITH_CONNECTION_STRING,
+    "keys only": KEYS_ONLY,
+}
+PARTS = [name for name, part in vars(Services).items() if isinstance(part, cached_property)]
 
 
-async def part(services: Services, name: str) -> object:
-    """Ask for a part the way an operation is given it."""
+async def part(services: Services, name: str) -> Any:
+    """A part, as an operation gets it."""
     await asyncio.sleep(0)
-    found: object = getattr(services, name)
-    return found
+    return getattr(services, name)
+
+
+# Parts
 
 
 @pytest.mark.parametrize("environ", list(WAYS.values()), ids=list(WAYS))
-@pytest.mark.parametrize("name", ["settings", "credential", "acs", "registry", "readiness"])
-async def test_one_of_each(name: str, environ: dict[str, str]) -> None:
-    """A hundred who ask at once get one and the same part."""
+@pytest.mark.parametrize("name", PARTS)
+async def test_part_is_created_once(name: str, environ: dict[str, str]) -> None:
+    """A hundred concurrent calls get the same part."""
     services = Services(environ)
 
     parts = await asyncio.gather(*(part(services, name) for _ in range(100)))
 
-    assert len({id(one) for one in parts}) == 1
+    assert len({id(each) for each in parts}) == 1
 
 
-async def test_nothing_is_made_before_it_is_asked_for() -> None:
-    """Settings that are at fault trouble nobody who does not ask for them."""
-    environ: dict[str, str] = {}
-
+@pytest.mark.parametrize("environ", [MINIMAL, {}], ids=["valid", "invalid"])
+def test_no_part_is_created_early(environ: dict[str, str]) -> None:
+    """Parts belong to the worker's event loop, so none is created at start, and none fails."""
     services = Services(environ)
 
-    assert isinstance(services, Services)
-
-
-async def test_environment_is_read_when_first_asked() -> None:
-    """The environment counts as it is at the first call, for the platform replaces it before."""
-    environ: dict[str, str] = {}
-    services = Services(environ)
-    environ.update(IDENTITY)
-
-    settings = services.settings
-
-    assert settings.acs_endpoint == "https://contoso.example"
-
-
-@pytest.mark.parametrize("environ", [KEY, CONNECTION], ids=["key", "connection string"])
-async def test_key_needs_no_credential(environ: dict[str, str]) -> None:
-    """With a key no credential is made."""
-    services = Services(environ)
-
-    await part(services, "acs")
-
-    assert "credential" not in vars(services)
-
-
-async def test_identity_needs_a_credential() -> None:
-    """Without a key the app's own credential is what the client gets."""
-    services = Services(IDENTITY)
-
-    await part(services, "acs")
-
-    assert isinstance(vars(services)["credential"], Credential)
-
-
-@pytest.mark.parametrize("name", ["settings", "acs", "registry", "deletion", "cleanup"])
-async def test_not_configured(name: str) -> None:
-    """Settings that are at fault are `NotConfigured`, each time anew."""
-    services = Services(FAULTY)
-
-    outcomes = await asyncio.gather(
-        *(part(services, name) for _ in range(3)), return_exceptions=True
-    )
-
-    assert [type(outcome) for outcome in outcomes] == [NotConfigured] * 3
-
-
-@pytest.mark.parametrize("name", ["settings", "acs", "registry", "deletion", "cleanup"])
-async def test_configured_at_last(name: str) -> None:
-    """Settings that are put right serve without a restart."""
-    environ = dict(FAULTY)
-    services = Services(environ)
-    with pytest.raises(NotConfigured):
-        await part(services, name)
-    environ.update(IDENTITY)
-
-    found = await part(services, name)
-
-    assert found is not None
-
-
-async def test_faults_go_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """The log names the setting at fault."""
-    services = Services(FAULTY)
-
-    with pytest.raises(NotConfigured):
-        await part(services, "acs")
-
-    assert f'not_configured faults="{ENDPOINT}: the endpoint must be' in caplog.text
-
-
-async def test_faults_stay_inside() -> None:
-    """The caller does not learn which setting is at fault."""
-    services = Services(FAULTY)
-
-    with pytest.raises(NotConfigured) as caught:
-        await part(services, "acs")
-
-    assert ENDPOINT not in caught.value.detail
-
-
-async def test_log_holds_no_value(caplog: pytest.LogCaptureFixture) -> None:
-    """No setting's value reaches the log."""
-    services = Services(FAULTY)
-
-    with pytest.raises(NotConfigured):
-        await part(services, "acs")
-
-    assert "secret" not in caplog.text
-
-
-@pytest.fixture
-def _misspelt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The chain of credentials is chosen by a word that azure-identity does not know."""
-    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "secret-word")
-
-
-@pytest.mark.usefixtures("_misspelt")
-async def test_unknown_credential() -> None:
-    """A word for the credential that azure-identity does not know is `NotConfigured`."""
-    services = Services(IDENTITY)
-
-    with pytest.raises(NotConfigured):
-        await part(services, "acs")
-
-
-@pytest.mark.usefixtures("_misspelt")
-async def test_unknown_credential_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """The log names the setting that azure-identity does not understand."""
-    services = Services(IDENTITY)
-
-    with pytest.raises(NotConfigured):
-        await part(services, "acs")
-
-    assert "AZURE_TOKEN_CREDENTIALS" in caplog.text
-
-
-@pytest.mark.usefixtures("_misspelt")
-async def test_unknown_credential_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
-    """What stands there instead does not reach the log: it may be a secret in the wrong place."""
-    services = Services(IDENTITY)
-
-    with pytest.raises(NotConfigured):
-        await part(services, "acs")
-
-    assert "secret-word" not in caplog.text
-
-
-@pytest.mark.usefixtures("_misspelt")
-async def test_key_serves_whatever_the_credential() -> None:
-    """With a key nobody looks at how a credential would be chosen."""
-    services = Services(KEY)
-
-    acs = await part(services, "acs")
-
-    assert acs is not None
-
-
-async def test_credential_put_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A word that is put right serves without a restart."""
-    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "secret-word")
-    services = Services(IDENTITY)
-    with pytest.raises(NotConfigured):
-        await part(services, "acs")
-    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
-
-    acs = await part(services, "acs")
-
-    assert acs is not None
-
-
-async def test_warm_up_makes_the_clients() -> None:
-    """The warm-up makes the clients ahead of the first request."""
-    services = Services(KEYS_ONLY)
-
-    await services.warm_up()
-
-    assert {"acs", "registry"} <= set(vars(services))
-
-
-async def test_storage_shares_the_credential() -> None:
-    """One identity for all: storage takes the credential that ACS takes."""
-    services = Services(IDENTITY)
-
-    credential = await part(services, "storage_credential")
-
-    assert credential is services.credential
-
-
-async def test_storage_may_have_a_credential_of_its_own() -> None:
-    """Where the settings name another identity for storage, that one is taken."""
-    services = Services(IDENTITY | {f"{STORAGE}__clientId": "a-b-c"})
-
-    credential = await part(services, "storage_credential")
-
-    assert credential is not services.credential
+    assert vars(services).keys().isdisjoint(PARTS)
 
 
 @pytest.mark.parametrize(
-    "storage",
-    [
-        {STORAGE: "AccountName=contoso"},
-        {f"{STORAGE}__tableServiceUri": "https://"},
-        {f"{STORAGE}__tableServiceUri": "https://[::1"},
-    ],
-    ids=["half a connection string", "scheme alone", "unclosed bracket"],
+    ("environ", "created"),
+    [(MINIMAL, True), (WITH_KEY, False), (WITH_CONNECTION_STRING, False)],
+    ids=["identity", "key", "connection string"],
 )
-async def test_unusable_storage(storage: dict[str, str]) -> None:
-    """A storage account of which no client can be made is `NotConfigured`."""
-    services = Services(IDENTITY | storage)
+async def test_key_needs_no_credential(environ: dict[str, str], created: bool) -> None:
+    """The client of ACS uses the app's own credential only if there is no key."""
+    services = Services(environ)
 
-    with pytest.raises(NotConfigured):
-        await part(services, "registry")
+    assert isinstance(await part(services, "acs"), AcsClient)
+    assert ("credential" in vars(services)) is created
 
 
-async def test_sdk_is_quiet() -> None:
-    """The SDK's own line for every request stays out of the log: it holds headers."""
-    services = Services(KEY)
+@pytest.mark.parametrize("client_id", ["", "another-identity"])
+async def test_credential_for_storage(client_id: str) -> None:
+    """Storage uses the app's own credential, unless the settings name another identity."""
+    services = Services(MINIMAL | {"AzureWebJobsStorage__clientId": client_id})
 
-    await part(services, "acs")
+    own = await part(services, "storage_credential") is services.credential
+
+    assert own is (client_id == "")
+
+
+async def test_environment_is_not_read_again() -> None:
+    """No SDK client reads proxy variables or .netrc for each request."""
+    clients = [
+        getattr(Services(environ | {"HTTPS_PROXY": "http://proxy.example"}), name)
+        for environ in (MINIMAL, KEYS_ONLY)
+        for name in ("acs", "registry")
+    ]
+
+    assert [_reads_environment(client) for client in clients] == [False] * 4
+
+
+def _reads_environment(client: object) -> bool:
+    """Whether the client's transport does. The SDKs have no public way to ask."""
+    way = (
+        "_table._client._client"
+        if isinstance(client, TableRegistry)
+        else "_client._identity_service_client._client"
+    )
+    transport: Any = attrgetter(f"{way}._pipeline._transport")(client)
+    return bool(transport._use_env_settings)
+
+
+# Settings
+
+
+@pytest.mark.parametrize("name", PARTS)
+async def test_invalid_settings(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Every part fails, each time. The log says why, without a value; the caller is not told."""
+    services = Services(INVALID)
+
+    for _ in range(2):
+        with pytest.raises(NotConfigured) as caught:
+            await part(services, name)
+
+    assert ENDPOINT not in caught.value.detail
+    assert len(caplog.messages) == 2
+    assert caplog.messages[0].startswith(f'not_configured invalid="{ENDPOINT} must be https://')
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(("environ", "configured"), [(MINIMAL, True), (INVALID, False)])
+def test_is_configured(environ: dict[str, str], configured: bool) -> None:
+    """Whether the settings are valid can be read without an error."""
+    assert Services(environ).is_configured is configured
+
+
+def test_page_of_the_problems_is_known_despite_invalid_settings() -> None:
+    """The problem about the settings leads to the right page."""
+    services = Services({"PROBLEM_BASE_URI": "https://docs.example/problems"})
+
+    assert services.problem_base_uri == "https://docs.example/problems"
+
+
+async def test_misspelled_setting_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The name of a setting that looks misspelled is logged once, without its value."""
+    services = Services(MINIMAL | {"PURGE_PROTECTON": "secret"})
+
+    for _ in range(2):
+        await part(services, "settings")
+
+    assert caplog.messages == [
+        "setting_not_known name=PURGE_PROTECTON did_you_mean=PURGE_PROTECTION"
+    ]
+
+
+# Set-up of the process
+
+
+def test_libraries_are_silenced_at_start() -> None:
+    """The Azure SDKs log warnings only, even before a client of theirs is created."""
+    logging.getLogger("azure").setLevel(logging.NOTSET)
+
+    Services({})
 
     assert not logging.getLogger("azure.core.pipeline").isEnabledFor(logging.INFO)
 
 
-def test_problems_are_explained_whatever_else_is_at_fault() -> None:
-    """Where problems are explained is known even where the settings are at fault."""
-    services = Services({"PROBLEM_BASE_URI": "https://docs.example/problems"})
+@pytest.fixture
+def event_logger() -> Iterator[logging.Logger]:
+    """The logger of all events, without handlers for metrics."""
+    logger = logging.getLogger("identity_service")
+    handlers = list(logger.handlers)
+    record_events.cache_clear()
+    yield logger
+    logger.handlers = handlers
+    record_events.cache_clear()
 
-    assert services.problem_base_uri == "https://docs.example/problems"
+
+@pytest.mark.parametrize(("setting", "expected"), [("true", 1), ("false", 0), ("", 0)])
+def test_metrics_are_recorded_from_the_start(
+    event_logger: logging.Logger, setting: str, expected: int
+) -> None:
+    """With telemetry there is one handler per process, before any part is created."""
+    for _ in range(2):
+        Services({"PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": setting})
+
+    handlers = [each for each in event_logger.handlers if isinstance(each, EventMetrics)]
+    assert len(handlers) == expected
+
+
+# Warm-up
+
+
+async def test_warm_up_creates_the_clients() -> None:
+    """With keys, the warm-up needs no credential."""
+    services = Services(KEYS_ONLY)
+
+    await services.warm_up()
+
+    assert {"acs", "registry", "lifecycle"} <= vars(services).keys()
+    assert "credential" not in vars(services)
+
+
+async def test_warm_up_fetches_the_tokens() -> None:
+    """The warm-up requests a token for ACS and one for storage."""
+    services, source = Services(MINIMAL), FakeSource()
+    services.credential = Credential(source)
+
+    await services.warm_up()
+
+    assert source.requests == [ACS_SCOPE, STORAGE_SCOPE]
+
+
+async def test_warm_up_survives_an_outage_of_the_identity_endpoint(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A failure is logged for each token, and the warm-up succeeds."""
+    services = Services(MINIMAL)
+    services.credential = Credential(FakeSource(ClientAuthenticationError("no endpoint")))
+
+    await services.warm_up()
+
+    assert len(caplog.messages) == 2
+    assert all(message.startswith("credential_unavailable ") for message in caplog.messages)
+
+
+async def test_warm_up_with_invalid_settings() -> None:
+    """The warm-up fails, so that the platform sees it."""
+    with pytest.raises(NotConfigured):
+        await Services(INVALID).warm_up()

@@ -1,227 +1,310 @@
-"""Settings are checked all together, and every fault comes with its remedy."""
+"""Invalid settings are reported together, with how to fix each one and never with a value."""
 
 import re
+from datetime import timedelta
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
 
+import azure.identity.aio
 import pytest
+from azure.identity.aio import DefaultAzureCredential
+from hypothesis import given
+from hypothesis import strategies as st
 
-from identity_service.errors import NotConfigured
-from identity_service.model import CleanupPolicy, DeletionPolicy
-from identity_service.settings import (
-    ACCESS_KEY,
-    CONNECTION_STRING,
-    ENDPOINT,
-    MAX_ATTEMPTS,
-    PACE,
-    PROBLEM_BASE,
-    PURGE_PROTECTION,
-    RETENTION,
-    SCHEDULE,
-    STORAGE,
-    TIME_BUDGET,
-    Settings,
-    Storage,
-)
+from identity_service import ncrontab
+from identity_service.azure.tables import TableRegistry
+from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, TokenPolicy
+from identity_service.settings import Reading, Settings, Storage, read_settings
+from identity_service.settings_table import CHAPTERS, CREDENTIALS, SETTINGS, Setting
+from tests.support.settings import MINIMAL
 
-# What the rest of the app needs, so that the facts below are about one thing each.
-REST = {STORAGE + "__accountName": "contoso", SCHEDULE: "0 */5 * * * *"}
+ENDPOINT = "COMMUNICATION_SERVICES_ENDPOINT"
+ACCESS_KEY = "COMMUNICATION_SERVICES_ACCESSKEY"
+CONNECTION_STRING = "COMMUNICATION_SERVICES_CONNECTION_STRING"
+STORAGE = "AzureWebJobsStorage"
+ACCOUNT_NAME = f"{STORAGE}__accountName"
+TABLE_SERVICE = f"{STORAGE}__tableServiceUri"
+SCHEDULE = "CLEANUP_SCHEDULE"
+RETENTION = "DELETED_IDENTITY_RETENTION_DAYS"
 
 URL = "https://contoso.communication.azure.com"
 KEY = "c2VjcmV0LWtleQ=="
-
-KEY_FAULT = "the access key is not base64: copy it anew from the Keys page."
-NO_CONNECTION_STRING = (
-    f"{CONNECTION_STRING} is not a connection string: copy it from the resource's Keys page;"
-    " it reads endpoint=https://…;accesskey=…"
-)
-
-NORMALISED = {
-    "as it is": (URL, URL),
-    "trailing slash": (f"{URL}/", URL),
-    "upper-case scheme": ("HTTPS://contoso.example", "https://contoso.example"),
-    "upper-case host": ("https://CONTOSO.Example", "https://contoso.example"),
-    "port": ("https://localhost:7072", "https://localhost:7072"),
-    "port and slash": ("https://localhost:7072/", "https://localhost:7072"),
-    "IPv4": ("https://127.0.0.1:7072", "https://127.0.0.1:7072"),
-    "IPv6": ("https://[::1]", "https://[::1]"),
-    "IPv6 and port": ("https://[::1]:7072/", "https://[::1]:7072"),
-    "spaces around": (f"  {URL}\n", URL),
-    "begins with http": ("https://httpd.example", "https://httpd.example"),
-}
-
-REFUSED = {
-    "http": "http://secret-host.example",
-    "another scheme": "ftp://secret-host.example",
-    "path": "https://secret-host.example/path",
-    "query": "https://secret-host.example?a=b",
-    "fragment": "https://secret-host.example#a",
-    "user": "https://user@secret-host.example",
-    "user and password": "https://user:secret-word@secret-host.example",
-    "bare host": "secret-host.example",
-    "bare host and port": "secret-host.example:443",
-    "bare host that begins with http": "httpd.example",
-    "scheme alone": "https://",
-    "port alone": "https://:7072",
-    "no slashes": "https:secret-host.example",
-    "three slashes": "https:///secret-host.example",
-    "space within": "https://secret host.example",
-    "backslash": "https://secret-host.example\\path",
-    "port of letters": "https://secret-host.example:secret",
-    "port too high": "https://secret-host.example:65536",
-    "port zero": "https://secret-host.example:0",
-    "port below zero": "https://secret-host.example:-1",
-    "two ports": "https://secret-host.example:1:2",
-    "unclosed bracket": "https://[::1",
-    "text": "the endpoint of our resource",
-}
-
-NOT_BASE64 = {
-    "text": "not base64 at all!",
-    "cut off": "c2VjcmV0LWtleQ=",
-    "one character": "c",
-    "padding alone": "====",
-    "in URLs' alphabet": "c2Vj_-==",
-    "letters of another script": "ключ",
-    "emoji": "😀",
-}
-
-NOT_A_CONNECTION_STRING = {
-    "text": "secret-text",
-    "endpoint alone": f"endpoint={URL}",
-    "key alone": f"accesskey={KEY}",
-    "empty parts": "endpoint=;accesskey=",
-    "separators": ";;==;",
-}
-
-# Environment, and the beginning of each fault.
-FAULTS = {
-    "none at all": (
-        {},
-        [f"{ENDPOINT} is missing: set it to the endpoint of the ACS resource, or set"],
-    ),
-    "key without endpoint": (
-        {ACCESS_KEY: KEY},
-        [f"{ENDPOINT} is missing: set it to the endpoint of the ACS resource, or set"],
-    ),
-    "connection string and endpoint": (
-        {CONNECTION_STRING: f"endpoint={URL};accesskey={KEY}", ENDPOINT: URL},
-        [f"{CONNECTION_STRING} and {ENDPOINT} are both set: remove one of them."],
-    ),
-    "connection string and key": (
-        {CONNECTION_STRING: f"endpoint={URL};accesskey={KEY}", ACCESS_KEY: KEY},
-        [f"{CONNECTION_STRING} and {ACCESS_KEY} are both set: remove one of them."],
-    ),
-    "all three": (
-        {CONNECTION_STRING: f"endpoint={URL};accesskey={KEY}", ENDPOINT: URL, ACCESS_KEY: KEY},
-        [
-            f"{CONNECTION_STRING} and {ENDPOINT} are both set: remove one of them.",
-            f"{CONNECTION_STRING} and {ACCESS_KEY} are both set: remove one of them.",
-        ],
-    ),
-    "all three, the connection string being none": (
-        {CONNECTION_STRING: "secret-text", ENDPOINT: URL, ACCESS_KEY: KEY},
-        [
-            f"{CONNECTION_STRING} and {ENDPOINT} are both set: remove one of them.",
-            f"{CONNECTION_STRING} and {ACCESS_KEY} are both set: remove one of them.",
-            NO_CONNECTION_STRING,
-        ],
-    ),
-    "bad endpoint and bad key": (
-        {ENDPOINT: "http://secret-host.example", ACCESS_KEY: "not base64!"},
-        [f"{ENDPOINT}: the endpoint must be https://", f"{ACCESS_KEY}: {KEY_FAULT}"],
-    ),
-    "bad key without endpoint": (
-        {ACCESS_KEY: "not base64!"},
-        [f"{ENDPOINT} is missing", f"{ACCESS_KEY}: {KEY_FAULT}"],
-    ),
-    "nothing of the rest": (
-        {ENDPOINT: URL, STORAGE + "__accountName": "", SCHEDULE: ""},
-        [f"{STORAGE}__accountName or {STORAGE}__tableServiceUri is missing", f"{SCHEDULE} is miss"],
-    ),
-    "everything": (
-        {ENDPOINT: "secret", STORAGE: "secret", SCHEDULE: "secret", RETENTION: "secret"},
-        [f"{ENDPOINT}: ", f"{STORAGE} is not the", f"{SCHEDULE} is missing", f"{RETENTION} must"],
-    ),
-    "bad parts of a connection string": (
-        {CONNECTION_STRING: "endpoint=http://secret-host.example;accesskey=secret!"},
-        [
-            f"{CONNECTION_STRING}: the endpoint must be https://",
-            f"{CONNECTION_STRING}: {KEY_FAULT}",
-        ],
-    ),
-}
-
 ACCOUNT = "DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey=c2VjcmV0;EndpointSuffix=x"
-TABLES = "https://contoso.table.core.windows.net"
+PROXY = "http://proxy.example:3128"
 
-STORAGES = {
-    "account name": ({f"{STORAGE}__accountName": "contoso"}, Storage(table_service=TABLES)),
-    "address of the tables": (
-        {f"{STORAGE}__tableServiceUri": "https://localhost:7076/contoso/"},
-        Storage(table_service="https://localhost:7076/contoso"),
-    ),
-    "identity of its own": (
-        {f"{STORAGE}__credential": "managedidentity", f"{STORAGE}__clientId": "a-b-c"},
-        Storage(table_service=TABLES, client_id="a-b-c"),
-    ),
-    "connection string wins": ({STORAGE: ACCOUNT}, Storage(connection_string=ACCOUNT)),
+
+def read(**changes: str | None) -> Reading:
+    """The minimal environment with changes. None removes a setting."""
+    merged = {**MINIMAL, **changes}
+    return read_settings({name: text for name, text in merged.items() if text is not None})
+
+
+def valid(**changes: str | None) -> Settings:
+    """The settings, which must be valid and have no misspelled name."""
+    reading = read(**changes)
+    assert (reading.invalid, reading.misspelled) == ([], {})
+    return reading.settings
+
+
+def without_acs(**changes: str) -> Reading:
+    """An environment that has only these settings of ACS."""
+    return read(**{ENDPOINT: None, **changes})
+
+
+def without_storage(**changes: str) -> Reading:
+    """An environment that has only these settings of the storage account."""
+    return read(**{ACCOUNT_NAME: None, **changes})
+
+
+# Numbers, flags, schedules and other single values
+
+INVALID_VALUES = {
+    ENDPOINT: [
+        "http://secret-host.example",
+        "ftp://secret-host.example",
+        "https://secret-host.example/path",
+        "https://secret-host.example?a=b",
+        "https://secret-host.example#a",
+        "https://user@secret-host.example",
+        "https://user:secret-word@secret-host.example",
+        "secret-host.example",
+        "secret-host.example:443",
+        "httpd.example",
+        "https://",
+        "https://:7072",
+        "https:secret-host.example",
+        "https:///secret-host.example",
+        "https://secret host.example",
+        "https://secret-host.example\\path",
+        "https://secret-host.example:secret",
+        "https://secret-host.example:65536",
+        "https://secret-host.example:0",
+        "https://secret-host.example:-1",
+        "https://secret-host.example:1:2",
+        "https://[::1",
+        "the endpoint of our resource",
+    ],
+    ACCESS_KEY: ["no base64 at all!", "c2VjcmV0LWtleQ=", "c", "====", "c2Vj_-==", "ключ", "😀"],
+    "AZURE_TOKEN_CREDENTIALS": ["secret-word", "SharedTokenCacheCredential", "managed identity"],
+    ACCOUNT_NAME: ["con toso", "Contoso", "x", "https://contoso.example", "c" * 25],
+    TABLE_SERVICE: [
+        "http://contoso.example",
+        "https://",
+        "https://contoso .example",
+        "https://contoso.example/?sig=secret",
+        "https://[::1",
+    ],
+    f"{STORAGE}__credential": ["workloadidentity", "secret-word"],
+    RETENTION: ["-1", "91", "ten", "7.0", "1e1", "\N{FULLWIDTH DIGIT SEVEN}", "1_0", "9" * 5_000],
+    "PURGE_PROTECTION": ["yes", "1", "on", "0"],
+    SCHEDULE: ["every day", "*/5 * * * *", "0 */5 * * *", "60 * * * * *"],
+    "CLEANUP_DELETES_PER_30S": ["0", "501", "1e2"],
+    "CLEANUP_TIME_BUDGET_SECONDS": ["9", "3601"],
+    "CLEANUP_MAX_ATTEMPTS": ["0", "1001"],
+    "USER_TOKEN_SCOPES": ["chat spam", "Chat", "all", "*", ","],
+    "USER_TOKEN_DEFAULT_MINUTES": ["59", "1441"],
+    "USER_TOKEN_MAX_MINUTES": ["59", "1441", "60.0", "-60", "an hour"],
+    "SERVICE_TOKEN_SCOPES": ["chat spam", "Chat", "all", "*"],
+    "SERVICE_TOKEN_DEFAULT_MINUTES": ["59", "1441"],
+    "SERVICE_TOKEN_MAX_MINUTES": ["59", "1441"],
+    "REGISTERED_IDENTITIES_ONLY": ["yes"],
+    "TEAMS_APP_ID": ["no-guid", "1"],
+    "PROBLEM_BASE_URI": ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"],
+    "HTTPS_PROXY": ["socks5://secret-host", "http://:secret-word@", "http://x:port", "http://x:0"],
+    "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": ["yes"],
 }
-
-BAD_STORAGES = {
-    "nothing": {f"{STORAGE}__accountName": ""},
-    "http": {f"{STORAGE}__tableServiceUri": "http://contoso.example"},
-    "scheme alone": {f"{STORAGE}__tableServiceUri": "https://"},
-    "space in the address": {f"{STORAGE}__tableServiceUri": "https://contoso .example"},
-    "unclosed bracket": {f"{STORAGE}__tableServiceUri": "https://[::1"},
-    "space in the name": {f"{STORAGE}__accountName": "con toso"},
-    "unknown credential": {f"{STORAGE}__credential": "workloadidentity"},
-    "development storage": {STORAGE: "UseDevelopmentStorage=true"},
-    "text": {STORAGE: "contoso"},
-    "half a connection string": {STORAGE: "AccountName=contoso"},
-}
-
-# Setting, its lowest and its highest number.
-NUMBERS = [
-    (RETENTION, 0, 90),
-    (PACE, 1, 500),
-    (TIME_BUDGET, 10, 3600),
-    (MAX_ATTEMPTS, 1, 1000),
+# What else is allowed, with the value that the app uses.
+VALID_VALUES = [
+    (ENDPOINT, URL, "acs_endpoint", URL),
+    (ENDPOINT, f"{URL}/", "acs_endpoint", URL),
+    (ENDPOINT, "HTTPS://contoso.example", "acs_endpoint", "https://contoso.example"),
+    (ENDPOINT, "https://CONTOSO.Example", "acs_endpoint", "https://contoso.example"),
+    (ENDPOINT, "https://localhost:7072/", "acs_endpoint", "https://localhost:7072"),
+    (ENDPOINT, "https://127.0.0.1:7072", "acs_endpoint", "https://127.0.0.1:7072"),
+    (ENDPOINT, "https://[::1]", "acs_endpoint", "https://[::1]"),
+    (ENDPOINT, "https://[::1]:7072/", "acs_endpoint", "https://[::1]:7072"),
+    (ENDPOINT, f"  {URL}\n", "acs_endpoint", URL),
+    (ENDPOINT, "https://httpd.example", "acs_endpoint", "https://httpd.example"),
+    (ACCESS_KEY, KEY, "acs_access_key", KEY),
+    ("AZURE_CLIENT_ID", "a-b-c", "client_id", "a-b-c"),
+    (RETENTION, "0", "deletion", DeletionPolicy(timedelta(0))),
+    (RETENTION, "090", "deletion", DeletionPolicy(timedelta(days=90))),
+    ("PURGE_PROTECTION", "True", "deletion", DeletionPolicy(purge_protection=True)),
+    ("PURGE_PROTECTION", "FALSE", "deletion", DeletionPolicy()),
+    ("CLEANUP_DELETES_PER_30S", "1", "cleanup", CleanupPolicy(deletes_per_30s=1)),
+    ("CLEANUP_DELETES_PER_30S", "500", "cleanup", CleanupPolicy(deletes_per_30s=500)),
+    (
+        "CLEANUP_TIME_BUDGET_SECONDS",
+        "10",
+        "cleanup",
+        CleanupPolicy(time_budget=timedelta(seconds=10)),
+    ),
+    (
+        "CLEANUP_TIME_BUDGET_SECONDS",
+        "3600",
+        "cleanup",
+        CleanupPolicy(time_budget=timedelta(hours=1)),
+    ),
+    ("CLEANUP_MAX_ATTEMPTS", "1", "cleanup", CleanupPolicy(max_attempts=1)),
+    ("CLEANUP_MAX_ATTEMPTS", "1000", "cleanup", CleanupPolicy(max_attempts=1000)),
+    (
+        "USER_TOKEN_SCOPES",
+        "voip.join, chat",
+        "user_tokens",
+        TokenPolicy(("chat", "voip.join"), 60, 240),
+    ),
+    ("USER_TOKEN_DEFAULT_MINUTES", "240", "user_tokens", TokenPolicy(("chat", "voip"), 240, 240)),
+    ("USER_TOKEN_MAX_MINUTES", "1440", "user_tokens", TokenPolicy(("chat", "voip"), 60, 1440)),
+    ("SERVICE_TOKEN_SCOPES", "chat", "service_tokens", TokenPolicy(("chat",), 1440, 1440)),
+    # A lower maximum lowers the default.
+    ("SERVICE_TOKEN_MAX_MINUTES", "90", "service_tokens", TokenPolicy(SCOPES, 90, 90)),
+    ("REGISTERED_IDENTITIES_ONLY", "true", "registered_only", True),
+    (
+        "TEAMS_APP_ID",
+        "{3FA85F64-5717-4562-B3FC-2C963F66AFA6}",
+        "teams_app_id",
+        "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+    ),
+    *(
+        ("PROBLEM_BASE_URI", page, "problem_base_uri", page)
+        for page in ("https://docs.example/problems", "http://localhost:7071/p", "/help", "/a?b=c")
+    ),
+    ("HTTPS_PROXY", PROXY, "proxy", PROXY),
+    ("HTTPS_PROXY", "proxy.example:3128", "proxy", PROXY),
+    ("NO_PROXY", "one.example", "no_proxy", "one.example"),
+    # The platform sets it. Anything but true means that sign-in is off.
+    ("WEBSITE_AUTH_ENABLED", "True", "sign_in_enabled", True),
+    ("WEBSITE_AUTH_ENABLED", "true", "sign_in_enabled", True),
+    ("WEBSITE_AUTH_ENABLED", "False", "sign_in_enabled", False),
+    ("WEBSITE_AUTH_ENABLED", "1", "sign_in_enabled", False),
+    ("WEBSITE_AUTH_ENABLED", "yes", "sign_in_enabled", False),
+    ("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "true", "telemetry", True),
 ]
-
-NO_NUMBERS = [
-    "ten",
-    "7.0",
-    "-1",
-    "1e1",
-    "\N{FULLWIDTH DIGIT SEVEN}",
-    "1_0",
-    "9" * 5_000,
-    "0" * 9 + "9999",
-]
+# Settings without a value that is invalid on its own.
+LENIENT = {CONNECTION_STRING, STORAGE, "WEBSITE_AUTH_ENABLED"}
+BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
-def faults_of(environ: dict[str, str]) -> str:
-    """The message about settings that are at fault."""
-    with pytest.raises(NotConfigured) as caught:
-        Settings.from_env(REST | environ)
-    return caught.value.detail
+@pytest.mark.parametrize(("name", "text", "attribute", "value"), VALID_VALUES)
+def test_valid_value(name: str, text: str, attribute: str, value: object) -> None:
+    """Every valid spelling of a value becomes the form that the app uses."""
+    assert getattr(valid(**{name: text}), attribute) == value
 
 
-def test_endpoint_alone() -> None:
-    """An endpoint alone means: the app's own identity."""
-    environ = {ENDPOINT: URL}
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in INVALID_VALUES.items() for text in texts]
+)
+def test_invalid_value(name: str, text: str) -> None:
+    """The message is "NAME must be …", with the allowed values of the table."""
+    assert read(**{name: text}).invalid == [f"{name} must be {BY_NAME[name].kind.allowed}."]
 
-    settings = Settings.from_env(REST | environ)
 
-    assert (settings.acs_endpoint, settings.acs_access_key) == (URL, None)
+def test_every_setting_has_an_invalid_value() -> None:
+    """The examples above cover every setting of the table that does not accept any text."""
+    names = {setting.name for setting in SETTINGS if setting.kind.allowed != "text"}
+
+    assert names - LENIENT == set(INVALID_VALUES)
 
 
-def test_endpoint_and_key() -> None:
-    """An endpoint and a key mean: that key."""
-    environ = {ENDPOINT: URL, ACCESS_KEY: KEY}
+def test_messages_say_what_to_do() -> None:
+    """A few messages in full."""
+    reading = read(PURGE_PROTECTION="on", CLEANUP_MAX_ATTEMPTS="0", TEAMS_APP_ID="1")
 
-    settings = Settings.from_env(REST | environ)
+    assert reading.invalid == [
+        "PURGE_PROTECTION must be true or false.",
+        "CLEANUP_MAX_ATTEMPTS must be a whole number from 1 to 1000.",
+        "TEAMS_APP_ID must be a GUID.",
+    ]
 
-    assert (settings.acs_endpoint, settings.acs_access_key) == (URL, KEY)
+
+def test_all_invalid_settings_are_reported_together() -> None:
+    """One invalid value of each setting gives one message for each, and never the value."""
+    values = {name: texts[0] for name, texts in INVALID_VALUES.items()}
+
+    invalid = read_settings(values).invalid
+
+    reported = [message.partition(" ")[0] for message in invalid]
+    # With the URL of the tables, the name of the account is not read.
+    assert sorted(reported) == sorted(INVALID_VALUES.keys() - {ACCOUNT_NAME})
+    assert not re.search("secret|c2Vj", " ".join(invalid))
+
+
+def test_default_above_the_maximum() -> None:
+    """A default lifetime must not be more than the maximum."""
+    reading = read(USER_TOKEN_DEFAULT_MINUTES="120", USER_TOKEN_MAX_MINUTES="60")
+
+    assert reading.invalid == [
+        "USER_TOKEN_DEFAULT_MINUTES must not be more than USER_TOKEN_MAX_MINUTES."
+    ]
+
+
+# Defaults
+
+
+def test_defaults() -> None:
+    """Three settings are enough."""
+    assert valid() == Settings(
+        acs_endpoint=URL,
+        acs_access_key="",
+        client_id="",
+        storage=Storage(table_service="https://contoso.table.core.windows.net"),
+        deletion=DeletionPolicy(timedelta(days=7), purge_protection=False),
+        cleanup=CleanupPolicy(400, timedelta(seconds=240), 10),
+        service_tokens=TokenPolicy(SCOPES, 1440, 1440),
+        user_tokens=TokenPolicy(("chat", "voip"), 60, 240),
+        registered_only=False,
+        sign_in_enabled=False,
+        teams_app_id="",
+        problem_base_uri="/docs/problems.md",
+        proxy="",
+        no_proxy="",
+        telemetry=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [setting for setting in SETTINGS if setting.default_text],
+    ids=lambda setting: setting.name,
+)
+def test_documented_default(setting: Setting[object]) -> None:
+    """A setting with its default is as if it were absent. The setting is read: others differ."""
+    assert valid(**{setting.name: setting.default_text}) == valid()
+
+    assert read(**{setting.name: "True"}) != read()
+
+
+@pytest.mark.parametrize("empty", ["", "  ", "\n"])
+def test_empty_setting_counts_as_absent(empty: str) -> None:
+    """Every setting can be empty, except that a required one is then missing."""
+    names = [name for name in BY_NAME if name not in MINIMAL]
+
+    assert valid(**dict.fromkeys(names, empty)) == valid()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        (ENDPOINT, f"Or set {CONNECTION_STRING}."),
+        (ACCOUNT_NAME, f"Or set {TABLE_SERVICE}."),
+        (SCHEDULE, "Without it, nothing would ever be purged."),
+    ],
+)
+@pytest.mark.parametrize("text", [None, " "])
+def test_missing_setting(name: str, hint: str, text: str | None) -> None:
+    """The message says what to set, and what else is possible."""
+    allowed = BY_NAME[name].kind.allowed
+
+    assert read(**{name: text}).invalid == [f"{name} is missing: set it to {allowed}. {hint}"]
+
+
+# ACS
+
+
+def test_no_key_means_own_identity() -> None:
+    """Without a key, the app uses its own identity."""
+    settings = valid()
+
+    assert (settings.acs_endpoint, settings.acs_access_key) == (URL, "")
 
 
 @pytest.mark.parametrize(
@@ -232,218 +315,430 @@ def test_endpoint_and_key() -> None:
         f"endpoint={URL}/;accesskey={KEY};",
         f"Endpoint={URL}/; AccessKey={KEY}",
     ],
-    ids=["as the portal shows it", "the other way round", "trailing semicolon", "other case"],
+    ids=["as in the portal", "in another order", "trailing semicolon", "in another case"],
 )
 def test_connection_string(text: str) -> None:
-    """A connection string means: the endpoint and the key in it."""
-    environ = {CONNECTION_STRING: text}
+    """A connection string has the endpoint and the key."""
+    reading = without_acs(**{CONNECTION_STRING: text})
 
-    settings = Settings.from_env(REST | environ)
-
-    assert (settings.acs_endpoint, settings.acs_access_key) == (URL, KEY)
-
-
-@pytest.mark.parametrize("empty", ["", "  ", "\n"])
-def test_empty_counts_as_unset(empty: str) -> None:
-    """A setting that is there but empty is not there."""
-    environ = {ENDPOINT: URL, ACCESS_KEY: empty, CONNECTION_STRING: empty}
-
-    settings = Settings.from_env(REST | environ)
-
-    assert (settings.acs_endpoint, settings.acs_access_key) == (URL, None)
+    assert reading.invalid == []
+    assert (reading.settings.acs_endpoint, reading.settings.acs_access_key) == (URL, KEY)
 
 
-@pytest.mark.parametrize(("text", "endpoint"), list(NORMALISED.values()), ids=list(NORMALISED))
-def test_normalises_the_endpoint(text: str, endpoint: str) -> None:
-    """Every good spelling of an endpoint becomes the one that the SDK signs correctly."""
-    environ = {ENDPOINT: text}
+@pytest.mark.parametrize(
+    "text",
+    ["secret-text", f"endpoint={URL}", f"accesskey={KEY}", "endpoint=;accesskey=", ";;==;"],
+)
+def test_invalid_connection_string(text: str) -> None:
+    """A connection string without endpoint or key is refused."""
+    [message] = without_acs(**{CONNECTION_STRING: text}).invalid
 
-    settings = Settings.from_env(REST | environ)
-
-    assert settings.acs_endpoint == endpoint
-
-
-@pytest.mark.parametrize("text", list(REFUSED.values()), ids=list(REFUSED))
-def test_refuses_an_endpoint(text: str) -> None:
-    """An endpoint that is not https with a bare host and port is a fault."""
-    environ = {ENDPOINT: text}
-
-    faults = faults_of(environ)
-
-    assert faults == (
-        f"{ENDPOINT}: the endpoint must be https:// with a bare host and, if need be, a port,"
-        " such as https://contoso.communication.azure.com."
+    assert message == (
+        f"{CONNECTION_STRING} must be a connection string: copy it from the Keys page of the ACS"
+        " resource (endpoint=https://…;accesskey=…)."
     )
 
 
-@pytest.mark.parametrize("key", list(NOT_BASE64.values()), ids=list(NOT_BASE64))
-def test_refuses_a_key(key: str) -> None:
-    """A key that is not base64 is a fault."""
-    environ = {ENDPOINT: URL, ACCESS_KEY: key}
+def test_invalid_parts_of_a_connection_string() -> None:
+    """Each part is checked."""
+    text = "endpoint=http://secret-host.example;accesskey=secret!"
 
-    faults = faults_of(environ)
+    assert without_acs(**{CONNECTION_STRING: text}).invalid == [
+        f"{CONNECTION_STRING}: endpoint must be {BY_NAME[ENDPOINT].kind.allowed}.",
+        f"{CONNECTION_STRING}: accesskey must be {BY_NAME[ACCESS_KEY].kind.allowed}.",
+    ]
 
-    assert faults == f"{ACCESS_KEY}: {KEY_FAULT}"
+
+def test_connection_string_excludes_endpoint_and_key() -> None:
+    """Either the connection string is set or the others, even if it is invalid."""
+    environ = {CONNECTION_STRING: "secret-text", ENDPOINT: URL, ACCESS_KEY: KEY}
+
+    first, second, third = read(**environ).invalid
+
+    assert first == f"{CONNECTION_STRING} and {ENDPOINT} are both set: remove one of them."
+    assert second == f"{CONNECTION_STRING} and {ACCESS_KEY} are both set: remove one of them."
+    assert third.startswith(f"{CONNECTION_STRING} must be a connection string")
+
+
+def test_key_without_endpoint() -> None:
+    """A key alone is not enough, and is checked nevertheless."""
+    missing, invalid = without_acs(**{ACCESS_KEY: "no base64!"}).invalid
+
+    assert missing.startswith(f"{ENDPOINT} is missing")
+    assert invalid.startswith(f"{ACCESS_KEY} must be base64")
+
+
+# Storage
 
 
 @pytest.mark.parametrize(
-    "text", list(NOT_A_CONNECTION_STRING.values()), ids=list(NOT_A_CONNECTION_STRING)
-)
-def test_refuses_a_connection_string(text: str) -> None:
-    """A connection string that lacks its endpoint or its key is a fault."""
-    environ = {CONNECTION_STRING: text}
-
-    faults = faults_of(environ)
-
-    assert faults == NO_CONNECTION_STRING
-
-
-@pytest.mark.parametrize(("environ", "expected"), list(FAULTS.values()), ids=list(FAULTS))
-def test_reports_every_fault_at_once(environ: dict[str, str], expected: list[str]) -> None:
-    """One message names every fault, each with its remedy."""
-    faults = faults_of(environ)
-
-    assert [fault for fault in expected if fault not in faults] == []
-
-
-@pytest.mark.parametrize(
-    "environ",
+    ("environ", "storage"),
     [
-        {ENDPOINT: "https://user:secret-word@contoso.example"},
-        {ENDPOINT: "https://contoso.example?code=secret-word"},
-        {ENDPOINT: "https://contoso.example:secret-word"},
-        {ENDPOINT: "http://secret-host.example", ACCESS_KEY: "secret-key!"},
-        {ACCESS_KEY: "c2VjcmV0LWtleQ=="},
-        {STORAGE: "secret-text"},
-        {STORAGE + "__credential": "secret-word"},
-        {STORAGE + "__tableServiceUri": "http://secret-host.example"},
-        {RETENTION: "secret-word", PURGE_PROTECTION: "secret-word", SCHEDULE: "secret-word"},
-        {CONNECTION_STRING: "endpoint=http://secret-host.example;accesskey=secret-key!"},
-        {CONNECTION_STRING: "secret-text", ENDPOINT: URL, ACCESS_KEY: "secret-key!"},
+        (
+            {TABLE_SERVICE: "https://localhost:7076/contoso/"},
+            Storage(table_service="https://localhost:7076/contoso"),
+        ),
+        (
+            {ACCOUNT_NAME: "contoso", f"{STORAGE}__clientId": "a-b-c"},
+            Storage(table_service="https://contoso.table.core.windows.net", client_id="a-b-c"),
+        ),
+        (
+            {ACCOUNT_NAME: "contoso", f"{STORAGE}__credential": "ManagedIdentity"},
+            Storage(table_service="https://contoso.table.core.windows.net"),
+        ),
+        # The URL wins over the name, the connection string over both.
+        (
+            {ACCOUNT_NAME: "other", TABLE_SERVICE: "https://contoso.example"},
+            Storage(table_service="https://contoso.example"),
+        ),
+        ({STORAGE: ACCOUNT}, Storage(connection_string=ACCOUNT)),
+        ({STORAGE: ACCOUNT, TABLE_SERVICE: "not read"}, Storage(connection_string=ACCOUNT)),
     ],
 )
-def test_never_tells_a_value(environ: dict[str, str]) -> None:
-    """No fault repeats a value, for that may be a secret in the wrong place."""
-    faults = faults_of(environ)
-
-    assert not re.search("secret|c2Vj", faults)
-
-
-def test_key_stays_out_of_the_representation() -> None:
-    """Settings can be printed without the key."""
-    settings = Settings(acs_endpoint=URL, acs_access_key=KEY)
-
-    text = repr(settings)
-
-    assert KEY not in text
-
-
-@pytest.mark.parametrize(("environ", "storage"), list(STORAGES.values()), ids=list(STORAGES))
 def test_storage(environ: dict[str, str], storage: Storage) -> None:
-    """Storage is found by the Functions conventions for AzureWebJobsStorage."""
-    environ = {ENDPOINT: URL} | environ
+    """The settings are those of the Functions host."""
+    reading = without_storage(**environ)
 
-    settings = Settings.from_env(REST | environ)
-
-    assert settings.storage == storage
-
-
-@pytest.mark.parametrize("environ", list(BAD_STORAGES.values()), ids=list(BAD_STORAGES))
-def test_refuses_a_storage(environ: dict[str, str]) -> None:
-    """A storage account that cannot be one is a fault."""
-    faults = faults_of({ENDPOINT: URL} | environ)
-
-    assert faults.startswith(STORAGE)
-
-
-def test_storage_s_key_stays_out_of_the_representation() -> None:
-    """Settings can be printed without the storage account's key."""
-    settings = Settings.from_env(REST | {ENDPOINT: URL, STORAGE: ACCOUNT})
-
-    text = repr(settings)
-
-    assert "c2VjcmV0" not in text
-
-
-def test_defaults() -> None:
-    """Deletion and cleanup work without a word in the settings, but for the schedule."""
-    environ = {ENDPOINT: URL}
-
-    settings = Settings.from_env(REST | environ)
-
-    assert (settings.deletion, settings.cleanup) == (DeletionPolicy(), CleanupPolicy())
-
-
-@pytest.mark.parametrize(("name", "lowest", "highest"), NUMBERS)
-def test_takes_the_limits_of_a_number(name: str, lowest: int, highest: int) -> None:
-    """The lowest and the highest number are taken."""
-    environs = [REST | {ENDPOINT: URL, name: str(number)} for number in (lowest, highest)]
-
-    endpoints = [Settings.from_env(environ).acs_endpoint for environ in environs]
-
-    assert endpoints == [URL, URL]
-
-
-@pytest.mark.parametrize(("name", "lowest", "highest"), NUMBERS)
-@pytest.mark.parametrize("beyond", [True, False], ids=["beyond", "below"])
-def test_refuses_a_number(name: str, lowest: int, highest: int, beyond: bool) -> None:
-    """A number outside its limits is a fault that tells them."""
-    number = highest + 1 if beyond else lowest - 1
-
-    faults = faults_of({ENDPOINT: URL, name: str(number)})
-
-    assert faults == f"{name} must be a whole number from {lowest} to {highest}."
-
-
-@pytest.mark.parametrize("text", NO_NUMBERS, ids=lambda text: ascii(text[:12]))
-def test_refuses_what_is_no_number(text: str) -> None:
-    """A number is digits and within its limits, however it is written."""
-    faults = faults_of({ENDPOINT: URL, RETENTION: text})
-
-    assert faults == f"{RETENTION} must be a whole number from 0 to 90."
-
-
-@pytest.mark.parametrize(("text", "protected"), [("true", True), ("False", False), ("", False)])
-def test_purge_protection(text: str, protected: bool) -> None:
-    """Purge protection is off until it is switched on."""
-    environ = {ENDPOINT: URL, PURGE_PROTECTION: text}
-
-    settings = Settings.from_env(REST | environ)
-
-    assert settings.deletion.purge_protection is protected
-
-
-@pytest.mark.parametrize("text", ["yes", "1", "on"])
-def test_refuses_another_word_for_true(text: str) -> None:
-    """Purge protection is true or false, and nothing that one would have to guess."""
-    faults = faults_of({ENDPOINT: URL, PURGE_PROTECTION: text})
-
-    assert faults == f"{PURGE_PROTECTION} must be true or false."
-
-
-@pytest.mark.parametrize("text", ["", "every day", "*/5 * * * *", "0 */5 * * *", "60 * * * * *"])
-def test_refuses_a_schedule(text: str) -> None:
-    """A schedule that the host would not take is a fault: nothing would ever be purged."""
-    faults = faults_of({ENDPOINT: URL, SCHEDULE: text})
-
-    assert faults.startswith(f"{SCHEDULE} is missing or no schedule of six fields")
+    assert reading.invalid == []
+    assert reading.settings.storage == storage
 
 
 @pytest.mark.parametrize(
-    "page",
-    ["https://docs.example/problems", "http://localhost:7071/docs/problems.md", "/help", "/a?b=c"],
+    "text",
+    [
+        "UseDevelopmentStorage=true",
+        "secret-text",
+        "AccountName=contoso",
+        "AccountName=contoso;AccountKey=no base64",
+        "AccountKey=c2VjcmV0",
+        "SharedAccessSignature=secret",
+    ],
 )
-def test_where_problems_are_explained(page: str) -> None:
-    """The address of the page of problems is taken as it stands."""
-    settings = Settings.from_env({ENDPOINT: URL, **REST, PROBLEM_BASE: page})
+def test_invalid_storage_connection_string(text: str) -> None:
+    """A connection string must name the account, and have a key or a signature."""
+    [message] = read(**{STORAGE: text}).invalid
 
-    assert settings.problem_base_uri == page
+    assert message == (
+        f"{STORAGE} must be the connection string of a storage account: copy it from the account,"
+        f" or remove it and set {ACCOUNT_NAME}."
+    )
 
 
-@pytest.mark.parametrize("page", ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"])
-def test_not_the_address_of_a_page(page: str) -> None:
-    """What is no address, or has a fragment already, is a fault; and no value is told."""
-    with pytest.raises(NotConfigured, match=rf"^{PROBLEM_BASE} must be ") as refused:
-        Settings.from_env({ENDPOINT: URL, **REST, PROBLEM_BASE: page})
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("AccountName=contoso;AccountKey=a2V5", "https://contoso.table.core.windows.net"),
+        (
+            "AccountName=contoso;AccountKey=a2V5;EndpointSuffix=core.usgovcloudapi.net",
+            "https://contoso.table.core.usgovcloudapi.net",
+        ),
+        (
+            "AccountName=a;AccountKey=a2V5;TableEndpoint=https://tables.example/",
+            "https://tables.example/",
+        ),
+        (
+            "TableEndpoint=https://tables.example/;SharedAccessSignature=sv=1&sig=x",
+            "https://tables.example/",
+        ),
+    ],
+)
+async def test_url_of_the_tables(text: str, address: str) -> None:
+    """The URL is known for every kind of connection string, which the SDK accepts as well."""
+    assert valid(**{STORAGE: text}).storage.address == address
+    assert TableRegistry.from_connection_string(text)
 
-    assert page not in refused.value.detail.replace("https://docs.example/problems", "")
+
+PARTS = st.lists(
+    st.tuples(
+        st.sampled_from(["endpoint", "accesskey", "AccountName", "AccountKey", "TableEndpoint"]),
+        st.one_of(st.text(max_size=30), st.sampled_from(["https://x.example", "a2V5", "a"])),
+    ),
+    max_size=5,
+)
+
+
+@given(
+    st.sampled_from([CONNECTION_STRING, STORAGE]),
+    PARTS.map(lambda parts: ";".join("=".join(part) for part in parts)),
+)
+def test_any_connection_string(name: str, text: str) -> None:
+    """Any text is accepted, or refused without being repeated."""
+    reading = without_acs(**{name: text}) if name == CONNECTION_STRING else read(**{name: text})
+
+    assert len(text) < 12 or text not in " ".join(reading.invalid)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "attribute"),
+    [
+        ("AzureWebJobsStorage__accountname", "other", "storage"),
+        ("purge_protection", "true", "deletion"),
+        ("Website_Auth_Enabled", "true", "sign_in_enabled"),
+        ("azure_client_id", "a-b-c", "client_id"),
+        ("Https_Proxy", PROXY, "proxy"),
+    ],
+)
+def test_case_of_a_name_is_ignored(name: str, text: str, attribute: str) -> None:
+    """The Functions host ignores it as well."""
+    [proper] = [each for each in BY_NAME if each.lower() == name.lower()]
+
+    found = valid(**{proper: None, name: text})
+
+    assert getattr(found, attribute) == getattr(valid(**{proper: text}), attribute)
+    assert found != valid()
+
+
+def test_two_spellings_with_different_values() -> None:
+    """It is not clear which one is meant, so the setting is invalid. No value is repeated."""
+    [message] = read(azurewebjobsstorage__ACCOUNTNAME="secret").invalid
+
+    assert message == (
+        f"{ACCOUNT_NAME} and azurewebjobsstorage__ACCOUNTNAME have different values: keep"
+        f" {ACCOUNT_NAME} only."
+    )
+
+
+@pytest.mark.parametrize("text", ["contoso", " contoso ", ""])
+def test_two_spellings_with_one_value(text: str) -> None:
+    """The same value twice is valid, and so is an empty one."""
+    assert valid(azurewebjobsstorage__ACCOUNTNAME=text) == valid()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_proxy_in_lower_case_wins(order: int) -> None:
+    """For the proxy variables two values are valid, as in curl."""
+    proxies = [("HTTPS_PROXY", "http://other.example"), ("https_proxy", PROXY)]
+    exceptions = [("NO_PROXY", "other.example"), ("no_proxy", "one.example")]
+
+    settings = valid(**dict(proxies[::order]), **dict(exceptions[::order]))
+
+    assert (settings.proxy, settings.no_proxy) == (PROXY, "one.example")
+
+
+def test_name_that_a_library_reads_must_be_exact() -> None:
+    """azure-identity reads AZURE_TOKEN_CREDENTIALS only in upper case."""
+    name = "AZURE_TOKEN_CREDENTIALS"
+
+    assert read(azure_token_credentials="prod").invalid == [
+        f"azure_token_credentials is not read in this spelling: name it {name}."
+    ]
+    assert valid(**{name: "prod", name.lower(): "prod"})
+
+
+MISSPELLED = {
+    "PURGE_PROTECTON": "PURGE_PROTECTION",
+    "PURGEPROTECTION": "PURGE_PROTECTION",
+    "purge_protecttion": "PURGE_PROTECTION",
+    "DELETED_IDENTITY_RETENTION_DAY": RETENTION,
+    "CLEANUP_DELETE_PER_30S": "CLEANUP_DELETES_PER_30S",
+    "USER_TOKEN_SCOPE": "USER_TOKEN_SCOPES",
+    "SERVICE_TOKENS_MAX_MINUTES": "SERVICE_TOKEN_MAX_MINUTES",
+    "TEAMS_APPID": "TEAMS_APP_ID",
+    "PROBLEM_BASE_URL": "PROBLEM_BASE_URI",
+    "AZURE_TOKEN_CREDENTIAL": "AZURE_TOKEN_CREDENTIALS",
+    "AzureWebJobStorage__clientId": f"{STORAGE}__clientId",
+    "AzureWebJobsStorage_clientId": f"{STORAGE}__clientId",
+    "AzureWebJobsStorage:clientId": f"{STORAGE}__clientId",
+}
+
+
+@pytest.mark.parametrize(("name", "known"), MISSPELLED.items())
+def test_misspelled_name(name: str, known: str) -> None:
+    """A name that is almost that of an absent setting is noticed. The settings stay valid."""
+    reading = read(**{name: "x"})
+
+    assert (reading.invalid, reading.misspelled) == ([], {name: known})
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("COMMUNICATION_SERVICE_ENDPOINT", ENDPOINT),
+        ("AzureWebJobsStorage__acountName", ACCOUNT_NAME),
+        ("CLEANUP_SHEDULE", SCHEDULE),
+    ],
+)
+def test_misspelled_required_name(name: str, known: str) -> None:
+    """The message about the missing setting names the misspelled one."""
+    [message] = read(**{known: None, name: "x"}).invalid
+
+    assert message.startswith(f"{known} is missing: ")
+    assert message.endswith(f" {name} looks like a misspelling of it.")
+
+
+def test_name_similar_to_a_setting_that_is_present() -> None:
+    """A present setting was not misspelled."""
+    assert valid(PURGE_PROTECTION="true", PURGE_PROTECTON="x") == valid(PURGE_PROTECTION="true")
+
+
+# Variables that Azure, the Functions host, its images and shells set.
+PLATFORM = """
+    APPSETTING_WEBSITE_AUTH_ENABLED ASPNETCORE_URLS AZURE_CLIENT_SECRET
+    AZURE_FUNCTIONS_ENVIRONMENT AZURE_TENANT_ID
+    AzureFunctionsJobHost__Logging__Console__IsEnabled AzureWebJobsDashboard
+    AzureWebJobsFeatureFlags AzureWebJobsScriptRoot AzureWebJobsSecretStorageType
+    AzureWebJobsStorage__accountKey AzureWebJobsStorage__clientSecret
+    AzureWebJobsStorage__fileServiceUri AzureWebJobsStorage__managedIdentityResourceId
+    AzureWebJobsStorage__serviceUri AzureWebJobsStorage__tenantId CONTAINER_NAME
+    DEPLOYMENT_STORAGE_CONNECTION_STRING DOTNET_RUNNING_IN_CONTAINER ENABLE_ORYX_BUILD
+    FUNCTIONS_EXTENSION_VERSION FUNCTIONS_WORKER_PROCESS_COUNT
+    FUNCTIONS_WORKER_RUNTIME_VERSION HOME HOSTNAME HTTP_PROXY http_proxy ALL_PROXY FTP_PROXY
+    IDENTITY_ENDPOINT IDENTITY_HEADER LANG MSI_ENDPOINT MSI_SECRET PATH PWD PYTHONPATH
+    PYTHON_ENABLE_WORKER_EXTENSIONS PYTHON_ISOLATE_WORKER_DEPENDENCIES
+    PYTHON_THREADPOOL_THREAD_COUNT PYTHON_VERSION REGION_NAME
+    SCALE_CONTROLLER_LOGGING_ENABLED SCM_DO_BUILD_DURING_DEPLOYMENT SSL_CERT_FILE
+    WEBSITE_AUTH_CLIENT_ID WEBSITE_AUTH_DEFAULT_PROVIDER WEBSITE_AUTH_ENABLE
+    WEBSITE_AUTH_ENCRYPTION_KEY WEBSITE_CONTENTAZUREFILECONNECTIONSTRING
+    WEBSITE_CONTENTSHARE WEBSITE_HOSTNAME WEBSITE_INSTANCE_ID WEBSITE_OWNER_NAME
+    WEBSITE_RUN_FROM_PACKAGE WEBSITE_SITE_NAME WEBSITE_SLOT_NAME WEBSITE_TIME_ZONE
+""".split()  # noqa: SIM905 -- a list would have a line for each name
+
+
+def test_other_variables_are_not_misspelled() -> None:
+    """Neither the platform's variables nor unrelated ones look like a setting."""
+    assert valid(**dict.fromkeys(PLATFORM, "x")) == valid()
+
+
+def test_settings_are_named_once() -> None:
+    """The table has each setting in one chapter, and no two names differ only in case."""
+    names = [setting.name.lower() for chapter in CHAPTERS.values() for setting in chapter]
+
+    assert len(names) == len(set(names))
+
+
+# The credential
+
+
+def test_credentials_are_those_of_azure_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The allowed names are those that DefaultAzureCredential accepts, in any case."""
+    candidates = {name for name in vars(azure.identity.aio) if name.endswith("Credential")}
+    accepted = set()
+    for name in candidates | {"prod", "dev"}:
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", name.upper())
+        try:
+            DefaultAzureCredential()
+        except ValueError:
+            continue
+        accepted.add(name)
+
+    assert accepted == set(CREDENTIALS)
+    assert all(valid(AZURE_TOKEN_CREDENTIALS=name.upper()) for name in accepted)
+
+
+# The proxy
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "direct"),
+    [
+        ("https://one.example", "", False),
+        ("https://one.example", "two.example", False),
+        ("https://one.example", "one.example", True),
+        ("https://one.example", " two.example ,, .One.example,", True),
+        ("https://one.example:444", "one.example", True),
+        ("https://one.example:444", "one.example:444", True),
+        ("https://one.example:444", "one.example:443", False),
+        ("https://a.one.example", "one.example", True),
+        ("https://bone.example", "one.example", False),
+        ("https://One.Example", "one.example", True),
+        ("https://one.example/path", "*", True),
+    ],
+)
+def test_proxy_bypass(url: str, no_proxy: str, direct: bool) -> None:
+    """NO_PROXY names hosts with their subdomains, on one port or on all, or all hosts."""
+    settings = valid(HTTPS_PROXY=PROXY, NO_PROXY=no_proxy)
+
+    assert settings.proxies_for(url) == ({} if direct else {"https": PROXY})
+
+
+@given(
+    st.lists(st.sampled_from(["one.example", ".example", "*", "a.one.example:444", " x ", ""])),
+    st.sampled_from(["one.example", "a.one.example", "a.one.example:444", "[::1]:7072", "x"]),
+)
+def test_proxy_bypass_is_that_of_urllib(names: list[str], host: str) -> None:
+    """The rules are those of Python's standard library."""
+    settings = valid(HTTPS_PROXY=PROXY, NO_PROXY=",".join(names))
+
+    bypass = proxy_bypass_environment(host, {"no": settings.no_proxy})
+
+    assert settings.proxies_for(f"https://{host}/path") == ({} if bypass else {"https": PROXY})
+
+
+def test_no_proxy_at_all() -> None:
+    """Without HTTPS_PROXY everything is reached directly."""
+    assert valid().proxies_for("https://one.example") == {}
+
+
+def test_secrets_are_not_in_the_representation() -> None:
+    """Settings can be printed: keys and the password of a proxy are left out."""
+    settings = valid(
+        **{ACCESS_KEY: KEY, STORAGE: ACCOUNT, "HTTPS_PROXY": "http://user:secret@proxy.example"}
+    )
+
+    assert not re.search("secret|c2Vj", repr(settings))
+
+
+# Schedules
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 */5 * * * *",
+        "59 59 23 31 12 6",
+        "0 0 0 1 1 0",
+        "0-29/10 1,2,3 8-18 * jan-dec mon-fri",
+        "0 0 12 * JANUARY Sunday",
+    ],
+)
+def test_schedule(text: str) -> None:
+    """Schedules that the host accepts."""
+    assert ncrontab.is_valid(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "* * * * *",
+        "* * * * * * *",
+        "60 * * * * *",
+        "* 60 * * * *",
+        "* * 24 * * *",
+        "* * * 0 * *",
+        "* * * 32 * *",
+        "* * * * 0 *",
+        "* * * * 13 *",
+        "* * * * * 7",
+        "5-1 * * * * *",
+        "*/0 * * * * *",
+        "1- * * * * *",
+        ", * * * * *",
+        "mon * * * * *",
+        "* * * * mon *",
+        "-1 * * * * *",
+        "\N{FULLWIDTH DIGIT SEVEN} * * * * *",
+    ],
+)
+def test_invalid_schedule(text: str) -> None:
+    """Schedules that the host refuses. With one of them, nothing would ever be purged."""
+    assert not ncrontab.is_valid(text)
+
+
+NUMBERS = st.integers(0, 59).map(str)
+FIELDS = st.lists(st.one_of(st.just("*"), NUMBERS, st.text(max_size=6)), max_size=8)
+
+
+@given(FIELDS.map(" ".join))
+def test_any_schedule(text: str) -> None:
+    """Any text is valid or not, and only six fields are valid."""
+    assert not ncrontab.is_valid(text) or len(text.split()) == 6
+
+
+@given(NUMBERS, NUMBERS, st.integers(0, 23).map(str))
+def test_any_time_of_day(second: str, minute: str, hour: str) -> None:
+    """Every second of a day can be a schedule."""
+    assert ncrontab.is_valid(f"{second} {minute} {hour} * * *")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from identity_service.settings_table import CHAPTERS, Setting
+from identity_service.settings_table import CHAPTERS, SETTINGS, Setting
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,8 +45,9 @@ def codes(api: Json) -> str:
 
 def settings() -> str:
     """docs/settings.md: one table of settings for each chapter."""
+    header = ("setting", "value", "default", "meaning")
     chapters = (
-        f"## {title}\n\n{_table(('setting', 'default', 'meaning'), map(_setting, settings))}\n"
+        f"## {title}\n\n{_table(header, map(_setting, settings))}\n"
         for title, settings in CHAPTERS.items()
     )
     return "\n".join([_SETTINGS, *chapters])
@@ -66,17 +67,16 @@ log then names all of them, with how to fix each one and never with a value. The
 """
 
 
-def _setting(setting: Setting[Any]) -> tuple[str, str, str]:
-    default = f"`{setting.default}`" if setting.default else ""
-    return f"`{setting.name}`", default, setting.meaning
+def _setting(setting: Setting[Any]) -> tuple[str, str, str, str]:
+    default = f"`{setting.default_text}`" if setting.default_text else ""
+    return f"`{setting.name}`", setting.kind.allowed, default, setting.meaning
 
 
 def sample() -> str:
     """local.settings.sample.json: the settings that work with the local Azure."""
     values = {
-        setting.name: setting.sample
-        for settings in CHAPTERS.values()
-        for setting in settings
+        setting.name: setting.sample or setting.default_text
+        for setting in SETTINGS
         if setting.sample is not None
     }
     content = {"IsEncrypted": False, "Values": values, "Host": {"LocalHttpPort": 7071}}

@@ -72,7 +72,7 @@ class Callers:
 
     async def run(self, seconds: float) -> None:
         """Call for this long, and then until the result of every request is known."""
-        headers = {"x-functions-key": self._stage.stack.azure.keys.function_key}
+        headers = {"x-functions-key": self._stage.app.function_key}
         until = now() + seconds
         async with aiohttp.ClientSession(headers=headers, timeout=TIMEOUT) as session:
             callers = (self._caller(session, number, until) for number in range(CALLERS))
@@ -150,7 +150,7 @@ class Callers:
     async def _check_token(self, token: str, user: User, *, is_valid: bool) -> None:
         """Check whether the token works, as a calling or chat service would."""
         ask = self._stage.stack.control.ask_when_reachable
-        verdict = await ask("POST", "/tokens/verify", {"token": token})
+        verdict = await ask("POST", "tokens/verify", {"token": token})
         if verdict["valid"] is not is_valid:
             reason = verdict["reason"] or "valid"
             self.tally.wrong.append(f"a token of {user.identity_id} is {reason}")
@@ -158,7 +158,7 @@ class Callers:
     async def _check_gone(self, user: User) -> None:
         """Check that ACS has deleted the identity."""
         ask = self._stage.stack.control.ask_when_reachable
-        found = await ask("GET", f"/identities/{user.identity_id}")
+        found = await ask("GET", f"identities/{user.identity_id}")
         if found["state"] != "deleted":
             self.tally.wrong.append(f"{user.identity_id} is {found['state']} in ACS")
 

@@ -1,7 +1,6 @@
 """Which faults happen when, and their injection. A seed repeats the same plan."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -157,19 +156,19 @@ class FaultInjector:
 
     @asynccontextmanager
     async def _acs(self, fault: Fault) -> AsyncIterator[None]:
-        await self._control.inject(fault.order)
+        await self._control.inject(**fault.order)
         try:
             yield
         finally:
-            await self._control.clear()
+            await self._control.clear_faults()
 
     @asynccontextmanager
     async def _outage(self, fault: Fault) -> AsyncIterator[None]:
-        await self._control.start_outage(fault.seconds)
+        await self._control.outage(fault.seconds)
         try:
             yield
         finally:
-            await self._control.ask_when_reachable("GET", "/counts")
+            await self._control.ask_when_reachable("GET", "counts")
 
     @asynccontextmanager
     async def _identity(self, fault: Fault) -> AsyncIterator[None]:
@@ -184,12 +183,11 @@ class FaultInjector:
 
     @asynccontextmanager
     async def _storage(self, _fault: Fault) -> AsyncIterator[None]:
-        storage = self._stage.stack.azure.storage.process
-        storage.send_signal(signal.SIGSTOP)
+        self._stage.tables.freeze()
         try:
             yield
         finally:
-            storage.send_signal(signal.SIGCONT)
+            self._stage.tables.thaw()
 
     @asynccontextmanager
     async def _kill(self, _fault: Fault) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ This happens when the app is loaded. A wrong name or a wrong type stops the app 
 
 from collections.abc import Awaitable, Callable
 from functools import cached_property
+from inspect import signature
 from typing import Any, get_type_hints
 
 from azure.functions import HttpRequest
@@ -37,8 +38,9 @@ class BoundOperation:
         self._operation = operation
         self._services = services
         hints = get_type_hints(operation)
-        hints.pop("return", None)
-        self._sources = {name: self._source(name, kind) for name, kind in hints.items()}
+        self._sources = {
+            name: self._source(name, hints.get(name)) for name in signature(operation).parameters
+        }
 
     async def call(self, req: HttpRequest) -> Any:
         """Run the operation for a request.

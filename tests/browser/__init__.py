@@ -1,1 +1,1 @@
-"""What people see, in a real browser."""
+"""Tests of the pages in a real browser."""

@@ -1,33 +1,59 @@
-"""Everything, started as `make run` does, and a browser before it."""
+"""The whole stack as `make run` starts it, and a browser."""
 
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page
 
-from tests.browser.chromium import Page, browser_page, chromium
-from tests.end_to_end_callers.stack import ROOT, running
+from tests.support.browser import Seen, browser_page, chromium, running_browser
+from tests.support.stack import ROOT, running
 
 
 @pytest.fixture(scope="session")
 def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What `.local/env` says while the example page is served."""
+    """The content of `.local/env` of the running stack."""
     try:
         chromium()
     except FileNotFoundError as missing:
         pytest.fail(str(missing), pytrace=False)
     if not (ROOT / "examples" / "web" / "dist" / "index.html").exists():
         pytest.fail("The example page is not built: make setup", pytrace=False)
-    with running(tmp_path_factory.mktemp("azure"), "run", "Ctrl-C stops everything") as env:
+    with running(tmp_path_factory.mktemp("azure"), "run") as env:
         yield env
 
 
+@pytest.fixture(scope="session")
+def site(env: dict[str, str]) -> str:
+    """The origin of the app and its pages."""
+    return env["FUNCTIONS_URL"]
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def browser(env: dict[str, str]) -> AsyncIterator[Browser]:
+    """One browser for all tests of this process."""
+    async with running_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def opened(browser: Browser, site: str) -> AsyncIterator[tuple[Page, Seen]]:
+    """A page in a new profile. It stores nothing, logs no error and stays on its origin."""
+    async with browser_page(browser) as (page, seen):
+        yield page, seen
+        assert await page.evaluate("localStorage.length + sessionStorage.length") == 0
+        assert await page.evaluate("document.cookie") == ""
+        assert seen.console == []
+        assert seen.origins == {site}
+
+
 @pytest.fixture
-async def page(env: dict[str, str]) -> AsyncIterator[Page]:
-    """The example page, in a new browser. It keeps nothing, and nothing goes wrong."""
-    async with browser_page() as page:
-        await page.open(f"{env['FUNCTIONS_URL']}/example/")
-        yield page
-        assert await page.value("localStorage.length + sessionStorage.length") == 0
-        assert await page.value("document.cookie") == ""
-        assert page.troubles.console == []
-        assert page.troubles.origins == {env["FUNCTIONS_URL"]}
+def page(opened: tuple[Page, Seen]) -> Page:
+    """The page."""
+    return opened[0]
+
+
+@pytest.fixture
+def seen(opened: tuple[Page, Seen]) -> Seen:
+    """What the page did."""
+    return opened[1]

@@ -1,1 +1,1 @@
-"""The contract: what is promised in openapi.json and docs/, held to the running app."""
+"""Tests that the running app keeps what openapi.json promises."""

@@ -1,5 +1,5 @@
-// Calls through every operation with the client that openapi-typescript makes of openapi.json.
-// That it compiles is half of the test: names, shapes and problems are checked by the compiler.
+// Calls every operation with the client that openapi-typescript generates from openapi.json.
+// Compiling it is half of the test: the compiler checks names, types and problems.
 import createClient, { type Middleware } from "openapi-fetch";
 import type { components, paths } from "./api.js";
 
@@ -9,10 +9,10 @@ type Token = components["schemas"]["IssuedToken"];
 type Scope = components["schemas"]["IssueToken"]["scopes"][number];
 
 const env = process.env;
-const answered: Record<string, number[]> = {};
+const statuses: Record<string, number[]> = {};
 const record: Middleware = {
   onResponse({ request, response, schemaPath }) {
-    (answered[`${request.method} ${schemaPath}`] ??= []).push(response.status);
+    (statuses[`${request.method} ${schemaPath}`] ??= []).push(response.status);
   },
 };
 
@@ -22,75 +22,74 @@ const user = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${
 service.use(record);
 user.use(record);
 
-function the<T>(value: T | undefined, what: string): T {
+function required<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw new Error(`${what} is missing`);
   return value;
 }
 
-async function aboutTheService() {
-  const health = the((await service.GET("/health")).data, "health");
-  const ready = the((await service.GET("/ready")).data, "ready");
+async function checkService() {
+  const health = required((await service.GET("/health")).data, "health");
+  const ready = required((await service.GET("/ready")).data, "ready");
   const status: "ok" | "not_configured" = health.status;
-  if (status !== "ok" || ready.acs.status !== "ok") throw new Error("not well");
+  if (status !== "ok" || ready.acs.status !== "ok") throw new Error("not ready");
   await service.GET("/openapi.json");
 }
 
-async function anIdentity() {
-  const made = await service.POST("/identities", { body: { userId: "a user of the client" } });
-  const id: string = the(made.data, "identity").id;
+async function checkIdentity() {
+  const made = await service.POST("/identities", { body: { userId: "typed-client" } });
+  const id: string = required(made.data, "identity").id;
   if (!made.response.headers.get("Location")?.endsWith(id)) throw new Error("no Location");
   const path = { params: { path: { id } } };
 
   const scopes: Scope[] = ["chat", "voip"];
-  const both = await service.POST("/identities/with-token", { body: { scopes, expiresInMinutes: 60 } });
-  const issued: Token = the((await service.POST("/identities/{id}/tokens", { ...path, body: { scopes } })).data, "token");
+  await service.POST("/identities/with-token", { body: { scopes, expiresInMinutes: 60 } });
+  const issued: Token = required((await service.POST("/identities/{id}/tokens", { ...path, body: { scopes } })).data, "token");
   if (new Date(issued.refreshAfter) >= new Date(issued.expiresOn)) throw new Error("refresh too late");
   await service.DELETE("/identities/{id}/tokens", path);
 
-  const since: string | undefined = the((await service.GET("/identities/{id}", path)).data, "identity").createdOn;
-  if (!since) throw new Error("no date");
-  const page = the((await service.GET("/identities", { params: { query: { maxPageSize: 1 } } })).data, "page");
+  const createdOn: string | undefined = required((await service.GET("/identities/{id}", path)).data, "identity").createdOn;
+  if (!createdOn) throw new Error("no date");
+  const page = required((await service.GET("/identities", { params: { query: { maxPageSize: 1 } } })).data, "page");
   const next: string | undefined = page.nextLink;
   if (page.value.length > 1 || !next) throw new Error("not a page of one");
 
-  const deletion = the((await service.DELETE("/identities/{id}", path)).data, "deletion");
+  const deletion = required((await service.DELETE("/identities/{id}", path)).data, "deletion");
   if (deletion.deletedOn >= deletion.scheduledPurgeOn) throw new Error("purged too soon");
   const refused = await service.POST("/identities/{id}/tokens", { ...path, body: { scopes } });
-  // Every problem has its code in its type: the compiler knows which there are.
+  // The type of a problem includes its code, so the compiler knows all codes.
   if (refused.error?.code !== "identity_deleted") throw new Error("not refused");
   const conflict: 404 | 409 = refused.error.status;
   if (conflict !== 409) throw new Error("not a conflict");
 
-  const listed = the((await service.GET("/deleted-identities", { params: { query: { stuck: false } } })).data, "list");
-  const state: "deleted" | "purging" | undefined = listed.value[0]?.state;
+  const deleted = required((await service.GET("/deleted-identities", { params: { query: { stuck: false } } })).data, "list");
+  const state: "deleted" | "purging" | undefined = deleted.value[0]?.state;
   if (state !== "deleted") throw new Error("not listed");
   await service.GET("/deleted-identities/{id}", path);
   await service.POST("/deleted-identities/{id}/restore", path);
   await service.DELETE("/identities/{id}", path);
   await service.DELETE("/deleted-identities/{id}", path);
-  return both;
 }
 
-async function aTeamsUser() {
+async function checkTeams() {
   const body = { token: env.ACS_TEAMS_USER_TOKEN, appId: env.ACS_TEAMS_APP_ID, userId: env.ACS_TEAMS_USER_ID };
-  const exchanged = the((await service.POST("/teams/token", { body })).data, "token");
+  const exchanged = required((await service.POST("/teams/token", { body })).data, "token");
   if (!exchanged.token) throw new Error("no token");
-  // Another user's token is not one's own.
-  const stolen = await user.POST("/me/teams-token", { body: { token: env.ACS_TEAMS_USER_TOKEN } });
-  if (stolen.error?.code !== "teams_token_refused") throw new Error("not refused");
+  // A user cannot exchange another user's token.
+  const foreign = await user.POST("/me/teams-token", { body: { token: env.ACS_TEAMS_USER_TOKEN } });
+  if (foreign.error?.code !== "teams_token_refused") throw new Error("not refused");
 }
 
-async function oneself() {
-  const token: Token = the((await user.POST("/me/tokens", {})).data, "token");
-  const me = the((await user.GET("/me")).data, "me");
-  if (me.id !== token.id) throw new Error("somebody else");
+async function checkMe() {
+  const token: Token = required((await user.POST("/me/tokens", {})).data, "token");
+  const me = required((await user.GET("/me")).data, "me");
+  if (me.id !== token.id) throw new Error("another identity");
   await user.DELETE("/me/tokens");
   await user.DELETE("/me");
   await user.POST("/me/restore");
 }
 
-await aboutTheService();
-await anIdentity();
-await aTeamsUser();
-await oneself();
-console.log(JSON.stringify(answered));
+await checkService();
+await checkIdentity();
+await checkTeams();
+await checkMe();
+console.log(JSON.stringify(statuses));

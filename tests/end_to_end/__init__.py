@@ -1,1 +1,1 @@
-"""The app and the local Azure as processes, over HTTP."""
+"""Tests of the app and the local Azure as separate processes, over HTTP."""

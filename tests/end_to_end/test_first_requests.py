@@ -1,58 +1,49 @@
-"""The first requests of a worker that nobody has warmed up."""
+"""The first requests of a cold worker."""
 
 import asyncio
 from collections.abc import Awaitable
 
 import pytest
 
-from tests.end_to_end.client import CHAT, Api, Control, Reply, until
-from tests.end_to_end.conftest import StartApp
+from tests.support.client import CHAT, Client, Control, Reply, until
+from tests.support.fixtures import StartApp
 
-COLD = {"AzureWebJobs.warmup.Disabled": "true"}
-ACS, STORAGE = "https://communication.azure.com", "https://storage.azure.com"
+ONE_EACH = {"https://communication.azure.com": 1, "https://storage.azure.com": 1}
 
 
-async def test_a_hundred_first_requests_ask_once_for_each_token(
+async def test_a_hundred_first_requests_fetch_each_token_once(
     start_app: StartApp, control: Control
 ) -> None:
-    """And all are answered, over no more connections than one client opens."""
-    cold = start_app(**COLD)
-    before = await control.identity_requests()
+    """All succeed, over no more connections than one client opens."""
+    cold = start_app()
+    before = await control.token_requests()
 
     replies = await asyncio.gather(*(cold.post("identities/with-token", CHAT) for _ in range(100)))
 
     assert len({reply.assert_success(201)["id"] for reply in replies}) == 100
-    after = await control.identity_requests()
-    assert {name: after[name] - before.get(name, 0) for name in (ACS, STORAGE)} == {
-        ACS: 1,
-        STORAGE: 1,
-    }
-    assert await control.most_at_once() <= 100
+    assert await token_requests_since(before, control) == ONE_EACH
+    assert await control.most_calls_in_flight() <= 100
 
 
-async def test_the_warm_up_asks_for_the_tokens_ahead(start_app: StartApp, control: Control) -> None:
-    """After GET /admin/warmup the first request asks for none."""
+async def test_the_warm_up_fetches_the_tokens(start_app: StartApp, control: Control) -> None:
+    """The first request after it fetches none."""
+    before = await control.token_requests()
     warm = start_app()
-    before = await control.identity_requests()
 
-    await warm.call("GET", "warmup", headers={}, prefix="/admin/")
+    await warm.warm_up()
 
-    warmed = await control.identity_requests()
-    assert {name: warmed[name] - before.get(name, 0) for name in (ACS, STORAGE)} == {
-        ACS: 1,
-        STORAGE: 1,
-    }
+    assert await token_requests_since(before, control) == ONE_EACH
     await warm.new_identity()
-    assert await control.identity_requests() == warmed
+    assert await token_requests_since(before, control) == ONE_EACH
 
 
-async def test_the_first_requests_wait_for_a_managed_identity_that_is_slow(
-    start_app: StartApp, api: Api, control: Control
+async def test_the_first_requests_wait_for_a_slow_managed_identity(
+    start_app: StartApp, api: Client, control: Control
 ) -> None:
-    """Two seconds for each token, and every operation succeeds within the promised time."""
+    """With two seconds for each token, every operation succeeds in time."""
     identity_id = await api.new_identity()
-    cold = start_app(**COLD)
-    await control.trouble(delaySeconds=2)
+    cold = start_app()
+    await control.inject_identity_fault(delaySeconds=2)
 
     replies = await asyncio.gather(*every_operation(cold, identity_id))
 
@@ -61,17 +52,17 @@ async def test_the_first_requests_wait_for_a_managed_identity_that_is_slow(
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "fault",
     [{"delaySeconds": 60}, {"status": 500}, {"drop": True}],
     ids=["hanging", "failing", "down"],
 )
-async def test_without_a_managed_identity_the_first_requests_are_answered_in_time(
-    start_app: StartApp, api: Api, control: Control, trouble: dict[str, object]
+async def test_without_a_managed_identity_the_first_requests_fail_in_time(
+    start_app: StartApp, api: Client, control: Control, fault: dict[str, object]
 ) -> None:
-    """With a problem; and afterwards all is well."""
+    """They succeed as soon as it works again."""
     identity_id = await api.new_identity()
-    cold = start_app(**COLD)
-    await control.trouble(**trouble)
+    cold = start_app()
+    await control.inject_identity_fault(**fault)
 
     replies = await asyncio.gather(*every_operation(cold, identity_id))
 
@@ -79,36 +70,37 @@ async def test_without_a_managed_identity_the_first_requests_are_answered_in_tim
         reply.assert_problem(503, "acs_unavailable")
     for reply in replies[4:]:
         reply.assert_problem(503, "registry_unavailable")
-    await control.peace()
-    await until(lambda: answers(cold))
+    await control.clear()
+    await until(lambda: creates(cold))
 
 
-async def test_an_identity_that_a_cold_worker_makes_too_late_is_recorded(
-    start_app: StartApp, api: Api, control: Control
+async def test_an_identity_that_a_cold_worker_creates_too_late_is_recorded(
+    start_app: StartApp, api: Client, control: Control
 ) -> None:
-    """Five seconds for each of two tokens: the caller has gone when the registry hears of it."""
-    cold = start_app(**COLD)
+    """Two tokens of five seconds each exceed the deadline, but not the creation."""
+    cold = start_app()
     before = await control.identities()
-    await control.trouble(delaySeconds=5)
+    await control.inject_identity_fault(delaySeconds=5)
 
     reply = await cold.post("identities")
 
     reply.assert_problem(504, "acs_too_slow")
     (new,) = (await control.identities()).keys() - before.keys()
-    await until(lambda: is_recorded(api, new))
+    await until(lambda: api.is_active(new))
 
 
-async def is_recorded(api: Api, identity_id: str) -> bool:
-    """Whether the registry has it as active."""
-    return (await api.get(f"identities/{identity_id}")).status == 200
+async def token_requests_since(before: dict[str, int], control: Control) -> dict[str, int]:
+    """Returns how many tokens for ACS and storage were requested since."""
+    now = await control.token_requests()
+    return {name: now.get(name, 0) - before.get(name, 0) for name in ONE_EACH}
 
 
-async def answers(api: Api) -> bool:
-    """Whether it makes identities."""
+async def creates(api: Client) -> bool:
+    """Whether the app creates identities."""
     return (await api.post("identities")).status == 201
 
 
-def every_operation(api: Api, identity_id: str) -> list[Awaitable[Reply]]:
+def every_operation(api: Client, identity_id: str) -> list[Awaitable[Reply]]:
     """Calls that need ACS, the registry, or both."""
     return [
         api.post("identities"),

@@ -1,40 +1,18 @@
-"""Deleted identities: no token comes out, and they can be restored until they are purged."""
+"""Deleted identities yield no token, and can be restored until they are purged."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from azure.communication.identity import CommunicationUserIdentifier
 from azure.communication.identity.aio import CommunicationIdentityClient
-from azure.core.pipeline.transport import AioHttpTransport
 
-from tests.end_to_end.client import CHAT, Api, Control, until
-from tests.end_to_end.conftest import StartApp
-from tests.end_to_end.stack import Azure
+from tests.support.client import CHAT, Client, Control, until
+from tests.support.fixtures import StartApp
 
 
-@pytest.fixture
-async def sdk(azure: Azure) -> AsyncIterator[CommunicationIdentityClient]:
-    """Somebody else who uses the same ACS resource, with Microsoft's SDK."""
-    transport = AioHttpTransport(
-        connection_verify=azure.env["SSL_CERT_FILE"], use_env_settings=False
-    )
-    async with CommunicationIdentityClient.from_connection_string(
-        azure.env["ACS_CONNECTION_STRING"], transport=transport
-    ) as client:
-        yield client
-
-
-@pytest.fixture
-async def foreign_identity(sdk: CommunicationIdentityClient) -> str:
-    """The id of an identity that was made elsewhere."""
-    user = await sdk.create_user()
-    return str(user.properties["id"])
-
-
-async def test_no_token_comes_out_after_the_deletion(api: Api) -> None:
-    """409, and the way to get the identity back."""
+async def test_a_deleted_identity_yields_no_token(api: Client) -> None:
+    """The problem says how to restore it."""
     identity_id = await api.deleted_identity()
 
     reply = await api.post(f"identities/{identity_id}/tokens", CHAT)
@@ -43,23 +21,21 @@ async def test_no_token_comes_out_after_the_deletion(api: Api) -> None:
     assert f"deleted-identities/{identity_id}/restore" in problem["detail"]
 
 
-async def test_the_tokens_there_were_are_dead_after_the_deletion(
-    api: Api, control: Control
-) -> None:
-    """Before the answer comes."""
+async def test_a_deletion_revokes_all_tokens(api: Client, control: Control) -> None:
+    """They are invalid before the response is sent."""
     identity_id = await api.new_identity()
     tokens = [await api.new_token(identity_id) for _ in range(3)]
 
     (await api.delete(f"identities/{identity_id}")).assert_success(202)
 
-    assert [await control.fate(token) for token in tokens] == ["revoked"] * 3
+    assert [await control.token_state(token) for token in tokens] == ["revoked"] * 3
 
 
-@pytest.mark.parametrize("round_", range(3))
-async def test_no_token_that_was_asked_for_during_the_deletion_lives_on(
-    api: Api, control: Control, round_: int
+@pytest.mark.parametrize("attempt", range(3))
+async def test_no_token_issued_during_the_deletion_stays_valid(
+    api: Client, control: Control, attempt: int
 ) -> None:
-    """Each is handed out and dead, or not handed out."""
+    """Each call is refused, or its token is revoked."""
     identity_id = await api.new_identity()
     path = f"identities/{identity_id}/tokens"
 
@@ -71,24 +47,26 @@ async def test_no_token_that_was_asked_for_during_the_deletion_lives_on(
 
     for reply in replies:
         if reply.status == 200:
-            assert await control.fate(reply.json()["token"]) == "revoked"
+            assert await control.token_state(reply.json()["token"]) == "revoked"
         else:
             reply.assert_problem(409, "identity_deleted")
 
 
-async def test_deleting_again_tells_the_same_dates(api: Api, hasty: Api) -> None:
-    """They are fixed at the deletion, whatever the retention is by now."""
+async def test_repeating_a_deletion_returns_the_same_dates(
+    api: Client, no_retention: Client
+) -> None:
+    """A later change of the retention does not affect them."""
     identity_id = await api.new_identity()
 
     replies = [await api.delete(f"identities/{identity_id}") for _ in range(2)]
-    replies.append(await hasty.delete(f"identities/{identity_id}"))
+    replies.append(await no_retention.delete(f"identities/{identity_id}"))
 
     first, second, third = [reply.assert_success(202) for reply in replies]
     assert first == second == third
 
 
-async def test_deleting_many_times_at_once_is_one_deletion(api: Api) -> None:
-    """All are told the same."""
+async def test_simultaneous_deletions_are_one_deletion(api: Client) -> None:
+    """All responses have the same date."""
     identity_id = await api.new_identity()
 
     replies = await asyncio.gather(*(api.delete(f"identities/{identity_id}") for _ in range(10)))
@@ -97,8 +75,8 @@ async def test_deleting_many_times_at_once_is_one_deletion(api: Api) -> None:
     assert len(dates) == 1
 
 
-async def test_a_deleted_identity_is_found_among_the_deleted_only(api: Api) -> None:
-    """And the other place says where."""
+async def test_a_deleted_identity_is_only_in_the_list_of_deleted_ones(api: Client) -> None:
+    """The problem of the other route says where to find it."""
     identity_id = await api.deleted_identity()
 
     active = await api.get(f"identities/{identity_id}")
@@ -112,8 +90,8 @@ async def test_a_deleted_identity_is_found_among_the_deleted_only(api: Api) -> N
     assert (found["id"], found["state"], found["attempts"]) == (identity_id, "deleted", 0)
 
 
-async def test_an_active_identity_is_not_among_the_deleted(api: Api) -> None:
-    """It is 404 there."""
+async def test_an_active_identity_is_not_in_the_list_of_deleted_ones(api: Client) -> None:
+    """The route of deleted identities returns 404."""
     identity_id = await api.new_identity()
 
     reply = await api.get(f"deleted-identities/{identity_id}")
@@ -121,8 +99,8 @@ async def test_an_active_identity_is_not_among_the_deleted(api: Api) -> None:
     reply.assert_problem(404, "identity_not_found")
 
 
-async def test_a_restored_identity_gives_tokens_again(api: Api, control: Control) -> None:
-    """New ones: the old ones stay dead."""
+async def test_a_restored_identity_yields_tokens_again(api: Client, control: Control) -> None:
+    """Tokens from before the deletion stay revoked."""
     identity_id = await api.new_identity()
     old = await api.new_token(identity_id)
     await api.delete(f"identities/{identity_id}")
@@ -130,14 +108,14 @@ async def test_a_restored_identity_gives_tokens_again(api: Api, control: Control
     reply = await api.post(f"deleted-identities/{identity_id}/restore")
 
     assert reply.assert_success()["id"] == identity_id
-    assert await control.fate(await api.new_token(identity_id)) == "works"
-    assert await control.fate(old) == "revoked"
+    assert await control.token_state(await api.new_token(identity_id)) == "valid"
+    assert await control.token_state(old) == "revoked"
     assert await api.is_gone(identity_id)
     (await api.get(f"identities/{identity_id}")).assert_success()
 
 
-async def test_restoring_again_or_what_is_active_changes_nothing(api: Api) -> None:
-    """200 each time."""
+async def test_restoring_an_active_identity_changes_nothing(api: Client) -> None:
+    """Each call returns 200."""
     identity_id = await api.new_identity()
 
     replies = [await api.post(f"deleted-identities/{identity_id}/restore") for _ in range(2)]
@@ -145,8 +123,8 @@ async def test_restoring_again_or_what_is_active_changes_nothing(api: Api) -> No
     assert [reply.assert_success()["id"] for reply in replies] == [identity_id] * 2
 
 
-async def test_a_restored_identity_can_be_deleted_anew(api: Api) -> None:
-    """With new dates."""
+async def test_a_restored_identity_can_be_deleted_again(api: Client) -> None:
+    """The second deletion has a later date."""
     identity_id = await api.new_identity()
     first = (await api.delete(f"identities/{identity_id}")).assert_success(202)
     await api.post(f"deleted-identities/{identity_id}/restore")
@@ -159,8 +137,8 @@ async def test_a_restored_identity_can_be_deleted_anew(api: Api) -> None:
     )
 
 
-async def test_purging_ends_it_at_once_and_for_ever(api: Api, control: Control) -> None:
-    """In ACS and in the registry."""
+async def test_a_purge_deletes_the_identity_at_once(api: Client, control: Control) -> None:
+    """It is removed from ACS and from the registry."""
     identity_id = await api.deleted_identity()
 
     reply = await api.delete(f"deleted-identities/{identity_id}")
@@ -170,8 +148,8 @@ async def test_purging_ends_it_at_once_and_for_ever(api: Api, control: Control) 
     assert identity_id not in await api.all_ids("deleted-identities?maxPageSize=50")
 
 
-async def test_after_the_purge_nobody_knows_it(api: Api) -> None:
-    """Whatever is asked: 404."""
+async def test_a_purged_identity_is_404_on_every_route(api: Client) -> None:
+    """It cannot be restored."""
     identity_id = await api.deleted_identity()
     await api.delete(f"deleted-identities/{identity_id}")
 
@@ -189,8 +167,8 @@ async def test_after_the_purge_nobody_knows_it(api: Api) -> None:
         reply.assert_problem(404, "identity_not_found")
 
 
-async def test_what_is_not_deleted_cannot_be_purged(api: Api, control: Control) -> None:
-    """409, and nothing happens."""
+async def test_an_active_identity_cannot_be_purged(api: Client, control: Control) -> None:
+    """It stays active."""
     identity_id = await api.new_identity()
 
     reply = await api.delete(f"deleted-identities/{identity_id}")
@@ -199,8 +177,8 @@ async def test_what_is_not_deleted_cannot_be_purged(api: Api, control: Control) 
     assert await control.state(identity_id) == "active"
 
 
-async def test_a_restore_and_a_purge_at_once_agree(api: Api, control: Control) -> None:
-    """One of them wins: restored and alive, or purged and gone."""
+async def test_of_a_simultaneous_restore_and_purge_one_wins(api: Client, control: Control) -> None:
+    """The identity is either restored and active or purged, never half of both."""
     identity_id = await api.deleted_identity()
 
     restore, purge = await asyncio.gather(
@@ -217,10 +195,10 @@ async def test_a_restore_and_a_purge_at_once_agree(api: Api, control: Control) -
         assert await control.state(identity_id) == "deleted"
 
 
-async def test_purge_protection_forbids_to_purge_and_nothing_else(
+async def test_purge_protection_refuses_purges_by_callers(
     start_app: StartApp, control: Control
 ) -> None:
-    """403 by hand; the sweep purges what is due."""
+    """The sweep still purges identities that are due."""
     protected = start_app(PURGE_PROTECTION="true", DELETED_IDENTITY_RETENTION_DAYS="0")
     identity_id = await protected.deleted_identity()
 
@@ -233,49 +211,49 @@ async def test_purge_protection_forbids_to_purge_and_nothing_else(
     assert await control.state(identity_id) == "deleted"
 
 
-async def test_an_identity_made_elsewhere_is_given_tokens(
-    api: Api, control: Control, foreign_identity: str
+async def test_a_foreign_identity_yields_tokens(
+    api: Client, control: Control, foreign_identity: str
 ) -> None:
-    """The registry does not know it, and does not say that it does."""
+    """An identity that another client created stays unknown to the registry."""
     reply = await api.post(f"identities/{foreign_identity}/tokens", CHAT)
 
-    assert await control.fate(reply.assert_success()["token"]) == "works"
+    assert await control.token_state(reply.assert_success()["token"]) == "valid"
     (await api.get(f"identities/{foreign_identity}")).assert_problem(404, "identity_not_found")
 
 
-async def test_an_identity_made_elsewhere_is_deleted_and_restored_like_any_other(
-    api: Api, control: Control, foreign_identity: str
+async def test_a_foreign_identity_is_deleted_and_restored(
+    api: Client, control: Control, foreign_identity: str
 ) -> None:
-    """From the deletion on the registry knows it."""
+    """The deletion registers it."""
     token = await api.new_token(foreign_identity)
 
     (await api.delete(f"identities/{foreign_identity}")).assert_success(202)
 
-    assert await control.fate(token) == "revoked"
+    assert await control.token_state(token) == "revoked"
     (await api.post(f"identities/{foreign_identity}/tokens", CHAT)).assert_problem(
         409, "identity_deleted"
     )
     (await api.get(f"deleted-identities/{foreign_identity}")).assert_success()
     (await api.post(f"deleted-identities/{foreign_identity}/restore")).assert_success()
-    assert await control.fate(await api.new_token(foreign_identity)) == "works"
+    assert await control.token_state(await api.new_token(foreign_identity)) == "valid"
 
 
-async def test_an_identity_made_elsewhere_is_swept_like_any_other(
-    hasty: Api, control: Control, foreign_identity: str
+async def test_a_foreign_identity_is_swept(
+    no_retention: Client, control: Control, foreign_identity: str
 ) -> None:
-    """And then it is gone in ACS too."""
-    (await hasty.delete(f"identities/{foreign_identity}")).assert_success(202)
+    """The sweep deletes it in ACS."""
+    (await no_retention.delete(f"identities/{foreign_identity}")).assert_success(202)
 
-    await hasty.sweep()
+    await no_retention.sweep()
 
-    await until(lambda: hasty.is_gone(foreign_identity))
+    await until(lambda: no_retention.is_gone(foreign_identity))
     assert await control.state(foreign_identity) == "deleted"
 
 
-async def test_an_identity_that_somebody_else_deletes_in_acs_is_told_as_gone(
-    api: Api, sdk: CommunicationIdentityClient, foreign_identity: str
+async def test_an_identity_that_another_client_deleted_is_404(
+    api: Client, sdk: CommunicationIdentityClient, foreign_identity: str
 ) -> None:
-    """Before and after a deletion here, which leaves nothing behind."""
+    """Deleting it here as well leaves no row behind."""
     await sdk.delete_user(CommunicationUserIdentifier(foreign_identity))
 
     replies = [
@@ -288,10 +266,12 @@ async def test_an_identity_that_somebody_else_deletes_in_acs_is_told_as_gone(
         reply.assert_problem(404, "identity_not_found")
 
 
-async def test_the_deleted_are_listed_in_the_order_of_their_purge(api: Api, hasty: Api) -> None:
-    """Not in that of their deletion: what is deleted last may be purged first."""
+async def test_deleted_identities_are_listed_in_the_order_of_their_purge(
+    api: Client, no_retention: Client
+) -> None:
+    """An identity that is deleted later may be purged earlier."""
     later = [await api.deleted_identity() for _ in range(3)]
-    sooner = [await hasty.deleted_identity() for _ in range(3)]
+    sooner = [await no_retention.deleted_identity() for _ in range(3)]
 
     listed = await api.all_ids("deleted-identities")
 
@@ -299,10 +279,10 @@ async def test_the_deleted_are_listed_in_the_order_of_their_purge(api: Api, hast
 
 
 @pytest.mark.parametrize("kind", ["identities", "deleted-identities"])
-async def test_a_list_is_read_page_by_page(api: Api, kind: str) -> None:
-    """Each page is as short as was asked for, and everything stands on exactly one."""
-    make = api.new_identity if kind == "identities" else api.deleted_identity
-    mine = {await make() for _ in range(7)}
+async def test_a_list_is_read_page_by_page(api: Client, kind: str) -> None:
+    """No page exceeds the requested size, and every entry is on exactly one page."""
+    create = api.new_identity if kind == "identities" else api.deleted_identity
+    mine = {await create() for _ in range(7)}
 
     pages = [page async for page in api.pages(f"{kind}?maxPageSize=3")]
 
@@ -313,11 +293,11 @@ async def test_a_list_is_read_page_by_page(api: Api, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["identities", "deleted-identities"])
-async def test_the_way_to_the_next_page_holds_neither_host_nor_key(api: Api, kind: str) -> None:
-    """It is relative, keeps what was asked for, and is good for another caller's key."""
-    make = api.new_identity if kind == "identities" else api.deleted_identity
-    await make()
-    await make()
+async def test_the_next_link_contains_neither_host_nor_key(api: Client, kind: str) -> None:
+    """It is relative, keeps the other parameters, and works with another caller's key."""
+    create = api.new_identity if kind == "identities" else api.deleted_identity
+    await create()
+    await create()
     path = f"{kind}?maxPageSize=1&code={api.app.function_key}&clientId=default"
 
     page = (await api.call("GET", path, headers={})).assert_success()
@@ -329,8 +309,8 @@ async def test_the_way_to_the_next_page_holds_neither_host_nor_key(api: Api, kin
     (await api.call("GET", page["nextLink"], prefix="")).assert_success()
 
 
-async def test_the_last_page_leads_nowhere(api: Api) -> None:
-    """A user's list has no second one."""
-    page = (await api.get("identities?userId=nobody")).assert_success()
+async def test_the_last_page_has_no_next_link(api: Client) -> None:
+    """The list of an unknown user is empty."""
+    page = (await api.get("identities?userId=unknown")).assert_success()
 
     assert page == {"value": []}

@@ -1,152 +1,157 @@
-"""The sweep, run through the host's own door: it finishes what is due and nothing else."""
+"""The sweep purges what is due, and nothing else."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import aiohttp
 import pytest
 
-from tests.end_to_end.client import CHAT, Api, Control, until
-from tests.end_to_end.stack import App, Azure, running_app
+from tests.support.client import CHAT, Client, Control, until
+from tests.support.stack import App, Azure, running_app
 
 FINISHED = "sweep_finished due="
 DOWN = {"operation": "delete", "status": 503}
 
 
 @pytest.fixture(scope="module")
-def app_that_gives_up(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """A worker that is stuck with an entry after one failure."""
+def app_with_one_attempt(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A worker for which an entry is stuck after one failure."""
     settings = {"CLEANUP_MAX_ATTEMPTS": "1", "DELETED_IDENTITY_RETENTION_DAYS": "0"}
-    with running_app(azure, tmp_path_factory.mktemp("impatient"), settings) as running:
-        yield running
+    with running_app(azure, tmp_path_factory.mktemp("one-attempt"), settings) as started:
+        yield started
 
 
 @pytest.fixture
-async def impatient(
-    session: aiohttp.ClientSession, app_that_gives_up: App, control: Control
-) -> AsyncIterator[Api]:
-    """Its operations; what it is stuck with goes at the end."""
-    api = Api(session, app_that_gives_up)
+async def one_attempt(
+    session: aiohttp.ClientSession, app_with_one_attempt: App, control: Control
+) -> AsyncIterator[Client]:
+    """A service that calls this worker. Stuck identities are purged at the end."""
+    api = Client(session, app_with_one_attempt)
     yield api
-    await control.peace()
+    await control.clear()
     for identity_id in await api.all_ids("deleted-identities?stuck=true"):
         await api.delete(f"deleted-identities/{identity_id}")
 
 
-async def stuck_identity(impatient: Api, control: Control) -> str:
-    """The id of an identity that the sweep could not purge."""
-    identity_id = await impatient.deleted_identity()
-    await control.fault("status", **DOWN)
-    await impatient.sweep()
+async def stuck_identity(one_attempt: Client, control: Control) -> str:
+    """Returns the id of an identity that the sweep failed to purge."""
+    identity_id = await one_attempt.deleted_identity()
+    await control.inject("status", **DOWN)
+    await one_attempt.sweep()
 
     async def is_stuck() -> bool:
-        return identity_id in await impatient.all_ids("deleted-identities?stuck=true")
+        return identity_id in await one_attempt.all_ids("deleted-identities?stuck=true")
 
     await until(is_stuck)
     return identity_id
 
 
-async def test_what_is_due_is_purged(hasty: Api, control: Control) -> None:
-    """In ACS and in the registry, and the log says how it went in one line."""
-    sweeps = hasty.app.log.count(FINISHED)
-    identities = [await hasty.deleted_identity() for _ in range(3)]
+async def test_due_identities_are_purged(no_retention: Client, control: Control) -> None:
+    """They are removed from ACS and from the registry."""
+    sweeps = no_retention.app.log.count(FINISHED)
+    identities = [await no_retention.deleted_identity() for _ in range(3)]
 
-    await hasty.sweep()
+    await no_retention.sweep()
 
     for identity_id in identities:
-        await until(lambda name=identity_id: hasty.is_gone(name))  # type: ignore[misc]  # a lambda's default is untyped
+        await until(partial(no_retention.is_gone, identity_id))
         assert await control.state(identity_id) == "deleted"
-    await until(lambda: logged(hasty, FINISHED, sweeps + 1))
+    await until(lambda: logged(no_retention, FINISHED, sweeps + 1))
 
 
-async def test_what_is_not_due_stays(api: Api, hasty: Api, control: Control) -> None:
-    """Deleted for seven days, active, or made elsewhere: a sweep passes by."""
+async def test_identities_that_are_not_due_stay(
+    api: Client, no_retention: Client, control: Control
+) -> None:
+    """This holds for active identities and for those deleted for seven days."""
     kept, active, due = (
         await api.deleted_identity(),
         await api.new_identity(),
-        await hasty.deleted_identity(),
+        await no_retention.deleted_identity(),
     )
 
-    await hasty.sweep()
+    await no_retention.sweep()
 
-    await until(lambda: hasty.is_gone(due))
+    await until(lambda: no_retention.is_gone(due))
     assert not await api.is_gone(kept)
     assert [await control.state(each) for each in (kept, active)] == ["active", "active"]
     (await api.get(f"identities/{active}")).assert_success()
 
 
-async def test_what_was_restored_in_time_stays(hasty: Api, control: Control) -> None:
-    """Even when its purge was due."""
-    restored, due = await hasty.deleted_identity(), await hasty.deleted_identity()
-    (await hasty.post(f"deleted-identities/{restored}/restore")).assert_success()
+async def test_restored_identities_stay(no_retention: Client, control: Control) -> None:
+    """This holds even if the purge was due."""
+    restored, due = await no_retention.deleted_identity(), await no_retention.deleted_identity()
+    (await no_retention.post(f"deleted-identities/{restored}/restore")).assert_success()
 
-    await hasty.sweep()
+    await no_retention.sweep()
 
-    await until(lambda: hasty.is_gone(due))
+    await until(lambda: no_retention.is_gone(due))
     assert await control.state(restored) == "active"
-    (await hasty.get(f"identities/{restored}")).assert_success()
+    (await no_retention.get(f"identities/{restored}")).assert_success()
 
 
-async def test_two_sweeps_at_once_do_no_harm(hasty: Api, api: Api, control: Control) -> None:
-    """All that was due is purged, and nobody stumbles."""
-    sweeps = {worker: worker.app.log.count(FINISHED) for worker in (hasty, api)}
-    identities = [await hasty.deleted_identity() for _ in range(10)]
+async def test_sweeps_at_once_purge_everything_once(
+    no_retention: Client, api: Client, control: Control
+) -> None:
+    """All due identities are purged, and no sweep fails."""
+    sweeps = {worker: worker.app.log.count(FINISHED) for worker in (no_retention, api)}
+    identities = [await no_retention.deleted_identity() for _ in range(10)]
 
-    await asyncio.gather(hasty.sweep(), api.sweep(), hasty.sweep(), api.sweep())
+    await asyncio.gather(no_retention.sweep(), api.sweep(), no_retention.sweep(), api.sweep())
 
     for worker, before in sweeps.items():
-        await until(lambda w=worker, n=before: logged(w, FINISHED, n + 2))  # type: ignore[misc]  # a lambda's default is untyped
-    assert [each for each in identities if not await hasty.is_gone(each)] == []
+        await until(partial(logged, worker, FINISHED, before + 2))
+    assert [each for each in identities if not await no_retention.is_gone(each)] == []
     states = await control.identities()
     assert {states[each] for each in identities} == {"deleted"}
-    assert "Traceback" not in hasty.app.log + api.app.log
+    assert "Traceback" not in no_retention.app.log + api.app.log
 
 
-async def test_a_sweep_that_meets_the_work_of_another_lets_it_finish(
-    hasty: Api, api: Api, control: Control
+async def test_a_purge_that_another_sweep_has_begun_is_finished(
+    no_retention: Client, api: Client, control: Control
 ) -> None:
-    """ACS has deleted for the first one, and refuses the second: the entry goes all the same."""
+    """ACS deleted for the first sweep and responds 404 to the second: the entry is removed."""
     sweeps = api.app.log.count(FINISHED)
-    identity_id = await hasty.deleted_identity()
-    await control.fault("hang", operation="delete", when="after", times=1)
+    identity_id = await no_retention.deleted_identity()
+    await control.inject("hang", operation="delete", when="after", times=1)
     before = await control.attempts("delete")
-    await hasty.sweep()
+    await no_retention.sweep()
     await until(lambda: asked_for_deletion(control, before))
 
     await api.sweep()
 
     await until(lambda: logged(api, FINISHED, sweeps + 1))
-    await control.peace()
-    await until(lambda: hasty.is_gone(identity_id), seconds=5)
+    await control.clear()
+    await until(lambda: no_retention.is_gone(identity_id), seconds=5)
 
 
-async def test_an_identity_that_cannot_be_purged_is_listed_as_stuck(
-    impatient: Api, api: Api, control: Control
+async def test_an_identity_that_fails_too_often_is_stuck(
+    one_attempt: Client, api: Client, control: Control
 ) -> None:
-    """With how often and why, and as an error in the log."""
+    """The list has its attempts and its last error, and the log has an error."""
     ordinary = await api.deleted_identity()
 
-    identity_id = await stuck_identity(impatient, control)
+    identity_id = await stuck_identity(one_attempt, control)
 
-    found = (await impatient.get(f"deleted-identities/{identity_id}")).assert_success()
+    found = (await one_attempt.get(f"deleted-identities/{identity_id}")).assert_success()
     assert (found["state"], found["attempts"]) == ("purging", 1)
     assert found["lastError"] == "acs_unavailable"
-    assert ordinary not in await impatient.all_ids("deleted-identities?stuck=true")
+    assert ordinary not in await one_attempt.all_ids("deleted-identities?stuck=true")
     assert identity_id not in await api.all_ids("deleted-identities?stuck=true")
-    assert f"identity_stuck identity_id={identity_id}" in impatient.app.log
+    assert f"identity_stuck identity_id={identity_id}" in one_attempt.app.log
 
 
-async def test_what_is_being_purged_is_gone_for_everybody(impatient: Api, control: Control) -> None:
-    """It cannot be had, restored or deleted any more, and gives no token."""
-    identity_id = await stuck_identity(impatient, control)
-    await control.peace()
+async def test_an_identity_being_purged_is_404(one_attempt: Client, control: Control) -> None:
+    """It cannot be read, restored or deleted, and yields no token."""
+    identity_id = await stuck_identity(one_attempt, control)
+    await control.clear()
 
     replies = [
-        await impatient.get(f"identities/{identity_id}"),
-        await impatient.delete(f"identities/{identity_id}"),
-        await impatient.post(f"deleted-identities/{identity_id}/restore"),
+        await one_attempt.get(f"identities/{identity_id}"),
+        await one_attempt.delete(f"identities/{identity_id}"),
+        await one_attempt.post(f"deleted-identities/{identity_id}/restore"),
     ]
-    token = await impatient.post(f"identities/{identity_id}/tokens", CHAT)
+    token = await one_attempt.post(f"identities/{identity_id}/tokens", CHAT)
 
     for reply in replies:
         reply.assert_problem(404, "identity_not_found")
@@ -155,26 +160,26 @@ async def test_what_is_being_purged_is_gone_for_everybody(impatient: Api, contro
     assert token.status in (404, 409)
 
 
-async def test_what_is_stuck_can_be_purged_by_hand(impatient: Api, control: Control) -> None:
-    """Once ACS is well again."""
-    identity_id = await stuck_identity(impatient, control)
-    await control.peace()
+async def test_a_stuck_identity_can_be_purged_by_a_caller(
+    one_attempt: Client, control: Control
+) -> None:
+    """The purge succeeds as soon as ACS works."""
+    identity_id = await stuck_identity(one_attempt, control)
+    await control.clear()
 
-    reply = await impatient.delete(f"deleted-identities/{identity_id}")
+    reply = await one_attempt.delete(f"deleted-identities/{identity_id}")
 
     reply.assert_success(204)
     assert await control.state(identity_id) == "deleted"
-    assert await impatient.is_gone(identity_id)
+    assert await one_attempt.is_gone(identity_id)
 
 
-async def test_a_purge_that_fails_by_hand_is_finished_by_asking_again(
-    api: Api, control: Control
-) -> None:
-    """It stays on its way out meanwhile."""
+async def test_a_failed_purge_succeeds_when_repeated(api: Client, control: Control) -> None:
+    """The identity stays in the state of being purged meanwhile."""
     identity_id = await api.deleted_identity()
-    await control.fault("status", **DOWN)
+    await control.inject("status", **DOWN)
     (await api.delete(f"deleted-identities/{identity_id}")).assert_problem(503, "acs_unavailable")
-    await control.peace()
+    await control.clear()
 
     reply = await api.delete(f"deleted-identities/{identity_id}")
 
@@ -182,25 +187,27 @@ async def test_a_purge_that_fails_by_hand_is_finished_by_asking_again(
     assert await control.state(identity_id) == "deleted"
 
 
-async def test_a_throttled_sweep_leaves_its_entries_due(hasty: Api, control: Control) -> None:
-    """Without counting it as a failure; the next sweep purges them."""
-    identity_id = await hasty.deleted_identity()
-    await control.fault("status", operation="delete", status=429, retryAfter=0)
+async def test_a_throttled_sweep_leaves_its_entries_due(
+    no_retention: Client, control: Control
+) -> None:
+    """Throttling is not counted as a failure; the next sweep purges them."""
+    identity_id = await no_retention.deleted_identity()
+    await control.inject("status", operation="delete", status=429, retryAfter=0)
     before = await control.attempts("delete")
-    await hasty.sweep()
+    await no_retention.sweep()
     await until(lambda: asked_for_deletion(control, before))
-    await control.peace()
+    await control.clear()
 
-    await hasty.sweep()
+    await no_retention.sweep()
 
-    await until(lambda: hasty.is_gone(identity_id))
+    await until(lambda: no_retention.is_gone(identity_id))
 
 
 async def asked_for_deletion(control: Control, before: int) -> bool:
-    """Whether ACS was asked to delete since."""
+    """Whether ACS has received a deletion since."""
     return await control.attempts("delete") > before
 
 
-async def logged(api: Api, text: str, times: int) -> bool:
-    """Whether the app's log says so, so often."""
+async def logged(api: Client, text: str, times: int) -> bool:
+    """Whether the log contains the text this often."""
     return api.app.log.count(text) >= times

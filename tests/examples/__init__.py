@@ -1,1 +1,1 @@
-"""The examples for servers and bots, run against the app."""
+"""Tests of the examples for servers and bots."""

@@ -1,29 +1,38 @@
-"""Facts about the refreshers for servers and bots, in both languages."""
+"""The token refreshers for servers and bots, in Python and in Node."""
 
 import importlib.util
 import json
 import os
 import subprocess
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
 
-from local.quickstart import claims
-from tests.end_to_end_callers.stack import PATIENCE, ROOT, App
+from tests.support.client import claims
+from tests.support.stack import PATIENCE, ROOT, App, Azure, running_app
 
-Question = tuple[float, str]
-# Answers questions: so many minutes after the start, for whom? By a token, or by what is wrong.
-Ask = Callable[[Sequence[Question], str], list[str]]
-# So many minutes after it is issued, a token of an hour is due.
+# A user, and the minutes after the start at which their token is requested.
+Request = tuple[float, str]
+# Runs a refresher with a key. Returns a token or the status of the error for each request.
+Refresh = Callable[[Sequence[Request], str], list[str]]
+# Minutes after which a token that is valid for an hour is due.
 DUE = 50
 
 
-def ask_python(service: str, questions: Sequence[Question], key: str) -> list[str]:
-    """What examples/python/refresher.py answers."""
+@pytest.fixture(scope="session")
+def app(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An app whose tokens are valid for an hour."""
+    settings = {"SERVICE_TOKEN_DEFAULT_MINUTES": "60"}
+    with running_app(azure, tmp_path_factory.mktemp("app"), settings) as started:
+        yield started
+
+
+def run_python(service: str, requests: Sequence[Request], key: str) -> list[str]:
+    """Runs examples/python/refresher.py."""
     path = ROOT / "examples" / "python" / "refresher.py"
     spec = importlib.util.spec_from_file_location("refresher", path)
     assert spec
@@ -32,22 +41,22 @@ def ask_python(service: str, questions: Sequence[Question], key: str) -> list[st
     spec.loader.exec_module(module)
     start = now = time.time()
     token_for = module.refresher(service, key, lambda: now)
-    answers = []
-    for minutes, user in questions:
+    results = []
+    for minutes, user in requests:
         now = start + minutes * 60
         try:
-            answers.append(token_for(user))
+            results.append(token_for(user))
         except HTTPError as refused:
             with refused:
-                answers.append(str(refused.code))
-    return answers
+                results.append(str(refused.code))
+    return results
 
 
-def ask_node(service: str, questions: Sequence[Question], key: str) -> list[str]:
-    """What examples/node/refresher.mjs answers."""
-    lines = [json.dumps({"minutes": minutes, "user": user}) for minutes, user in questions]
+def run_node(service: str, requests: Sequence[Request], key: str) -> list[str]:
+    """Runs examples/node/refresher.mjs."""
+    lines = [json.dumps({"minutes": minutes, "user": user}) for minutes, user in requests]
     done = subprocess.run(  # noqa: S603 -- our own script
-        ["node", str(ROOT / "tests" / "examples" / "ask_refresher.mjs")],  # noqa: S607 -- as in PATH
+        ["node", str(Path(__file__).parent / "run_refresher.mjs")],  # noqa: S607 -- from PATH
         input="\n".join(lines),
         env={"PATH": os.environ["PATH"], "SERVICE": service, "KEY": key},
         capture_output=True,
@@ -55,47 +64,43 @@ def ask_node(service: str, questions: Sequence[Question], key: str) -> list[str]
         timeout=PATIENCE,
         check=True,
     )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    return [each.get("token") or each["error"].split()[0] for each in answers]
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    return [each.get("token") or each["error"].split()[0] for each in results]
 
 
-@pytest.fixture(params=[ask_python, ask_node], ids=["python", "node"])
-def ask(request: pytest.FixtureRequest, app: App) -> Ask:
-    """A refresher of this language, asked one question after the other."""
+@pytest.fixture(params=[run_python, run_node], ids=["python", "node"])
+def refresh(request: pytest.FixtureRequest, app: App) -> Refresh:
+    """Runs the refresher of one language."""
     return partial(request.param, app.url)
 
 
-@pytest.fixture
-def user() -> str:
-    """Somebody whom nobody has seen before."""
-    return f"user-{uuid.uuid4()}"
-
-
-def test_a_user_gets_a_token(ask: Ask, app: App, user: str) -> None:
-    """To chat with."""
-    [token] = ask([(0, user)], app.function_key)
+def test_a_user_gets_a_token(refresh: Refresh, app: App, user: str) -> None:
+    """It has the scope chat."""
+    [token] = refresh([(0, user)], app.function_key)
 
     assert claims(token)["acsScope"] == "chat"
 
 
-def test_a_token_is_kept_until_it_is_due(ask: Ask, app: App, user: str) -> None:
-    """Until `refreshAfter`, and no longer; then comes the next one, of the same identity."""
-    questions = [(minutes, user) for minutes in (0, 0, DUE - 1, DUE + 1)]
+def test_a_token_is_kept_until_it_is_due(refresh: Refresh, app: App, user: str) -> None:
+    """After `refreshAfter` the user gets another token for the same identity."""
+    requests = [(minutes, user) for minutes in (0, 0, DUE - 1, DUE + 1)]
 
-    first, again, still, due = ask(questions, app.function_key)
+    first, second, third, due = refresh(requests, app.function_key)
 
-    assert first == again == still != due
+    assert first == second == third != due
     assert claims(first)["skypeid"] == claims(due)["skypeid"]
 
 
-def test_every_user_gets_their_own(ask: Ask, app: App, user: str) -> None:
-    """One's token is nobody else's."""
-    mine, others, mine_again = ask([(0, user), (0, f"other-{user}"), (0, user)], app.function_key)
+def test_each_user_has_a_token(refresh: Refresh, app: App, user: str) -> None:
+    """Tokens are kept per user."""
+    requests = [(0, user), (0, f"other-{user}"), (0, user)]
+
+    mine, others, mine_again = refresh(requests, app.function_key)
 
     assert mine == mine_again
     assert claims(mine)["skypeid"] != claims(others)["skypeid"]
 
 
-def test_a_refusal_is_told_and_not_kept(ask: Ask, user: str) -> None:
-    """A wrong key, for one."""
-    assert ask([(0, user), (0, user)], "wrong") == ["401", "401"]
+def test_an_error_is_raised_and_not_kept(refresh: Refresh, user: str) -> None:
+    """With a wrong key every request is 401."""
+    assert refresh([(0, user), (0, user)], "wrong") == ["401", "401"]

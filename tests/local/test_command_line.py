@@ -15,10 +15,8 @@ from azure.communication.identity import CommunicationTokenScope as Scope
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.end_to_end.stack import Command, command, read_env
+from tests.support.stack import SERVING, Command, command, read_env
 
-# A part of the last line that each command prints before it serves.
-SERVES = {"run": "Ctrl-C stops everything", "azure": "shell assignments", "acs": "authority"}
 # The files that may stay: keys for the next start, and logs.
 LEFT = {"keys.json", "lock", "app.log", "app-without-retention.log"}
 VARIABLES = {
@@ -74,7 +72,7 @@ FOREIGN = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """A `run` that is serving."""
     with command(tmp_path_factory.mktemp("everything"), "run") as running:
-        running.read_until(SERVES["run"])
+        running.read_until(SERVING["run"])
         yield running
 
 
@@ -187,7 +185,7 @@ def test_a_signal_stops_everything(
 ) -> None:
     """The exit code is 0. There is no error, no process and no file except keys and logs."""
     with command(tmp_path, name) as running:
-        running.read_until(SERVES[name])
+        running.read_until(SERVING[name])
 
         code = interrupt(running, number, in_a_terminal=in_a_terminal)
 
@@ -250,7 +248,7 @@ def test_the_quickstart_ignores_variables_of_the_shell(tmp_path: Path) -> None:
 def test_the_sdk_can_use_the_emulator_alone(tmp_path: Path) -> None:
     """It needs only the connection string and the authority that the command prints."""
     with command(tmp_path, "acs") as acs:
-        bundle = acs.read_until(SERVES["acs"]).split(": ")[1].strip()
+        bundle = acs.read_until(SERVING["acs"]).split(": ")[1].strip()
         connection_string = acs.output.partition("connection string: ")[2].partition("\n")[0]
         client = CommunicationIdentityClient.from_connection_string(
             connection_string, connection_verify=bundle
@@ -282,7 +280,7 @@ def test_azure_writes_the_settings_and_removes_them(tmp_path: Path) -> None:
     """The file has every setting that the app needs, and only its owner can read it."""
     path = tmp_path / "local.settings.json"
     with command(tmp_path, "azure", "--app-port=7099") as azure:
-        azure.read_until(SERVES["azure"])
+        azure.read_until(SERVING["azure"])
         document, access = json.loads(path.read_text()), mode(path)
         azure.end()
 
@@ -299,13 +297,13 @@ def test_azure_does_not_change_a_persons_settings(tmp_path: Path) -> None:
     """A changed file counts as the person's own. The next start reports that."""
     path = tmp_path / "local.settings.json"
     with command(tmp_path, "azure") as azure:
-        azure.read_until(SERVES["azure"])
+        azure.read_until(SERVING["azure"])
         changed = path.read_text().replace('PROTECTION": "false"', 'PROTECTION": "true"')
         path.write_text(changed)
         azure.end()
 
     with command(tmp_path, "azure") as again:
-        again.read_until(SERVES["azure"])
+        again.read_until(SERVING["azure"])
         again.end()
 
     assert f"{path} is your own file and was not changed" in again.output
@@ -320,7 +318,7 @@ def test_azure_replaces_settings_that_it_left_behind(tmp_path: Path) -> None:
         file.write_text('{"Values": {"of": "a start that was killed"}}')
 
     with command(tmp_path, "azure") as azure:
-        azure.read_until(SERVES["azure"])
+        azure.read_until(SERVING["azure"])
         document = json.loads(path.read_text())
         azure.end()
 
@@ -332,7 +330,7 @@ def test_azure_replaces_settings_that_it_left_behind(tmp_path: Path) -> None:
 def keys_of_a_start(folder: Path) -> list[str]:
     """Start the emulator alone and read its keys."""
     with command(folder, "acs") as acs:
-        acs.read_until(SERVES["acs"])
+        acs.read_until(SERVING["acs"])
         env = read_env(folder)
         acs.end()
     return [env["ACS_CONTROL_KEY"], env["ACS_CONNECTION_STRING"].partition("accesskey=")[2]]

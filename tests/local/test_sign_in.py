@@ -17,7 +17,7 @@ import pytest
 from local.entra import APP_AUDIENCE, Issuer, SignIn, object_id
 from local.servers import Authority
 from local.workspace import Workspace
-from tests.end_to_end.stack import ROOT, command, read_env
+from tests.support.stack import ROOT, command, read_env
 
 ALICES_OBJECT_ID = "3bbfeb8a-3c64-5f4f-b068-832fa50644e4"
 ORIGIN = "http://localhost:5173"

@@ -14,7 +14,7 @@ from local.entra import STORAGE_AUDIENCE, Issuer
 from local.servers import listen, serving
 from local.telemetry import app_with_telemetry, report, run_operations
 from local.workspace import Workspace
-from tests.catcher import leaks
+from tests.support.leaks import leaks
 
 FREE = Ports(0, 0, 0, 0, 0, 0)
 

@@ -1,1 +1,1 @@
-"""The runbooks of docs/operate.md, followed as they are written."""
+"""Tests that run the commands of docs/operate.md as they are written."""

@@ -1,23 +1,23 @@
-"""Answers for the local Azure what a runbook asks `az`; what it sets, it writes down for the test.
+"""Answers the `az` commands of the page from the local Azure.
 
-It is run by the shell of `operator.py`, which says in the environment where everything is.
+`operator.py` defines the command `az` as this module. The environment has the addresses.
 """
 
 import json
 import os
-import ssl
 import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.support.stack import request_control
 
 # By name, without the dashes.
 Options = dict[str, str]
 
 
 def list_function_keys(_: Options) -> Any:
-    """The keys of the Functions host stand-in."""
+    """Returns the keys of the local host."""
     return {
         "functionKeys": {"default": os.environ["FUNCTION_KEY"]},
         "masterKey": os.environ["MASTER_KEY"],
@@ -25,7 +25,7 @@ def list_function_keys(_: Options) -> Any:
 
 
 def set_app_setting(options: Options) -> Any:
-    """Write it down: the app is restarted with it."""
+    """Writes the setting to a file. The operator then restarts the app."""
     path = Path(os.environ["APP_SETTINGS"])
     name, _, value = options["settings"].partition("=")
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
@@ -33,18 +33,19 @@ def set_app_setting(options: Options) -> Any:
 
 
 def list_acs_keys(_: Options) -> Any:
-    """The access keys of the ACS emulator."""
-    return _shown(_control("GET", "keys"))
+    """Returns the access keys of the ACS emulator."""
+    return _formatted(json.loads(request_control(os.environ, "GET", "keys")))
 
 
 def regenerate_acs_key(options: Options) -> Any:
-    """One of them made anew."""
-    return _shown(_control("POST", f"keys/{options['key-type'].lower()}"))
+    """Replaces an access key of the ACS emulator."""
+    path = f"keys/{options['key-type'].lower()}"
+    return _formatted(json.loads(request_control(os.environ, "POST", path)))
 
 
 def query_entities(options: Options) -> Any:
-    """Rows of a table, let in by the managed identity."""
-    from azure.data.tables import TableServiceClient  # noqa: PLC0415 -- no other command needs it, and it is slow
+    """Reads rows of a table with the managed identity."""
+    from azure.data.tables import TableServiceClient  # noqa: PLC0415 -- slow, and only needed here
     from azure.identity import ManagedIdentityCredential  # noqa: PLC0415 -- the same
 
     service = TableServiceClient(
@@ -66,7 +67,7 @@ COMMANDS: dict[str, Callable[[Options], Any]] = {
 }
 
 
-def _shown(keys: dict[str, str]) -> dict[str, str]:
+def _formatted(keys: dict[str, str]) -> dict[str, str]:
     endpoint = os.environ["ACS_ENDPOINT"]
     return {f"{name}Key": key for name, key in keys.items()} | {
         f"{name}ConnectionString": f"endpoint={endpoint}/;accesskey={key}"
@@ -74,27 +75,15 @@ def _shown(keys: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _control(method: str, path: str) -> dict[str, str]:
-    request = urllib.request.Request(  # noqa: S310 -- our own address
-        f"{os.environ['ACS_CONTROL_URL']}/{path}",
-        method=method,
-        headers={"x-acs-control-key": os.environ["ACS_CONTROL_KEY"]},
-    )
-    tls = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
-    with urllib.request.urlopen(request, context=tls) as response:  # noqa: S310 -- the same
-        keys: dict[str, str] = json.loads(response.read())
-    return keys
-
-
 def main(arguments: list[str]) -> str:
-    """What it prints: a value of the answer, or all of it as JSON."""
+    """Runs a command and returns its output: the value that `--query` selects, or all as JSON."""
     first = next(at for at, each in enumerate(arguments) if each.startswith("--"))
     names = [each.removeprefix("--") for each in arguments[first::2]]
     options = dict(zip(names, arguments[first + 1 :: 2], strict=True))
-    answer = COMMANDS[" ".join(["az", *arguments[:first]])](options)
+    result = COMMANDS[" ".join(["az", *arguments[:first]])](options)
     for name in filter(None, options.get("query", "").split(".")):
-        answer = answer[name]
-    return str(answer) if options.get("output") == "tsv" else json.dumps(answer, default=str)
+        result = result[name]
+    return str(result) if options.get("output") == "tsv" else json.dumps(result, default=str)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,26 @@
-"""The local Azure of the end-to-end tests, and somebody who operates an app on it."""
+"""An operator, an app to operate, and a storage account that a test may lose."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.end_to_end.client import Api, until
-from tests.end_to_end.conftest import (  # noqa: F401 -- pytest finds fixtures by their names here
-    api,
-    app,
-    azure,
-    control,
-    session,
-)
-from tests.end_to_end.stack import App, Azure, running_app
+from identity_service.azure.tables import TABLE
 from tests.runbooks.operator import TABLES, TOOLS, Operator, tool
-from tests.runbooks.storage import Account, own_account
+from tests.support.azurite import StorageAccount, Tables, running_tables
+from tests.support.client import Client, until
+from tests.support.stack import App, Azure, running_app
 
 Operate = Callable[..., Operator]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def tools() -> None:
-    """Without them these tests fail: nobody should believe that they ran."""
+    """Fails these tests with one line where a tool is missing: they never skip."""
     for name in TOOLS:
         try:
             tool(name)
@@ -33,11 +30,9 @@ def tools() -> None:
 
 @pytest.fixture
 def operate(
-    azure: Azure,  # noqa: F811 -- the fixture imported above
-    session: aiohttp.ClientSession,  # noqa: F811 -- the same
-    tmp_path_factory: pytest.TempPathFactory,
+    azure: Azure, session: aiohttp.ClientSession, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operate]:
-    """Somebody at work: with an app that runs, or with one of their own in these settings."""
+    """Returns an operator of a running app, or of a new app with these settings."""
     with ExitStack() as operators:
 
         def begin(
@@ -46,47 +41,65 @@ def operate(
             azure: Azure = azure,
         ) -> Operator:
             folder = tmp_path_factory.mktemp("operator")
-            return operators.enter_context(Operator(folder, session, azure, app, settings))
+            operator = Operator(folder, session, azure, app, settings)
+            return operators.enter_context(closing(operator))
 
         yield begin
 
 
 @pytest.fixture
-def operator(operate: Operate, app: App) -> Operator:  # noqa: F811 -- the same
-    """Somebody who looks after the app with the settings of the sample."""
+def operator(operate: Operate, app: App) -> Operator:
+    """The operator of the app with the settings of the sample."""
     return operate(app)
 
 
+@dataclass(frozen=True)
+class Account:
+    """A storage account with the registry of an app."""
+
+    tables: Tables
+    folder: Path
+    bundle: Path
+
+    def lose(self) -> None:
+        """Replaces the account with an empty one of the same name."""
+        self.tables.kill()
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        self.tables.start()
+
+    async def lose_table(self) -> None:
+        """Deletes the registry's table."""
+        async with StorageAccount(self.tables.address, self.bundle).table(TABLE) as table:
+            await table.delete_table()
+
+
 @pytest.fixture(scope="module")
-def account(
-    azure: Azure,  # noqa: F811 -- the same
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Account]:
+def account(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """A storage account that a test may lose."""
-    with own_account(azure, tmp_path_factory.mktemp("account")) as own:
-        yield own
+    bundle, folder = Path(azure.env["SSL_CERT_FILE"]), tmp_path_factory.mktemp("account")
+    with running_tables(folder, azure.certificates) as tables:
+        yield Account(tables, folder, bundle)
 
 
 @pytest.fixture(scope="module")
 def app_of_account(
-    azure: Azure,  # noqa: F811 -- the same
-    account: Account,
-    tmp_path_factory: pytest.TempPathFactory,
+    azure: Azure, account: Account, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[App]:
-    """The app whose registry is there; what is deleted is due at once."""
+    """The app whose registry is in that account. Deleted identities are due at once."""
     settings = {TABLES: account.tables.address, "DELETED_IDENTITY_RETENTION_DAYS": "0"}
-    with running_app(azure, tmp_path_factory.mktemp("app"), settings) as running:
-        yield running
+    with running_app(azure, tmp_path_factory.mktemp("app"), settings) as started:
+        yield started
 
 
 @pytest.fixture
-async def caretaker(operate: Operate, app_of_account: App) -> Operator:
-    """Somebody who looks after that app, which has found its account."""
-    made = operate(app_of_account)
-    await until(lambda: finds_its_registry(made.api))
-    return made
+async def account_operator(operate: Operate, app_of_account: App) -> Operator:
+    """The operator of that app, whose registry is reachable."""
+    operator = operate(app_of_account)
+    await until(lambda: has_registry(operator.api))
+    return operator
 
 
-async def finds_its_registry(api: Api) -> bool:  # noqa: F811 -- the same
-    """Whether the registry answers."""
+async def has_registry(api: Client) -> bool:
+    """Whether the registry responds."""
     return (await api.get("identities")).status == 200

@@ -1,4 +1,4 @@
-"""Somebody who follows the page at a shell, and the app that is theirs."""
+"""Runs the commands of the page in a shell, and restarts the app when they change its settings."""
 
 import asyncio
 import json
@@ -12,31 +12,30 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import aiohttp
 
-from tests.end_to_end.client import Api
-from tests.end_to_end.stack import PATIENCE, ROOT, App, Azure, running_app
 from tests.runbooks.page import OPENING
+from tests.support.client import Client
+from tests.support.stack import PATIENCE, ROOT, App, Azure, running_app
 
 TOOLS = ("bash", "curl", "jq")
 TABLES = "AzureWebJobsStorage__tableServiceUri"
 
-# Every curl says on standard error how it was answered.
+# Each curl writes its status to standard error.
 _CURLRC = 'silent\nshow-error\nwrite-out = "%{stderr}status=%{http_code}\\n"\n'
-# A runbook that goes well goes well at every step.
+# Every step of a runbook must succeed.
 _STRICT = "set -euo pipefail\n"
 _PREAMBLE = """az() { (cd "$ROOT" && "$PYTHON" -m tests.runbooks.az "$@"); }
 """
 
 
 def tool(name: str) -> str:
-    """Where the program is.
+    """Returns the path of a program.
 
     Raises:
-        FileNotFoundError: it is missing; the message says how to get it.
+        FileNotFoundError: it is missing; the message says how to install it.
     """
     found = shutil.which(name)
     if found is None:
@@ -46,30 +45,30 @@ def tool(name: str) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a command.
+    """The result of a command.
 
     Attributes:
-        statuses: How each curl in it was answered, in their order.
-        output: What it printed.
+        statuses: The status of each response that curl received.
+        output: The standard output.
     """
 
     statuses: list[int]
     output: str
 
     def json(self) -> Any:
-        """The output, read as JSON."""
+        """Decodes the output."""
         return json.loads(self.output)
 
 
 class Operator:
-    """Runs the page's commands; the app restarts when they change its settings.
+    """Runs commands against an app.
 
     Args:
-        folder: Theirs alone.
-        app: The app that they look after; without it they start one with these settings.
+        folder: A folder of this operator.
+        app: The app. Without it, the operator starts one with these settings.
 
     Attributes:
-        api: The app's operations, as it runs now.
+        api: A service that calls the app that is running now.
     """
 
     def __init__(
@@ -87,21 +86,21 @@ class Operator:
         self._settings_file = folder / "settings.json"
         self._settings_file.write_text(json.dumps(settings or {}))
         (folder / ".curlrc").write_text(_CURLRC)
-        self.api = Api(session, app) if app else self._start()
+        self.api = Client(session, app) if app else self._start()
 
-    async def runs(self, command: str, **words: str) -> Outcome:
-        """Run it as it stands, with these words in place of those in capitals."""
+    async def run(self, command: str, **words: str) -> Outcome:
+        """Runs a command in which these words in capitals are replaced."""
         before = self._settings
-        outcome = await self._at_a_shell(_STRICT + _PREAMBLE + OPENING + _filled(command, words))
+        outcome = await self._shell(_STRICT + _PREAMBLE + OPENING + _filled(command, words))
         if self._settings != before:
             await self._restart()
         return outcome
 
-    async def types(self, command: str) -> Outcome:
-        """Run it as at a prompt, where the next line runs whatever came of the one before."""
-        return await self._at_a_shell(_PREAMBLE + OPENING + command)
+    async def paste(self, command: str) -> Outcome:
+        """Runs lines as at a prompt: a line runs even if the one before has failed."""
+        return await self._shell(_PREAMBLE + OPENING + command)
 
-    async def _at_a_shell(self, script: str) -> Outcome:
+    async def _shell(self, script: str) -> Outcome:
         process = await asyncio.create_subprocess_exec(
             tool("bash"),
             "-c",
@@ -124,8 +123,8 @@ class Operator:
         statuses = re.findall(r"^status=(\d+)$", errors, re.MULTILINE)
         return Outcome([int(status) for status in statuses], output)
 
-    async def sets(self, **settings: str) -> None:
-        """Change settings where the page gives no command, and so restart the app."""
+    async def change_settings(self, **settings: str) -> None:
+        """Changes settings for which the page has no command, and restarts the app."""
         self._settings_file.write_text(json.dumps({**self._settings, **settings}))
         await self._restart()
 
@@ -135,45 +134,37 @@ class Operator:
         return settings
 
     async def _restart(self) -> None:
-        """As the platform does: the new one serves before the old one ends."""
+        """Starts the new app before the old one ends, as the platform does."""
         with self._running.pop_all():
             self.api = await asyncio.to_thread(self._start)
 
-    def _start(self) -> Api:
+    def _start(self) -> Client:
         settings = self._settings
         folder = self._folder / f"app-{len(list(self._folder.glob('app-*')))}"
         folder.mkdir()
         app = self._running.enter_context(running_app(self._azure, folder, settings))
         keys = (value for name, value in settings.items() if name.startswith("COMMUNICATION_"))
         app.secrets.update(filter(None, (key.rpartition("accesskey=")[2] for key in keys)))
-        return Api(self._session, app)
+        return Client(self._session, app)
 
     def _environment(self) -> dict[str, str]:
-        tables = {**self._azure.settings, **self._settings}[TABLES]
         return {
             **self._azure.env,
             "PATH": os.environ["PATH"],
             "CURL_HOME": str(self._folder),
             "APP_SETTINGS": str(self._settings_file),
-            "TABLES": tables,
+            "TABLES": {**self._azure.settings, **self._settings}[TABLES],
             "ROOT": str(ROOT),
             "PYTHON": sys.executable,
         }
 
-    def __enter__(self) -> "Operator":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Ends the app that this operator started."""
         self._running.close()
 
 
 def _filled(command: str, words: Mapping[str, str]) -> str:
     for word, value in words.items():
-        assert re.search(rf"\b{word}\b", command), f"{word} does not stand in {command}"
-        command = re.sub(rf"\b{word}\b", lambda _, value=value: value, command)  # type: ignore[misc]  # a lambda's default is untyped
+        assert re.search(rf"\b{word}\b", command), f"{word} is not in {command}"
+        command = re.sub(rf"\b{word}\b", value.replace("\\", "\\\\"), command)
     return command

@@ -1,35 +1,34 @@
-"""What an alert's section says to do, where that is a command."""
+"""The commands in the sections of the alerts."""
 
 import re
 
 import pytest
 
-from tests.end_to_end.client import Control, until
-from tests.runbooks.conftest import Operate, finds_its_registry
+from tests.runbooks.conftest import Account, Operate, has_registry
 from tests.runbooks.operator import Operator
 from tests.runbooks.page import section
-from tests.runbooks.storage import Account
+from tests.support.client import Control, until
 
 STUCK = section("deletions-stuck").command("DELETE")
 LOST = section("identity-lost").command("DELETE")
 DOWN = {"operation": "delete", "status": 503}
 
 
-async def test_what_is_stuck_is_purged_by_hand(operate: Operate, control: Control) -> None:
-    """Once ACS is well again: 204, and it is gone."""
+async def test_a_stuck_identity_is_purged(operate: Operate, control: Control) -> None:
+    """As soon as ACS works, the command removes it."""
     settings = {"CLEANUP_MAX_ATTEMPTS": "1", "DELETED_IDENTITY_RETENTION_DAYS": "0"}
     operator = operate(settings=settings)
     identity_id = await operator.api.deleted_identity()
-    await control.fault("status", **DOWN)
+    await control.inject("status", **DOWN)
     await operator.api.sweep()
 
     async def is_stuck() -> bool:
-        return await operator.api.all_ids("deleted-identities?stuck=true") == [identity_id]
+        return identity_id in await operator.api.all_ids("deleted-identities?stuck=true")
 
     await until(is_stuck)
-    await control.peace()
+    await control.clear()
 
-    outcome = await operator.runs(STUCK, ID=identity_id)
+    outcome = await operator.run(STUCK, ID=identity_id)
 
     assert outcome.statuses == [204]
     assert await operator.api.is_gone(identity_id)
@@ -37,27 +36,28 @@ async def test_what_is_stuck_is_purged_by_hand(operate: Operate, control: Contro
 
 
 @pytest.fixture
-async def lost_id(caretaker: Operator, account: Account, control: Control) -> str:
-    """An identity of which the log alone tells: neither was it recorded nor deleted again."""
-    lines = len(caretaker.api.app.log)
+async def lost_id(account_operator: Operator, account: Account, control: Control) -> str:
+    """The id of an identity that could neither be recorded nor deleted again: only in the log."""
+    api = account_operator.api
+    logged = len(api.app.log)
     account.tables.stop()
-    await control.fault("status", **DOWN)
-    (await caretaker.api.post("identities")).assert_problem(503, "registry_unavailable")
+    await control.inject("status", **DOWN)
+    (await api.post("identities")).assert_problem(503, "registry_unavailable")
     account.tables.start()
-    await control.peace()
-    await until(lambda: finds_its_registry(caretaker.api))
-    [lost] = re.findall(r"identity_lost identity_id=(\S+)", caretaker.api.app.log[lines:])
+    await control.clear()
+    await until(lambda: has_registry(api))
+    [lost] = re.findall(r"identity_lost identity_id=(\S+)", api.app.log[logged:])
     assert await control.state(lost) == "active"
     return str(lost)
 
 
-async def test_a_lost_identity_is_put_on_the_agenda_and_deleted_by_the_sweep(
-    caretaker: Operator, control: Control, lost_id: str
+async def test_a_lost_identity_is_deleted(
+    account_operator: Operator, control: Control, lost_id: str
 ) -> None:
-    """Deleting it is all that is needed."""
-    outcome = await caretaker.runs(LOST, ID=lost_id)
+    """The command registers it as deleted, and the sweep deletes it in ACS."""
+    outcome = await account_operator.run(LOST, ID=lost_id)
 
     assert outcome.statuses == [202]
-    await caretaker.api.sweep()
-    await until(lambda: caretaker.api.is_gone(lost_id))
+    await account_operator.api.sweep()
+    await until(lambda: account_operator.api.is_gone(lost_id))
     assert await control.state(lost_id) == "deleted"

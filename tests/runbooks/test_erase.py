@@ -1,4 +1,4 @@
-"""Erasing one person's data, and proving it."""
+"""The runbook that erases one person's data and proves it."""
 
 import hashlib
 import json
@@ -7,28 +7,28 @@ from uuid import uuid4
 
 import pytest
 
-from tests.end_to_end.client import CHAT, Api, Control
 from tests.runbooks.conftest import Operate
 from tests.runbooks.operator import Operator
 from tests.runbooks.page import section
+from tests.support.client import CHAT, Client, Control
 
-RUNBOOK = section("Erase one person's data, and prove it")
+RUNBOOK = section("erase-one-persons-data-and-prove-it")
 FIND = RUNBOOK.command("--data-urlencode")
 DELETE = RUNBOOK.command("/identities/ID")
 PURGE = RUNBOOK.command("deleted-identities/ID")
 ROWS = RUNBOOK.command("entity query")
-WHOLE_TABLE = section("Recover from a lost storage account").command("entity query")
+WHOLE_TABLE = section("recover-from-a-lost-storage-account").command("entity query")
 
 
 @dataclass(frozen=True)
 class Person:
-    """A user, and the identity that they have."""
+    """A user and their identity."""
 
     user_id: str
     identity_id: str
 
     def traces(self) -> set[str]:
-        """What tells of them."""
+        """Returns everything that identifies the person."""
         return {
             self.user_id,
             self.identity_id,
@@ -37,76 +37,76 @@ class Person:
 
 
 @pytest.fixture
-async def person(api: Api) -> Person:
-    """Somebody whose user id does not fit into an address as it is."""
+async def person(api: Client) -> Person:
+    """A person whose user id must be encoded in a URL."""
     user_id = f"o'neil & söhne+{uuid4()}@example.com"
-    made = await api.post("identities", {"userId": user_id})
-    return Person(user_id, made.assert_success(201)["id"])
+    created = await api.post("identities", {"userId": user_id})
+    return Person(user_id, created.assert_success(201)["id"])
 
 
-async def found_in_table(operator: Operator, person: Person) -> set[str]:
-    """Which of their traces the table holds, wherever."""
-    table = json.dumps((await operator.runs(WHOLE_TABLE)).json(), ensure_ascii=False)
+async def traces_in_table(operator: Operator, person: Person) -> set[str]:
+    """Returns the person's traces that the table contains."""
+    table = json.dumps((await operator.run(WHOLE_TABLE)).json(), ensure_ascii=False)
     return {trace for trace in person.traces() if trace in table}
 
 
 async def erase(operator: Operator, person: Person) -> list[int]:
-    """Steps 2 and 3; how they were answered."""
-    deleted = await operator.runs(DELETE, ID=person.identity_id)
-    purged = await operator.runs(PURGE, ID=person.identity_id)
+    """Runs steps 2 and 3 and returns the statuses."""
+    deleted = await operator.run(DELETE, ID=person.identity_id)
+    purged = await operator.run(PURGE, ID=person.identity_id)
     return deleted.statuses + purged.statuses
 
 
-async def test_the_person_is_found_by_their_user_id(operator: Operator, person: Person) -> None:
-    """Whatever is in it."""
-    outcome = await operator.runs(FIND, USER=person.user_id)
+async def test_a_person_is_found_by_user_id(operator: Operator, person: Person) -> None:
+    """The user id may contain any character."""
+    outcome = await operator.run(FIND, USER=person.user_id)
 
     assert [each["id"] for each in outcome.json()["value"]] == [person.identity_id]
 
 
-async def test_a_person_who_is_deleted_is_found_in_the_table(
-    api: Api, operator: Operator, person: Person
+async def test_a_deleted_person_is_found_in_the_table(
+    api: Client, operator: Operator, person: Person
 ) -> None:
-    """Their user row names the identity; the list of the active ones is empty."""
+    """The user row names the identity, and the list of active identities is empty."""
     await api.delete(f"identities/{person.identity_id}")
 
-    active = (await operator.runs(FIND, USER=person.user_id)).json()["value"]
-    rows = (await operator.runs(ROWS, USER=person.user_id)).json()["items"]
+    active = (await operator.run(FIND, USER=person.user_id)).json()["value"]
+    rows = (await operator.run(ROWS, USER=person.user_id)).json()["items"]
 
     assert active == []
     assert [row["identityId"] for row in rows] == [person.identity_id]
 
 
 async def test_erasing_leaves_no_trace_in_the_table(operator: Operator, person: Person) -> None:
-    """There were all of them before."""
-    assert await found_in_table(operator, person) == person.traces()
+    """Before, the table contains all traces."""
+    assert await traces_in_table(operator, person) == person.traces()
 
     assert await erase(operator, person) == [202, 204]
 
-    assert await found_in_table(operator, person) == set()
+    assert await traces_in_table(operator, person) == set()
 
 
 async def test_erasing_deletes_the_identity_and_its_tokens_in_acs(
-    api: Api, operator: Operator, person: Person, control: Control
+    api: Client, operator: Operator, person: Person, control: Control
 ) -> None:
-    """With its chats, in Azure."""
+    """In Azure, its chats are deleted too."""
     token = await api.new_token(person.identity_id)
-    assert await control.fate(token) == "works"
+    assert await control.token_state(token) == "valid"
 
     await erase(operator, person)
 
     assert await control.state(person.identity_id) == "deleted"
-    assert await control.fate(token) != "works"
+    assert await control.token_state(token) != "valid"
 
 
-async def test_the_proof_fails_before_and_holds_afterwards(
-    api: Api, operator: Operator, person: Person
+async def test_the_proof_fails_before_and_succeeds_after(
+    api: Client, operator: Operator, person: Person
 ) -> None:
-    """Nothing is found, purged, given a token, or in the table."""
+    """Afterwards the person is in no list and no row, and gets no token and no purge."""
 
     async def proof() -> list[object]:
-        found = await operator.runs(FIND, USER=person.user_id)
-        rows = await operator.runs(ROWS, USER=person.user_id, ID=person.identity_id)
+        found = await operator.run(FIND, USER=person.user_id)
+        rows = await operator.run(ROWS, USER=person.user_id, ID=person.identity_id)
         token = await api.post(f"identities/{person.identity_id}/tokens", CHAT)
         return [len(found.json()["value"]), len(rows.json()["items"]), token.status]
 
@@ -114,14 +114,14 @@ async def test_the_proof_fails_before_and_holds_afterwards(
 
     await erase(operator, person)
 
-    again = await operator.runs(PURGE, ID=person.identity_id)
-    assert [*await proof(), *again.statuses] == [0, 0, 404, 404]
+    repeated = await operator.run(PURGE, ID=person.identity_id)
+    assert [*await proof(), *repeated.statuses] == [0, 0, 404, 404]
 
 
-async def test_with_purge_protection_step_three_has_to_wait(
+async def test_with_purge_protection_the_purge_must_wait(
     operate: Operate, person: Person, control: Control
 ) -> None:
-    """403, and the identity stays as it is until its time."""
+    """The purge is 403, and the identity stays in ACS."""
     protected = operate(settings={"PURGE_PROTECTION": "true"})
 
     statuses = await erase(protected, person)

@@ -1,82 +1,91 @@
-"""Rotating the key of ACS where the app was given one."""
+"""The runbook that rotates an ACS key, for an app that uses one."""
+
+from collections.abc import Iterator
 
 import pytest
 
-from tests.end_to_end.client import CHAT, Control, Reply
-from tests.end_to_end.stack import Azure
 from tests.runbooks.conftest import Operate
 from tests.runbooks.operator import Operator
 from tests.runbooks.page import section
+from tests.support.client import CHAT, Control, Reply
+from tests.support.stack import Azure, running_azure
 
-RUNBOOK = section("Rotate keys")
+RUNBOOK = section("rotate-keys")
 SET = RUNBOOK.command("list-key")
-ANEW = RUNBOOK.command("regenerate-key")
+REGENERATE = RUNBOOK.command("regenerate-key")
 ENDPOINT = "COMMUNICATION_SERVICES_ENDPOINT"
 KEY = "COMMUNICATION_SERVICES_ACCESSKEY"
 CONNECTION_STRING = "COMMUNICATION_SERVICES_CONNECTION_STRING"
 
-each_way = pytest.mark.parametrize("way", [KEY, CONNECTION_STRING])
+each_setting = pytest.mark.parametrize("setting", [KEY, CONNECTION_STRING])
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    """A local Azure whose keys no other test needs."""
+    with running_azure(tmp_path_factory.mktemp("azure")) as started:
+        yield started
 
 
 class Rotation:
-    """The four steps, each with the calls that are made after it."""
+    """Runs the four steps, and calls the app after each."""
 
-    def __init__(self, operator: Operator, way: str) -> None:
+    def __init__(self, operator: Operator, setting: str) -> None:
         self._operator = operator
         self._set = SET
-        if way == CONNECTION_STRING:
-            self._set = SET.replace(KEY, way).replace("secondaryKey", "secondaryConnectionString")
+        if setting == CONNECTION_STRING:
+            self._set = SET.replace(KEY, setting).replace(
+                "secondaryKey", "secondaryConnectionString"
+            )
         self.replies: list[Reply] = []
-        self.identity_id = ""
 
-    async def goes(self) -> None:
-        """From the old primary key to the new one."""
-        self.identity_id = await self._operator.api.new_identity()
-        for command in (self._set, ANEW):
-            await self.step(command)
-        await self.step(self._set.replace("secondary", "primary"))
-        await self.step(ANEW.replace("Primary", "Secondary"))
-
-    async def step(self, command: str) -> None:
-        """One of them; then the app is asked whether it is ready, and for a token."""
-        await self._operator.runs(command)
-        api = self._operator.api
-        self.replies.append(await api.get("ready"))
-        self.replies.append(await api.post(f"identities/{self.identity_id}/tokens", CHAT))
+    async def run(self) -> None:
+        """Replaces both keys, one after the other."""
+        identity_id = await self._operator.api.new_identity()
+        for command in (
+            self._set,
+            REGENERATE,
+            self._set.replace("secondary", "primary"),
+            REGENERATE.replace("Primary", "Secondary"),
+        ):
+            await self._operator.run(command)
+            api = self._operator.api
+            self.replies.append(await api.get("ready"))
+            self.replies.append(await api.post(f"identities/{identity_id}/tokens", CHAT))
 
 
-async def settings(way: str, azure: Azure, control: Control) -> dict[str, str]:
-    """Those of an app that has the primary key."""
+async def settings(setting: str, azure: Azure, control: Control) -> dict[str, str]:
+    """Returns the settings of an app that uses the primary key."""
     primary = (await control.ask("GET", "keys"))["primary"]
-    endpoint = azure.env["ACS_ENDPOINT"]
-    if way == KEY:
+    if setting == KEY:
         return {KEY: primary}
+    endpoint = azure.env["ACS_ENDPOINT"]
     return {ENDPOINT: "", CONNECTION_STRING: f"endpoint={endpoint}/;accesskey={primary}"}
 
 
-@each_way
+@each_setting
 async def test_no_call_fails_while_keys_are_rotated(
-    operate: Operate, azure: Azure, control: Control, way: str
+    operate: Operate, azure: Azure, control: Control, setting: str
 ) -> None:
-    """Whichever key it is, the identity stays the same; in the end both keys are other ones."""
+    """At the end both keys have been replaced, and the identity is the same."""
     before = await control.ask("GET", "keys")
-    rotation = Rotation(operate(settings=await settings(way, azure, control)), way)
+    rotation = Rotation(operate(settings=await settings(setting, azure, control)), setting)
 
-    await rotation.goes()
+    await rotation.run()
 
     assert [reply.status for reply in rotation.replies] == [200] * 8
     after = await control.ask("GET", "keys")
     assert not set(before.values()) & set(after.values())
 
 
-@each_way
-async def test_with_a_key_that_is_no_more_callers_get_502(
-    operate: Operate, azure: Azure, control: Control, way: str
+@each_setting
+async def test_with_a_replaced_key_calls_are_502(
+    operate: Operate, azure: Azure, control: Control, setting: str
 ) -> None:
-    """That is what comes of the second step without the first."""
-    operator = operate(settings=await settings(way, azure, control))
+    """This happens when the second step is taken without the first."""
+    operator = operate(settings=await settings(setting, azure, control))
     (await operator.api.get("ready")).assert_success()
 
-    await operator.runs(ANEW)
+    await operator.run(REGENERATE)
 
     (await operator.api.post("identities")).assert_problem(502, "acs_refused_us")

@@ -1,119 +1,122 @@
-"""Recovering from a lost storage account, and from a lost table."""
+"""The runbook for a lost storage account or a lost table."""
 
 import re
 from uuid import uuid4
 
 import pytest
 
-from tests.end_to_end.client import CHAT, Api, Control, until
-from tests.runbooks.conftest import Operate, finds_its_registry
+from tests.runbooks.conftest import Account, Operate, has_registry
 from tests.runbooks.operator import TABLES, Operator
 from tests.runbooks.page import section
-from tests.runbooks.storage import Account
+from tests.support.client import CHAT, Client, Control, until
 
-RUNBOOK = section("Recover from a lost storage account")
+RUNBOOK = section("recover-from-a-lost-storage-account")
 DELETE = RUNBOOK.command("DELETE")
 COPY = RUNBOOK.command("entity query")
 CREATED = re.compile(r"identity_created identity_id=(\S+)")
 
 
 @pytest.fixture
-async def lost_id(caretaker: Operator, account: Account) -> str:
-    """An identity that the registry knew before it was lost."""
-    identity_id = await caretaker.api.new_identity()
-    account.is_lost()
-    await until(lambda: finds_its_registry(caretaker.api))
-    assert await caretaker.api.all_ids("identities") == []
+def api(account_operator: Operator) -> Client:
+    """A service that calls the app whose registry is in the account."""
+    return account_operator.api
+
+
+@pytest.fixture
+async def lost_id(api: Client, account: Account) -> str:
+    """The id of an identity that the registry had before it was lost."""
+    identity_id = await api.new_identity()
+    account.lose()
+    await until(lambda: has_registry(api))
+    assert await api.all_ids("identities") == []
     return identity_id
 
 
-async def test_callers_who_know_their_ids_go_on(
-    caretaker: Operator, control: Control, lost_id: str
+async def test_callers_who_know_their_ids_still_get_tokens(
+    api: Client, control: Control, lost_id: str
 ) -> None:
-    """Tokens are issued for them as before."""
-    token = await caretaker.api.new_token(lost_id)
+    """The identity is still in ACS."""
+    token = await api.new_token(lost_id)
 
-    assert await control.fate(token) == "works"
+    assert await control.token_state(token) == "valid"
 
 
-async def test_where_strangers_are_refused_they_go_on_once_that_is_off(
+async def test_registered_identities_only_must_be_turned_off(
     operate: Operate, account: Account, lost_id: str
 ) -> None:
-    """With `REGISTERED_IDENTITIES_ONLY` all of them are strangers now."""
+    """With REGISTERED_IDENTITIES_ONLY all lost identities are refused."""
     settings = {TABLES: account.tables.address, "REGISTERED_IDENTITIES_ONLY": "true"}
     strict = operate(settings=settings)
     refused = await strict.api.post(f"identities/{lost_id}/tokens", CHAT)
     refused.assert_problem(404, "identity_not_found")
 
-    await strict.sets(REGISTERED_IDENTITIES_ONLY="false")
+    await strict.change_settings(REGISTERED_IDENTITIES_ONLY="false")
 
     await strict.api.new_token(lost_id)
 
 
-async def test_a_user_who_is_created_again_gets_a_new_identity(
-    caretaker: Operator, account: Account
-) -> None:
-    """Nobody knows whose the old one was."""
+async def test_a_user_gets_a_new_identity(api: Client, account: Account) -> None:
+    """The registry no longer has the user's identity."""
     user = {"userId": f"user-{uuid4()}"}
-    before = (await caretaker.api.post("identities", user)).assert_success(201)
-    account.is_lost()
-    await until(lambda: finds_its_registry(caretaker.api))
+    before = (await api.post("identities", user)).assert_success(201)
+    account.lose()
+    await until(lambda: has_registry(api))
 
-    after = (await caretaker.api.post("identities", user)).assert_success(201)
+    after = (await api.post("identities", user)).assert_success(201)
 
     assert after["id"] != before["id"]
 
 
-async def test_what_should_not_live_on_is_deleted_by_its_id(
-    caretaker: Operator, control: Control, lost_id: str
+async def test_a_lost_identity_can_be_deleted(
+    account_operator: Operator, api: Client, control: Control, lost_id: str
 ) -> None:
-    """It gets into the registry as deleted, and the sweep deletes it in ACS."""
-    outcome = await caretaker.runs(DELETE, ID=lost_id)
+    """The command registers it as deleted, and the sweep deletes it in ACS."""
+    outcome = await account_operator.run(DELETE, ID=lost_id)
 
     assert outcome.statuses == [202]
-    assert await caretaker.api.all_ids("deleted-identities") == [lost_id]
-    await caretaker.api.sweep()
-    await until(lambda: caretaker.api.is_gone(lost_id))
+    assert await api.all_ids("deleted-identities") == [lost_id]
+    await api.sweep()
+    await until(lambda: api.is_gone(lost_id))
     assert await control.state(lost_id) == "deleted"
 
 
-async def test_the_log_names_every_identity_that_there_was(
-    caretaker: Operator, account: Account, control: Control
+async def test_the_log_names_every_identity(
+    api: Client, account: Account, control: Control
 ) -> None:
-    """However it was created; ACS has no other."""
-    others, lines = await control.identities(), len(caretaker.api.app.log)
-    await caretaker.api.new_identity()
-    await caretaker.api.post("identities", {"userId": f"user-{uuid4()}"})
-    await caretaker.api.post("identities/with-token", CHAT)
-    account.is_lost()
+    """Each way to create one is logged, and ACS has no others."""
+    others, logged = await control.identities(), len(api.app.log)
+    await api.new_identity()
+    await api.post("identities", {"userId": f"user-{uuid4()}"})
+    await api.post("identities/with-token", CHAT)
+    account.lose()
 
-    named = CREATED.findall(caretaker.api.app.log[lines:])
+    named = CREATED.findall(api.app.log[logged:])
 
     assert len(named) == 3
     assert set(named) == (await control.identities()).keys() - others.keys()
 
 
-async def test_a_lost_table_appears_anew_by_itself(
-    caretaker: Operator, account: Account, control: Control
+async def test_a_lost_table_is_created_again(
+    api: Client, account: Account, control: Control
 ) -> None:
-    """Old ids go on, and new ones are written down."""
-    old = await caretaker.api.new_identity()
-    await account.loses_its_table()
-    await until(lambda: finds_its_registry(caretaker.api))
+    """Old ids still yield tokens, and new identities are recorded."""
+    old = await api.new_identity()
+    await account.lose_table()
+    await until(lambda: has_registry(api))
 
-    token = await caretaker.api.new_token(old)
-    new = await caretaker.api.new_identity()
+    token = await api.new_token(old)
+    new = await api.new_identity()
 
-    assert await control.fate(token) == "works"
-    assert await caretaker.api.all_ids("identities") == [new]
+    assert await control.token_state(token) == "valid"
+    assert await api.all_ids("identities") == [new]
 
 
-async def test_a_copy_of_the_table_has_every_identity(operator: Operator, api: Api) -> None:
-    """With its user, so that both can be written down elsewhere."""
+async def test_a_copy_of_the_table_has_every_identity(operator: Operator) -> None:
+    """The row of an identity has its user."""
     user_id = f"user-{uuid4()}"
-    made = (await api.post("identities", {"userId": user_id})).assert_success(201)
+    created = await operator.api.post("identities", {"userId": user_id})
 
-    copy = (await operator.runs(COPY)).json()["items"]
+    copy = (await operator.run(COPY)).json()["items"]
 
-    rows = [row for row in copy if row["RowKey"] == f"i|{made['id']}"]
+    rows = [row for row in copy if row["RowKey"] == f"i|{created.assert_success(201)['id']}"]
     assert [row["userId"] for row in rows] == [user_id]

@@ -1,4 +1,4 @@
-"""Moving to another ACS resource: a new app beside the old one, which is drained."""
+"""The runbook for another ACS resource: a new app, and an old app that is drained."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,67 +8,67 @@ import aiohttp
 import pytest
 from azure.communication.identity.aio import CommunicationIdentityClient
 
-from tests.end_to_end.client import CHAT, Api, Control, until
-from tests.end_to_end.stack import Azure, running_azure
 from tests.runbooks.conftest import Operate
 from tests.runbooks.operator import Operator
 from tests.runbooks.page import section
+from tests.support.client import CHAT, Client, Control, until
+from tests.support.stack import Azure, running_azure
 
-# It has no command but for the deployment; so its steps are done here.
-RUNBOOK = section("Move to another ACS resource")
-
-Settings = dict[str, str]
+# Its only commands deploy an app, so these tests follow its steps.
+RUNBOOK = section("move-to-another-acs-resource")
 
 
 @pytest.fixture(scope="module")
 def old_azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
-    """The resource of old, with its registry."""
-    with running_azure(tmp_path_factory.mktemp("old")) as running:
-        yield running
+    """The old resource and its registry."""
+    with running_azure(tmp_path_factory.mktemp("old")) as started:
+        yield started
 
 
 @pytest.fixture
 def old_control(session: aiohttp.ClientSession, old_azure: Azure) -> Control:
-    """What stands behind the old app."""
-    return Control(session, old_azure)
+    """The control endpoint of the old resource."""
+    return Control(session, old_azure.env)
 
 
 @pytest.fixture
 def operator(operate: Operate, old_azure: Azure) -> Operator:
-    """Somebody who looks after the app of old; what is deleted there is due at once."""
+    """The operator of the old app, in which deleted identities are due at once."""
     return operate(azure=old_azure, settings={"DELETED_IDENTITY_RETENTION_DAYS": "0"})
 
 
 @pytest.fixture
-def old(operator: Operator) -> Api:
-    """The operations of the app of old."""
+def old(operator: Operator) -> Client:
+    """A service that calls the old app."""
     return operator.api
 
 
 @pytest.fixture
-async def user(old: Api) -> tuple[str, str]:
-    """A user of old, and the identity that they have there."""
+async def user_with_identity(old: Client) -> tuple[str, str]:
+    """A user of the old app, and the id of their identity."""
     user_id = f"user-{uuid4()}"
-    made = await old.post("identities", {"userId": user_id})
-    return user_id, str(made.assert_success(201)["id"])
+    created = await old.post("identities", {"userId": user_id})
+    return user_id, str(created.assert_success(201)["id"])
 
 
-async def test_a_user_of_old_is_new_in_the_new_app(
-    api: Api, control: Control, user: tuple[str, str]
+async def test_a_user_gets_a_new_identity_in_the_new_app(
+    api: Client, control: Control, user_with_identity: tuple[str, str]
 ) -> None:
-    """Under the same user id they get an identity that belongs to the new resource."""
-    user_id, old_id = user
+    """It belongs to the new resource."""
+    user_id, old_id = user_with_identity
 
-    made = (await api.post("identities", {"userId": user_id})).assert_success(201)
+    created = (await api.post("identities", {"userId": user_id})).assert_success(201)
 
     resource = (await control.ask("GET", "identities"))["resourceId"]
-    assert made["id"].startswith(f"8:acs:{resource}_")
+    assert created["id"].startswith(f"8:acs:{resource}_")
     assert not old_id.startswith(f"8:acs:{resource}_")
 
 
-async def test_the_new_app_knows_no_id_of_old(api: Api, user: tuple[str, str]) -> None:
-    """Whoever has not been handed the new one yet is told so."""
-    _, old_id = user
+async def test_an_old_id_is_404_in_the_new_app(
+    api: Client, user_with_identity: tuple[str, str]
+) -> None:
+    """Reading it, issuing a token and deleting it are refused."""
+    _, old_id = user_with_identity
 
     replies = [
         await api.get(f"identities/{old_id}"),
@@ -80,10 +80,10 @@ async def test_the_new_app_knows_no_id_of_old(api: Api, user: tuple[str, str]) -
         reply.assert_problem(404, "identity_not_found")
 
 
-async def test_the_old_app_is_drained_in_the_end(
-    old: Api, old_control: Control, user: tuple[str, str]
+async def test_the_old_app_is_drained(
+    old: Client, old_control: Control, user_with_identity: tuple[str, str]
 ) -> None:
-    """When all are deleted and the retention is over, its lists and its resource are empty."""
+    """After all deletions and the retention, its lists and its resource are empty."""
     for identity_id in await old.all_ids("identities"):
         (await old.delete(f"identities/{identity_id}")).assert_success(202)
 
@@ -98,8 +98,8 @@ async def test_the_old_app_is_drained_in_the_end(
 
 
 @pytest.fixture
-async def old_id(old: Api, old_azure: Azure) -> str:
-    """An identity of the old resource, made elsewhere, and due to be deleted there."""
+async def old_id(old: Client, old_azure: Azure) -> str:
+    """The id of an identity of the old resource that is due to be deleted."""
     client = CommunicationIdentityClient.from_connection_string(
         old_azure.env["ACS_CONNECTION_STRING"], connection_verify=old_azure.env["SSL_CERT_FILE"]
     )
@@ -110,29 +110,29 @@ async def old_id(old: Api, old_azure: Azure) -> str:
 
 
 @pytest.fixture
-def both(azure: Azure, old_azure: Azure, tmp_path: Path) -> str:
+def bundle(azure: Azure, old_azure: Azure, tmp_path: Path) -> Path:
     """The certificate authorities of both."""
-    bundle = tmp_path / "bundle.pem"
+    file = tmp_path / "bundle.pem"
     authorities = [Path(each.env["SSL_CERT_FILE"]).read_text() for each in (azure, old_azure)]
-    bundle.write_text("".join(authorities))
-    return str(bundle)
+    file.write_text("".join(authorities))
+    return file
 
 
 @pytest.fixture
-async def settings_of_new(azure: Azure, control: Control, both: str) -> Settings:
-    """What points the old app at the new resource."""
+async def new_settings(azure: Azure, control: Control, bundle: Path) -> dict[str, str]:
+    """Settings that connect the old app to the new resource."""
     return {
         "COMMUNICATION_SERVICES_ENDPOINT": azure.env["ACS_ENDPOINT"],
         "COMMUNICATION_SERVICES_ACCESSKEY": (await control.ask("GET", "keys"))["primary"],
-        "SSL_CERT_FILE": both,
+        "SSL_CERT_FILE": str(bundle),
     }
 
 
-async def test_an_app_pointed_at_another_resource_forgets_what_the_old_one_still_has(
-    operator: Operator, old_control: Control, old_id: str, settings_of_new: Settings
+async def test_an_app_must_not_be_connected_to_another_resource(
+    operator: Operator, old_control: Control, old_id: str, new_settings: dict[str, str]
 ) -> None:
-    """Its sweep takes the identity for gone: that is why one must never do it."""
-    await operator.sets(**settings_of_new)
+    """Its sweep finds the old identities missing and forgets them, but they are still there."""
+    await operator.change_settings(**new_settings)
 
     await operator.api.sweep()
 

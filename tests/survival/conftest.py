@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 
-from tests.end_to_end.client import Control
-from tests.end_to_end.stack import Azure, running_azure
+from tests.support.client import Control
+from tests.support.stack import Azure, running_azure
 from tests.survival.processes import Workers, running_workers
 from tests.survival.records import Records
 
@@ -41,10 +41,10 @@ async def session(azure: Azure) -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 async def control(session: aiohttp.ClientSession, azure: Azure) -> AsyncIterator[Control]:
     """The control endpoint, reset before the test; all faults are removed after it."""
-    made = Control(session, azure)
+    made = Control(session, azure.env)
     await made.ask("POST", "reset")
     yield made
-    await made.peace()
+    await made.clear()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.end_to_end.stack import ROOT
+from tests.support.stack import ROOT
 from tests.survival.worker import Done, Failed, Interrupted, Interruption, Message, Order, Task
 
 # Seconds within which a worker sends its next message, on a busy machine.

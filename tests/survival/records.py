@@ -25,9 +25,9 @@ from identity_service.azure.table_codec import (
 )
 from identity_service.identity import LEASE, YOUNG, DueEntry, Identity, State
 from local.entra import ACS_AUDIENCE
-from tests.azurite_fixture import CONNECTION, Tenant
-from tests.end_to_end.client import Control
-from tests.end_to_end.stack import Azure
+from tests.support.azurite import CONNECTION, Tenant
+from tests.support.client import Control
+from tests.support.stack import Azure
 
 # Seconds after which all leases have expired and ACS's "not found" is believed of any identity.
 SETTLED = (YOUNG + 2 * LEASE).total_seconds()

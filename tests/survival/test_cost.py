@@ -2,7 +2,7 @@
 
 import logging
 
-from tests.end_to_end.client import Control
+from tests.support.client import Control
 from tests.survival.processes import Workers
 from tests.survival.records import Records, active, deleted, due, made_up_id
 from tests.survival.worker import Done, Task

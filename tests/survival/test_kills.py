@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.end_to_end.client import Control
+from tests.support.client import Control
 from tests.survival.processes import Workers
 from tests.survival.records import (
     SETTLED,

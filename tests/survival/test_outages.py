@@ -7,11 +7,11 @@ from typing import Self
 import aiohttp
 import pytest
 
-from tests.end_to_end.client import Control, until
-from tests.end_to_end.stack import Azure
+from tests.support.azurite import Tables, running_tables
+from tests.support.client import Control, until
+from tests.support.stack import Azure
 from tests.survival.processes import Workers
 from tests.survival.records import Records, due
-from tests.survival.storage import Tables
 from tests.survival.worker import UNLIMITED, Swept, Task
 
 DUE = 2000
@@ -128,10 +128,8 @@ async def cleanup(records: Records, workers: Workers, control: Control) -> Clean
 @pytest.fixture
 def tables(azure: Azure, tmp_path: Path) -> Iterator[Tables]:
     """A table service that the test can stop and start."""
-    certificates = Path(azure.env["SSL_CERT_FILE"]).parent / "azurite"
-    running = Tables(tmp_path, certificates / "localhost.pem", certificates / "localhost.key")
-    yield running
-    running.kill()
+    with running_tables(tmp_path, azure.certificates) as running:
+        yield running
 
 
 async def test_quotas(cleanup: Cleanup, control: Control) -> None:
@@ -142,10 +140,10 @@ async def test_quotas(cleanup: Cleanup, control: Control) -> None:
         await cleanup.wait_for_deletions(NARROW + 1)
         counts = await cleanup.deletions()
         assert 1 <= counts["attempts"] - counts["effects"] <= AT_ONCE
-        await control.fault("status", status=503)
+        await control.inject("status", status=503)
 
     unlimited = await cleanup.sweep(exceed_quota_then_fail)
-    await control.peace()
+    await control.clear()
     before = await cleanup.deletions()
     await control.ask("PUT", "quotas", QUOTA)
     limited = await cleanup.sweep(limit=LIMIT)
@@ -159,8 +157,8 @@ async def test_quotas(cleanup: Cleanup, control: Control) -> None:
 
 async def test_acs_outages(cleanup: Cleanup, control: Control) -> None:
     """ACS fails, then loses its responses, then is unreachable, then hangs; all gets purged."""
-    await sweep_through_outage(cleanup, control, lambda: control.fault("status", status=503))
-    await sweep_through_outage(cleanup, control, lambda: control.fault("drop", when="after"))
+    await sweep_through_outage(cleanup, control, lambda: control.inject("status", status=503))
+    await sweep_through_outage(cleanup, control, lambda: control.inject("drop", when="after"))
     await sweep_through_outage(cleanup, control, lambda: control.outage(2))
     await sweep_with_hanging_calls(cleanup, control)
     await cleanup.finish()
@@ -179,7 +177,7 @@ async def sweep_through_outage(
         await inject()
 
     report = await cleanup.sweep(meanwhile)
-    await control.peace()
+    await control.clear()
 
     assert OUTAGE <= report.deferred < OUTAGE + AT_ONCE
 
@@ -189,10 +187,10 @@ async def sweep_with_hanging_calls(cleanup: Cleanup, control: Control) -> None:
 
     async def meanwhile() -> None:
         await cleanup.wait_for_deletions(SOME)
-        await control.fault("hang", times=AT_ONCE // 2)
+        await control.inject("hang", times=AT_ONCE // 2)
 
     report = await cleanup.sweep(meanwhile)
-    await control.peace()
+    await control.clear()
 
     assert report.deferred == AT_ONCE // 2
 
@@ -220,14 +218,14 @@ async def test_registry_outages(
 
 async def sweep_without_tokens(cleanup: Cleanup, control: Control) -> None:
     """Sweep while no tokens are issued: the sweep continues until its tokens expire."""
-    await control.trouble(lifetimeSeconds=SHORT)
+    await control.inject_identity_fault(lifetimeSeconds=SHORT)
 
     async def meanwhile() -> None:
         await cleanup.wait_for_deletions(1)
-        await control.trouble(status=500, lifetimeSeconds=SHORT)
+        await control.inject_identity_fault(status=500, lifetimeSeconds=SHORT)
 
     report = await cleanup.sweep(meanwhile, LIMIT)
-    await control.peace()
+    await control.clear()
 
     assert 0 < report.purged < DUE // 2
     assert report.due < DUE

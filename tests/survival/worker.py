@@ -30,7 +30,7 @@ from identity_service.policies import CleanupPolicy, DeletionPolicy, TokenGrant
 from identity_service.ports import Acs, Registry
 from identity_service.services import Services, SystemClock
 from identity_service.sweep import purge_deleted_identities
-from tests.azurite_fixture import CONNECTION
+from tests.support.azurite import CONNECTION
 
 T = TypeVar("T")
 

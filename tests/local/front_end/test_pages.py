@@ -10,9 +10,9 @@ import pytest
 
 from local.entra import APP_AUDIENCE, object_id
 from local.servers import Authority
-from tests.end_to_end.stack import command, read_env
 from tests.local.front_end.sending import FROM_THE_APP, send
 from tests.local.running_host import RunningHost, running_host, write_app
+from tests.support.stack import command, read_env
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"

@@ -1,0 +1,456 @@
+"""AcsClient sends what its caller requests, and translates every response into our own types."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import pytest
+from azure.communication.identity import CommunicationUserIdentifier
+from azure.communication.identity.aio import CommunicationIdentityClient
+from azure.core.credentials import AzureKeyCredential
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResponseNotReadError,
+    StreamClosedError,
+    StreamConsumedError,
+    TooManyRedirectsError,
+)
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.identity import AuthenticationRequiredError, CredentialUnavailableError
+
+from identity_service.azure.acs import CREATE, REPEATABLE, AcsClient
+from identity_service.errors import (
+    AcsTooSlow,
+    AcsUnavailable,
+    IdentityNotFound,
+    ServiceError,
+    TeamsTokenRefused,
+)
+from identity_service.identity import is_identity_id
+from identity_service.policies import AccessToken, TokenGrant
+from identity_service.ports import Acs
+from tests.local.acs.support import EmulatorClient, serve
+from tests.support.acs_transport import (
+    CREATED,
+    CREATED_WITH_TOKEN,
+    IDENTITY,
+    ISSUED,
+    Response,
+    Transport,
+    acs_client,
+)
+from tests.support.errors import subclasses
+from tests.support.memory import MemoryAcs
+from tests.support.virtual_time import VirtualClock
+
+Call = Callable[[Acs], Awaitable[object]]
+
+APP = "00000000-0000-0000-0000-00000000000a"
+USER = "00000000-0000-0000-0000-00000000000b"
+CHAT = TokenGrant(("chat",), 60)
+TOKEN = AccessToken("a.b.c", datetime(2030, 1, 2, 12, tzinfo=UTC))
+
+CREATES: dict[str, Call] = {
+    "create": lambda acs: acs.create(),
+    "create_with_token": lambda acs: acs.create_with_token(CHAT),
+}
+ON_AN_IDENTITY: dict[str, Callable[[Acs, str], Awaitable[object]]] = {
+    "issue_token": lambda acs, identity_id: acs.issue_token(identity_id, CHAT),
+    "revoke_tokens": lambda acs, identity_id: acs.revoke_tokens(identity_id),
+    "delete": lambda acs, identity_id: acs.delete(identity_id),
+}
+REPEATABLES: dict[str, Call] = {
+    "issue_token": lambda acs: acs.issue_token(IDENTITY, CHAT),
+    "revoke_tokens": lambda acs: acs.revoke_tokens(IDENTITY),
+    "delete": lambda acs: acs.delete(IDENTITY),
+    "exchange_teams_token": lambda acs: acs.exchange_teams_token("x.y.z", APP, USER),
+}
+CALLS = CREATES | REPEATABLES
+every_call = pytest.mark.parametrize("call", list(CALLS.values()), ids=list(CALLS))
+
+# The codes of the problems that a failed call to ACS may cause.
+CODES = {
+    "invalid_body",
+    "teams_token_refused",
+    "identity_not_found",
+    "throttled",
+    "acs_refused_us",
+    "acs_unavailable",
+    "acs_too_slow",
+}
+
+# For each call: a response of ACS, the result, and the body of the request.
+SUCCESSES: dict[str, tuple[Response, object, object]] = {
+    "create": (Response(201, CREATED), IDENTITY, None),
+    "create_with_token": (
+        Response(201, CREATED_WITH_TOKEN),
+        (IDENTITY, TOKEN),
+        {"createTokenWithScopes": ["chat"], "expiresInMinutes": 60},
+    ),
+    "issue_token": (
+        Response(200, ISSUED),
+        TOKEN,
+        {"scopes": ["chat"], "expiresInMinutes": 60},
+    ),
+    "revoke_tokens": (Response(204), None, None),
+    "delete": (Response(204), None, None),
+    "exchange_teams_token": (
+        Response(200, ISSUED),
+        TOKEN,
+        {"token": "x.y.z", "appId": APP, "userId": USER},
+    ),
+}
+
+EXPIRIES = {
+    "as recorded": "2030-01-02T12:00:00.1234567+00:00",
+    "Z": "2030-01-02T12:00:00Z",
+    "no fraction": "2030-01-02T12:00:00+00:00",
+    "three digits": "2030-01-02T12:00:00.999+00:00",
+    "another zone": "2030-01-02T14:00:00.0000000+02:00",
+}
+
+INVALID: dict[str, object] = {
+    "nothing": "",
+    "HTML": "<html>Welcome to the proxy</html>",
+    "truncated JSON": '{"token":',
+    "null": None,
+    "array": [],
+    "text": '"hello"',
+    "number": 1,
+    "empty object": {},
+    "null identity": {"identity": None, "token": None},
+    "empty identity": {"identity": {}, "token": {}},
+    "null id": {"identity": {"id": None}},
+    "empty id": {"identity": {"id": ""}},
+    "token without expiry": {"token": "a.b.c"},
+    "null expiry": {"token": "a.b.c", "expiresOn": None},
+    "invalid expiry": {"token": "a.b.c", "expiresOn": "soon"},
+    "expiry in seconds": {"token": "a.b.c", "expiresOn": 1893585600},
+    "null token": {"token": None, "expiresOn": "2030-01-02T12:00:00Z"},
+    "expiry without token": {"expiresOn": "2030-01-02T12:00:00Z"},
+}
+
+
+class FailingClient:
+    """An SDK client whose calls all raise the same error."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
+        async def fail(*args: object, **kwargs: object) -> None:
+            raise self._error.with_traceback(None)
+
+        return fail
+
+
+class SlowClient:
+    """An SDK client whose calls take some time, then succeed.
+
+    Attributes:
+        finished: The names of the methods that have succeeded, in order.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.finished: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[CommunicationUserIdentifier]]:
+        async def wait(*args: object, **kwargs: object) -> CommunicationUserIdentifier:
+            await asyncio.sleep(self._seconds)
+            self.finished.append(name)
+            return CommunicationUserIdentifier(IDENTITY)
+
+        return wait
+
+
+class ClosingClient:
+    """An SDK client that records whether it was closed."""
+
+    closed = False
+
+    async def close(self) -> None:
+        """Record it."""
+        self.closed = True
+
+
+def on(client: object) -> AcsClient:
+    """The adapter on a client that is not the SDK's own."""
+    return AcsClient(cast(CommunicationIdentityClient, client))
+
+
+def without_nulls(body: Any) -> Any:
+    """The body without fields that are null, which ACS treats as absent."""
+    return body and {name: value for name, value in body.items() if value is not None}
+
+
+def azure_errors() -> Iterator[AzureError]:
+    """Every error of azure-core and azure-identity, with several responses and without one."""
+    responses = [Response(status, "<html>") for status in (200, 302, 400, 404, 409, 500)]
+    for kind in subclasses(AzureError):
+        if kind in {StreamConsumedError, StreamClosedError, ResponseNotReadError}:
+            yield kind(responses[0])
+        elif kind is AuthenticationRequiredError:
+            yield kind(["scope"])
+        elif kind is TooManyRedirectsError:
+            yield kind([])
+        elif issubclass(kind, HttpResponseError):
+            yield from (kind(response=response) for response in (None, *responses))
+        else:
+            yield kind("made up")
+
+
+def described(error: AzureError) -> str:
+    """The class of an error and the status that came with it."""
+    status = getattr(error, "status_code", None)
+    return type(error).__name__ + (f" {status}" if status else "")
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorClient]:
+    """The ACS emulator, for all tests of this process."""
+    with serve(tmp_path_factory.mktemp("acs")) as client:
+        yield client
+
+
+@pytest.fixture(params=["memory", "emulator"])
+async def acs(request: pytest.FixtureRequest) -> AsyncIterator[Acs]:
+    """An ACS resource: in memory, and the adapter on the SDK and the emulator."""
+    if request.param == "memory":
+        yield MemoryAcs(VirtualClock())
+        return
+    emulator: EmulatorClient = request.getfixturevalue("emulator")
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=emulator.ca_file))
+    client = AcsClient(
+        CommunicationIdentityClient(
+            f"https://localhost:{emulator.port}",
+            AzureKeyCredential(emulator.keys[0]),
+            transport=AioHttpTransport(session=aiohttp.ClientSession(connector=connector)),
+        )
+    )
+    yield client
+    await client.close()
+
+
+# Facts about every implementation of the port
+
+
+async def test_each_create_creates_another_identity(acs: Acs) -> None:
+    """Every identity has an id of its own."""
+    ids = {await acs.create(), await acs.create(), (await acs.create_with_token(CHAT))[0]}
+
+    assert len(ids) == 3
+    assert all(map(is_identity_id, ids))
+
+
+async def test_each_token_is_another_one(acs: Acs) -> None:
+    """Every token is new, the one that comes with the identity included."""
+    identity_id, first = await acs.create_with_token(CHAT)
+
+    tokens = {first.token, *[(await acs.issue_token(identity_id, CHAT)).token for _ in range(2)]}
+
+    assert len(tokens) == 3
+
+
+async def test_lifetime_is_the_granted_one(acs: Acs) -> None:
+    """A longer lifetime ends later, by the difference."""
+    identity_id = await acs.create()
+
+    short = await acs.issue_token(identity_id, CHAT)
+    long = await acs.issue_token(identity_id, TokenGrant(("chat",), 1440))
+
+    minutes = (long.expires_on - short.expires_on).total_seconds() / 60
+    assert minutes == pytest.approx(1380, abs=1)
+
+
+async def test_token_can_be_issued_after_a_revocation(acs: Acs) -> None:
+    """A revocation concerns existing tokens only, and can be repeated."""
+    identity_id = await acs.create()
+
+    await acs.revoke_tokens(identity_id)
+    await acs.revoke_tokens(identity_id)
+
+    assert await acs.issue_token(identity_id, CHAT)
+
+
+@pytest.mark.parametrize("call", list(ON_AN_IDENTITY.values()), ids=list(ON_AN_IDENTITY))
+@pytest.mark.parametrize("identity", ["deleted", "unknown"])
+async def test_identity_that_does_not_exist_is_not_found(
+    acs: Acs, call: Callable[[Acs, str], Awaitable[object]], identity: str
+) -> None:
+    """Every call about a deleted or unknown identity raises IdentityNotFound."""
+    identity_id = IDENTITY
+    if identity == "deleted":
+        identity_id = await acs.create()
+        await acs.delete(identity_id)
+
+    with pytest.raises(IdentityNotFound):
+        await call(acs, identity_id)
+
+
+# Facts about the adapter
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_success(name: str) -> None:
+    """A response becomes our own value, and the request has what the caller requests, only."""
+    response, result, body = SUCCESSES[name]
+    transport = Transport(response)
+
+    outcome = await CALLS[name](acs_client(transport))
+
+    assert outcome == result
+    assert without_nulls(transport.sent) == body
+
+
+async def test_identity_is_in_the_url() -> None:
+    """The path has the identity, and nothing else from the caller."""
+    transport = Transport(Response(204))
+
+    await acs_client(transport).delete(IDENTITY)
+
+    assert urlsplit(unquote(transport.requests[0].url)).path == f"/identities/{IDENTITY}"
+
+
+@pytest.mark.parametrize("text", list(EXPIRIES.values()), ids=list(EXPIRIES))
+async def test_expiry(text: str) -> None:
+    """The expiry is text with up to seven digits, and becomes UTC in whole seconds."""
+    client = acs_client(Transport(Response(200, {"token": "a.b.c", "expiresOn": text})))
+
+    token = await client.issue_token(IDENTITY, CHAT)
+
+    assert token.expires_on.isoformat() == "2030-01-02T12:00:00+00:00"
+
+
+async def test_new_identity_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The id of a new identity is logged at once, because it could not be found otherwise."""
+    caplog.set_level(logging.INFO)
+
+    await acs_client(Transport(Response(201, CREATED))).create()
+
+    assert f"identity_created identity_id={IDENTITY}" in caplog.messages
+
+
+async def test_token_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """An access token never reaches the log."""
+    caplog.set_level(logging.DEBUG)
+
+    await acs_client(Transport(Response(201, CREATED_WITH_TOKEN))).create_with_token(CHAT)
+
+    assert "a.b.c" not in caplog.text
+
+
+@pytest.mark.parametrize("body", list(INVALID.values()), ids=list(INVALID))
+@pytest.mark.parametrize("name", ["create", "create_with_token", "issue_token"])
+async def test_invalid_response(name: str, body: object) -> None:
+    """A success with an invalid body counts as ACS being unavailable."""
+    client = acs_client(Transport(Response(201 if name in CREATES else 200, body)))
+
+    with pytest.raises(AcsUnavailable):
+        await CALLS[name](client)
+
+
+async def test_invalid_response_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the error with which the SDK failed."""
+    with pytest.raises(AcsUnavailable):
+        await acs_client(Transport(Response(201, {}))).create()
+
+    assert caplog.messages == ["acs_response_invalid"]
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("field", ["token", "expiresOn"])
+async def test_invalid_first_token(field: str) -> None:
+    """An identity whose first token cannot be read counts as ACS being unavailable."""
+    body = CREATED | {"accessToken": ISSUED | {field: None}}
+    client = acs_client(Transport(Response(201, body)))
+
+    with pytest.raises(AcsUnavailable):
+        await client.create_with_token(CHAT)
+
+
+@every_call
+@pytest.mark.parametrize("kind", [AttributeError, KeyError, TypeError, ValueError])
+async def test_sdk_fails_on_a_response(kind: type[Exception], call: Call) -> None:
+    """An error of Python in the SDK, which does not check responses, is not passed on."""
+    with pytest.raises(AcsUnavailable):
+        await call(on(FailingClient(kind("identity"))))
+
+
+@pytest.mark.parametrize("error", list(azure_errors()), ids=described)
+@every_call
+async def test_no_azure_error_is_passed_on(call: Call, error: AzureError) -> None:
+    """Every error of the Azure libraries becomes one of ours, with a code for calls to ACS."""
+    with pytest.raises(ServiceError) as caught:
+        await call(on(FailingClient(error)))
+
+    assert caught.value.code in CODES
+
+
+@every_call
+async def test_no_credential(call: Call) -> None:
+    """Without our own credential, ACS counts as unavailable: the caller cannot help it."""
+    with pytest.raises(AcsUnavailable):
+        await call(on(FailingClient(CredentialUnavailableError("no token"))))
+
+
+@pytest.mark.parametrize("call", list(CREATES.values()), ids=list(CREATES))
+async def test_create_is_not_retried(call: Call) -> None:
+    """A failed create is not sent again: it may have created an identity."""
+    transport = Transport(Response(503))
+
+    with pytest.raises(AcsUnavailable):
+        await call(acs_client(transport))
+
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("call", list(REPEATABLES.values()), ids=list(REPEATABLES))
+def test_repeatable_call_is_abandoned(call: Call, virtual_time: asyncio.Runner) -> None:
+    """A call that can be repeated is abandoned before the caller's deadline."""
+
+    async def scenario() -> float:
+        with pytest.raises(AcsTooSlow):
+            await call(on(SlowClient(3600)))
+        return asyncio.get_running_loop().time()
+
+    assert virtual_time.run(scenario()) == pytest.approx(REPEATABLE, abs=0.5)
+
+
+def test_create_is_waited_for(virtual_time: asyncio.Runner) -> None:
+    """A create is waited for beyond any deadline: its response names an identity."""
+    client = SlowClient(CREATE - 1)
+
+    virtual_time.run(on(client).create())
+
+    assert client.finished == ["create_user"]
+
+
+async def test_refused_teams_token() -> None:
+    """If ACS refuses a Teams exchange, the caller learns which field is wrong, and why."""
+    error = {"code": "ValidationError", "message": "Provided AppId has invalid format."}
+    response = Response(400, {"error": error | {"target": "appId"}}, {"MS-CV": "vector"})
+
+    with pytest.raises(TeamsTokenRefused) as caught:
+        await acs_client(Transport(response)).exchange_teams_token("x.y.z", APP, USER)
+
+    assert (caught.value.detail, caught.value.field, caught.value.upstream_request_id) == (
+        "ACS: Provided AppId has invalid format.",
+        "appId",
+        "vector",
+    )
+
+
+async def test_close() -> None:
+    """Closing the adapter closes the SDK client."""
+    client = ClosingClient()
+
+    await on(client).close()
+
+    assert client.closed

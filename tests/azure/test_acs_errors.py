@@ -1,0 +1,284 @@
+"""Each failed call to ACS becomes one of our errors, which depends on the response only."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceRequestTimeoutError,
+    ServiceResponseError,
+    ServiceResponseTimeoutError,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from identity_service.azure.acs_errors import QUOTA_WINDOW, translate
+from identity_service.errors import (
+    AcsRefusedUs,
+    AcsTooSlow,
+    AcsUnavailable,
+    IdentityNotFound,
+    InvalidBody,
+    ServiceError,
+    TeamsTokenRefused,
+    Throttled,
+)
+from identity_service.policies import TokenGrant
+from tests.support.acs_transport import IDENTITY, Response, Transport, acs_client
+
+CHAT = TokenGrant(("chat",), 60)
+HTML = "<html><body>Gateway</body></html>"
+
+NO_RESPONSE = {
+    "no connection": (ServiceRequestError("refused"), AcsUnavailable),
+    "connecting took too long": (ServiceRequestTimeoutError("slow"), AcsTooSlow),
+    "response interrupted": (ServiceResponseError("reset"), AcsUnavailable),
+    "response took too long": (ServiceResponseTimeoutError("slow"), AcsTooSlow),
+    "no credential": (ClientAuthenticationError("no token"), AcsUnavailable),
+    "something else": (AzureError("what"), AcsUnavailable),
+}
+
+# Status, ACS's error code (None for a page that another server sent), our error.
+REFUSALS = [
+    (302, None, AcsUnavailable),
+    (400, "ValidationError", InvalidBody),
+    (400, None, AcsUnavailable),
+    (401, "IdentityNotOwned", IdentityNotFound),
+    (401, "InvalidAccessToken", TeamsTokenRefused),
+    (401, "Denied", AcsRefusedUs),
+    (401, "SomethingNew", AcsRefusedUs),
+    (401, None, AcsRefusedUs),
+    (403, "Forbidden", AcsRefusedUs),
+    (403, None, AcsRefusedUs),
+    (404, "IdentityNotFound", IdentityNotFound),
+    (404, None, AcsUnavailable),
+    (405, None, AcsUnavailable),
+    (408, None, AcsTooSlow),
+    (408, "Timeout", AcsTooSlow),
+    (409, "Conflict", AcsUnavailable),
+    (413, None, AcsUnavailable),
+    (429, "TooManyRequests", Throttled),
+    (429, None, Throttled),
+    (500, "InternalServerError", AcsUnavailable),
+    (500, None, AcsUnavailable),
+    (502, None, AcsUnavailable),
+    (503, "ServiceUnavailable", AcsUnavailable),
+    (503, None, AcsUnavailable),
+    (504, "GatewayTimeout", AcsTooSlow),
+    (504, None, AcsTooSlow),
+]
+
+TARGETS = {
+    "ExpiresInMinutes": "expiresInMinutes",
+    "Scopes": "scopes",
+    "scopes": "scopes",
+    "AppId": "appId",
+    "appId": "appId",
+    "": None,
+    None: None,
+}
+
+ODD_WAITS = {
+    "absent": {},
+    "empty": {"Retry-After": ""},
+    "text": {"Retry-After": "soon"},
+    "fraction": {"Retry-After": "1.5"},
+    "zero": {"Retry-After": "0"},
+    "negative": {"Retry-After": "-5"},
+    "past date": {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"},
+    "date without a zone": {"Retry-After": "Wed, 21 Oct 2015 07:28:00"},
+    "truncated date": {"Retry-After": "Wed, 21 Oct"},
+    "10,000 digits": {"Retry-After": "9" * 10_000},
+}
+
+ODD_BODIES: dict[str, object] = {
+    "empty": "",
+    "HTML": HTML,
+    "truncated JSON": '{"error":',
+    "null": None,
+    "array": [],
+    "number": 1,
+    "empty object": {},
+    "null error": {"error": None},
+    "text as error": {"error": "Denied"},
+    "empty error": {"error": {}},
+    "numeric code": {"error": {"code": 7, "message": "m"}},
+    "only a code": {"error": {"code": "ValidationError"}},
+    "only a message": {"error": {"message": "m"}},
+    "object as message": {"error": {"code": "ValidationError", "message": {"en": "m"}}},
+    "number as target": {"error": {"code": "ValidationError", "message": "m", "target": 7}},
+    "object as target": {"error": {"code": "ValidationError", "message": "m", "target": {"a": 1}}},
+    "list as target": {"error": {"code": "ValidationError", "message": "m", "target": ["a"]}},
+    "number as details": {"error": {"code": "ValidationError", "message": "m", "details": 7}},
+}
+
+
+def error_body(code: str | None, **fields: object) -> object:
+    """An error as ACS sends it; without a code, a page that another server sent."""
+    return {"error": {"code": code, "message": "As ACS says.", **fields}} if code else HTML
+
+
+async def error_for(response: Response) -> ServiceError:
+    """The error that a caller gets for this response."""
+    with pytest.raises(ServiceError) as caught:
+        await acs_client(Transport(response)).issue_token(IDENTITY, CHAT)
+    return caught.value
+
+
+@pytest.mark.parametrize(("error", "kind"), list(NO_RESPONSE.values()), ids=list(NO_RESPONSE))
+def test_no_response(error: AzureError, kind: type[ServiceError]) -> None:
+    """A call without a response means that ACS is unavailable, or too slow if it timed out."""
+    assert type(translate(error)) is kind
+
+
+@pytest.mark.parametrize(("status", "code", "kind"), REFUSALS)
+async def test_refusal(status: int, code: str | None, kind: type[ServiceError]) -> None:
+    """Status and code of the response decide which error it is."""
+    error = await error_for(Response(status, error_body(code)))
+
+    assert type(error) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [(401, "IdentityNotOwned", AcsRefusedUs), (404, "IdentityNotFound", AcsUnavailable)],
+)
+async def test_create_never_finds_an_identity_missing(
+    status: int, code: str, kind: type[ServiceError]
+) -> None:
+    """A call that is not about an existing identity cannot fail with IdentityNotFound."""
+    with pytest.raises(ServiceError) as caught:
+        await acs_client(Transport(Response(status, error_body(code)))).create()
+
+    assert caught.type is kind
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("body", list(ODD_BODIES.values()), ids=list(ODD_BODIES))
+async def test_odd_body(status: int, body: object) -> None:
+    """Any body of an error gives one of our errors."""
+    error = await error_for(Response(status, body))
+
+    assert error.status >= 400
+
+
+@pytest.mark.parametrize(("target", "field"), list(TARGETS.items()))
+async def test_target_is_our_field(target: str | None, field: str | None) -> None:
+    """The field that ACS names is spelled as in our own requests."""
+    error = await error_for(Response(400, error_body("ValidationError", target=target)))
+
+    assert error.field == field
+
+
+async def test_message_is_passed_on() -> None:
+    """The caller gets ACS's own message about an invalid request."""
+    error = await error_for(Response(400, error_body("ValidationError")))
+
+    assert error.detail == "ACS: As ACS says."
+
+
+async def test_long_message_is_cut() -> None:
+    """The caller gets the first 200 characters of a long message."""
+    error = await error_for(Response(400, error_body("ValidationError", message="x" * 10_000)))
+
+    assert error.detail == "ACS: " + "x" * 200
+
+
+async def test_retry_after_in_seconds() -> None:
+    """A Retry-After in seconds is passed on."""
+    error = await error_for(Response(429, error_body("TooManyRequests"), {"retry-after": "7"}))
+
+    assert error.retry_after == 7
+
+
+async def test_retry_after_as_a_date() -> None:
+    """A Retry-After with a date becomes the seconds until then."""
+    then = datetime.now(UTC) + timedelta(seconds=90)
+
+    error = await error_for(
+        Response(429, HTML, {"Retry-After": format_datetime(then, usegmt=True)})
+    )
+
+    assert error.retry_after == pytest.approx(90, abs=5)
+
+
+@pytest.mark.parametrize("headers", list(ODD_WAITS.values()), ids=list(ODD_WAITS))
+async def test_odd_retry_after(headers: dict[str, str]) -> None:
+    """Without a usable Retry-After, a throttled caller waits for one quota window."""
+    error = await error_for(Response(429, HTML, headers))
+
+    assert error.retry_after == QUOTA_WINDOW
+
+
+@given(text=st.text(st.characters(min_codepoint=32, max_codepoint=255)))
+def test_any_retry_after(text: str) -> None:
+    """Any Retry-After gives a throttled caller a positive number of seconds."""
+    error = translate(HttpResponseError(response=Response(429, HTML, {"Retry-After": text})))
+
+    assert isinstance(error.retry_after, int)
+    assert error.retry_after > 0
+
+
+@pytest.mark.parametrize(("headers", "wait"), [({}, None), ({"Retry-After": "5"}, 5)])
+async def test_retry_after_of_an_outage(headers: dict[str, str], wait: int | None) -> None:
+    """An outage has a Retry-After only if ACS sent one."""
+    error = await error_for(Response(503, HTML, headers))
+
+    assert error.retry_after == wait
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("code", ["ValidationError", None])
+async def test_request_id(status: int, code: str | None) -> None:
+    """Every error has the correlation vector, which Microsoft's support asks for."""
+    headers = {"ms-cv": "vector.0", "x-ms-client-request-id": "ours", "X-Azure-Ref": "ref"}
+
+    error = await error_for(Response(status, error_body(code), headers))
+
+    assert error.upstream_request_id == "vector.0"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"MS-CV": "", "x-ms-client-request-id": "ours"}, "ours"),
+        ({"X-Azure-Ref": "ref"}, "ref"),
+        ({}, None),
+    ],
+    ids=["client request id", "front door's reference", "none"],
+)
+async def test_other_request_id(headers: dict[str, str], expected: str | None) -> None:
+    """Without a correlation vector, another id takes its place."""
+    error = await error_for(Response(500, HTML, headers))
+
+    assert error.upstream_request_id == expected
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_missing_role_is_logged(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """If ACS refuses our own credential, the log names the role to assign."""
+    await error_for(Response(status, error_body("Denied")))
+
+    assert f"acs_refused_us status={status} code=Denied" in caplog.text
+    assert "Communication and Email Service Owner" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["IdentityNotOwned", "InvalidAccessToken"])
+async def test_error_of_the_caller_is_not_logged(
+    code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 401 that the caller caused does not alert an operator."""
+    await error_for(Response(401, error_body(code)))
+
+    assert caplog.text == ""
+
+
+async def test_refused_teams_token_is_named() -> None:
+    """The error about a refused Entra token names its field."""
+    error = await error_for(Response(401, error_body("InvalidAccessToken")))
+
+    assert error.field == "token"

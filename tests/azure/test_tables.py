@@ -1,0 +1,868 @@
+"""The registry. The facts about the port hold in memory and on Azure Table Storage (Azurite)."""
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from azure.data.tables.aio import TableClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from identity_service.azure.table_codec import PARTITIONS, partition
+from identity_service.azure.tables import TableRegistry
+from identity_service.errors import InvalidQuery, RegistryUnavailable
+from identity_service.identity import LEASE, DueEntry, Identity, State, UserRow
+from identity_service.ports import Conflict, Registry
+from tests.support.azurite import CONNECTION, StorageAccount, storage_account
+from tests.support.memory import MemoryRegistry
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+RETENTION = timedelta(days=7)
+LATER = NOW + RETENTION
+# Any 64 bytes in base64.
+ACCOUNT_KEY = base64.b64encode(bytes(64)).decode()
+
+USER_IDS = {
+    "plain": "alice",
+    "space": " ",
+    "not allowed in keys": "/\\#?",
+    "control characters": "".join(map(chr, range(32))) + "\x7f\x85",
+    "quotes": "'\"' or ''",
+    "percent": "%2F%00%",
+    "emoji": "👩‍👩‍👧‍👦🇨🇭",
+    "256 characters": "ß" * 256,
+    "256 emoji": "🦄" * 256,
+    "like a date": "2030-01-01T12:00:00Z",
+    "like a number": "0017",
+    "end of a batch": "--changeset\r\n\r\n--batch--\r\n",
+    "no characters": "\ufffe\uffff",
+}
+
+
+def encoded(position: object) -> str:
+    """A continuation as the table registry writes it."""
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+INVALID_CONTINUATIONS = {
+    "empty": "",
+    "a letter": "x",
+    "no base64": "!!!",
+    "not ASCII": "é👍",
+    "control characters": "\x00\r\n",
+    "no JSON": base64.urlsafe_b64encode(b"\xff\xfe").decode(),
+    "no pair": encoded({}),
+    "no number": encoded(["0", None]),
+    "partition too high": encoded([PARTITIONS, None]),
+    "partition too low": encoded([-1, None]),
+    "no position": encoded([0, 1]),
+    "position of numbers": encoded([0, {"PartitionKey": 1}]),
+    "long": "A" * 3000,
+}
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageAccount]:
+    """A storage account for all tests of this process."""
+    with storage_account(tmp_path_factory.mktemp("storage")) as running:
+        yield running
+
+
+@pytest.fixture
+async def table(account: StorageAccount) -> AsyncIterator[TableClient]:
+    """A client for a table of this test, which does not exist yet."""
+    async with account.table(f"t{uuid4().hex}") as client:
+        yield client
+
+
+@pytest.fixture(params=["memory", "table"])
+def registry(request: pytest.FixtureRequest) -> Registry:
+    """An empty registry, in memory and on a table."""
+    if request.param == "memory":
+        return MemoryRegistry()
+    return TableRegistry(request.getfixturevalue("table"))
+
+
+@pytest.fixture
+def table_registry(table: TableClient) -> TableRegistry:
+    """An empty registry on a table."""
+    return TableRegistry(table)
+
+
+def some_id(number: int) -> str:
+    """The id of an identity."""
+    return f"8:acs:00000000-1111-2222-3333-444444444444_{number:08x}-1111-2222-3333-444444444444"
+
+
+def ids_in(partition_key: str, count: int) -> list[str]:
+    """Ids whose rows are all in one partition."""
+    found = (name for name in map(some_id, itertools.count()) if partition(name) == partition_key)
+    return list(itertools.islice(found, count))
+
+
+def changed(identity: Identity, **changes: object) -> Identity:
+    """The identity with other values."""
+    return msgspec.structs.replace(identity, **changes)
+
+
+def creating(number: int = 1, due: datetime = NOW + LEASE) -> Identity:
+    """An identity that is being created."""
+    return changed(Identity.create(some_id(number), None, NOW), due=due)
+
+
+def active(number: int = 1) -> Identity:
+    """An active identity. Nothing is due."""
+    return creating(number).activate()
+
+
+async def insert_all(registry: Registry, identities: Iterable[Identity]) -> None:
+    """Insert the rows, some at a time."""
+    slots = asyncio.Semaphore(16)
+
+    async def insert(identity: Identity) -> None:
+        async with slots:
+            await registry.insert(identity)
+
+    await asyncio.gather(*map(insert, identities))
+
+
+async def entries(
+    registry: Registry, after: DueEntry | None = None, until: datetime | None = None
+) -> list[DueEntry]:
+    """All due entries in this range."""
+    return [entry async for entry in registry.due_entries(after=after, until=until)]
+
+
+async def count_accepted(writes: Iterable[Awaitable[object]]) -> int:
+    """How many of the writes are accepted if all are sent at once. The others must conflict."""
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert {type(error) for error in errors} <= {Conflict}
+    return len(outcomes) - len(errors)
+
+
+async def pages(registry: Registry, size: int) -> list[list[Identity]]:
+    """All pages of active identities."""
+    found, continuation = [], None
+    while True:
+        page = await registry.list_active(continuation, size)
+        found.append(page.items)
+        if page.continuation is None:
+            return found
+        continuation = page.continuation
+
+
+async def user_row(registry: Registry, number: int = 1) -> UserRow:
+    """Alice's new row, which names this identity."""
+    await registry.insert_user("alice", some_id(number))
+    row = await registry.read_user("alice")
+    assert row
+    return row
+
+
+async def identity_of(registry: Registry, user_id: str = "alice") -> str | None:
+    """The identity that the user's row names, if there is one."""
+    row = await registry.read_user(user_id)
+    return row.identity_id if row else None
+
+
+# Identity rows
+
+
+async def test_missing_row_is_none(registry: Registry) -> None:
+    """An identity without a row reads as None."""
+    assert await registry.read(some_id(1)) is None
+
+
+async def test_inserted_row_can_be_read(registry: Registry) -> None:
+    """Insert returns what read returns, with the ETag; every column is as it was written."""
+    identity = Identity(
+        id=some_id(1),
+        state=State.DELETED,
+        user_id="alice",
+        created_on=NOW,
+        deleted_on=NOW + timedelta(days=1),
+        scheduled_purge_on=NOW + timedelta(days=8),
+        revoked=True,
+        adopted=True,
+        due=NOW + timedelta(days=8),
+        attempts=3,
+        last_error="acs_unavailable",
+    )
+
+    inserted = await registry.insert(identity)
+
+    assert await registry.read(some_id(1)) == inserted
+    assert inserted.etag
+    assert inserted.with_etag("") == identity
+
+
+async def test_insert_of_an_existing_row_is_refused(registry: Registry) -> None:
+    """An identity has one row. A refused insert adds no due entry."""
+    row = await registry.insert(active())
+
+    with pytest.raises(Conflict):
+        await registry.insert(creating())
+
+    assert (await registry.read(row.id), await entries(registry)) == (row, [])
+
+
+async def test_updated_row_can_be_read(registry: Registry) -> None:
+    """Update returns what read returns, with the new ETag, and the next update accepts it."""
+    row = await registry.insert(creating())
+
+    updated = await registry.update(row, row.activate())
+
+    assert await registry.read(row.id) == updated
+    assert (await registry.update(updated, updated.delete(NOW, RETENTION))).state is State.DELETED
+
+
+async def test_update_replaces_every_column(registry: Registry) -> None:
+    """A column that the new row does not have is removed."""
+    row = await registry.insert(active())
+    deleted = await registry.update(row, row.delete(NOW, RETENTION))
+
+    restored = await registry.update(deleted, deleted.restore())
+
+    assert await registry.read(row.id) == row.with_etag(restored.etag)
+
+
+async def test_update_changes_the_etag(registry: Registry) -> None:
+    """Two versions of a row never have the same ETag, even if their values are equal."""
+    row = await registry.insert(active())
+
+    updated = await registry.update(row, row)
+
+    assert updated.etag != row.etag
+
+
+async def test_update_of_a_changed_row_is_refused(registry: Registry) -> None:
+    """An outdated ETag changes neither the row nor its due entry."""
+    old = await registry.insert(creating())
+    row = await registry.update(old, changed(old, attempts=1))
+
+    with pytest.raises(Conflict):
+        await registry.update(old, changed(old, due=LATER))
+
+    assert await registry.read(row.id) == row
+    assert await entries(registry) == [DueEntry(NOW + LEASE, row.id)]
+
+
+async def test_update_of_a_missing_row_is_refused(registry: Registry) -> None:
+    """An update never brings a row back."""
+    row = await registry.insert(active())
+    await registry.remove(row)
+
+    with pytest.raises(Conflict):
+        await registry.update(row, row.delete(NOW, RETENTION))
+
+    assert (await registry.read(row.id), await entries(registry)) == (None, [])
+
+
+async def test_removed_row_is_gone(registry: Registry) -> None:
+    """A removal removes the row and its due entry."""
+    row = await registry.insert(creating())
+
+    await registry.remove(row)
+
+    assert (await registry.read(row.id), await entries(registry)) == (None, [])
+
+
+async def test_removal_of_a_changed_row_is_refused(registry: Registry) -> None:
+    """An outdated ETag removes neither the row nor its due entry."""
+    old = await registry.insert(creating())
+    row = await registry.update(old, changed(old, attempts=1))
+
+    with pytest.raises(Conflict):
+        await registry.remove(old)
+
+    assert await registry.read(row.id) == row
+    assert await entries(registry) == [DueEntry(NOW + LEASE, row.id)]
+
+
+async def test_removal_of_a_missing_row_is_refused(registry: Registry) -> None:
+    """Only one caller can remove a row, so removals can be counted."""
+    row = await registry.insert(creating())
+    await registry.remove(row)
+
+    with pytest.raises(Conflict):
+        await registry.remove(row)
+
+
+async def test_one_of_many_inserts_is_accepted(registry: Registry) -> None:
+    """Fifty concurrent inserts write one row."""
+    assert await count_accepted(registry.insert(creating()) for _ in range(50)) == 1
+
+
+async def test_one_of_many_updates_is_accepted(registry: Registry) -> None:
+    """Fifty concurrent updates of one version write one row and one due entry."""
+    row = await registry.insert(active())
+
+    accepted = await count_accepted(
+        registry.update(row, row.delete(NOW + timedelta(seconds=second), RETENTION))
+        for second in range(50)
+    )
+
+    current = await registry.read(row.id)
+    assert accepted == 1
+    assert current
+    assert [entry.due for entry in await entries(registry)] == [current.due]
+
+
+async def test_one_of_many_removals_is_accepted(registry: Registry) -> None:
+    """Twenty concurrent sweeps count a purge once."""
+    row = await registry.insert(creating())
+
+    assert await count_accepted(registry.remove(row) for _ in range(20)) == 1
+
+
+# Due entries
+
+
+@pytest.mark.parametrize("before", [None, NOW, LATER])
+@pytest.mark.parametrize("after", [None, NOW, LATER])
+async def test_due_entry_changes_with_its_row(
+    registry: Registry, before: datetime | None, after: datetime | None
+) -> None:
+    """There is one entry if and only if the row has a due time, and it is the row's."""
+    row = await registry.insert(changed(creating(), due=before))
+    inserted = await entries(registry)
+
+    await registry.update(row, changed(row, due=after))
+
+    assert inserted == [DueEntry(due, row.id) for due in [before] if due]
+    assert await entries(registry) == [DueEntry(due, row.id) for due in [after] if due]
+
+
+async def test_update_is_refused_if_the_due_entry_is_missing(registry: Registry) -> None:
+    """The row does not change if its old entry cannot be removed."""
+    row = await registry.insert(creating())
+    wrong = changed(row, due=NOW)
+
+    with pytest.raises(Conflict):
+        await registry.update(wrong, wrong.activate())
+
+    assert (await registry.read(row.id), len(await entries(registry))) == (row, 1)
+
+
+async def test_insert_is_refused_if_the_due_entry_exists(registry: Registry) -> None:
+    """The row is not written if its entry cannot be."""
+    row = await registry.insert(creating())
+    await registry.remove(changed(row, due=None))
+
+    with pytest.raises(Conflict):
+        await registry.insert(creating())
+
+    assert await registry.read(row.id) is None
+
+
+async def test_removal_is_refused_if_the_due_entry_is_missing(registry: Registry) -> None:
+    """The row stays if its entry cannot be removed."""
+    row = await registry.insert(active())
+
+    with pytest.raises(Conflict):
+        await registry.remove(changed(row, due=NOW))
+
+    assert await registry.read(row.id) == row
+
+
+async def test_empty_registry_has_no_due_entries(registry: Registry) -> None:
+    """Nothing is due in an empty registry."""
+    assert await entries(registry, until=NOW) == []
+
+
+async def test_due_entries_are_in_order(registry: Registry) -> None:
+    """Entries of all partitions come in the order of their times, then of their ids."""
+    rows = [creating(number, NOW + timedelta(minutes=number * 7 % 10)) for number in range(64)]
+    await insert_all(registry, rows)
+    assert len({partition(row.id) for row in rows}) == PARTITIONS
+
+    found = await entries(registry)
+
+    assert found == sorted(DueEntry(row.due or NOW, row.id) for row in rows)
+
+
+async def test_until_includes_its_moment(registry: Registry) -> None:
+    """The limit is exact to the microsecond."""
+    moment = timedelta(microseconds=1)
+    for number, due in enumerate([NOW - moment, NOW, NOW + moment]):
+        await registry.insert(creating(number, due))
+
+    found = await entries(registry, until=NOW)
+
+    assert [entry.due for entry in found] == [NOW - moment, NOW]
+
+
+async def test_until_may_have_any_time_zone(registry: Registry) -> None:
+    """The same moment in another time zone is the same limit."""
+    await registry.insert(creating(due=NOW))
+
+    found = await entries(registry, until=NOW.astimezone(timezone(timedelta(hours=-9))))
+
+    assert len(found) == 1
+
+
+async def test_after_starts_behind_its_entry(registry: Registry) -> None:
+    """This also holds among entries with the same time."""
+    await insert_all(registry, map(creating, range(40)))
+    found = await entries(registry)
+
+    for position in (0, 17, 38, 39):
+        assert await entries(registry, after=found[position]) == found[position + 1 :]
+
+
+async def test_after_accepts_a_removed_entry(registry: Registry) -> None:
+    """The last entry of a page may be purged before the next page is read."""
+    rows = [await registry.insert(creating(number)) for number in range(3)]
+    found = await entries(registry)
+    await registry.remove(rows[1])
+
+    assert await entries(registry, after=found[1]) == found[2:]
+
+
+async def test_after_and_until_together(registry: Registry) -> None:
+    """Both limits apply."""
+    for number in range(5):
+        await registry.insert(creating(number, NOW + timedelta(minutes=number)))
+    [_, second, third, fourth, _] = await entries(registry)
+
+    assert await entries(registry, after=second, until=fourth.due) == [third, fourth]
+
+
+async def test_due_entries_of_a_partition_may_fill_several_pages(registry: Registry) -> None:
+    """More than two pages of one partition are merged with entries of another one."""
+    rows = [
+        changed(creating(), id=name, due=NOW + timedelta(seconds=number * 89 % 257))
+        for number, name in enumerate([*ids_in("07", 205), *ids_in("08", 3)])
+    ]
+    await insert_all(registry, rows)
+
+    found = await entries(registry)
+
+    assert found == sorted(DueEntry(row.due or NOW, row.id) for row in rows)
+
+
+async def test_due_entries_can_be_removed_while_they_are_read(registry: Registry) -> None:
+    """A sweep removes what it reads, and still reads each entry once."""
+    rows = [changed(creating(), id=name) for name in ids_in("07", 130)]
+    await insert_all(registry, rows)
+    seen = []
+
+    async for entry in registry.due_entries():
+        seen.append(entry.identity_id)
+        row = await registry.read(entry.identity_id)
+        assert row
+        await registry.remove(row)
+
+    assert sorted(seen) == sorted(row.id for row in rows)
+    assert await entries(registry) == []
+
+
+async def test_reading_due_entries_can_stop_early(registry: Registry) -> None:
+    """A caller can read just the first entry."""
+    await insert_all(registry, map(creating, range(20)))
+
+    async for entry in registry.due_entries():
+        first = entry
+        break
+
+    assert first == (await entries(registry))[0]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2030, 12, 31, 23, 59, 59, 999999, UTC),
+        datetime(2030, 1, 1, 0, 0, 0, 0, UTC),
+        datetime(2030, 6, 1, 12, 0, 0, 1, UTC),
+        datetime(2030, 6, 1, 12, 0, 0, 100000, UTC),
+        datetime(2030, 6, 1, 12, 0, 0, 7, timezone(timedelta(hours=5, minutes=45))),
+        datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
+    ],
+    ids=str,
+)
+async def test_times_are_exact(registry: Registry, moment: datetime) -> None:
+    """Row and due entry have the same microsecond: the sweep compares them."""
+    identity = changed(
+        creating(due=moment), created_on=moment, deleted_on=moment, scheduled_purge_on=moment
+    )
+    await registry.insert(identity)
+
+    row = await registry.read(identity.id)
+
+    assert row
+    assert row.with_etag("") == identity
+    assert [entry.due for entry in await entries(registry)] == [row.due]
+
+
+# User rows
+
+
+async def test_missing_user_is_none(registry: Registry) -> None:
+    """A user without a row reads as None."""
+    assert await registry.read_user("alice") is None
+
+
+@pytest.mark.parametrize("user_id", USER_IDS.values(), ids=USER_IDS)
+async def test_any_user_id(registry: Registry, user_id: str) -> None:
+    """Any user id finds its user row, and is unchanged in the identity's row."""
+    await registry.insert(changed(creating(), user_id=user_id))
+    await registry.insert_user(user_id, some_id(1))
+
+    row = await registry.read_user(user_id)
+    identity = await registry.read(some_id(1))
+
+    assert row
+    assert identity
+    assert (row.user_id, row.identity_id, identity.user_id) == (user_id, some_id(1), user_id)
+
+
+async def test_user_ids_differ_by_every_character(registry: Registry) -> None:
+    """Case, Unicode composition and trailing spaces make another user."""
+    users = ["alice", "Alice", "alice ", "alice\x00", "é", "e\u0301"]
+    for number, user_id in enumerate(users):
+        await registry.insert_user(user_id, some_id(number))
+
+    found = [await identity_of(registry, user_id) for user_id in users]
+
+    assert found == list(map(some_id, range(6)))
+
+
+async def test_insert_of_an_existing_user_is_refused(registry: Registry) -> None:
+    """A user has one identity."""
+    await registry.insert_user("alice", some_id(1))
+
+    with pytest.raises(Conflict):
+        await registry.insert_user("alice", some_id(2))
+
+    assert await identity_of(registry) == some_id(1)
+
+
+async def test_one_of_many_user_inserts_is_accepted(registry: Registry) -> None:
+    """Fifty concurrent creations for one user give the user one identity."""
+    writes = (registry.insert_user("alice", some_id(number)) for number in range(50))
+
+    assert await count_accepted(writes) == 1
+
+
+async def test_one_of_many_user_replacements_is_accepted(registry: Registry) -> None:
+    """Fifty concurrent creations that read the same user row give the user one identity."""
+    row = await user_row(registry)
+
+    writes = (registry.replace_user(row, some_id(number)) for number in range(50))
+
+    assert await count_accepted(writes) == 1
+
+
+async def test_replaced_user_row_names_the_new_identity(registry: Registry) -> None:
+    """A user row whose identity is gone can name another one."""
+    row = await user_row(registry)
+
+    await registry.replace_user(row, some_id(2))
+
+    assert await identity_of(registry) == some_id(2)
+
+
+async def test_replacement_of_a_missing_user_row_is_refused(registry: Registry) -> None:
+    """A replacement never brings a user row back."""
+    row = await user_row(registry)
+    await registry.remove_user(row)
+
+    with pytest.raises(Conflict):
+        await registry.replace_user(row, some_id(2))
+
+    assert await identity_of(registry) is None
+
+
+async def test_removed_user_row_is_gone(registry: Registry) -> None:
+    """Removing it again has no effect: the table service does not tell the difference."""
+    row = await user_row(registry)
+
+    await registry.remove_user(row)
+    await registry.remove_user(row)
+
+    assert await identity_of(registry) is None
+
+
+async def test_removal_of_a_changed_user_row_is_refused(registry: Registry) -> None:
+    """A purge of the old identity does not remove the row that names the new one."""
+    row = await user_row(registry)
+    await registry.replace_user(row, some_id(2))
+
+    with pytest.raises(Conflict):
+        await registry.remove_user(row)
+
+    assert await identity_of(registry) == some_id(2)
+
+
+async def test_user_rows_are_not_due_and_not_listed(registry: Registry) -> None:
+    """The three kinds of rows share the partitions, but are never mixed up."""
+    for number in range(20):
+        await registry.insert_user(f"user {number}", some_id(number))
+
+    assert (await entries(registry), await pages(registry, 10)) == ([], [[]])
+
+
+# Lists
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+async def test_active_identities_are_listed_once(registry: Registry, size: int) -> None:
+    """The pages have every active identity once, as its row, and no other; none is too long."""
+    rows = [*map(active, range(40))]
+    others = [active(number).delete(NOW, RETENTION) for number in range(40, 60)]
+    await insert_all(registry, rows + others)
+
+    found = await pages(registry, size)
+
+    listed = sorted((row for page in found for row in page), key=lambda row: row.id)
+    assert listed == [await registry.read(row.id) for row in rows]
+    assert max(map(len, found)) <= size
+
+
+async def test_active_identities_of_a_partition_may_fill_several_pages(registry: Registry) -> None:
+    """One partition can have more than a page."""
+    names = ids_in("15", 130)
+    await insert_all(registry, (changed(active(), id=name) for name in names))
+
+    found = await pages(registry, 100)
+
+    assert sorted(row.id for page in found for row in page) == sorted(names)
+
+
+async def test_empty_registry_has_one_empty_page(registry: Registry) -> None:
+    """A list of nothing has no further page."""
+    assert await pages(registry, 100) == [[]]
+
+
+async def test_rows_can_be_removed_between_pages(registry: Registry) -> None:
+    """The list continues even if the last row of a page is gone."""
+    await insert_all(registry, map(active, range(40)))
+    seen: list[str] = []
+    page = await registry.list_active(None, 5)
+
+    while True:
+        for row in page.items:
+            seen.append(row.id)
+            await registry.remove(row)
+        if page.continuation is None:
+            break
+        page = await registry.list_active(page.continuation, 5)
+
+    assert sorted(seen) == sorted(map(some_id, range(40)))
+
+
+@pytest.mark.parametrize("continuation", INVALID_CONTINUATIONS.values(), ids=INVALID_CONTINUATIONS)
+async def test_invalid_continuation_is_refused(registry: Registry, continuation: str) -> None:
+    """Only a continuation of an earlier page is valid."""
+    await registry.insert(active())
+
+    with pytest.raises(InvalidQuery) as caught:
+        await registry.list_active(continuation, 10)
+
+    assert caught.value.field == "continuation"
+
+
+@given(st.text(max_size=60))
+async def test_any_invalid_continuation_is_refused(text: str) -> None:
+    """Any text that no page returned is refused without a request to the table."""
+    registry = TableRegistry.from_connection_string("AccountName=a;AccountKey=a2V5")
+
+    with pytest.raises(InvalidQuery):
+        await registry.list_active(f"!{text}", 10)
+
+
+# The table
+
+
+async def test_read_creates_the_table(table_registry: TableRegistry) -> None:
+    """The first call of an app may be a read."""
+    assert await table_registry.read(some_id(1)) is None
+
+
+async def test_concurrent_first_calls_create_the_table(table_registry: TableRegistry) -> None:
+    """A hundred reads and writes at once succeed before the table exists."""
+    inserts = (table_registry.insert(creating(number)) for number in range(50))
+    reads = (table_registry.read(some_id(number)) for number in range(50, 100))
+
+    await asyncio.gather(*inserts, *reads)
+
+    assert len(await entries(table_registry)) == 50
+
+
+async def test_concurrent_workers_create_the_table(table: TableClient) -> None:
+    """Twenty workers at once succeed before the table exists."""
+    workers = [TableRegistry(table) for _ in range(20)]
+
+    await asyncio.gather(*(worker.insert(creating(n)) for n, worker in enumerate(workers)))
+
+    assert len(await entries(workers[0])) == 20
+
+
+async def test_deleted_table_is_created_again(
+    table: TableClient, table_registry: TableRegistry
+) -> None:
+    """If the table is deleted while the app runs, one call fails and the next one creates it."""
+    await table_registry.insert(active())
+    await table.delete_table()
+
+    with pytest.raises(RegistryUnavailable):
+        await table_registry.read(some_id(1))
+
+    assert await table_registry.read(some_id(1)) is None
+
+
+async def test_write_to_a_deleted_table_is_no_conflict(
+    table: TableClient, table_registry: TableRegistry
+) -> None:
+    """A missing table is 404 like a missing row, but it says nothing about the row."""
+    row = await table_registry.insert(active())
+    await table.delete_table()
+
+    with pytest.raises(RegistryUnavailable):
+        await table_registry.update(row, row.delete(NOW, RETENTION))
+
+
+# Failures of the table service
+
+
+def all_calls(registry: Registry) -> list[Awaitable[object]]:
+    """One call of each method of the port."""
+    row = active().with_etag("version")
+    user = UserRow(user_id="alice", identity_id=row.id, etag="version")
+    return [
+        registry.read(row.id),
+        registry.insert(creating(2)),
+        registry.update(row, row.delete(NOW, RETENTION)),
+        registry.remove(row),
+        registry.read_user("alice"),
+        registry.insert_user("alice", row.id),
+        registry.replace_user(user, row.id),
+        registry.remove_user(user),
+        registry.list_active(None, 10),
+        entries(registry),
+    ]
+
+
+async def test_stopped_table_service_is_unavailable(tmp_path: Path) -> None:
+    """If the service stops under a worker with open connections, every call fails in time."""
+    with contextlib.ExitStack() as running:
+        account = running.enter_context(storage_account(tmp_path))
+        async with account.table("registry") as client:
+            registry = TableRegistry(client)
+            await registry.insert(active())
+            running.close()
+
+            for call in all_calls(registry):
+                with pytest.raises(RegistryUnavailable):
+                    await asyncio.wait_for(call, 9)
+
+
+class DisconnectingService:
+    """A table service that closes the connection instead of responding.
+
+    Attributes:
+        requests: The methods of the requests, in order, without the creation of the table.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        """Read the whole request, then close the connection."""
+        if request.path.endswith("/Tables"):
+            return web.json_response({"TableName": "registry"}, status=201)
+        self.requests.append(request.method)
+        await request.read()
+        assert request.transport
+        request.transport.abort()
+        return web.Response()
+
+    @contextlib.asynccontextmanager
+    async def registry(self) -> AsyncIterator[TableRegistry]:
+        """A registry on this service."""
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self.respond)
+        async with TestServer(application) as server, table_at(server.port or 0) as table:
+            yield TableRegistry(table)
+
+
+def table_at(port: int) -> TableClient:
+    """The table in an account on loopback, without TLS."""
+    account = (
+        f"DefaultEndpointsProtocol=http;AccountName=local;AccountKey={ACCOUNT_KEY};"
+        f"TableEndpoint=http://127.0.0.1:{port}/local"
+    )
+    return TableClient.from_connection_string(account, "registry", **CONNECTION)
+
+
+WRITES: dict[str, Callable[[Registry], Awaitable[object]]] = {
+    "batch": lambda registry: registry.insert(creating()),
+    "new user row": lambda registry: registry.insert_user("alice", some_id(1)),
+    "user row": lambda registry: registry.replace_user(
+        UserRow(user_id="alice", identity_id=some_id(1), etag="version"), some_id(2)
+    ),
+}
+
+
+@pytest.mark.parametrize("write", list(WRITES.values()), ids=list(WRITES))
+async def test_write_without_a_response_is_sent_once(
+    write: Callable[[Registry], Awaitable[object]],
+) -> None:
+    """A second attempt could be refused because of the first one, and look like a conflict."""
+    service = DisconnectingService()
+
+    async with service.registry() as registry:
+        with pytest.raises(RegistryUnavailable):
+            await write(registry)
+
+    assert len(service.requests) == 1
+
+
+async def test_read_without_a_response_is_sent_again() -> None:
+    """A read can be repeated."""
+    service = DisconnectingService()
+
+    async with service.registry() as registry:
+        with pytest.raises(RegistryUnavailable):
+            await registry.read(some_id(1))
+
+    assert len(service.requests) > 1
+
+
+SILENT: dict[str, Callable[[Registry], list[Awaitable[object]]]] = {
+    "one call of each method": all_calls,
+    # None of them waits for the failures of the others.
+    "many first writes": lambda registry: [registry.insert(creating(n)) for n in range(50)],
+}
+
+
+@pytest.mark.parametrize("calls", list(SILENT.values()), ids=list(SILENT))
+def test_silent_table_service_is_unavailable_in_time(
+    virtual_time: asyncio.Runner, calls: Callable[[Registry], list[Awaitable[object]]]
+) -> None:
+    """All calls end within ten seconds if the service accepts connections and never responds."""
+
+    async def scenario() -> float:
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+            async with table_at(listener.getsockname()[1]) as table:
+                loop = asyncio.get_running_loop()
+                started = loop.time()
+                outcomes = await asyncio.gather(
+                    *calls(TableRegistry(table)), return_exceptions=True
+                )
+                assert {type(outcome) for outcome in outcomes} == {RegistryUnavailable}
+                return loop.time() - started
+
+    assert virtual_time.run(scenario()) < 10

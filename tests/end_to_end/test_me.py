@@ -1,0 +1,152 @@
+"""A signed-in user, from the first token to the deletion and back."""
+
+import asyncio
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+from local.entra import object_id
+from tests.support.client import Client, Control, Me, claims
+from tests.support.stack import Azure
+
+
+def user_id_of(me: Me) -> str:
+    """Returns the documented user id of a signed-in user."""
+    sign_in = claims(me.sign_in_token)
+    return f"aad/{sign_in['tid']}/{sign_in['oid']}"
+
+
+async def test_one_call_leads_from_sign_in_to_a_token(me: Me, control: Control) -> None:
+    """It creates the identity; the token has the scopes of the policy and is valid for an hour."""
+    (await me.read()).assert_problem(404, "identity_not_found")
+
+    issued = (await me.issue()).assert_success()
+
+    assert await control.token_state(issued["token"]) == "valid"
+    assert claims(issued["token"])["acsScope"] == "chat,voip"
+    lifetime = datetime.fromisoformat(issued["expiresOn"]) - datetime.now(UTC)
+    assert abs(lifetime - timedelta(minutes=60)) < timedelta(minutes=1)
+    found = (await me.read()).assert_success()
+    assert found.keys() == {"id", "userId", "createdOn"}
+    assert (found["id"], found["userId"]) == (issued["id"], user_id_of(me))
+
+
+async def test_later_tokens_are_for_the_same_identity(me: Me, control: Control) -> None:
+    """The user may choose scopes and a lifetime within the policy."""
+    first = (await me.issue()).assert_success()
+    second = (await me.issue(scopes=["voip"], expiresInMinutes=240)).assert_success()
+
+    assert first["id"] == second["id"]
+    assert claims(second["token"])["acsScope"] == "voip"
+    assert [await control.token_state(each["token"]) for each in (first, second)] == ["valid"] * 2
+
+
+async def test_two_users_have_two_identities(
+    me: Me, api: Client, control: Control, user: str
+) -> None:
+    """Neither user sees the other's."""
+    other = api.signed_in(await control.sign_in(f"other-{user}"))
+
+    mine, theirs = [(await each.issue()).assert_success()["id"] for each in (me, other)]
+
+    assert mine != theirs
+    assert (await other.read()).assert_success()["id"] == theirs
+
+
+async def test_eight_calls_at_once_create_one_identity(me: Me, control: Control) -> None:
+    """All eight get tokens for it, and duplicates are deleted in ACS."""
+    before = await control.active_identities()
+
+    replies = await asyncio.gather(*(me.issue() for _ in range(8)))
+
+    issued = [reply.assert_success() for reply in replies]
+    [identity_id] = {each["id"] for each in issued}
+    assert await control.active_identities() - before == {identity_id}
+    assert {await control.token_state(each["token"]) for each in issued} == {"valid"}
+
+
+async def test_revoke_my_tokens(me: Me, control: Control) -> None:
+    """All tokens become invalid, and new ones can be issued."""
+    old = [(await me.issue()).assert_success()["token"] for _ in range(2)]
+
+    (await me.revoke()).assert_success(204)
+
+    assert [await control.token_state(token) for token in old] == ["revoked"] * 2
+    new = (await me.issue()).assert_success()
+    assert await control.token_state(new["token"]) == "valid"
+
+
+async def test_delete_me_and_restore_me(me: Me, control: Control) -> None:
+    """Until the purge everything can be restored, except for the old tokens."""
+    issued = (await me.issue()).assert_success()
+
+    deletion = (await me.remove()).assert_success(202)
+
+    assert deletion["id"] == issued["id"]
+    deleted_on, purge_on = (
+        datetime.fromisoformat(deletion[each]) for each in ("deletedOn", "scheduledPurgeOn")
+    )
+    assert purge_on - deleted_on == timedelta(days=7)
+    assert await control.token_state(issued["token"]) == "revoked"
+    assert "me/restore" in (await me.read()).assert_problem(404, "identity_deleted")["detail"]
+    assert "me/restore" in (await me.issue()).assert_problem(409, "identity_deleted")["detail"]
+    assert (await me.remove()).assert_success(202) == deletion
+
+    restored = (await me.restore()).assert_success()
+
+    assert restored == (await me.read()).assert_success()
+    assert restored["id"] == issued["id"]
+    assert await control.token_state(issued["token"]) == "revoked"
+    assert (await me.issue()).assert_success()["id"] == issued["id"]
+
+
+async def test_a_service_reaches_the_same_user_by_the_documented_id(me: Me, api: Client) -> None:
+    """What it creates for the user is the user's, and what it deletes is deleted for the user."""
+    created = (await api.post("identities", {"userId": user_id_of(me)})).assert_success(201)
+
+    assert (await me.issue()).assert_success()["id"] == created["id"]
+    (await api.delete(f"identities/{created['id']}")).assert_success(202)
+    (await me.issue()).assert_problem(409, "identity_deleted")
+
+
+async def test_a_teams_user_exchanges_their_own_token(me: Me, control: Control, user: str) -> None:
+    """The app id is the one in the settings."""
+    token = await control.teams_token(object_id(user))
+
+    exchanged = (await me.exchange(token)).assert_success()
+
+    assert exchanged.keys() == {"token", "expiresOn", "refreshAfter"}
+    assert await control.token_state(exchanged["token"]) == "valid"
+    assert claims(exchanged["token"])["skypeid"] == f"orgid:{object_id(user)}"
+
+
+async def test_the_teams_token_of_another_user_is_refused(me: Me, azure: Azure, user: str) -> None:
+    """The caller can choose neither the user id nor the app id."""
+    token, app_id = azure.env["ACS_TEAMS_USER_TOKEN"], azure.env["ACS_TEAMS_APP_ID"]
+
+    refused = await me.exchange(token)
+    chosen = [
+        await me.exchange(token, userId=object_id(user)),
+        await me.exchange(token, appId=app_id),
+    ]
+
+    assert refused.assert_problem(400, "teams_token_refused")["field"] == "userId"
+    fields = [reply.assert_problem(400, "invalid_body")["field"] for reply in chosen]
+    assert fields == ["userId", "appId"]
+
+
+async def test_the_sign_in_token_is_no_teams_token(me: Me) -> None:
+    """It has another audience."""
+    (await me.exchange(me.sign_in_token)).assert_problem(400, "teams_token_refused")
+
+
+async def test_a_forged_principal_changes_nothing(me: Me) -> None:
+    """The user is the one in the token, whatever X-MS-CLIENT-PRINCIPAL contains."""
+    (await me.issue()).assert_success()
+    forged = {"oid": "11111111-2222-3333-4444-555555555555", "tid": "another"}
+    principal = {"auth_typ": "aad", "claims": [{"typ": n, "val": v} for n, v in forged.items()]}
+    header = base64.b64encode(json.dumps(principal).encode()).decode()
+
+    found = await me.call("GET", "me", headers={**me.headers, "X-MS-CLIENT-PRINCIPAL": header})
+
+    assert found.assert_success()["userId"] == user_id_of(me)

@@ -1,1 +1,0 @@
-"""Who may call, tried over HTTP against the whole stack."""

@@ -1,0 +1,274 @@
+"""The signed-in user, from the header that App Service Authentication sends."""
+
+import base64
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from identity_service.errors import NotSignedIn, SignInNotEnabled
+from identity_service.http.principal import LONGEST, signed_in_user
+from identity_service.identity import SignedInUser
+
+OID, TID = "11111111-2222-3333-4444-555555555555", "99999999-8888-7777-6666-555555555555"
+LONG_OID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
+LONG_TID = "http://schemas.microsoft.com/identity/claims/tenantid"
+LONG_SUB = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
+ALICE = {"oid": OID, "tid": TID}
+
+
+def claims(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Claims as the platform writes them."""
+    return [{"typ": name, "val": value} for name, value in values.items()]
+
+
+def document(provider: object = "aad", values: object = None, **more: object) -> bytes:
+    """A principal as JSON; by default Alice's of Entra."""
+    listed = claims(values) if isinstance(values, dict) else values
+    return json.dumps(
+        {"auth_typ": provider, "claims": claims(ALICE) if values is None else listed, **more}
+    ).encode()
+
+
+def read_header(text: str) -> SignedInUser:
+    """The user if the header is this text."""
+    return signed_in_user({"x-ms-client-principal": text}, sign_in_enabled=True)
+
+
+def read(raw: bytes) -> SignedInUser:
+    """The user if the header has these bytes in base64."""
+    return read_header(base64.b64encode(raw).decode())
+
+
+def user_id(provider: str, **values: str) -> str:
+    """The user id for a provider and its claims."""
+    return read(document(provider, values)).user_id
+
+
+@pytest.mark.parametrize("oid", ["oid", LONG_OID])
+@pytest.mark.parametrize("tid", ["tid", LONG_TID])
+def test_user_of_entra(oid: str, tid: str) -> None:
+    """The user id consists of the tenant and the object id. Claims have short or long names."""
+    found = read(document("aad", {oid: OID, tid: TID, "sub": "pairwise", "name": "Alice"}))
+
+    assert found == SignedInUser(f"aad/{TID}/{OID}", OID)
+
+
+def test_principal_as_the_platform_writes_it() -> None:
+    """Fields and claims that do not identify the user are ignored, even if they are repeated."""
+    listed = [
+        *claims({LONG_OID: OID, LONG_TID: TID, LONG_SUB: "s", "aud": "a", "ver": "2.0"}),
+        *({"typ": "groups", "val": group} for group in ("one", "two")),
+    ]
+
+    found = read(document("aad", listed, name_typ="n", role_typ="r"))
+
+    assert found.user_id == f"aad/{TID}/{OID}"
+
+
+def test_repeated_claim_with_the_same_value() -> None:
+    """A claim may appear under both of its names."""
+    assert user_id("aad", oid=OID, tid=TID, **{LONG_OID: OID, LONG_TID: TID}) == f"aad/{TID}/{OID}"
+
+
+@pytest.mark.parametrize("sub", ["sub", LONG_SUB])
+@pytest.mark.parametrize(("issuer", "shown"), [({"iss": "https://idp"}, "https://idp"), ({}, "-")])
+def test_user_of_another_provider(sub: str, issuer: dict[str, str], shown: str) -> None:
+    """The user id consists of provider, issuer and subject. There is no object id."""
+    found = read(document("google", {sub: "123", "oid": OID, "tid": TID, **issuer}))
+
+    assert found == SignedInUser(f"google/{shown}/123", None)
+
+
+def test_case_of_the_provider_is_ignored() -> None:
+    """AAD is aad."""
+    assert read(document("AAD")) == read(document("aad"))
+
+
+def test_other_providers_never_make_an_entra_user() -> None:
+    """The same subject of two providers is two users, for any issuer."""
+    ids = {
+        user_id("aad", oid=OID, tid=TID),
+        user_id("google", sub=OID),
+        user_id("google", sub=OID, iss=TID),
+        user_id("facebook", sub=OID),
+        user_id("google", sub=f"{TID}/{OID}"),
+        user_id("google", sub=OID, iss=f"aad/{TID}"),
+    }
+
+    assert len(ids) == 6
+    assert sum(each.startswith("aad/") for each in ids) == 1
+
+
+INVALID = {
+    "empty": b"",
+    "no JSON": b"{",
+    "no object": b"[]",
+    "null": b"null",
+    "a number": b"1",
+    "a text": b'"aad"',
+    "no UTF-8": b'{"auth_typ": "\xff", "claims": []}',
+    "half a surrogate": b'{"auth_typ": "aad", "claims": [{"typ": "oid", "val": "\\ud800"}]}',
+    "deep": b"[" * 10_000,
+    "deep inside": b'{"claims": ' + b"[" * 10_000,
+    "deep in an unknown field": b'{"more": ' + b"[" * 10_000,
+    "two documents": document() * 2,
+    "no claims": b'{"auth_typ": "aad"}',
+    "no provider": b'{"claims": []}',
+    "provider null": document(None),
+    "provider a number": document(1),
+    "provider empty": document(""),
+    "provider with a slash": document(f"aad/{TID}/x"),
+    "provider blank": document(" "),
+    "provider with a space": document("aad "),
+    "provider with a line end": document("google\n", {"sub": "s"}),
+    "provider not ASCII": document("\u212a-provider", {"sub": "s"}),
+    "provider in full width": document("\uff41\uff41\uff44", {"sub": "s"}),
+    "provider a dash": document("-", {"sub": "s"}),
+    "claims null": document("aad", "null"),
+    "claims an object": document("aad", ALICE)[:-1].replace(b"[", b"{").replace(b"]", b"}"),
+    "claims of texts": document("aad", ["oid"]),
+    "a claim without value": document("aad", [{"typ": "oid"}]),
+    "a claim without type": document("aad", [{"val": OID}]),
+    "a claim with a number": document("aad", {**ALICE, "oid": 1}),
+    "a claim with a list": document("aad", {**ALICE, "oid": [OID]}),
+    "a claim with null": document("aad", {**ALICE, "oid": None}),
+    "claims empty": document("aad", []),
+    "no object id": document("aad", {"tid": TID}),
+    "no tenant": document("aad", {"oid": OID}),
+    "object id empty": document("aad", {**ALICE, "oid": ""}),
+    "object id blank": document("aad", {**ALICE, "oid": " \t"}),
+    "tenant empty": document("aad", {**ALICE, "tid": ""}),
+    "two object ids": document("aad", [*claims(ALICE), *claims({"oid": TID})]),
+    "two object ids by two names": document("aad", {**ALICE, LONG_OID: TID}),
+    "two tenants": document("aad", {**ALICE, LONG_TID: OID}),
+    "names in another case": document("aad", {"OID": OID, "TID": TID}),
+    "Entra with a subject only": document("aad", {"sub": "s", "iss": "i"}),
+    "no subject": document("google", {"iss": "i", "oid": OID}),
+    "two subjects": document("google", {"sub": "s", LONG_SUB: "t"}),
+    "two issuers": document("google", [*claims({"sub": "s", "iss": "i"}), *claims({"iss": "j"})]),
+    "the placeholder for no issuer": document("google", {"sub": "s", "iss": "-"}),
+    "a user id too long": document("google", {"sub": "s" * 256}),
+    "too long when escaped": document("google", {"sub": "/" * 100}),
+    "too large": document("aad", {**ALICE, "more": "x" * LONGEST}),
+}
+
+
+@pytest.mark.parametrize("raw", INVALID.values(), ids=INVALID)
+def test_principal_must_identify_one_user(raw: bytes) -> None:
+    """An invalid, incomplete, ambiguous or too large principal is not accepted."""
+    with pytest.raises(NotSignedIn):
+        read(raw)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "=",
+        "é",
+        "!!!!",
+        "e30",
+        document().decode(),
+        base64.urlsafe_b64encode(document(more="\u07ff\u07ff\u07ff?>?>")).decode() + "-_",
+        base64.b64encode(document()).decode() + "\n",
+        base64.b64encode(document()).decode() + ",e30=",
+        "A" * (LONGEST + 1),
+        "\ud800",
+    ],
+)
+def test_header_must_be_base64(text: str) -> None:
+    """Two headers that were joined by a comma are not accepted either."""
+    with pytest.raises(NotSignedIn):
+        read_header(text)
+
+
+def test_header_is_required() -> None:
+    """The platform's other headers do not count, because they have less information."""
+    with pytest.raises(NotSignedIn):
+        signed_in_user({"x-ms-client-principal-id": OID}, sign_in_enabled=True)
+
+
+@pytest.mark.parametrize("text", ["", "any", base64.b64encode(document()).decode()])
+def test_header_is_not_trusted_without_the_platform(text: str) -> None:
+    """If the platform checks no sign-ins, anyone can send the header. The error says what to do."""
+    headers = {"x-ms-client-principal": text} if text else {}
+
+    with pytest.raises(SignInNotEnabled, match="Enable App Service Authentication"):
+        signed_in_user(headers, sign_in_enabled=False)
+
+
+def test_error_repeats_nothing() -> None:
+    """The header may have personal data, so the error has no part of it."""
+    with pytest.raises(NotSignedIn) as caught:
+        read(document("aad", {"oid": OID}))
+
+    assert OID not in caught.value.detail
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+names = st.sampled_from(["oid", "tid", "sub", "iss", LONG_OID, LONG_TID, LONG_SUB]) | st.text()
+claim = st.fixed_dictionaries({"typ": names, "val": st.text()}) | json_values
+principal = st.fixed_dictionaries(
+    {"auth_typ": st.sampled_from(["aad", "google"]) | json_values, "claims": st.lists(claim)}
+)
+
+
+@given(
+    st.text()
+    | st.binary().map(lambda raw: base64.b64encode(raw).decode())
+    | (principal | json_values).map(
+        lambda value: base64.b64encode(json.dumps(value).encode()).decode()
+    ),
+    st.booleans(),
+)
+def test_any_text(text: str, enabled: bool) -> None:
+    """Any text gives a user or one of the two errors."""
+    found: SignedInUser | None = None
+    error = NotSignedIn if enabled else SignInNotEnabled
+
+    with contextlib.suppress(error):
+        found = signed_in_user({"x-ms-client-principal": text}, sign_in_enabled=enabled)
+
+    assert found is None or (enabled and 0 < len(found.user_id) <= 256)
+
+
+visible = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
+    lambda text: text.strip()
+)
+tricky = st.lists(st.sampled_from(["/", "%", "%2F", "%25", "-", "a"]), min_size=1, max_size=4)
+parts = tricky.map("".join) | visible
+Person = tuple[str, str | None, str]
+people = st.tuples(
+    st.sampled_from(["google", "facebook", "twitter", "my-idp"]), st.none() | parts, parts
+).filter(lambda person: person[1] != "-")
+
+
+def id_of(person: Person) -> str:
+    """The user id of a provider's user."""
+    provider, issuer, subject = person
+    return user_id(provider, sub=subject, **({} if issuer is None else {"iss": issuer}))
+
+
+@given(people, people)
+def test_users_never_share_an_id(one: Person, other: Person) -> None:
+    """Different users have different ids, even with slashes and percent signs in their claims."""
+    assert (id_of(one) == id_of(other)) == (one == other)
+
+
+@given(people)
+def test_user_id_can_be_parsed(person: Person) -> None:
+    """The first part is the provider, the last one the subject, the rest is the issuer."""
+    provider, _, rest = id_of(person).partition("/")
+    issuer, _, subject = rest.rpartition("/")
+    subject = subject.replace("%2F", "/").replace("%25", "%")
+
+    assert (provider, None if issuer == "-" else issuer, subject) == person

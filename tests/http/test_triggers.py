@@ -1,0 +1,423 @@
+"""The triggers: what the host learns about them, and what surrounds every operation."""
+
+import asyncio
+import logging
+import re
+from typing import Any, NoReturn
+
+import pytest
+from azure.functions import AuthLevel, FunctionApp, HttpResponse
+
+from identity_service.azure import acs, credential
+from identity_service.errors import (
+    AcsUnavailable,
+    InternalError,
+    NotConfigured,
+    RegistryUnavailable,
+)
+from identity_service.http.binding import Operation
+from identity_service.http.triggers import DEADLINE, Triggers, add_timer, add_warmup, run
+from identity_service.log import current_invocation
+from identity_service.policies import TokenGrant
+from identity_service.ports import Acs
+from identity_service.schemas import (
+    CreateIdentityRequest,
+    IdentityCreatedResponse,
+    IssuedTokenResponse,
+    IssueTokenRequest,
+    Response,
+)
+from identity_service.services import Services
+from tests.http.edge import CONTEXT, INVOCATION, content, memory_services, request, serve
+from tests.support.acs_transport import IDENTITY
+from tests.support.world import World
+
+
+class Unencodable(Response):
+    """A result that JSON cannot express."""
+
+    value: object
+
+
+async def create(acs: Acs) -> IdentityCreatedResponse:
+    """Create an identity.
+
+    Only the first line of this text reaches the host.
+    """
+    return IdentityCreatedResponse(id=await acs.create())
+
+
+async def issue(identity_id: str, body: IssueTokenRequest, acs: Acs) -> IssuedTokenResponse:
+    """Issue a token."""
+    grant = TokenGrant(tuple(body.scopes), body.minutes or 60)
+    return IssuedTokenResponse.of(identity_id, await acs.issue_token(identity_id, grant))
+
+
+async def revoke(identity_id: str, acs: Acs) -> None:
+    """Revoke the tokens."""
+    await acs.revoke_tokens(identity_id)
+
+
+async def accept(body: CreateIdentityRequest, identity_id: str) -> None:
+    """Take the body before the id."""
+
+
+async def succeed() -> None:
+    """Succeed at once."""
+
+
+async def fail() -> NoReturn:
+    """Fail because of a bug."""
+    raise RuntimeError("secret-inside")
+
+
+async def return_nonsense() -> Unencodable:
+    """Return a wrong result because of a bug."""
+    return Unencodable(value=object())
+
+
+async def exceed() -> None:
+    """Take longer than the deadline."""
+    await asyncio.sleep(2 * DEADLINE)
+
+
+async def exceed_and_fail() -> NoReturn:
+    """Take longer than the deadline, then fail."""
+    await asyncio.sleep(2 * DEADLINE)
+    raise AcsUnavailable("ACS could not be reached.")
+
+
+@pytest.fixture
+def services(world: World) -> Services:
+    """Services on an ACS resource in memory with one identity."""
+    world.acs.identities.append(IDENTITY)
+    return memory_services(world)
+
+
+def log_lines(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
+    """The lines of one event."""
+    return [message for message in caplog.messages if message.startswith(f"{event} ")]
+
+
+# Registration
+
+
+@pytest.mark.parametrize("level", [AuthLevel.FUNCTION, AuthLevel.ANONYMOUS])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_http_trigger(services: Services, method: str, level: AuthLevel) -> None:
+    """The host learns name, route, method and level, and the first line of the docstring."""
+    app = FunctionApp()
+
+    getattr(Triggers(app, services, level), method.lower())("identities/{id}", create)
+
+    [function] = app.get_functions()
+    trigger, _ = function.get_bindings_dict()["bindings"]
+    assert function.get_function_name() == "create"
+    assert function.get_user_function().__doc__ == "Create an identity."
+    assert (trigger["route"], trigger["methods"][0].value) == ("identities/{id}", method)
+    assert trigger["authLevel"] is level
+
+
+def test_timer_trigger(services: Services) -> None:
+    """The timer runs on its schedule only, not when a worker starts."""
+    app = FunctionApp()
+
+    add_timer(app, services, "%CLEANUP_SCHEDULE%", succeed)
+
+    [function] = app.get_functions()
+    [trigger] = function.get_bindings_dict()["bindings"]
+    assert function.get_function_name() == "succeed"
+    assert (trigger["schedule"], trigger["runOnStartup"]) == ("%CLEANUP_SCHEDULE%", False)
+
+
+async def test_trigger_serves_its_operation(services: Services) -> None:
+    """The function that the host calls responds with the result of the operation."""
+    app = FunctionApp()
+    Triggers(app, services, AuthLevel.FUNCTION).post("identities", create)
+
+    [function] = app.get_functions()
+    response = await function.get_user_function()(request(), CONTEXT)
+
+    assert response.status_code == 201
+
+
+# Errors
+
+
+async def test_error_of_a_port_is_a_problem(services: Services, world: World) -> None:
+    """The caller gets the error that a port raises."""
+    world.acs.fails("create", AcsUnavailable("ACS could not be reached."))
+
+    response = await serve(request(), create, services)
+
+    assert content(response)["code"] == "acs_unavailable"
+
+
+async def test_error_of_the_request_is_a_problem(services: Services) -> None:
+    """The caller gets the error about an argument."""
+    response = await serve(request(identity_id="nobody"), revoke, services)
+
+    assert (response.status_code, content(response)["code"]) == (400, "invalid_identity_id")
+
+
+async def test_invalid_settings_are_a_problem() -> None:
+    """With invalid settings, every operation that uses them is 503."""
+    response = await serve(request(), create, Services({}))
+
+    assert (response.status_code, content(response)["code"]) == (503, "not_configured")
+
+
+@pytest.mark.parametrize("operation", [fail, return_nonsense])
+async def test_unexpected_error(
+    services: Services, operation: Operation, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug is a 500 that reveals nothing. The log has the traceback."""
+    response = await serve(request(), operation, services)
+
+    assert (response.status_code, content(response)["code"]) == (500, "internal_error")
+    assert not re.search(b"secret-inside|Error:|fail|object", response.get_body())
+    assert log_lines(caplog, "internal_error")[0].startswith(
+        f"internal_error operation={operation.__name__} "
+    )
+    assert "Traceback (most recent call last)" in caplog.text
+
+
+async def test_problems_lead_to_the_page_in_the_settings(world: World) -> None:
+    """A problem's type leads to the operator's page, even if other settings are invalid."""
+    services = memory_services(
+        world, PROBLEM_BASE_URI="https://docs.example/problems", PURGE_PROTECTION="invalid"
+    )
+
+    responses = [
+        await serve(request(identity_id="nobody"), revoke, services),
+        await serve(request(), fail, services),
+    ]
+
+    assert [content(response)["type"] for response in responses] == [
+        "https://docs.example/problems#invalid_identity_id",
+        "https://docs.example/problems#internal_error",
+    ]
+
+
+# The deadline
+
+
+def test_deadline(virtual_time: asyncio.Runner, services: Services) -> None:
+    """An operation that takes too long is answered with 504 at the deadline."""
+
+    async def scenario() -> tuple[float, HttpResponse]:
+        response = await serve(request(), exceed, services)
+        return asyncio.get_running_loop().time(), response
+
+    seconds, response = virtual_time.run(scenario())
+
+    assert (seconds, content(response)["code"]) == (DEADLINE, "acs_too_slow")
+
+
+def test_operation_within_the_deadline(virtual_time: asyncio.Runner, services: Services) -> None:
+    """An operation that ends just before the deadline is answered with its result."""
+
+    async def operation() -> None:
+        await asyncio.sleep(0.99 * DEADLINE)
+
+    response = virtual_time.run(serve(request(), operation, services))
+
+    assert response.status_code == 204
+
+
+def test_late_operation_continues(virtual_time: asyncio.Runner, services: Services) -> None:
+    """An operation that exceeds the deadline is not cancelled."""
+    finished: list[bool] = []
+
+    async def operation() -> None:
+        await exceed()
+        finished.append(True)
+
+    async def scenario() -> None:
+        await serve(request(), operation, services)
+        await asyncio.sleep(2 * DEADLINE)
+
+    virtual_time.run(scenario())
+
+    assert finished == [True]
+
+
+@pytest.mark.parametrize(
+    ("operation", "outcome"), [(exceed, "none"), (exceed_and_fail, "AcsUnavailable")]
+)
+def test_late_end_is_logged(
+    virtual_time: asyncio.Runner,
+    services: Services,
+    caplog: pytest.LogCaptureFixture,
+    operation: Operation,
+    outcome: str,
+) -> None:
+    """The host drops the line about a late end, so the next invocation replays it, once."""
+    caplog.set_level(logging.INFO)
+
+    async def scenario() -> None:
+        await serve(request(), operation, services)
+        await asyncio.sleep(2 * DEADLINE)
+        for _ in range(2):
+            await serve(request(), succeed, services)
+
+    virtual_time.run(scenario())
+
+    line = f"operation_finished_late outcome={outcome} invocation_id={INVOCATION}"
+    assert log_lines(caplog, "operation_finished_late") == [line, f"{line} replayed=true"]
+
+
+def test_late_unexpected_error_is_logged(
+    virtual_time: asyncio.Runner, services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug after the deadline has its traceback in the log."""
+
+    async def operation() -> None:
+        await exceed()
+        await fail()
+
+    async def scenario() -> None:
+        await serve(request(), operation, services)
+        await asyncio.sleep(2 * DEADLINE)
+
+    virtual_time.run(scenario())
+
+    assert "operation_finished_late outcome=RuntimeError" in caplog.text
+    assert 'raise RuntimeError("secret-inside")' in caplog.text
+
+
+def test_timeouts_are_nested() -> None:
+    """A caller waits longer than what it calls. The README promises ten seconds."""
+    assert credential.TIMEOUT < acs.REPEATABLE < DEADLINE < 10
+
+
+# The log
+
+
+async def test_log_line(services: Services, caplog: pytest.LogCaptureFixture) -> None:
+    """One line has the operation, its result, its costs and its identity."""
+    caplog.set_level(logging.INFO)
+
+    await serve(request(identity_id=IDENTITY), revoke, services)
+
+    assert re.fullmatch(
+        "operation_finished operation=revoke status=204 code=ok"
+        r" duration_ms=\d+ acs_ms=0 throttles=0"
+        rf" identity_id={IDENTITY} upstream_request_id=- invocation_id={INVOCATION}",
+        "\n".join(caplog.messages),
+    )
+
+
+async def test_log_line_of_a_failure(
+    services: Services, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line of a failure has its status and code."""
+    caplog.set_level(logging.INFO)
+    world.acs.identities.clear()
+
+    await serve(request(identity_id=IDENTITY), revoke, services)
+
+    assert "operation=revoke status=404 code=identity_not_found " in caplog.text
+
+
+async def test_log_line_has_the_costs(services: Services, caplog: pytest.LogCaptureFixture) -> None:
+    """The line has what every task of the operation has recorded."""
+    caplog.set_level(logging.INFO)
+
+    async def operation() -> None:
+        current_invocation().throttles += 1
+        current_invocation().upstream_request_id = "vector.0"
+
+    await serve(request(), operation, services)
+
+    assert "throttles=1 identity_id=- upstream_request_id=vector.0 " in caplog.text
+
+
+async def test_probe_is_not_logged(services: Services, caplog: pytest.LogCaptureFixture) -> None:
+    """An operation that is called all the time has no line."""
+    caplog.set_level(logging.INFO)
+
+    await serve(request(), succeed, services, logged=False)
+
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("operation", [create, issue, revoke, accept])
+@pytest.mark.parametrize(
+    "body", [b'{"userId":"secret"}', b'{"scopes":["chat"]}', b"secret", b'{"secret":1}']
+)
+async def test_log_has_no_secret(
+    services: Services, operation: Operation, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a token, a body nor a key reaches the log."""
+    caplog.set_level(logging.DEBUG)
+    req = request(
+        "https://app.example/api/identities?code=secret",
+        body,
+        identity_id=IDENTITY,
+        headers={"x-functions-key": "secret", "Authorization": "Bearer secret"},
+        query={"code": "secret"},
+    )
+
+    await serve(req, operation, services)
+
+    assert not [word for word in ("secret", "token-") if word in caplog.text]
+
+
+@pytest.mark.parametrize("operation", [revoke, issue, accept])
+async def test_log_has_no_text_from_the_url(
+    services: Services, operation: Operation, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Text in place of an id never reaches the log."""
+    caplog.set_level(logging.DEBUG)
+
+    await serve(request(identity_id="nobody\nforged=line"), operation, services)
+
+    assert "forged" not in caplog.text
+
+
+# Timer and warm-up
+
+
+async def test_run_is_an_invocation(caplog: pytest.LogCaptureFixture) -> None:
+    """What the timer and the warm-up log has the id of their invocation."""
+    seen: list[str] = []
+
+    async def call() -> None:
+        seen.append(current_invocation().id)
+
+    await run("sweep", call(), CONTEXT)
+
+    assert seen == [INVOCATION]
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret"), RegistryUnavailable("secret")])
+async def test_run_hides_errors(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """The host logs the error of an invocation, so it gets no details. Our log has them."""
+
+    async def call() -> NoReturn:
+        raise error
+
+    with pytest.raises(InternalError) as caught:
+        await run("sweep", call(), CONTEXT)
+
+    assert "secret" not in str(caught.value)
+    assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)
+    assert caplog.messages == [f"internal_error operation=sweep invocation_id={INVOCATION}"]
+    assert f"{type(error).__name__}: secret" in caplog.text
+
+
+async def test_run_reports_invalid_settings(caplog: pytest.LogCaptureFixture) -> None:
+    """Invalid settings fail the invocation with NotConfigured. Each call logs them once."""
+    timer: Any = None
+    app = FunctionApp()
+    add_timer(app, Services({}), "0 0 0 * * *", create)
+    add_warmup(app, Services({}))
+
+    for function in app.get_functions():
+        with pytest.raises(NotConfigured):
+            await function.get_user_function()(timer, CONTEXT)
+
+    assert len(log_lines(caplog, "not_configured")) == 2
+    assert log_lines(caplog, "internal_error") == []

@@ -1,0 +1,92 @@
+"""Fixtures for tests that run the whole stack. Each worker of pytest has one local Azure."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from tests.support.client import Client, Control, Me, http_session
+from tests.support.stack import App, Azure, running_app, running_azure
+
+StartApp = Callable[..., Client]
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    """The local Azure."""
+    with running_azure(tmp_path_factory.mktemp("azure")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def app(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app with the settings of the sample."""
+    with running_app(azure, tmp_path_factory.mktemp("app")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def app_without_retention(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A second worker of the same app, whose deleted identities are due at once."""
+    settings = {"DELETED_IDENTITY_RETENTION_DAYS": "0"}
+    with running_app(azure, tmp_path_factory.mktemp("no-retention"), settings) as started:
+        yield started
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The session that sends all requests."""
+    async with http_session() as opened:
+        yield opened
+
+
+@pytest.fixture
+def api(session: aiohttp.ClientSession, app: App) -> Client:
+    """A service that calls the app."""
+    return Client(session, app)
+
+
+@pytest.fixture
+def no_retention(session: aiohttp.ClientSession, app_without_retention: App) -> Client:
+    """A service that calls the app without retention."""
+    return Client(session, app_without_retention)
+
+
+@pytest.fixture
+async def control(session: aiohttp.ClientSession, azure: Azure) -> AsyncIterator[Control]:
+    """The emulator's control endpoint. All faults are removed after the test."""
+    endpoint = Control(session, azure.env)
+    yield endpoint
+    await endpoint.clear()
+
+
+@pytest.fixture
+def user() -> str:
+    """The name of a new user."""
+    return f"user-{uuid4()}"
+
+
+@pytest.fixture
+async def me(api: Client, control: Control, user: str) -> Me:
+    """The new user, signed in."""
+    return api.signed_in(await control.sign_in(user))
+
+
+@pytest.fixture
+def start_app(
+    azure: Azure, session: aiohttp.ClientSession, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartApp]:
+    """Starts another worker of the app with changed settings, and returns a service that calls it.
+
+    `without` names settings to leave out; `signs_in=False` turns off sign-in.
+    """
+    with ExitStack() as apps:
+
+        def start(without: Sequence[str] = (), *, signs_in: bool = True, **settings: str) -> Client:
+            folder = tmp_path_factory.mktemp("app")
+            started = running_app(azure, folder, settings, without, signs_in=signs_in)
+            return Client(session, apps.enter_context(started))
+
+        yield start

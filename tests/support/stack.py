@@ -1,0 +1,281 @@
+"""Starts the local Azure and the app as separate processes, on free ports."""
+
+import json
+import os
+import shlex
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from tests.support.leaks import leaks
+
+ROOT = Path(__file__).parents[2]
+FREE_PORTS = [f"--{name}-port=0" for name in ("app", "acs", "identity", "blob", "queue", "table")]
+# Seconds that a process may take to start or to stop on a busy machine.
+PATIENCE = 60.0
+# The last text that each command prints before it serves.
+SERVING = {"run": "Ctrl-C stops everything", "azure": "shell assignments", "acs": "authority"}
+# The settings that differ from the sample: the sweep runs only when a test starts it.
+DEFAULTS = {"CLEANUP_SCHEDULE": "0 0 0 1 1 *"}
+
+
+@dataclass
+class Command:
+    """A running `python -m local`.
+
+    Attributes:
+        mark: A variable in the environment of every process that the command starts.
+        output: What the command has printed so far.
+    """
+
+    folder: Path
+    mark: str
+    process: subprocess.Popen[str]
+    _stderr: IO[str]
+    output: str = ""
+    _errors: str = ""
+
+    @property
+    def errors(self) -> str:
+        """What the command has written to standard error so far."""
+        if not self._stderr.closed:
+            self._stderr.seek(0)
+            self._errors = self._stderr.read()
+        return self._errors
+
+    def read_until(self, text: str) -> str:
+        """Reads the output up to the line that contains `text`, and returns that line."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.output += line
+            if text in line:
+                return line
+        raise AssertionError(f"It ended without {text!r}: {self.output}{self.errors}")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Sends the signal and returns the exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Waits for the command to end and returns its exit code."""
+        self.output += self.process.communicate(timeout=PATIENCE)[0]
+        return self.process.returncode
+
+    def leaves_nothing_behind(self) -> bool:
+        """Whether no process that the command started is left. Ask after it has ended."""
+        return not _marked(self.mark)
+
+
+@contextmanager
+def command(
+    folder: Path, name: str, *options: str, environ: Mapping[str, str] | None = None
+) -> Iterator[Command]:
+    """Runs `python -m local NAME` in a process group of its own, as a terminal does.
+
+    At the end of the block, every process that the command started is killed.
+    """
+    mark = f"MARK_OF_A_TEST={uuid4()}"
+    call = [sys.executable, "-u", "-m", "local", name, "--folder", str(folder), *FREE_PORTS]
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(  # noqa: S603 -- our own module
+            [*call, *options],
+            cwd=ROOT,
+            env={**os.environ, **(environ or {}), **dict([mark.split("=")])},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        running = Command(folder, mark, process, errors)
+        try:
+            yield running
+        finally:
+            with suppress(subprocess.TimeoutExpired):
+                if process.poll() is None:
+                    running.end()
+            for pid in _marked(mark):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            assert running.errors is not None  # read before the file is closed
+
+
+def _marked(mark: str) -> list[int]:
+    """Returns the processes that inherited the mark, even if their parent has ended (on Linux)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+@contextmanager
+def running(
+    folder: Path, name: str, environ: Mapping[str, str] | None = None
+) -> Iterator[dict[str, str]]:
+    """Runs `python -m local NAME` until the end of the block; yields the content of `.local/env`.
+
+    The command must end without an error.
+    """
+    with command(folder, name, environ=environ) as started:
+        started.read_until(SERVING[name])
+        yield read_env(folder)
+        assert started.end() == 0, started.errors
+
+
+def read_env(folder: Path) -> dict[str, str]:
+    """Reads the assignments in `.local/env`."""
+    lines = (folder / ".local" / "env").read_text().splitlines()
+    pairs = (shlex.split(line)[0].partition("=") for line in lines)
+    return {name: value for name, _, value in pairs}
+
+
+@dataclass(frozen=True)
+class Azure:
+    """The running local Azure.
+
+    Attributes:
+        env: The content of `.local/env`.
+        settings_file: The text of `local.settings.json`.
+        sign_in: What the front end needs to verify the tokens of signed-in users.
+    """
+
+    env: Mapping[str, str]
+    settings_file: str
+    sign_in: str
+
+    @property
+    def certificates(self) -> Path:
+        """The folder with the certificate and the key of the storage account."""
+        return Path(self.env["SSL_CERT_FILE"]).parent / "azurite"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings with which the app finds this Azure."""
+        values: dict[str, str] = json.loads(self.settings_file)["Values"]
+        return values
+
+
+@contextmanager
+def running_azure(folder: Path) -> Iterator[Azure]:
+    """Runs everything but the app until the end of the block."""
+    with running(folder, "azure") as env:
+        settings_file = (folder / "local.settings.json").read_text()
+        yield Azure(env, settings_file, request_control(env, "GET", "sign-in"))
+
+
+def request_control(env: Mapping[str, str], method: str, path: str) -> str:
+    """Sends a request to the emulator's control endpoint where no event loop runs."""
+    request = urllib.request.Request(  # noqa: S310 -- our own address
+        f"{env['ACS_CONTROL_URL']}/{path}",
+        method=method,
+        headers={"x-acs-control-key": env["ACS_CONTROL_KEY"]},
+    )
+    tls = ssl.create_default_context(cafile=env["SSL_CERT_FILE"])
+    with urllib.request.urlopen(request, context=tls) as response:  # noqa: S310 -- our own address
+        body: bytes = response.read()
+    return body.decode()
+
+
+@dataclass(frozen=True)
+class App:
+    """A running app.
+
+    Attributes:
+        secrets: Values that passed through the app and must not be in its log.
+    """
+
+    url: str
+    azure: Azure
+    log_file: Path
+    process: subprocess.Popen[str]
+    secrets: set[str] = field(default_factory=set)
+
+    @property
+    def function_key(self) -> str:
+        """The key that a service sends."""
+        return self.azure.env["FUNCTION_KEY"]
+
+    @property
+    def master_key(self) -> str:
+        """The key for the host's own endpoints."""
+        return self.azure.env["MASTER_KEY"]
+
+    @property
+    def log(self) -> str:
+        """Everything that the app has logged so far."""
+        return self.log_file.read_text()
+
+    def leaks(self) -> list[str]:
+        """Returns the secrets in the log, shortened."""
+        return leaks(self.log, self.secrets)
+
+
+@contextmanager
+def running_app(
+    azure: Azure,
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
+    *,
+    signs_in: bool = True,
+) -> Iterator[App]:
+    """Runs the app against this Azure until the end of the block.
+
+    `settings` are added to those of this Azure, and those in `without` are removed. The app gets no
+    other variable but PATH. `signs_in` says whether the front end verifies users' tokens. At the
+    end, the app must have written no secret to its log and nothing to standard output.
+    """
+    environ = {**azure.settings, **DEFAULTS, **(settings or {})}
+    for name in without:
+        del environ[name]
+    host = {
+        "LOCAL_HOST_FUNCTION_KEY": azure.env["FUNCTION_KEY"],
+        "LOCAL_HOST_MASTER_KEY": azure.env["MASTER_KEY"],
+        "LOCAL_HOST_EASY_AUTH": azure.sign_in if signs_in else "",
+    }
+    log_file = folder / "app.log"
+    call = [sys.executable, "-m", "local.functions_host", "--until-stdin-closes"]
+    with (
+        log_file.open("w") as log,
+        subprocess.Popen(  # noqa: S603 -- our own module
+            [*call, "--port=0", f"--app={ROOT}"],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], **environ, **host},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("listening "), log_file.read_text()
+            app = App(line.split()[1], azure, log_file, process, _secrets(azure))
+            yield app
+        finally:
+            process.terminate()
+        assert app.leaks() == [], app.leaks()
+        assert process.stdout.read() == ""
+
+
+def _secrets(azure: Azure) -> set[str]:
+    """Returns the secrets of this Azure that no log of an app may contain."""
+    names = ("FUNCTION_KEY", "MASTER_KEY", "IDENTITY_HEADER", "ACS_TEAMS_USER_TOKEN")
+    access_key = azure.env["ACS_CONNECTION_STRING"].partition("accesskey=")[2]
+    return {*(azure.env[name] for name in names), access_key}
