@@ -165,17 +165,11 @@ async def test_release_meets_another_creation(world: World) -> None:
 
 
 async def test_identity_of_a_user(world: World) -> None:
-    """The user row and the identity row name each other."""
+    """The user row is written after the identity row, which names the user, and before the end."""
     created = await world.create("alice")
 
     assert world.user_rows() == {"alice": created.id}
     assert world.row(created.id).user_id == "alice"
-
-
-async def test_order_of_the_writes(world: World) -> None:
-    """The user row is written after the identity row and before the activation."""
-    await world.create("alice")
-
     assert world.registry.calls == ["read_user", "insert", "insert_user", "update"]
 
 
@@ -218,24 +212,16 @@ async def test_unreadable_user_row(world: World) -> None:
 
 @pytest.mark.parametrize("happens", ["fails", "loses"])
 async def test_unknown_user_row(world: World, happens: str) -> None:
-    """If the result of writing the user row is unknown, nothing is undone."""
+    """If the result of writing the user row is unknown, nothing is undone, and a retry succeeds."""
     getattr(world.registry, happens)("insert_user", TABLE_IS_DOWN)
 
     assert await refusal(world.create("alice")) is RegistryUnavailable
 
     [identity_id] = world.acs.identities
     assert world.row(identity_id).state is State.CREATING
-
-
-async def test_user_row_with_lost_response(world: World) -> None:
-    """If the response of writing the user row is lost, the next call finishes the creation."""
-    world.registry.loses("insert_user", TABLE_IS_DOWN)
-    await refusal(world.create("alice"))
-
-    found = await world.create("alice")
-
-    assert found == IdentityFoundResponse(id=world.acs.identities[0])
-    assert world.row(found.id).state is State.ACTIVE
+    retried = await world.create("alice")
+    assert (retried.id == identity_id) is (happens == "loses")
+    assert world.row(retried.id).state is State.ACTIVE
 
 
 async def test_slower_creation_returns_the_other_identity(world: World) -> None:
@@ -312,43 +298,29 @@ async def test_other_user_row_disappears(world: World) -> None:
     assert await refusal(world.create("alice")) is IdentityBusy
 
 
-async def test_user_row_without_an_identity(world: World) -> None:
-    """A user row that names an identity without a row does not count, and is replaced."""
+@pytest.mark.parametrize("calls", [1, 20])
+async def test_user_row_without_an_identity(world: World, calls: int) -> None:
+    """A user row that names an identity without a row does not count, and is replaced once."""
     await world.registry.insert_user("alice", UNKNOWN)
 
-    created = await world.create("alice")
-
-    assert (type(created), world.user_rows()) == (IdentityCreatedResponse, {"alice": created.id})
-
-
-async def test_user_row_is_replaced_once(world: World) -> None:
-    """If twenty concurrent calls find such a user row, ACS keeps one identity."""
-    await world.registry.insert_user("alice", UNKNOWN)
-
-    responses = await asyncio.gather(*(world.create("alice") for _ in range(20)))
+    responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
 
     [kept] = world.acs.identities
-    assert {response.id for response in responses} == {kept}
+    assert ({response.id for response in responses}, world.user_rows()) == ({kept}, {"alice": kept})
+    assert sum(isinstance(response, IdentityCreatedResponse) for response in responses) == 1
 
 
-async def test_interrupted_creation_is_finished(world: World) -> None:
-    """If the creation of the user's identity was interrupted, the next call finishes it."""
+@pytest.mark.parametrize("calls", [1, 2])
+async def test_interrupted_creation_is_finished(world: World, calls: int) -> None:
+    """If the creation of the user's identity was interrupted, the next calls finish it."""
     identity_id = await world.creating("alice")
 
-    found = await world.create("alice")
+    responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
 
-    assert found == IdentityFoundResponse(id=identity_id)
+    assert responses == [IdentityFoundResponse(id=identity_id)] * calls
     assert world.row(identity_id) == Identity(
         id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START
     )
-
-
-async def test_interrupted_creation_is_finished_by_two(world: World) -> None:
-    """Two calls can finish an interrupted creation at the same time."""
-    identity_id = await world.creating("alice")
-    world.registry.precede("update", lambda: world.create("alice"))
-
-    assert await world.create("alice") == IdentityFoundResponse(id=identity_id)
 
 
 async def test_unknown_end_of_an_interrupted_creation(world: World) -> None:

@@ -1,7 +1,7 @@
 """delete_identity: writes the mark, revokes the tokens, and records the revocation."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -12,7 +12,6 @@ from identity_service.errors import (
     RegistryUnavailable,
 )
 from identity_service.identity import LEASE, DueEntry, Identity, State
-from identity_service.policies import DeletionPolicy
 from identity_service.schemas import DeletionResponse
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
@@ -28,37 +27,24 @@ from tests.support.world import (
 )
 
 
-async def delete_unrevoked(world: World, identity_id: str) -> None:
-    """Delete the identity while ACS fails."""
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-    assert await refusal(world.delete(identity_id)) is AcsUnavailable
-
-
-def before_the_record(world: World) -> None:
-    """Let the first write of a deletion succeed: plans for `update` then apply to its record."""
+def before_the_record(world: World, act: Callable[[], Awaitable[object]]) -> None:
+    """Another caller acts after the mark and the revocation, just before these are recorded."""
     world.registry.passes("update")
+    world.registry.precede("update", act)
 
 
 # The deletion
 
 
-async def test_dates_of_the_deletion(world: World) -> None:
-    """The response has the time of the deletion and the time of the purge."""
-    identity_id = await world.active()
+async def test_deleted_identity(world: World) -> None:
+    """A deleted identity keeps its user, is revoked, and is due once, after its retention."""
+    identity_id = await world.active("alice")
 
     deletion = await world.delete(identity_id)
 
     assert deletion == DeletionResponse(
         id=identity_id, deleted_on=START, scheduled_purge_on=START + RETENTION
     )
-
-
-async def test_deleted_identity(world: World) -> None:
-    """A deleted identity is revoked, keeps its user, and is due once, for its purge."""
-    identity_id = await world.active("alice")
-
-    await world.delete(identity_id)
-
     assert world.row(identity_id) == Identity(
         id=identity_id,
         state=State.DELETED,
@@ -82,14 +68,6 @@ async def test_tokens_are_revoked(world: World) -> None:
 
     assert not any(map(world.acs.is_valid, [created.token, second.token]))
     assert world.acs.identities == [created.id]
-
-
-async def test_retention_of_zero(world: World) -> None:
-    """With a retention of zero, the purge is due at once."""
-    world.deletion = DeletionPolicy(retention=timedelta(0))
-    identity_id = await world.deleted()
-
-    assert world.due_entries() == [DueEntry(START, identity_id)]
 
 
 async def test_mark_comes_before_the_revocation(world: World) -> None:
@@ -145,7 +123,7 @@ async def test_unknown_revocation(world: World, happens: str) -> None:
 async def test_unknown_record(world: World, happens: str) -> None:
     """If it is unknown whether the revocation is recorded, the call fails."""
     identity_id = await world.active()
-    before_the_record(world)
+    world.registry.passes("update")
     getattr(world.registry, happens)("update", TABLE_IS_DOWN)
 
     assert await refusal(world.delete(identity_id)) is RegistryUnavailable
@@ -180,24 +158,16 @@ async def test_repeated_call(world: World) -> None:
 
 
 async def test_repeated_call_finishes_the_revocation(world: World) -> None:
-    """If ACS failed before, repeating the call revokes the tokens and keeps the dates."""
+    """Calls fail as long as ACS fails. Then one revokes the tokens and returns the first dates."""
     created = await world.create_with_token()
-    await delete_unrevoked(world, created.id)
-    world.clock.advance(HOUR)
+    for _ in range(2):
+        await world.delete_unrevoked(created.id)
+        world.clock.advance(HOUR)
 
     deletion = await world.delete(created.id)
 
     assert (deletion.deleted_on, world.row(created.id).revoked) == (START, True)
     assert not world.acs.is_valid(created.token)
-
-
-async def test_repeated_call_while_acs_is_down(world: World) -> None:
-    """As long as ACS fails, every repeated call fails."""
-    identity_id = await world.unrevoked()
-
-    await delete_unrevoked(world, identity_id)
-
-    assert not world.row(identity_id).revoked
 
 
 async def test_two_concurrent_calls(world: World) -> None:
@@ -285,19 +255,11 @@ async def test_identity_created_elsewhere(world: World) -> None:
 async def test_only_registered_identities(world: World) -> None:
     """If only registered identities are allowed, other identities are not found."""
     world.registered_only = True
-    identity_id = world.acs.add()
+    registered, other = await world.deleted(), world.acs.add()
 
-    assert await refusal(world.delete(identity_id)) is IdentityNotFound
+    assert await refusal(world.delete(other)) is IdentityNotFound
 
-    assert (world.registry.rows, world.acs.calls) == ({}, [])
-
-
-async def test_registered_identity_where_only_those_are_allowed(world: World) -> None:
-    """If only registered identities are allowed, a registered one can be deleted."""
-    world.registered_only = True
-    identity_id = await world.deleted()
-
-    assert world.row(identity_id).revoked
+    assert (list(world.registry.rows), world.acs.revocations) == ([registered], [registered])
 
 
 async def test_unknown_identity(world: World) -> None:
@@ -380,22 +342,10 @@ async def test_purged_before_the_mark(world: World) -> None:
     assert await refusal(world.delete(identity_id)) is IdentityNotFound
 
 
-async def test_recorded_by_another_call(world: World) -> None:
-    """If another deletion records its revocation first, both have revoked and both succeed."""
-    identity_id = await world.active()
-    before_the_record(world)
-    world.registry.precede("update", lambda: world.delete(identity_id))
-
-    deletion = await world.delete(identity_id)
-
-    assert (deletion.deleted_on, len(world.acs.revocations)) == (START, 2)
-
-
 async def test_changed_before_the_record(world: World) -> None:
     """If the row changes before the record, the tokens are revoked again."""
     identity_id = await world.active()
-    before_the_record(world)
-    world.registry.precede("update", world.change(identity_id, attempts=1))
+    before_the_record(world, world.change(identity_id, attempts=1))
 
     await world.delete(identity_id)
 
@@ -410,25 +360,31 @@ async def test_token_between_two_deletions(world: World) -> None:
     async def restore_issue_delete() -> None:
         await world.restore(identity_id)
         tokens.append((await world.issue(identity_id)).token)
-        await delete_unrevoked(world, identity_id)
+        await world.delete_unrevoked(identity_id)
 
-    before_the_record(world)
-    world.registry.precede("update", restore_issue_delete)
+    before_the_record(world, restore_issue_delete)
 
     await world.delete(identity_id)
 
     assert [world.acs.is_valid(token) for token in tokens] == [False]
 
 
-async def test_restored_before_the_record(world: World) -> None:
-    """An identity that is restored before the record stays restored."""
+@pytest.mark.parametrize(
+    ("other", "state"),
+    [(World.delete, State.DELETED), (World.restore, State.ACTIVE), (World.purge, None)],
+)
+async def test_other_call_before_the_record(
+    world: World, other: Callable[[World, str], Awaitable[object]], state: State | None
+) -> None:
+    """If the identity is deleted, restored or purged before the record, this call succeeds too."""
     identity_id = await world.active()
-    before_the_record(world)
-    world.registry.precede("update", lambda: world.restore(identity_id))
+    before_the_record(world, lambda: other(world, identity_id))
 
     deletion = await world.delete(identity_id)
 
-    assert (deletion.deleted_on, world.row(identity_id).state) == (START, State.ACTIVE)
+    row = world.registry.rows.get(identity_id)
+    assert (deletion.deleted_on, row and row.state) == (START, state)
+    assert len(world.acs.revocations) == (1 if other is World.purge else 2)
 
 
 async def test_deleted_again_before_the_record(world: World) -> None:
@@ -438,10 +394,9 @@ async def test_deleted_again_before_the_record(world: World) -> None:
     async def restore_and_delete() -> None:
         await world.restore(identity_id)
         world.clock.advance(SECOND)
-        await delete_unrevoked(world, identity_id)
+        await world.delete_unrevoked(identity_id)
 
-    before_the_record(world)
-    world.registry.precede("update", restore_and_delete)
+    before_the_record(world, restore_and_delete)
 
     deletion = await world.delete(identity_id)
 
@@ -450,21 +405,9 @@ async def test_deleted_again_before_the_record(world: World) -> None:
     assert not row.revoked
 
 
-async def test_purged_before_the_record(world: World) -> None:
-    """If the identity is purged before the record, the deletion still succeeds."""
-    identity_id = await world.active()
-    before_the_record(world)
-    world.registry.precede("update", lambda: world.purge(identity_id))
-
-    deletion = await world.delete(identity_id)
-
-    assert (deletion.deleted_on, world.is_gone(identity_id)) == (START, True)
-
-
 async def test_purge_starts_before_the_record(world: World) -> None:
     """If the purge starts before the record, the identity is not found."""
     identity_id = await world.active()
-    before_the_record(world)
-    world.registry.precede("update", world.change(identity_id, state=State.PURGING))
+    before_the_record(world, world.change(identity_id, state=State.PURGING))
 
     assert await refusal(world.delete(identity_id)) is IdentityNotFound

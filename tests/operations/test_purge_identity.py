@@ -26,13 +26,14 @@ from tests.support.world import (
 )
 
 
-async def test_purged_identity_is_gone(world: World) -> None:
-    """Nothing of a purged identity is left, neither in ACS nor in the registry."""
+async def test_purged_identity(world: World) -> None:
+    """Nothing of a purged identity is left. It cannot be purged again."""
     identity_id = await world.deleted("alice")
 
     await world.purge(identity_id)
 
     assert world.is_gone(identity_id)
+    assert await refusal(world.purge(identity_id)) is IdentityNotFound
 
 
 @pytest.mark.parametrize(
@@ -95,14 +96,6 @@ async def test_identity_without_a_row(world: World) -> None:
     assert world.acs.identities == [identity_id]
 
 
-async def test_purged_identity(world: World) -> None:
-    """A purged identity is not found."""
-    identity_id = await world.deleted()
-    await world.purge(identity_id)
-
-    assert await refusal(world.purge(identity_id)) is IdentityNotFound
-
-
 @pytest.mark.parametrize("state", [State.ACTIVE, State.CREATING])
 async def test_other_states(world: World, state: State) -> None:
     """An identity that is active or being created is not purged: delete it first."""
@@ -117,8 +110,7 @@ async def test_other_states(world: World, state: State) -> None:
 async def test_unrevoked_identity(world: World) -> None:
     """An identity that is not revoked yet can be purged: its deletion in ACS revokes its tokens."""
     created = await world.create_with_token()
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-    await refusal(world.delete(created.id))
+    await world.delete_unrevoked(created.id)
 
     await world.purge(created.id)
 
@@ -216,19 +208,8 @@ async def test_unknown_result_of_a_later_step(world: World, call: str) -> None:
 # Identities that ACS does not know
 
 
-async def test_old_identity_that_acs_does_not_know(world: World) -> None:
-    """An identity that ACS does not know is purged if it is an hour old."""
-    identity_id = await world.deleted()
-    world.acs.identities.remove(identity_id)
-    world.clock.advance(HOUR)
-
-    await world.purge(identity_id)
-
-    assert world.is_gone(identity_id)
-
-
-async def test_young_identity_that_acs_does_not_know(world: World) -> None:
-    """Before that age it is not purged: ACS may not know it yet. The purge stays decided."""
+async def test_identity_that_acs_does_not_know(world: World) -> None:
+    """An identity that ACS does not know is purged only if it is an hour old."""
     identity_id = await world.deleted()
     world.acs.identities.remove(identity_id)
     world.clock.advance(HOUR - SECOND)
@@ -236,6 +217,9 @@ async def test_young_identity_that_acs_does_not_know(world: World) -> None:
     assert await refusal(world.purge(identity_id)) is IdentityNotKnownYet
 
     assert world.row(identity_id).state is State.PURGING
+    world.clock.advance(SECOND)
+    await world.purge(identity_id)
+    assert world.is_gone(identity_id)
 
 
 async def test_identity_created_elsewhere_that_acs_does_not_know(world: World) -> None:

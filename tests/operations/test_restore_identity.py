@@ -19,23 +19,15 @@ from tests.support.world import ACS_IS_DOWN, CONFLICT, TABLE_IS_DOWN, World, ref
 
 
 async def test_restored_identity(world: World) -> None:
-    """A restored identity is returned as get_identity returns it."""
-    identity_id = await world.deleted("alice")
-
-    restored = await world.restore(identity_id)
-
-    assert restored == IdentityResponse(id=identity_id, user_id="alice", created_on=START)
-
-
-async def test_restored_row(world: World) -> None:
-    """The row is as before the deletion: no dates, no attempts, nothing due."""
+    """A restored identity is as before its deletion: no dates, no attempts, nothing due."""
     identity_id = await world.active("alice")
     before = world.row(identity_id)
     await world.delete(identity_id)
     world.registry.change(identity_id, attempts=3, last_error="acs_unavailable")
 
-    await world.restore(identity_id)
+    restored = await world.restore(identity_id)
 
+    assert restored == IdentityResponse(id=identity_id, user_id="alice", created_on=START)
     assert (world.row(identity_id), world.due_entries()) == (before, [])
 
 
@@ -72,24 +64,19 @@ async def test_other_states(world: World, state: State) -> None:
     assert world.row(identity_id) == before
 
 
-async def test_unknown_identity(world: World) -> None:
-    """An identity that the registry does not know is not found."""
-    assert await refusal(world.restore(UNKNOWN)) is IdentityNotFound
+async def test_identity_without_a_row(world: World) -> None:
+    """An unknown identity is not found, and a purged one cannot be restored."""
+    purged = await world.deleted()
+    await world.purge(purged)
 
-
-async def test_purged_identity(world: World) -> None:
-    """A purged identity cannot be restored."""
-    identity_id = await world.deleted()
-    await world.purge(identity_id)
-
-    assert await refusal(world.restore(identity_id)) is IdentityNotFound
+    for identity_id in (UNKNOWN, purged):
+        assert await refusal(world.restore(identity_id)) is IdentityNotFound
 
 
 async def test_unrevoked_identity(world: World) -> None:
     """If the tokens are not revoked yet, they are revoked before the identity is restored."""
     created = await world.create_with_token()
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-    await refusal(world.delete(created.id))
+    await world.delete_unrevoked(created.id)
 
     await world.restore(created.id)
 
@@ -191,8 +178,7 @@ async def test_restored_and_deleted_by_other_calls(world: World) -> None:
     async def restore_issue_delete() -> None:
         await world.restore(identity_id)
         tokens.append((await world.issue(identity_id)).token)
-        world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-        await refusal(world.delete(identity_id))
+        await world.delete_unrevoked(identity_id)
 
     world.registry.precede("update", restore_issue_delete)
 

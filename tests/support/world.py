@@ -88,6 +88,12 @@ class World:
             identity_id, self.lifecycle, self.deletion, self.registered_only
         )
 
+    async def delete_unrevoked(self, identity_id: str) -> None:
+        """delete_identity, while ACS fails."""
+        self.acs.fails("revoke_tokens", ACS_IS_DOWN)
+        with pytest.raises(AcsUnavailable):
+            await self.delete(identity_id)
+
     async def restore(self, identity_id: str) -> IdentityResponse:
         """restore_identity."""
         return await restore_identity(identity_id, self.lifecycle)
@@ -132,9 +138,7 @@ class World:
     async def unrevoked(self, user_id: str | None = None) -> str:
         """The id of a deleted identity whose revocation failed."""
         identity_id = await self.active(user_id)
-        self.acs.fails("revoke_tokens", ACS_IS_DOWN)
-        with pytest.raises(AcsUnavailable):
-            await self.delete(identity_id)
+        await self.delete_unrevoked(identity_id)
         return identity_id
 
     async def purging(self, user_id: str | None = None) -> str:
@@ -147,9 +151,7 @@ class World:
 
     async def adopted_unknown(self) -> str:
         """An id that ACS does not know, with an adopted row whose revocation failed."""
-        self.acs.fails("revoke_tokens", ACS_IS_DOWN)
-        with pytest.raises(AcsUnavailable):
-            await self.delete(UNKNOWN)
+        await self.delete_unrevoked(UNKNOWN)
         return UNKNOWN
 
     def row(self, identity_id: str) -> Identity:
