@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import pytest
 
-from identity_service.errors import AcsUnavailable, IdentityNotFound, Throttled
-from identity_service.identity import DueEntry, Identity, State
+from identity_service.errors import Throttled
+from identity_service.identity import LEASE, DueEntry, Identity, State
 from identity_service.log import begin_invocation
 from identity_service.policies import CleanupPolicy, DeletionPolicy
 from identity_service.sweep import CONCURRENCY, COUNTED, OUTAGE
@@ -36,13 +37,6 @@ async def due_for_purge(world: World, count: int) -> list[str]:
         world.clock.advance(MICROSECOND)
     world.clock.advance(RETENTION)
     return ids
-
-
-async def delete_unrevoked(world: World, identity_id: str) -> None:
-    """Delete the identity while ACS fails."""
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-    with pytest.raises(AcsUnavailable):
-        await world.delete(identity_id)
 
 
 def throttled(seconds: int) -> Throttled:
@@ -89,10 +83,19 @@ async def test_nothing_is_due(world: World) -> None:
     assert world.registry.calls == ["due_entries"]
 
 
-async def test_purge(world: World) -> None:
-    """A deleted identity is purged when its retention is over."""
+@pytest.mark.parametrize(
+    "policy",
+    [
+        DeletionPolicy(RETENTION),
+        DeletionPolicy(RETENTION, purge_protection=True),
+        DeletionPolicy(retention=timedelta(0)),
+    ],
+)
+async def test_purge(world: World, policy: DeletionPolicy) -> None:
+    """A deleted identity is purged when its retention is over, even with purge protection."""
+    world.deletion = policy
     identity_id = await world.deleted("alice")
-    world.clock.advance(RETENTION)
+    world.clock.advance(policy.retention)
 
     report = await world.sweep()
 
@@ -100,42 +103,25 @@ async def test_purge(world: World) -> None:
     assert world.is_gone(identity_id)
 
 
-async def test_retention(world: World) -> None:
-    """A deleted identity is not changed one second before its retention is over."""
-    identity_id = await world.deleted()
+@pytest.mark.parametrize(
+    ("start", "time"),
+    [("deleted", RETENTION), ("creating", LEASE), ("unrevoked", LEASE), ("purging", LEASE)],
+)
+async def test_not_yet_due(world: World, start: str, time: timedelta) -> None:
+    """An identity is left alone until its retention, or the lease of a running call, is over."""
+    identity_id = await getattr(world, start)()
     before = world.row(identity_id)
-    world.clock.advance(RETENTION - SECOND)
+    world.clock.advance(time - SECOND)
 
     report = await world.sweep()
 
     assert (report.due, world.row(identity_id)) == (0, before)
 
 
-async def test_retention_of_zero(world: World) -> None:
-    """With a retention of zero, the next sweep purges the identity."""
-    world.deletion = DeletionPolicy(retention=timedelta(0))
-    identity_id = await world.deleted()
-
-    await world.sweep()
-
-    assert world.is_gone(identity_id)
-
-
-async def test_purge_protection(world: World) -> None:
-    """Purge protection does not apply to the sweep."""
-    world.deletion = DeletionPolicy(retention=RETENTION, purge_protection=True)
-    identity_id = await world.deleted()
-    world.clock.advance(RETENTION)
-
-    await world.sweep()
-
-    assert world.is_gone(identity_id)
-
-
 async def test_unfinished_revocation(world: World) -> None:
     """A revocation that failed is finished: the tokens are revoked, and the purge is due later."""
     created = await world.create_with_token()
-    await delete_unrevoked(world, created.id)
+    await world.delete_unrevoked(created.id)
     world.pass_lease()
 
     report = await world.sweep()
@@ -150,17 +136,6 @@ async def test_unfinished_revocation(world: World) -> None:
         revoked=True,
         due=START + RETENTION,
     )
-
-
-@pytest.mark.parametrize("interrupted", ["creating", "unrevoked", "purging"])
-async def test_lease(world: World, interrupted: str) -> None:
-    """An operation that is still running is left alone for a lease."""
-    identity_id = await getattr(world, interrupted)()
-    before = world.row(identity_id)
-
-    report = await world.sweep()
-
-    assert (report.due, world.row(identity_id)) == (0, before)
 
 
 async def test_unrevoked_identity(world: World) -> None:
@@ -224,91 +199,72 @@ async def test_decision_comes_before_the_deletion_in_acs(world: World, due: str)
     assert states == [State.PURGING]
 
 
-async def test_young_identity_that_acs_does_not_know(world: World) -> None:
-    """A young identity that ACS does not know stays due: ACS may not know it yet."""
+async def test_identity_that_acs_does_not_know(world: World) -> None:
+    """An identity that ACS does not know stays due, without a failure, until it is an hour old."""
     identity_id = await world.creating()
     due = world.row(identity_id).due
-    world.pass_lease()
-    world.acs.fails("delete", IdentityNotFound("not yet"))
+    world.acs.identities.clear()
+    world.clock.advance(HOUR - SECOND)
 
     report = await world.sweep()
 
     row = world.row(identity_id)
     assert (report.purged, report.deferred) == (0, 1)
     assert (row.state, row.attempts, row.due) == (State.PURGING, 0, due)
-
-
-async def test_old_identity_that_acs_does_not_know(world: World) -> None:
-    """An identity that ACS does not know is purged if it is an hour old."""
-    identity_id = await world.creating()
-    world.acs.identities.clear()
-    world.clock.advance(HOUR)
-
+    world.clock.advance(SECOND)
     report = await world.sweep()
-
     assert (report.purged, world.is_gone(identity_id)) == (1, True)
 
 
 # Other calls change the row
 
 
-async def test_postponed_by_another_call(world: World) -> None:
-    """An entry is skipped if its identity is due later now."""
-    [identity_id] = await due_for_purge(world, 1)
-    world.registry.precede("read", world.change(identity_id, due=world.clock.now() + DAY))
+async def postpone(world: World, identity_id: str) -> None:
+    """Another sweep postpones the identity."""
+    world.registry.change(identity_id, due=START + RETENTION + DAY)
+
+
+async def finish_creation(world: World, identity_id: str) -> None:
+    """Another call finishes the creation."""
+    assert (await world.create("alice")).id == identity_id
+
+
+@pytest.mark.parametrize(
+    ("start", "time", "step", "other"),
+    [
+        ("deleted", RETENTION, "read", postpone),
+        ("deleted", RETENTION, "read", World.restore),
+        ("deleted", RETENTION, "update", World.restore),
+        ("deleted", RETENTION, "read", World.purge),
+        ("deleted", RETENTION, "remove", World.purge),
+        ("creating", LEASE, "update", finish_creation),
+        ("unrevoked", LEASE, "update", World.delete),
+    ],
+)
+async def test_other_call_is_faster(
+    world: World,
+    start: str,
+    time: timedelta,
+    step: str,
+    other: Callable[[World, str], Awaitable[object]],
+) -> None:
+    """If another call changes the identity first, its row stays and this sweep counts nothing."""
+    identity_id = await getattr(world, start)("alice")
+    world.clock.advance(time)
+    left: list[Identity | None] = []
+
+    async def act() -> None:
+        await other(world, identity_id)
+        left.append(world.registry.rows.get(identity_id))
+
+    world.registry.precede(step, act)
 
     report = await world.sweep()
 
-    assert (report.due, report.purged, report.deferred) == (1, 0, 0)
-    assert world.row(identity_id).state is State.DELETED
-    assert identity_id in world.acs.identities
-
-
-@pytest.mark.parametrize("step", ["read", "update"])
-async def test_restored_by_another_call(world: World, step: str) -> None:
-    """An entry is skipped if its identity is restored."""
-    [identity_id] = await due_for_purge(world, 1)
-    world.registry.precede(step, lambda: world.restore(identity_id))
-
-    report = await world.sweep()
-
-    assert (report.purged, report.deferred, report.backlog) == (0, 0, 0)
-    assert world.row(identity_id).state is State.ACTIVE
-    assert identity_id in world.acs.identities
-
-
-async def test_activated_by_another_call(world: World) -> None:
-    """An interrupted creation that another call finishes is not purged."""
-    identity_id = await world.creating("alice")
-    world.pass_lease()
-    world.registry.precede("update", lambda: world.create("alice"))
-
-    report = await world.sweep()
-
-    assert (report.purged, world.row(identity_id).state) == (0, State.ACTIVE)
-    assert identity_id in world.acs.identities
-
-
-@pytest.mark.parametrize("step", ["read", "remove"])
-async def test_purged_by_another_call(world: World, step: str) -> None:
-    """A purge counts only if this sweep has done its last step."""
-    [identity_id] = await due_for_purge(world, 1)
-    world.registry.precede(step, lambda: world.purge(identity_id))
-
-    report = await world.sweep()
-
-    assert (report.purged, report.deferred, report.backlog) == (0, 0, 0)
-
-
-async def test_recorded_by_another_call(world: World) -> None:
-    """A revocation counts only if this sweep has recorded it."""
-    identity_id = await world.unrevoked()
-    world.pass_lease()
-    world.registry.precede("update", lambda: world.delete(identity_id))
-
-    report = await world.sweep()
-
-    assert (report.revoked, report.deferred, report.backlog) == (0, 0, 0)
+    assert (report.due, report.backlog) == (1, 0)
+    assert (report.purged, report.revoked, report.deferred) == (0, 0, 0)
+    assert [world.registry.rows.get(identity_id)] == left
+    assert (identity_id in world.acs.identities) is (other is not World.purge)
 
 
 async def test_deleted_again_by_another_call(world: World) -> None:
@@ -318,24 +274,13 @@ async def test_deleted_again_by_another_call(world: World) -> None:
 
     async def restore_and_delete() -> None:
         await world.restore(identity_id)
-        await delete_unrevoked(world, identity_id)
+        await world.delete_unrevoked(identity_id)
 
     world.registry.precede("update", restore_and_delete)
 
     await world.sweep()
 
     assert not world.row(identity_id).revoked
-
-
-async def test_conflict_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """An entry that another call processes is logged."""
-    caplog.set_level(logging.INFO)
-    [identity_id] = await due_for_purge(world, 1)
-    world.registry.fails("update", CONFLICT)
-
-    await world.sweep()
-
-    assert f"sweep_skipped identity_id={identity_id}" in caplog.text
 
 
 async def test_purge_with_lost_response(world: World) -> None:
@@ -390,7 +335,7 @@ async def test_failed_purge(world: World, error: Exception, code: str) -> None:
 
 
 async def test_failed_revocation(world: World) -> None:
-    """After a failed revocation the identity can still be restored."""
+    """After a failed revocation the identity stays deleted. A later success clears the failure."""
     identity_id = await world.unrevoked()
     world.pass_lease()
     now = world.clock.now()
@@ -401,50 +346,29 @@ async def test_failed_revocation(world: World) -> None:
     row = world.row(identity_id)
     assert (report.revoked, report.deferred) == (0, 1)
     assert (row.state, row.attempts, row.due) == (State.DELETED, 1, now + MINUTE)
-
-
-async def test_revocation_after_failures(world: World) -> None:
-    """When a revocation succeeds, its failures are cleared: the purge has its own attempts."""
-    identity_id = await world.unrevoked()
-    world.pass_lease()
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-    await world.sweep()
-    world.clock.advance(HOUR)
-
-    await world.sweep()
-
+    world.clock.advance(MINUTE)
+    report = await world.sweep()
     row = world.row(identity_id)
-    assert (row.revoked, row.attempts, row.last_error) == (True, 0, None)
+    assert (report.revoked, row.revoked, row.attempts, row.last_error) == (1, True, 0, None)
 
 
-async def test_delays(world: World) -> None:
-    """Each delay is twice as long as the one before, up to an hour."""
+@pytest.mark.parametrize(
+    ("attempts", "minutes"),
+    [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 32), (6, 60), (7, 60), (900, 60)],
+)
+async def test_delay(world: World, attempts: int, minutes: int) -> None:
+    """Each delay is twice as long as the one before, up to an hour, until the last attempt."""
+    world.cleanup = CleanupPolicy(max_attempts=attempts + 2)
     [identity_id] = await due_for_purge(world, 1)
-    world.acs.fails("delete", ACS_IS_DOWN, times=9)
-    delays = []
-
-    for _ in range(9):
-        now = world.clock.now()
-        await world.sweep()
-        due = world.row(identity_id).due
-        assert due
-        delays.append(due - now)
-        world.clock.advance(HOUR)
-
-    assert delays == [MINUTE * minutes for minutes in (1, 2, 4, 8, 16, 32, 60, 60, 60)]
-
-
-async def test_delay_after_900_failures(world: World) -> None:
-    """The delay is an hour even after 900 failures."""
-    world.cleanup = CleanupPolicy(max_attempts=1000)
-    [identity_id] = await due_for_purge(world, 1)
-    world.registry.change(identity_id, attempts=900)
+    world.registry.change(identity_id, attempts=attempts)
     now = world.clock.now()
     world.acs.fails("delete", ACS_IS_DOWN)
 
-    await world.sweep()
+    report = await world.sweep()
 
-    assert (world.row(identity_id).attempts, world.row(identity_id).due) == (901, now + HOUR)
+    row = world.row(identity_id)
+    assert (report.stuck, report.deferred) == (0, 1)
+    assert (row.attempts, row.due) == (attempts + 1, now + MINUTE * minutes)
 
 
 async def test_retry(world: World) -> None:
@@ -490,18 +414,6 @@ async def test_stuck(world: World, caplog: pytest.LogCaptureFixture) -> None:
     assert f"identity_id={identity_id} attempts=3 code=acs_unavailable" in record.getMessage()
 
 
-async def test_not_yet_stuck(world: World) -> None:
-    """Before the last allowed attempt an identity is not stuck."""
-    world.cleanup = CleanupPolicy(max_attempts=3)
-    [identity_id] = await due_for_purge(world, 1)
-    world.registry.change(identity_id, attempts=1)
-    world.acs.fails("delete", ACS_IS_DOWN)
-
-    report = await world.sweep()
-
-    assert (report.stuck, report.deferred) == (0, 1)
-
-
 async def test_stuck_for_60_days(world: World) -> None:
     """A stuck identity is retried every day and never given up."""
     world.cleanup = CleanupPolicy(max_attempts=1)
@@ -516,27 +428,21 @@ async def test_stuck_for_60_days(world: World) -> None:
     assert (report.purged, world.is_gone(identity_id)) == (1, True)
 
 
-@pytest.mark.parametrize("call", ["read", "update"])
-async def test_table_fails(world: World, call: str) -> None:
-    """If the table fails before the decision, the identity stays due and is not changed."""
+@pytest.mark.parametrize(
+    ("call", "happens"), [("read", "fails"), ("update", "fails"), ("update", "loses")]
+)
+async def test_table_fails(world: World, call: str, happens: str) -> None:
+    """If the table fails before the decision is certain, the next sweep purges the identity."""
     [identity_id] = await due_for_purge(world, 1)
     before = world.row(identity_id)
-    world.registry.fails(call, TABLE_IS_DOWN)
+    getattr(world.registry, happens)(call, TABLE_IS_DOWN)
 
     report = await world.sweep()
 
-    assert (report.deferred, world.row(identity_id)) == (1, before)
-
-
-async def test_decision_with_lost_response(world: World) -> None:
-    """If the response of the decision is lost, the next sweep purges the identity."""
-    [identity_id] = await due_for_purge(world, 1)
-    world.registry.loses("update", TABLE_IS_DOWN)
+    assert (report.deferred, identity_id in world.acs.identities) == (1, True)
+    assert happens == "loses" or world.row(identity_id) == before
     await world.sweep()
-
-    report = await world.sweep()
-
-    assert (report.purged, world.is_gone(identity_id)) == (1, True)
+    assert world.is_gone(identity_id)
 
 
 @pytest.mark.parametrize("service", ["acs", "registry"])
@@ -656,44 +562,24 @@ async def test_pause_longer_than_the_budget(world: World) -> None:
     assert report.duration < world.cleanup.time_budget
 
 
-async def test_time_budget(world: World) -> None:
-    """No deletion starts after the time budget."""
-    world.cleanup = CleanupPolicy(deletes_per_30s=300, time_budget=timedelta(seconds=10))
-    await due_for_purge(world, 300)
-    deletions = Deletions(world)
-    started = world.clock.now()
-
-    await world.sweep()
-
-    assert max(deletions.times) < started + timedelta(seconds=10)
-
-
-async def test_low_rate_within_the_budget(world: World) -> None:
-    """At a low rate, too, the sweep does not wait for calls after its time budget."""
-    world.cleanup = CleanupPolicy(deletes_per_30s=2, time_budget=timedelta(seconds=20))
-    await due_for_purge(world, 20)
-
-    report = await world.sweep()
-
-    assert report.duration <= timedelta(seconds=20)
-
-
 @pytest.mark.parametrize(
     ("deletes_per_30s", "seconds", "expected"),
-    [(300, 10, 100), (30, 60, 60), (2, 240, 16), (1, 10, 1)],
+    [(300, 10, 100), (30, 60, 60), (2, 240, 16), (2, 20, 2), (1, 10, 1)],
 )
-async def test_budget_is_used(
-    world: World, deletes_per_30s: int, seconds: int, expected: int
-) -> None:
-    """A sweep purges as many as the rate allows within its budget, and at least one."""
+async def test_time_budget(world: World, deletes_per_30s: int, seconds: int, expected: int) -> None:
+    """A sweep purges as many as the rate allows within its time budget, and none after it."""
     world.cleanup = CleanupPolicy(
         deletes_per_30s=deletes_per_30s, time_budget=timedelta(seconds=seconds)
     )
-    await due_for_purge(world, 2 * expected)
+    await due_for_purge(world, 3 * expected)
+    deletions = Deletions(world)
+    started = world.clock.now()
 
     report = await world.sweep()
 
     assert 0.95 * expected <= report.purged <= 1.05 * expected
+    assert max(deletions.times) < started + timedelta(seconds=seconds)
+    assert report.duration <= timedelta(seconds=seconds)
 
 
 async def test_next_sweep_continues(world: World) -> None:
@@ -784,14 +670,16 @@ async def test_unreadable_due_index(world: World, caplog: pytest.LogCaptureFixtu
     assert "sweep_interrupted code=registry_unavailable" in caplog.text
 
 
-async def test_conflicts_are_not_an_outage(world: World) -> None:
-    """Any number of conflicts is not an outage: other calls do the work."""
-    await due_for_purge(world, 100)
+async def test_conflicts_are_not_an_outage(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Any number of conflicts is not an outage: other calls do the work. They are logged."""
+    caplog.set_level(logging.INFO)
+    ids = await due_for_purge(world, 100)
     world.registry.fails("update", CONFLICT, times=90)
 
     report = await world.sweep()
 
     assert (report.due, report.purged, report.deferred, report.backlog) == (100, 10, 0, 0)
+    assert f"sweep_skipped identity_id={ids[0]}" in caplog.text
 
 
 # The report
