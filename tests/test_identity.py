@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Self
+from typing import NamedTuple, Self
 
 import pytest
 from hypothesis import given
@@ -124,7 +124,7 @@ def test_timestamps_sort(one: datetime, other: datetime) -> None:
 # Transitions
 
 
-def in_state(state: State) -> Identity:
+def in_state(state: State, *, revoked: bool = True) -> Identity:
     """An identity in this state, with a value in every attribute."""
     return Identity(
         id=IDENTITY,
@@ -133,23 +133,67 @@ def in_state(state: State) -> Identity:
         created_on=NOW,
         deleted_on=NOW,
         scheduled_purge_on=NOW + RETENTION,
-        revoked=True,
-        due=NOW + RETENTION,
+        revoked=revoked,
+        adopted=True,
+        due=NOW + 2 * RETENTION,
         attempts=3,
         last_error="acs_unavailable",
         etag="version-1",
     )
 
 
-TRANSITIONS: dict[str, tuple[Callable[[Identity], Identity], set[State]]] = {
-    "activate": (Identity.activate, {State.CREATING}),
-    "delete": (lambda row: row.delete(LATER, RETENTION), {State.ACTIVE}),
-    "record_revocation": (Identity.record_revocation, {State.DELETED}),
-    "restore": (Identity.restore, {State.DELETED}),
-    "start_purge": (lambda row: row.start_purge(LATER), {State.CREATING, State.DELETED}),
-    "postpone": (
+NO_FAILURES: dict[str, object] = {"attempts": 0, "last_error": None}
+NOT_DELETED = {"deleted_on": None, "scheduled_purge_on": None, "revoked": False, "due": None}
+
+
+class Transition(NamedTuple):
+    """A change of state, the states that allow it, and what changes."""
+
+    change: Callable[[Identity], Identity]
+    allowed: set[State]
+    changed: dict[str, object]
+
+
+TRANSITIONS = {
+    "activate": Transition(
+        Identity.activate,
+        {State.CREATING},
+        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+    ),
+    "delete": Transition(
+        lambda row: row.delete(LATER, RETENTION),
+        {State.ACTIVE},
+        {
+            "state": State.DELETED,
+            "deleted_on": LATER,
+            "scheduled_purge_on": LATER + RETENTION,
+            "revoked": False,
+            "due": LATER + LEASE,
+            **NO_FAILURES,
+        },
+    ),
+    "record_revocation": Transition(
+        Identity.record_revocation,
+        {State.DELETED},
+        {"revoked": True, "due": NOW + RETENTION, **NO_FAILURES},
+    ),
+    "restore": Transition(
+        Identity.restore,
+        {State.DELETED},
+        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+    ),
+    "start_purge": Transition(
+        lambda row: row.start_purge(LATER),
+        {State.CREATING, State.DELETED},
+        {"state": State.PURGING, "due": LATER + LEASE},
+    ),
+    "postpone": Transition(
         lambda row: row.postpone(LATER, "throttled"),
         {State.CREATING, State.DELETED, State.PURGING},
+        {"due": LATER, "attempts": 4, "last_error": "throttled"},
+    ),
+    "with_etag": Transition(
+        lambda row: row.with_etag("version-2"), set(State), {"etag": "version-2"}
     ),
 }
 
@@ -162,23 +206,24 @@ def test_all_transitions() -> None:
         if not name.startswith("_") and method.__annotations__["return"] is Self
     }
 
-    assert methods == {*TRANSITIONS, "with_etag"}
+    assert methods == set(TRANSITIONS)
 
 
+@pytest.mark.parametrize("revoked", [False, True])
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("name", TRANSITIONS)
-def test_allowed_states(name: str, state: State) -> None:
-    """A transition is possible from exactly the states that allow it."""
-    change, allowed = TRANSITIONS[name]
-    row = in_state(state)
+def test_transition(name: str, state: State, revoked: bool) -> None:
+    """A transition is allowed in exactly these states, and changes exactly these attributes."""
+    change, allowed, changed = TRANSITIONS[name]
+    row = in_state(state, revoked=revoked)
 
     if state in allowed:
-        assert change(row) != row
+        assert change(row) == replace(row, **changed)
     else:
         with pytest.raises(IllegalTransition, match=state):
             change(row)
 
-    assert row == in_state(state)
+    assert row == in_state(state, revoked=revoked)
 
 
 @pytest.mark.parametrize("user_id", ["alice", None])
@@ -201,79 +246,12 @@ def test_adopt_deleted() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("change", "state"), [(Identity.activate, State.CREATING), (Identity.restore, State.DELETED)]
-)
-def test_activate_and_restore(change: Callable[[Identity], Identity], state: State) -> None:
-    """An active identity has no dates of a deletion, no failures, and nothing due."""
-    assert change(in_state(state)) == Identity(
-        id=IDENTITY, state=State.ACTIVE, user_id="alice", created_on=NOW, etag="version-1"
-    )
-
-
-def test_delete() -> None:
-    """A deletion sets both dates and a lease, and is not revoked yet."""
-    assert in_state(State.ACTIVE).delete(LATER, RETENTION) == Identity(
-        id=IDENTITY,
-        state=State.DELETED,
-        user_id="alice",
-        created_on=NOW,
-        deleted_on=LATER,
-        scheduled_purge_on=LATER + RETENTION,
-        due=LATER + LEASE,
-        etag="version-1",
-    )
-
-
-def test_record_revocation() -> None:
-    """After the revocation the identity is due for its purge. Its failures are cleared."""
-    row = Identity.adopt_deleted(IDENTITY, NOW, RETENTION).postpone(LATER, "acs_unavailable")
-
-    assert row.record_revocation() == Identity(
-        id=IDENTITY,
-        state=State.DELETED,
-        adopted=True,
-        deleted_on=NOW,
-        scheduled_purge_on=NOW + RETENTION,
-        revoked=True,
-        due=NOW + RETENTION,
-    )
-
-
-@pytest.mark.parametrize(
-    ("due", "expected"),
-    [
-        (NOW + RETENTION, LATER + LEASE),
-        (LATER + LEASE - SECOND, LATER + LEASE - SECOND),
-        (None, LATER + LEASE),
-    ],
-    ids=["due later", "due earlier", "not due"],
-)
-def test_start_purge(due: datetime | None, expected: datetime) -> None:
-    """A purge that has started is due after a lease, or earlier. Nothing else changes."""
+@pytest.mark.parametrize("due", [LATER + LEASE - SECOND, None], ids=["due earlier", "not due"])
+def test_due_time_of_a_purge(due: datetime | None) -> None:
+    """A purge that has started is due after a lease, or at its earlier time."""
     row = replace(in_state(State.DELETED), due=due)
 
-    assert row.start_purge(LATER) == replace(row, state=State.PURGING, due=expected)
-
-
-@pytest.mark.parametrize("state", [State.CREATING, State.DELETED, State.PURGING])
-def test_postpone(state: State) -> None:
-    """A postponed row has one more attempt, the last error, and its new time."""
-    row = in_state(state)
-
-    postponed = row.postpone(LATER, "throttled")
-
-    assert (postponed.attempts, postponed.last_error, postponed.due) == (4, "throttled", LATER)
-    assert (postponed.state, postponed.scheduled_purge_on) == (state, row.scheduled_purge_on)
-
-
-@pytest.mark.parametrize("state", State)
-def test_with_etag(state: State) -> None:
-    """A row in any state can get another version. Nothing else changes."""
-    row = in_state(state).with_etag("version-2")
-
-    assert row.etag == "version-2"
-    assert row.with_etag("version-1") == in_state(state)
+    assert row.start_purge(LATER).due == (due or LATER + LEASE)
 
 
 @pytest.mark.parametrize(
