@@ -174,21 +174,13 @@ async def test_identity_of_a_user(world: World) -> None:
 
 
 async def test_existing_identity_is_returned(world: World) -> None:
-    """A user's existing identity is returned without a call to ACS."""
-    created = await world.create("alice")
+    """Each user has one identity. If it exists, it is returned without a call to ACS."""
+    alice, bob = await world.create("alice"), await world.create("bob")
 
     found = await world.create("alice")
 
-    assert found == IdentityFoundResponse(id=created.id)
-    assert (type(found), world.acs.calls) == (IdentityFoundResponse, ["create"])
-
-
-async def test_two_users(world: World) -> None:
-    """Two users have two identities."""
-    alice, bob = await world.active("alice"), await world.active("bob")
-
-    assert world.user_rows() == {"alice": alice, "bob": bob}
-    assert world.acs.identities == [alice, bob]
+    assert (type(found), found.id) == (IdentityFoundResponse, alice.id)
+    assert (world.acs.identities, world.acs.calls) == ([alice.id, bob.id], ["create", "create"])
 
 
 async def test_fifty_concurrent_calls(world: World) -> None:
@@ -234,41 +226,34 @@ async def test_slower_creation_returns_the_other_identity(world: World) -> None:
     assert (world.user_rows(), world.acs.identities) == ({"alice": found.id}, [found.id])
 
 
-@pytest.mark.parametrize("call", ["update", "delete", "remove"])
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("update", CONFLICT),
+        ("update", TABLE_IS_DOWN),
+        ("delete", ACS_IS_DOWN),
+        ("remove", TABLE_IS_DOWN),
+    ],
+)
 async def test_duplicate_that_cannot_be_purged(
-    world: World, call: str, caplog: pytest.LogCaptureFixture
+    world: World, call: str, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     """If the slower creation cannot purge its own identity, the sweep does it."""
 
     async def win() -> None:
         await world.create("alice")
-        (world.acs if call == "delete" else world.registry).fails(call, TABLE_IS_DOWN)
+        (world.acs if call == "delete" else world.registry).fails(call, error)
 
     world.registry.precede("insert_user", win)
 
     found = await world.create("alice")
 
+    [duplicate] = [entry.identity_id for entry in world.due_entries()]
     assert found == IdentityFoundResponse(id=world.user_rows()["alice"])
-    assert (
-        f"duplicate_left_to_sweep identity_id={world.due_entries()[0].identity_id}" in caplog.text
-    )
+    assert f"duplicate_left_to_sweep identity_id={duplicate}" in caplog.text
     world.clock.advance(HOUR)
     await world.sweep()
     assert (world.acs.identities, list(world.registry.rows)) == ([found.id], [found.id])
-
-
-async def test_duplicate_that_the_sweep_purges(world: World) -> None:
-    """A slower creation whose identity the sweep purges already returns the other identity."""
-
-    async def win_and_start_purge() -> None:
-        await world.create("alice")
-        world.registry.change(world.acs.identities[0], state=State.PURGING)
-
-    world.registry.precede("insert_user", win_and_start_purge)
-
-    found = await world.create("alice")
-
-    assert found == IdentityFoundResponse(id=world.user_rows()["alice"])
 
 
 async def test_other_identity_disappears(world: World) -> None:

@@ -198,17 +198,6 @@ async def test_four_concurrent_calls(world: World) -> None:
 # Other states
 
 
-@pytest.mark.parametrize("state", [State.CREATING, State.PURGING])
-async def test_other_states(world: World, state: State) -> None:
-    """An identity that is being created or purged is not found, and is not changed."""
-    identity_id = await world.in_state(state)
-    before = world.row(identity_id)
-
-    assert await refusal(world.delete(identity_id)) is IdentityNotFound
-
-    assert world.row(identity_id) == before
-
-
 async def test_purged_identity(world: World) -> None:
     """A purged identity is not found."""
     identity_id = await world.deleted()
@@ -250,16 +239,6 @@ async def test_identity_created_elsewhere(world: World) -> None:
         revoked=True,
         due=START + RETENTION,
     )
-
-
-async def test_only_registered_identities(world: World) -> None:
-    """If only registered identities are allowed, other identities are not found."""
-    world.registered_only = True
-    registered, other = await world.deleted(), world.acs.add()
-
-    assert await refusal(world.delete(other)) is IdentityNotFound
-
-    assert (list(world.registry.rows), world.acs.revocations) == ([registered], [registered])
 
 
 async def test_unknown_identity(world: World) -> None:

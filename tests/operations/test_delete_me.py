@@ -1,7 +1,5 @@
 """delete_me: deletes the signed-in user's identity, which can be restored."""
 
-import pytest
-
 from identity_service.errors import IdentityNotFound
 from identity_service.identity import State
 from identity_service.operations.me import delete_me
@@ -37,24 +35,6 @@ async def test_repeated_call(world: World) -> None:
     world.pass_lease()
 
     assert await delete(world) == first
-
-
-async def test_no_identity(world: World) -> None:
-    """A user without an identity learns how to get one."""
-    await world.active(BOB.user_id)
-
-    with pytest.raises(IdentityNotFound, match="POST me/tokens"):
-        await delete(world)
-
-    assert world.acs.revocations == []
-
-
-@pytest.mark.parametrize("state", [State.CREATING, State.PURGING])
-async def test_other_states(world: World, state: State) -> None:
-    """An identity that is being created or purged is not found."""
-    await world.in_state(state, ALICE.user_id)
-
-    assert await refusal(delete(world)) is IdentityNotFound
 
 
 async def test_user_row_without_an_identity(world: World) -> None:

@@ -41,19 +41,6 @@ async def test_failed_purge(world: World) -> None:
     assert (deleted.attempts, deleted.last_error) == (1, "acs_unavailable")
 
 
-@pytest.mark.parametrize("state", [State.ACTIVE, State.CREATING])
-async def test_other_states(world: World, state: State) -> None:
-    """An identity that is active or being created is not found."""
-    identity_id = await world.in_state(state)
-
-    assert await refusal(get_deleted_identity(identity_id, world.registry)) is IdentityNotFound
-
-
-async def test_identity_without_a_row(world: World) -> None:
-    """An identity that the registry does not know is not found."""
-    assert await refusal(get_deleted_identity(UNKNOWN, world.registry)) is IdentityNotFound
-
-
 async def test_purged_identity(world: World) -> None:
     """A purged identity is not found."""
     identity_id = await world.deleted()

@@ -2,8 +2,7 @@
 
 import pytest
 
-from identity_service.errors import DeletedIdentityHidden, IdentityNotFound, RegistryUnavailable
-from identity_service.identity import State
+from identity_service.errors import DeletedIdentityHidden, RegistryUnavailable
 from identity_service.operations.identities import get_identity
 from identity_service.schemas import IdentityResponse
 from tests.support.memory import UNKNOWN
@@ -26,20 +25,6 @@ async def test_deleted_identity(world: World) -> None:
 
     with pytest.raises(DeletedIdentityHidden, match=f"deleted-identities/{identity_id}"):
         await get_identity(identity_id, world.registry)
-
-
-@pytest.mark.parametrize("state", [State.CREATING, State.PURGING])
-async def test_other_states(world: World, state: State) -> None:
-    """An identity that is being created or purged is not found."""
-    identity_id = await world.in_state(state)
-
-    assert await refusal(get_identity(identity_id, world.registry)) is IdentityNotFound
-
-
-async def test_identity_without_a_row(world: World) -> None:
-    """An identity that the registry does not know is not found, even if ACS knows it."""
-    for identity_id in (UNKNOWN, world.acs.add()):
-        assert await refusal(get_identity(identity_id, world.registry)) is IdentityNotFound
 
 
 async def test_unreadable_registry(world: World) -> None:

@@ -2,12 +2,11 @@
 
 import pytest
 
-from identity_service.errors import DeletedIdentityHidden, IdentityNotFound
-from identity_service.identity import State
+from identity_service.errors import DeletedIdentityHidden
 from identity_service.operations.me import get_me
 from identity_service.schemas import IdentityResponse
 from tests.support.virtual_time import START
-from tests.support.world import ALICE, BOB, World, refusal
+from tests.support.world import ALICE, BOB, World
 
 
 async def test_my_identity(world: World) -> None:
@@ -20,25 +19,9 @@ async def test_my_identity(world: World) -> None:
     assert found == IdentityResponse(id=identity_id, user_id=ALICE.user_id, created_on=START)
 
 
-async def test_no_identity(world: World) -> None:
-    """A user without an identity learns how to get one."""
-    await world.active(BOB.user_id)
-
-    with pytest.raises(IdentityNotFound, match="POST me/tokens"):
-        await get_me(ALICE, world.registry)
-
-
 async def test_deleted_identity(world: World) -> None:
     """A user whose identity is deleted learns how a user restores it."""
     await world.deleted(ALICE.user_id)
 
     with pytest.raises(DeletedIdentityHidden, match="POST me/restore"):
         await get_me(ALICE, world.registry)
-
-
-@pytest.mark.parametrize("state", [State.CREATING, State.PURGING])
-async def test_other_states(world: World, state: State) -> None:
-    """An identity that is being created or purged is not found."""
-    await world.in_state(state, ALICE.user_id)
-
-    assert await refusal(get_me(ALICE, world.registry)) is IdentityNotFound

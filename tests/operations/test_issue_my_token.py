@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from identity_service.errors import IdentityBusy, IdentityDeleted, NotAllowed
+from identity_service.errors import IdentityDeleted, NotAllowed
 from identity_service.identity import State
 from identity_service.operations.me import issue_my_token
 from identity_service.policies import TokenGrant
 from identity_service.schemas import IssuedTokenResponse, IssueMyTokenRequest
 from tests.support.virtual_time import START
-from tests.support.world import ALICE, BOB, World, refusal
+from tests.support.world import ALICE, BOB, World
 
 EMPTY = IssueMyTokenRequest()
 
@@ -86,10 +86,3 @@ async def test_interrupted_creation_is_finished(world: World) -> None:
     issued = await issue(world)
 
     assert (issued.id, world.row(identity_id).state) == (identity_id, State.ACTIVE)
-
-
-async def test_identity_that_is_being_purged(world: World) -> None:
-    """While the user's identity is being purged, the call fails as busy."""
-    await world.purging(ALICE.user_id)
-
-    assert await refusal(issue(world)) is IdentityBusy

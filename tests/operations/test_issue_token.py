@@ -8,12 +8,10 @@ from identity_service.errors import (
     AcsUnavailable,
     IdentityDeleted,
     IdentityNotFound,
-    IdentityUnfinished,
     NotAllowed,
     RegistryUnavailable,
     Throttled,
 )
-from identity_service.identity import State
 from identity_service.policies import TokenGrant, TokenPolicy
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
@@ -55,18 +53,6 @@ async def test_identity_created_elsewhere(world: World) -> None:
     assert (world.acs.calls, world.registry.calls) == (["issue_token"], ["read"])
 
 
-@pytest.mark.parametrize("registered", [False, True])
-async def test_only_registered_identities(world: World, registered: bool) -> None:
-    """If only registered identities are allowed, other identities are not found."""
-    world.registered_only = True
-    identity_id = await world.active() if registered else world.acs.add()
-
-    if registered:
-        assert world.acs.is_valid((await world.issue(identity_id)).token)
-    else:
-        assert await refusal(world.issue(identity_id)) is IdentityNotFound
-
-
 async def test_existing_tokens_stay_valid(world: World) -> None:
     """A new token does not revoke existing ones."""
     identity_id = await world.active()
@@ -78,7 +64,7 @@ async def test_existing_tokens_stay_valid(world: World) -> None:
 
 
 async def test_unknown_identity(world: World) -> None:
-    """An identity that ACS does not know is not found, without a read of the registry."""
+    """For an identity that ACS does not know, the registry is not read."""
     assert await refusal(world.issue(UNKNOWN)) is IdentityNotFound
 
     assert world.registry.calls == []
@@ -117,16 +103,6 @@ async def test_deleted_identity_that_is_not_revoked(world: World) -> None:
     identity_id = await world.unrevoked()
 
     assert await refusal(world.issue(identity_id)) is IdentityDeleted
-
-
-@pytest.mark.parametrize(
-    ("state", "error"), [(State.PURGING, IdentityDeleted), (State.CREATING, IdentityUnfinished)]
-)
-async def test_other_states(world: World, state: State, error: type[Exception]) -> None:
-    """An identity that is being purged or created gets no token, although ACS knows it."""
-    identity_id = await world.in_state(state)
-
-    assert await refusal(world.issue(identity_id)) is error
 
 
 async def test_restored_identity(world: World) -> None:

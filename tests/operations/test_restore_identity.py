@@ -13,7 +13,6 @@ from identity_service.errors import (
 )
 from identity_service.identity import Identity, State
 from identity_service.schemas import IdentityResponse
-from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
 from tests.support.world import ACS_IS_DOWN, CONFLICT, TABLE_IS_DOWN, World, refusal
 
@@ -53,24 +52,12 @@ async def test_active_identity(world: World) -> None:
     assert world.registry.rows[identity_id].etag == etag
 
 
-@pytest.mark.parametrize("state", [State.CREATING, State.PURGING])
-async def test_other_states(world: World, state: State) -> None:
-    """An identity that is being created or purged is not found, and is not changed."""
-    identity_id = await world.in_state(state)
-    before = world.row(identity_id)
+async def test_purged_identity(world: World) -> None:
+    """A purged identity cannot be restored."""
+    identity_id = await world.deleted()
+    await world.purge(identity_id)
 
     assert await refusal(world.restore(identity_id)) is IdentityNotFound
-
-    assert world.row(identity_id) == before
-
-
-async def test_identity_without_a_row(world: World) -> None:
-    """An unknown identity is not found, and a purged one cannot be restored."""
-    purged = await world.deleted()
-    await world.purge(purged)
-
-    for identity_id in (UNKNOWN, purged):
-        assert await refusal(world.restore(identity_id)) is IdentityNotFound
 
 
 async def test_unrevoked_identity(world: World) -> None:

@@ -1,13 +1,10 @@
 """restore_me: restores the signed-in user's deleted identity."""
 
-import pytest
-
-from identity_service.errors import IdentityNotFound
 from identity_service.identity import State
 from identity_service.operations.me import get_me, restore_me
 from identity_service.schemas import IdentityResponse
 from tests.support.virtual_time import START
-from tests.support.world import ALICE, BOB, World, refusal
+from tests.support.world import ALICE, BOB, World
 
 
 async def restore(world: World) -> IdentityResponse:
@@ -25,19 +22,3 @@ async def test_restored_identity(world: World) -> None:
     expected = IdentityResponse(id=identity_id, user_id=ALICE.user_id, created_on=START)
     assert first == second == expected == await get_me(ALICE, world.registry)
     assert world.row(others).state is State.DELETED
-
-
-async def test_no_identity(world: World) -> None:
-    """A user without an identity learns how to get one."""
-    await world.deleted(BOB.user_id)
-
-    with pytest.raises(IdentityNotFound, match="POST me/tokens"):
-        await restore(world)
-
-
-@pytest.mark.parametrize("state", [State.CREATING, State.PURGING])
-async def test_other_states(world: World, state: State) -> None:
-    """An identity that is being created or purged is not found."""
-    await world.in_state(state, ALICE.user_id)
-
-    assert await refusal(restore(world)) is IdentityNotFound

@@ -1,8 +1,6 @@
 """revoke_my_tokens: signs the user out of every client."""
 
-import pytest
-
-from identity_service.errors import AcsUnavailable, IdentityNotFound
+from identity_service.errors import AcsUnavailable
 from identity_service.operations.me import revoke_my_tokens
 from tests.support.world import ACS_IS_DOWN, ALICE, BOB, World, refusal
 
@@ -16,16 +14,6 @@ async def test_tokens_of_the_user_only(world: World) -> None:
 
     assert not world.acs.is_valid(alices.token)
     assert world.acs.is_valid(bobs.token)
-
-
-async def test_no_identity(world: World) -> None:
-    """A user without an identity learns how to get one."""
-    await world.active(BOB.user_id)
-
-    with pytest.raises(IdentityNotFound, match="POST me/tokens"):
-        await revoke_my_tokens(ALICE, world.registry, world.acs)
-
-    assert world.acs.revocations == []
 
 
 async def test_acs_is_down(world: World) -> None:

@@ -1,10 +1,6 @@
 """revoke_tokens: revokes all tokens issued so far."""
 
-import pytest
-
-from identity_service.errors import AcsUnavailable, IdentityNotFound
-from identity_service.identity import State
-from tests.support.memory import UNKNOWN
+from identity_service.errors import AcsUnavailable
 from tests.support.world import ACS_IS_DOWN, World, refusal
 
 
@@ -35,34 +31,3 @@ async def test_lost_response(world: World) -> None:
     world.acs.loses("revoke_tokens", ACS_IS_DOWN)
 
     assert await refusal(world.revoke(identity_id)) is AcsUnavailable
-
-
-async def test_unknown_identity(world: World) -> None:
-    """An identity that ACS does not know is not found."""
-    assert await refusal(world.revoke(UNKNOWN)) is IdentityNotFound
-
-
-@pytest.mark.parametrize("state", State)
-async def test_every_state(world: World, state: State) -> None:
-    """Tokens can be revoked in every state."""
-    identity_id = await world.in_state(state)
-    world.acs.revocations.clear()
-
-    await world.revoke(identity_id)
-
-    assert world.acs.revocations == [identity_id]
-
-
-@pytest.mark.parametrize("registered_only", [False, True])
-async def test_only_registered_identities(world: World, registered_only: bool) -> None:
-    """If only registered identities are allowed, other identities are not found."""
-    registered, other = await world.active(), world.acs.add()
-    world.registered_only = registered_only
-
-    await world.revoke(registered)
-    if registered_only:
-        assert await refusal(world.revoke(other)) is IdentityNotFound
-    else:
-        await world.revoke(other)
-
-    assert world.acs.revocations == ([registered] if registered_only else [registered, other])
