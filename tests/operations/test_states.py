@@ -120,8 +120,11 @@ async def test_only_registered_identities(world: World, operation: str) -> None:
 
 @pytest.mark.parametrize("operation", ["get_me", "revoke_my_tokens", "delete_me", "restore_me"])
 async def test_user_without_an_identity(world: World, operation: str) -> None:
-    """A signed-in user without an identity learns how to get one."""
+    """A signed-in user without an identity learns how to get one. No other identity is used."""
     await world.deleted("another user")
+    world.acs.calls.clear()
 
     with pytest.raises(IdentityNotFound, match="POST me/tokens"):
         await CALLS[operation](world, UNKNOWN)
+
+    assert (world.acs.calls, list(world.user_rows())) == ([], ["another user"])
