@@ -351,6 +351,7 @@ async def test_token_between_two_deletions(world: World) -> None:
 @pytest.mark.parametrize(
     ("other", "state"),
     [(World.delete, State.DELETED), (World.restore, State.ACTIVE), (World.purge, None)],
+    ids=["deleted", "restored", "purged"],
 )
 async def test_other_call_before_the_record(
     world: World, other: Callable[[World, str], Awaitable[object]], state: State | None
@@ -367,7 +368,7 @@ async def test_other_call_before_the_record(
 
 
 async def test_deleted_again_before_the_record(world: World) -> None:
-    """If the identity is restored and deleted again, the record of that deletion is not written."""
+    """If the identity is restored and deleted again, that deletion is not recorded as revoked."""
     identity_id = await world.active()
 
     async def restore_and_delete() -> None:

@@ -4,7 +4,6 @@ from identity_service.errors import IdentityNotFound
 from identity_service.identity import State
 from identity_service.operations.me import delete_me
 from identity_service.schemas import DeletionResponse
-from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
 from tests.support.world import ALICE, BOB, RETENTION, World, refusal
 
@@ -40,7 +39,6 @@ async def test_repeated_call(world: World) -> None:
 async def test_user_row_without_an_identity(world: World) -> None:
     """An identity without a row is not adopted, even if ACS knows it."""
     await world.registry.insert_user(ALICE.user_id, world.acs.add())
-    await world.registry.insert_user(BOB.user_id, UNKNOWN)
 
     assert await refusal(delete(world)) is IdentityNotFound
 
