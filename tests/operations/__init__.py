@@ -1,1 +1,1 @@
-"""Every operation, on services in memory and in a time that passes only while all wait."""
+"""One test module for each operation, on services in memory and in virtual time."""

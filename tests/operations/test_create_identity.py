@@ -1,4 +1,4 @@
-"""create_identity: recorded at once, active at last, and one for each user."""
+"""create_identity: recorded first, active last, and one identity for each user."""
 
 import asyncio
 
@@ -10,289 +10,191 @@ from identity_service.errors import (
     IdentityDeleted,
     RegistryUnavailable,
 )
-from identity_service.operations.create_identity import IdentityCreated, IdentityFound
-from identity_service.rows import LEASE, IdentityRow, State
-from tests.operations.virtual_time import START
-from tests.operations.world import (
-    ACS_IS_DOWN,
-    CONFLICT,
-    HOUR,
-    TABLE_IS_DOWN,
-    UNKNOWN,
-    World,
-    refusal,
-)
+from identity_service.identity import LEASE, Identity, State
+from identity_service.schemas import IdentityCreatedResponse, IdentityFoundResponse
+from tests.support.memory import UNKNOWN
+from tests.support.virtual_time import START
+from tests.support.world import ACS_IS_DOWN, CONFLICT, HOUR, TABLE_IS_DOWN, World, refusal
 
 
-async def test_new_identity_is_created(world: World) -> None:
-    """The answer names the one identity that ACS has now."""
+async def sweep_after_lease(world: World) -> None:
+    """The sweep treats the creation as interrupted and purges the identity."""
+    world.pass_lease()
+    await world.sweep()
+
+
+async def test_new_identity(world: World) -> None:
+    """A new identity is active, has no user, and nothing is due."""
     created = await world.create()
 
-    assert (type(created), [created.id]) == (IdentityCreated, world.acs.identities)
+    assert (type(created), [created.id]) == (IdentityCreatedResponse, world.acs.identities)
+    assert world.row(created.id) == Identity(id=created.id, state=State.ACTIVE, created_on=START)
+    assert (world.due_entries(), world.user_rows()) == ([], {})
 
 
-async def test_new_identity_is_active(world: World) -> None:
-    """Its row tells when it was made, and that nothing is due."""
-    created = await world.create()
-
-    assert world.row(created.id) == IdentityRow(id=created.id, state=State.ACTIVE, created_on=START)
-
-
-async def test_new_identity_leaves_nothing_on_the_agenda(world: World) -> None:
-    """A finished creation is none of the sweep's business."""
-    await world.create()
-
-    assert world.agenda() == []
-
-
-async def test_identity_without_a_user_claims_nobody(world: World) -> None:
-    """Anonymous identities have no user row."""
-    await world.create()
-
-    assert world.claims() == {}
-
-
-async def test_creation_is_recorded_and_on_the_agenda_before_it_is_active(world: World) -> None:
-    """Whoever dies between the two leaves something that the sweep finds."""
+async def test_recorded_as_creating(world: World) -> None:
+    """Before it is active, the identity is recorded with a due entry, so the sweep finds it."""
     identity_id = await world.creating()
 
-    assert world.row(identity_id) == IdentityRow(
+    assert world.row(identity_id) == Identity(
         id=identity_id, state=State.CREATING, created_on=START, due=START + LEASE
     )
 
 
-async def test_acs_is_asked_before_anything_is_written(world: World) -> None:
-    """An identity that ACS did not make has no row."""
-    world.acs.fails("create", ACS_IS_DOWN)
+@pytest.mark.parametrize("happens", ["fails", "loses"])
+async def test_creation_in_acs_is_not_retried(world: World, happens: str) -> None:
+    """If ACS fails, the call is not repeated and nothing is recorded."""
+    getattr(world.acs, happens)("create", ACS_IS_DOWN)
 
     assert await refusal(world.create()) is AcsUnavailable
 
-    assert world.registry.calls == []
+    assert (world.acs.calls, world.registry.calls) == (["create"], [])
 
 
-async def test_creating_in_acs_is_never_repeated(world: World) -> None:
-    """Each attempt makes another identity."""
-    world.acs.loses("create", ACS_IS_DOWN)
-
-    assert await refusal(world.create()) is AcsUnavailable
-
-    assert world.acs.calls == ["create"]
-
-
-@pytest.mark.parametrize("fault", [CONFLICT, TABLE_IS_DOWN], ids=["refused", "unknown"])
-async def test_identity_that_could_not_be_recorded_is_given_back(
-    world: World, fault: Exception
-) -> None:
-    """Nobody would ever find it again in ACS."""
-    world.registry.fails("insert", fault)
+@pytest.mark.parametrize("error", [CONFLICT, TABLE_IS_DOWN], ids=["conflict", "unknown"])
+async def test_unrecorded_identity_is_deleted(world: World, error: Exception) -> None:
+    """An identity that cannot be recorded is deleted in ACS: nobody would find it again."""
+    world.registry.fails("insert", error)
 
     assert await refusal(world.create()) is RegistryUnavailable
 
-    assert world.acs.identities == []
+    assert (world.acs.identities, world.registry.rows) == ([], {})
 
 
-async def test_identity_recorded_without_an_answer_is_given_back(world: World) -> None:
-    """The row may be there: it stays, for the sweep to find."""
+async def test_record_with_lost_response(world: World) -> None:
+    """If the response of the record is lost, the row stays, and the sweep purges it later."""
     world.registry.loses("insert", TABLE_IS_DOWN)
 
     assert await refusal(world.create()) is RegistryUnavailable
 
     assert world.acs.identities == []
     assert [row.state for row in world.registry.rows.values()] == [State.CREATING]
-
-
-async def test_row_of_an_identity_given_back_is_purged_by_the_sweep(world: World) -> None:
-    """Overdue, and unknown to ACS: once it is old enough to be believed, it goes."""
-    world.registry.loses("insert", TABLE_IS_DOWN)
-    await refusal(world.create())
-    world.clock.forward(HOUR)
-
+    world.clock.advance(HOUR)
     report = await world.sweep()
+    assert (report.purged, world.registry.rows, world.due_entries()) == (1, {}, [])
 
-    assert (report.purged, world.registry.rows, world.agenda()) == (1, {}, [])
 
-
-async def test_identity_that_can_neither_be_recorded_nor_given_back_is_logged(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Two faults: its id is all that is left, for an operator to delete it."""
+async def test_lost_identity_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """If an identity can be neither recorded nor deleted, its id is logged for the operator."""
     world.registry.fails("insert", TABLE_IS_DOWN)
     world.acs.fails("delete", ACS_IS_DOWN)
 
     assert await refusal(world.create()) is RegistryUnavailable
 
     [lost] = world.acs.identities
-    assert f"identity_lost identity_id={lost}" in caplog.text
+    assert f"identity_lost identity_id={lost} code=acs_unavailable" in caplog.text
 
 
-async def test_unknown_activation_is_neither_assumed_nor_undone(world: World) -> None:
-    """The caller is told to ask again; the identity stays, on the agenda."""
-    world.registry.fails("update", TABLE_IS_DOWN)
+@pytest.mark.parametrize(("happens", "state"), [("fails", State.CREATING), ("loses", State.ACTIVE)])
+async def test_unknown_activation(world: World, happens: str, state: State) -> None:
+    """If the result of the activation is unknown, nothing is undone and the next call succeeds."""
+    getattr(world.registry, happens)("update", TABLE_IS_DOWN)
 
     assert await refusal(world.create("alice")) is RegistryUnavailable
 
     [identity_id] = world.acs.identities
-    assert world.row(identity_id).state is State.CREATING
-    assert world.claims() == {"alice": identity_id}
+    assert (world.row(identity_id).state, world.user_rows()) == (state, {"alice": identity_id})
+    assert await world.create("alice") == IdentityFoundResponse(id=identity_id)
 
 
-async def test_activation_whose_answer_was_lost_is_not_undone(world: World) -> None:
-    """The identity is active, and nobody but the caller was in doubt."""
-    world.registry.loses("update", TABLE_IS_DOWN)
-
-    assert await refusal(world.create("alice")) is RegistryUnavailable
-
-    assert await world.create("alice") == IdentityFound(id=world.acs.identities[0])
-
-
-async def test_creation_that_somebody_helped_succeeds(world: World) -> None:
-    """Another call for the same user was faster with the last step."""
-    world.registry.meets("update", lambda: world.create("alice"))
+async def test_finished_by_another_call(world: World) -> None:
+    """A creation that another call for the same user has finished succeeds as a new one."""
+    world.registry.precede("update", lambda: world.create("alice"))
 
     created = await world.create("alice")
 
-    assert (type(created), [created.id]) == (IdentityCreated, world.acs.identities)
+    assert (type(created), [created.id]) == (IdentityCreatedResponse, world.acs.identities)
 
 
-async def test_identity_deleted_while_it_is_made_is_a_conflict(world: World) -> None:
-    """Helped and deleted, before its creator came to the last step."""
+async def test_deleted_during_creation(world: World) -> None:
+    """An identity that is deleted during its creation is not returned."""
 
-    async def help_and_delete() -> None:
-        found = await world.create("alice")
-        await world.delete(found.id)
+    async def finish_and_delete() -> None:
+        await world.delete(await world.active("alice"))
 
-    world.registry.meets("update", help_and_delete)
+    world.registry.precede("update", finish_and_delete)
 
     assert await refusal(world.create("alice")) is IdentityDeleted
 
 
-async def test_identity_purged_while_it_is_made_is_busy(world: World) -> None:
-    """The sweep took its creator for dead."""
-
-    async def purge() -> None:
-        world.pass_lease()
-        await world.sweep()
-
-    world.registry.meets("update", purge)
+@pytest.mark.parametrize("step", ["insert_user", "update"])
+async def test_purged_during_creation(world: World, step: str) -> None:
+    """If the sweep purges the identity during its creation, its user is released."""
+    world.registry.precede(step, lambda: sweep_after_lease(world))
 
     assert await refusal(world.create("alice")) is IdentityBusy
 
-
-async def test_creator_of_a_purged_identity_releases_its_user(world: World) -> None:
-    """A claim written after the purge would dangle."""
-
-    async def purge() -> None:
-        world.pass_lease()
-        await world.sweep()
-
-    world.registry.meets("insert_user", purge)
-
-    await refusal(world.create("alice"))
-
-    assert world.claims() == {}
+    assert world.user_rows() == {}
 
 
-async def test_creator_of_a_half_purged_identity_releases_its_user(world: World) -> None:
-    """The same when the purge is still under way."""
+async def test_purge_starts_during_creation(world: World) -> None:
+    """If a purge of the identity has started during its creation, its user is released."""
 
-    async def claim_purge() -> None:
-        world.registry.overtake(world.acs.identities[0], state=State.PURGING)
+    async def start_purge() -> None:
+        world.registry.change(world.acs.identities[0], state=State.PURGING)
 
-    world.registry.meets("insert_user", claim_purge)
+    world.registry.precede("insert_user", start_purge)
 
     assert await refusal(world.create("alice")) is IdentityBusy
 
-    assert world.claims() == {}
+    assert world.user_rows() == {}
 
 
-async def test_creator_of_a_purged_identity_leaves_the_next_claim_alone(world: World) -> None:
-    """Meanwhile the user has another identity."""
+async def test_release_keeps_the_user_row_of_another_identity(world: World) -> None:
+    """If the user has got another identity in the meantime, that user row stays."""
 
     async def purge_and_create_another() -> None:
-        world.pass_lease()
-        await world.sweep()
+        await sweep_after_lease(world)
         await world.create("alice")
 
-    world.registry.meets("update", purge_and_create_another)
-
-    await refusal(world.create("alice"))
-
-    assert list(world.claims().values()) == world.acs.identities
-
-
-async def test_creator_of_a_purged_identity_is_busy_when_the_claim_is_replaced(
-    world: World,
-) -> None:
-    """Another creator replaces the dangling claim just as it is to be taken away."""
-
-    async def purge() -> None:
-        world.pass_lease()
-        await world.sweep()
-
-    world.registry.meets("insert_user", purge)
-    world.registry.meets("remove_user", lambda: world.create("alice"))
+    world.registry.precede("update", purge_and_create_another)
 
     assert await refusal(world.create("alice")) is IdentityBusy
 
+    assert list(world.user_rows().values()) == world.acs.identities
 
-async def test_user_is_claimed_for_the_new_identity(world: World) -> None:
-    """Both rows name each other."""
+
+async def test_release_meets_another_creation(world: World) -> None:
+    """If another creation replaces the user row during the release, its row stays."""
+    world.registry.precede("insert_user", lambda: sweep_after_lease(world))
+    world.registry.precede("remove_user", lambda: world.create("alice"))
+
+    assert await refusal(world.create("alice")) is IdentityBusy
+
+    assert list(world.user_rows().values()) == world.acs.identities
+
+
+async def test_identity_of_a_user(world: World) -> None:
+    """The user row is written after the identity row, which names the user, and before the end."""
     created = await world.create("alice")
 
-    assert world.claims() == {"alice": created.id}
+    assert world.user_rows() == {"alice": created.id}
     assert world.row(created.id).user_id == "alice"
-
-
-async def test_claim_comes_after_the_record_and_before_the_activation(world: World) -> None:
-    """No claim names an identity without a row, no active identity of a user is unclaimed."""
-    await world.create("alice")
-
     assert world.registry.calls == ["read_user", "insert", "insert_user", "update"]
 
 
-async def test_user_who_has_an_identity_gets_the_same_one(world: World) -> None:
-    """Asked again, it is found: ACS is not even asked."""
-    created = await world.create("alice")
+async def test_existing_identity_is_returned(world: World) -> None:
+    """Each user has one identity. If it exists, it is returned without a call to ACS."""
+    alice, bob = await world.create("alice"), await world.create("bob")
 
     found = await world.create("alice")
 
-    assert found == IdentityFound(id=created.id)
-    assert world.acs.calls == ["create"]
+    assert (type(found), found.id) == (IdentityFoundResponse, alice.id)
+    assert (world.acs.identities, world.acs.calls) == ([alice.id, bob.id], ["create", "create"])
 
 
-async def test_two_users_have_two_identities(world: World) -> None:
-    """Each their own."""
-    alice = await world.create("alice")
-    bob = await world.create("bob")
-
-    assert alice.id != bob.id
-
-
-async def test_fifty_at_once_get_one_identity(world: World) -> None:
-    """Everybody may create, the user row decides, losers are purged."""
-    answers = await asyncio.gather(*(world.create("alice") for _ in range(50)))
+async def test_fifty_concurrent_calls(world: World) -> None:
+    """Fifty concurrent calls for a user create one identity and leave nothing else behind."""
+    responses = await asyncio.gather(*(world.create("alice") for _ in range(50)))
 
     [kept] = world.acs.identities
-    assert {answer.id for answer in answers} == {kept}
+    assert {response.id for response in responses} == {kept}
+    assert sum(isinstance(response, IdentityCreatedResponse) for response in responses) == 1
+    assert (list(world.registry.rows), world.due_entries()) == ([kept], [])
 
 
-async def test_of_fifty_at_once_one_is_told_that_it_is_new(world: World) -> None:
-    """One 201, and 200 for all others."""
-    answers = await asyncio.gather(*(world.create("alice") for _ in range(50)))
-
-    assert sum(isinstance(answer, IdentityCreated) for answer in answers) == 1
-
-
-async def test_fifty_at_once_leave_one_row(world: World) -> None:
-    """Losers leave nothing behind, nor on the agenda."""
-    await asyncio.gather(*(world.create("alice") for _ in range(50)))
-
-    assert list(world.registry.rows) == world.acs.identities
-    assert world.agenda() == []
-
-
-async def test_unreadable_claim_creates_nothing(world: World) -> None:
-    """Who does not know whether the user has an identity makes none."""
+async def test_unreadable_user_row(world: World) -> None:
+    """If it is unknown whether the user has an identity, none is created."""
     world.registry.fails("read_user", TABLE_IS_DOWN)
 
     assert await refusal(world.create("alice")) is RegistryUnavailable
@@ -301,195 +203,154 @@ async def test_unreadable_claim_creates_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_claim_is_neither_assumed_nor_undone(world: World, happens: str) -> None:
-    """The identity stays in creation, on the agenda; nothing is deleted."""
+async def test_unknown_user_row(world: World, happens: str) -> None:
+    """If the result of writing the user row is unknown, nothing is undone, and a retry succeeds."""
     getattr(world.registry, happens)("insert_user", TABLE_IS_DOWN)
 
     assert await refusal(world.create("alice")) is RegistryUnavailable
 
     [identity_id] = world.acs.identities
     assert world.row(identity_id).state is State.CREATING
+    retried = await world.create("alice")
+    assert (retried.id == identity_id) is (happens == "loses")
+    assert world.row(retried.id).state is State.ACTIVE
 
 
-async def test_claim_whose_answer_was_lost_is_found_again(world: World) -> None:
-    """The next ask helps the creation to its end."""
-    world.registry.loses("insert_user", TABLE_IS_DOWN)
-    await refusal(world.create("alice"))
+async def test_slower_creation_returns_the_other_identity(world: World) -> None:
+    """The slower of two creations purges its own identity and returns the other one."""
+    world.registry.precede("insert_user", lambda: world.create("alice"))
 
     found = await world.create("alice")
 
-    assert found == IdentityFound(id=world.acs.identities[0])
-    assert world.row(found.id).state is State.ACTIVE
+    assert type(found) is IdentityFoundResponse
+    assert (world.user_rows(), world.acs.identities) == ({"alice": found.id}, [found.id])
 
 
-async def test_loser_leaves_the_claim_to_the_winner(world: World) -> None:
-    """Its own purge finds a claim that is not its own."""
-    world.registry.meets("insert_user", lambda: world.create("alice"))
-
-    answer = await world.create("alice")
-
-    assert world.claims() == {"alice": answer.id}
-
-
-@pytest.mark.parametrize("call", ["update", "delete", "remove"])
-async def test_loser_whose_purge_fails_finds_the_winner(world: World, call: str) -> None:
-    """Cleaning up behind oneself is the sweep's business in the end."""
-
-    async def win() -> None:
-        await world.create("alice")
-        remote = world.acs if call == "delete" else world.registry
-        remote.fails(call, TABLE_IS_DOWN)
-
-    world.registry.meets("insert_user", win)
-
-    answer = await world.create("alice")
-
-    assert answer == IdentityFound(id=world.claims()["alice"])
-
-
-async def test_loser_whose_purge_failed_is_purged_by_the_sweep(world: World) -> None:
-    """Nothing is forgotten: ACS keeps the winner only."""
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("update", CONFLICT),
+        ("update", TABLE_IS_DOWN),
+        ("delete", ACS_IS_DOWN),
+        ("remove", TABLE_IS_DOWN),
+    ],
+)
+async def test_duplicate_that_cannot_be_purged(
+    world: World, call: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the slower creation cannot purge its own identity, the sweep does it."""
 
     async def win() -> None:
         await world.create("alice")
-        world.acs.fails("delete", ACS_IS_DOWN)
+        (world.acs if call == "delete" else world.registry).fails(call, error)
 
-    world.registry.meets("insert_user", win)
-    answer = await world.create("alice")
-    world.pass_lease()
+    world.registry.precede("insert_user", win)
 
+    found = await world.create("alice")
+
+    [duplicate] = [entry.identity_id for entry in world.due_entries()]
+    assert found == IdentityFoundResponse(id=world.user_rows()["alice"])
+    assert f"duplicate_left_to_sweep identity_id={duplicate}" in caplog.text
+    world.clock.advance(HOUR)
     await world.sweep()
-
-    assert world.acs.identities == [answer.id]
-
-
-async def test_loser_that_somebody_else_moved_finds_the_winner(world: World) -> None:
-    """The sweep claimed the loser's purge first."""
-
-    async def win_and_claim() -> None:
-        await world.create("alice")
-        world.registry.overtake(world.acs.identities[0], state=State.PURGING)
-
-    world.registry.meets("insert_user", win_and_claim)
-
-    answer = await world.create("alice")
-
-    assert answer == IdentityFound(id=world.claims()["alice"])
+    assert (world.acs.identities, list(world.registry.rows)) == ([found.id], [found.id])
 
 
-async def test_loser_whose_winner_vanished_is_busy(world: World) -> None:
-    """The claim dangles by the time it is read: the caller asks again."""
+async def test_other_identity_disappears(world: World) -> None:
+    """If the other creation's identity has no row any more, the slower creation fails as busy."""
 
-    async def win_and_vanish() -> None:
-        answer = await world.create("alice")
-        del world.registry.rows[answer.id]
+    async def win_and_disappear() -> None:
+        del world.registry.rows[await world.active("alice")]
 
-    world.registry.meets("insert_user", win_and_vanish)
+    world.registry.precede("insert_user", win_and_disappear)
 
     assert await refusal(world.create("alice")) is IdentityBusy
 
 
-async def test_loser_whose_winner_let_go_is_busy(world: World) -> None:
-    """There is no claim any more by the time it is read: the caller asks again."""
+async def test_other_user_row_disappears(world: World) -> None:
+    """If the other creation's user row is gone when it is read, the call fails as busy."""
 
     async def win() -> None:
         await world.create("alice")
         world.registry.passes("read_user")
-        world.registry.meets("read_user", let_go)
+        world.registry.precede("read_user", release)
 
-    async def let_go() -> None:
+    async def release() -> None:
         world.registry.users.clear()
 
-    world.registry.meets("insert_user", win)
+    world.registry.precede("insert_user", win)
 
     assert await refusal(world.create("alice")) is IdentityBusy
 
 
-async def test_dangling_claim_counts_as_absent(world: World) -> None:
-    """A claim on an identity without a row holds nobody."""
+@pytest.mark.parametrize("calls", [1, 20])
+async def test_user_row_without_an_identity(world: World, calls: int) -> None:
+    """A user row that names an identity without a row does not count, and is replaced once."""
     await world.registry.insert_user("alice", UNKNOWN)
 
-    created = await world.create("alice")
-
-    assert (type(created), world.claims()) == (IdentityCreated, {"alice": created.id})
-
-
-async def test_dangling_claim_is_replaced_by_one_of_many(world: World) -> None:
-    """Twenty find it dangling at once, and ACS keeps one identity."""
-    await world.registry.insert_user("alice", UNKNOWN)
-
-    answers = await asyncio.gather(*(world.create("alice") for _ in range(20)))
+    responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
 
     [kept] = world.acs.identities
-    assert {answer.id for answer in answers} == {kept}
+    assert ({response.id for response in responses}, world.user_rows()) == ({kept}, {"alice": kept})
+    assert sum(isinstance(response, IdentityCreatedResponse) for response in responses) == 1
 
 
-async def test_half_made_identity_is_helped(world: World) -> None:
-    """Its creator died: the next to ask for the user makes it active."""
+@pytest.mark.parametrize("calls", [1, 2])
+async def test_interrupted_creation_is_finished(world: World, calls: int) -> None:
+    """If the creation of the user's identity was interrupted, the next calls finish it."""
     identity_id = await world.creating("alice")
 
-    found = await world.create("alice")
+    responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
 
-    assert found == IdentityFound(id=identity_id)
-    assert world.row(identity_id) == IdentityRow(
+    assert responses == [IdentityFoundResponse(id=identity_id)] * calls
+    assert world.row(identity_id) == Identity(
         id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START
     )
 
 
-async def test_helper_who_comes_late_reads_again(world: World) -> None:
-    """Somebody else helped just before."""
-    identity_id = await world.creating("alice")
-    world.registry.meets("update", lambda: world.create("alice"))
-
-    found = await world.create("alice")
-
-    assert found == IdentityFound(id=identity_id)
-
-
-async def test_helper_who_does_not_know_whether_it_helped_stops(world: World) -> None:
-    """Nothing is assumed."""
+async def test_unknown_end_of_an_interrupted_creation(world: World) -> None:
+    """If it is unknown whether the creation was finished, the call fails."""
     await world.creating("alice")
     world.registry.loses("update", TABLE_IS_DOWN)
 
     assert await refusal(world.create("alice")) is RegistryUnavailable
 
 
-async def test_helper_gives_up_after_four_rounds(world: World) -> None:
-    """The row changes before each attempt: the caller asks again."""
+async def test_four_conflicts(world: World) -> None:
+    """After four conflicts the call fails as busy."""
     identity_id = await world.creating("alice")
-    world.registry.meets("update", world.overtake(identity_id), times=4)
-    before = len(world.registry.calls)
+    world.registry.precede("update", world.change(identity_id), times=4)
+    world.registry.calls.clear()
 
     assert await refusal(world.create("alice")) is IdentityBusy
 
-    assert world.registry.calls[before:].count("update") == 4
+    assert world.registry.calls.count("update") == 4
 
 
-async def test_user_whose_identity_is_deleted_is_told_how_to_restore_it(world: World) -> None:
-    """A deleted identity is neither handed out nor replaced."""
+async def test_deleted_identity_of_the_user(world: World) -> None:
+    """A user's deleted identity is not replaced. The error says how to restore it."""
     identity_id = await world.deleted("alice")
 
-    with pytest.raises(IdentityDeleted, match=f"deleted-identities/{identity_id}/restore"):
+    with pytest.raises(IdentityDeleted, match=f"POST deleted-identities/{identity_id}/restore"):
         await world.create("alice")
 
     assert world.acs.identities == [identity_id]
 
 
-async def test_user_whose_identity_is_being_purged_is_busy(world: World) -> None:
-    """Soon there will be room for a new one."""
+async def test_user_whose_identity_is_being_purged(world: World) -> None:
+    """While the user's identity is being purged, the call fails as busy and names a delay."""
     await world.purging("alice")
 
     with pytest.raises(IdentityBusy) as caught:
         await world.create("alice")
 
-    assert caught.value.retry_after
+    assert caught.value.retry_after == 1
 
 
-async def test_user_whose_identity_is_purged_gets_a_new_one(world: World) -> None:
-    """The old one's claim went with it."""
-    identity_id = await world.deleted("alice")
-    await world.purge(identity_id)
+async def test_user_whose_identity_is_purged(world: World) -> None:
+    """A user whose identity is purged gets a new one."""
+    await world.purge(await world.deleted("alice"))
 
     created = await world.create("alice")
 
-    assert (type(created), [created.id]) == (IdentityCreated, world.acs.identities)
+    assert (type(created), [created.id]) == (IdentityCreatedResponse, world.acs.identities)

@@ -1,33 +1,46 @@
-"""create_identity_with_token: the token is handed out only when the identity is there to stay."""
+"""create_identity_with_token: the token is returned only if the identity is active."""
 
 import asyncio
 
-from identity_service.errors import AcsUnavailable, IdentityDeleted, RegistryUnavailable
-from identity_service.model import IssuedToken
-from identity_service.operations.create_identity_with_token import IdentityWithTokenCreated
-from identity_service.rows import State
-from tests.operations.world import ACS_IS_DOWN, TABLE_IS_DOWN, World, refusal
+from identity_service.errors import (
+    AcsUnavailable,
+    IdentityDeleted,
+    NotAllowed,
+    RegistryUnavailable,
+)
+from identity_service.identity import State
+from identity_service.policies import TokenGrant, TokenPolicy
+from identity_service.schemas import IdentityWithTokenCreatedResponse, IssuedTokenResponse
+from tests.support.world import ACS_IS_DOWN, TABLE_IS_DOWN, World, refusal
 
 
-async def test_new_identity_comes_with_a_token(world: World) -> None:
-    """ACS is called once, and the token is of the new identity."""
-    created = await world.create_with_token()
-
-    assert (type(created), [created.id]) == (IdentityWithTokenCreated, world.acs.identities)
-    assert world.acs.is_alive(created.token)
-    assert world.acs.calls == ["create_with_token"]
-
-
-async def test_new_identity_is_active(world: World) -> None:
-    """As with create_identity."""
+async def test_new_identity_with_token(world: World) -> None:
+    """One call to ACS creates an active identity and its token."""
     created = await world.create_with_token("alice")
 
-    assert world.row(created.id).state is State.ACTIVE
-    assert world.claims() == {"alice": created.id}
+    assert (type(created), [created.id]) == (
+        IdentityWithTokenCreatedResponse,
+        world.acs.identities,
+    )
+    assert (world.acs.is_valid(created.token), world.acs.calls) == (True, ["create_with_token"])
+    assert world.acs.grants == [TokenGrant(("chat",), 1440)]
+    assert (world.row(created.id).state, world.user_rows()) == (
+        State.ACTIVE,
+        {"alice": created.id},
+    )
 
 
-async def test_creating_in_acs_is_never_repeated(world: World) -> None:
-    """Each attempt makes another identity."""
+async def test_policy_of_services(world: World) -> None:
+    """A token that the policy for services does not allow creates nothing."""
+    world.service_tokens = TokenPolicy(("voip",), default_minutes=60, max_minutes=60)
+
+    assert await refusal(world.create_with_token()) is NotAllowed
+
+    assert (world.acs.calls, world.registry.calls) == ([], [])
+
+
+async def test_creation_in_acs_is_not_retried(world: World) -> None:
+    """If ACS fails, the call is not repeated: each attempt creates another identity."""
     world.acs.loses("create_with_token", ACS_IS_DOWN)
 
     assert await refusal(world.create_with_token()) is AcsUnavailable
@@ -35,15 +48,15 @@ async def test_creating_in_acs_is_never_repeated(world: World) -> None:
     assert world.acs.calls == ["create_with_token"]
 
 
-async def test_token_is_dropped_when_the_activation_is_unknown(world: World) -> None:
-    """The last write is the read of the mark: without its answer no token comes out."""
+async def test_unknown_activation(world: World) -> None:
+    """If the result of the activation is unknown, no token is returned."""
     world.registry.loses("update", TABLE_IS_DOWN)
 
     assert await refusal(world.create_with_token()) is RegistryUnavailable
 
 
-async def test_token_is_dropped_with_an_identity_that_is_given_back(world: World) -> None:
-    """ACS deletes the identity, and its token with it."""
+async def test_unrecorded_identity_is_deleted(world: World) -> None:
+    """An identity that cannot be recorded is deleted in ACS, together with its token."""
     world.registry.fails("insert", TABLE_IS_DOWN)
 
     assert await refusal(world.create_with_token()) is RegistryUnavailable
@@ -51,78 +64,70 @@ async def test_token_is_dropped_with_an_identity_that_is_given_back(world: World
     assert world.acs.identities == []
 
 
-async def test_token_is_dropped_when_the_identity_is_deleted_meanwhile(world: World) -> None:
-    """Helped and deleted between the mint and the last step."""
+async def test_deleted_during_creation(world: World) -> None:
+    """If the identity is deleted during its creation, no token is returned."""
 
-    async def help_and_delete() -> None:
-        found = await world.create("alice")
-        await world.delete(found.id)
+    async def finish_and_delete() -> None:
+        await world.delete(await world.active("alice"))
 
-    world.registry.meets("update", help_and_delete)
+    world.registry.precede("update", finish_and_delete)
 
     assert await refusal(world.create_with_token("alice")) is IdentityDeleted
 
 
-async def test_creation_that_somebody_helped_hands_out_its_token(world: World) -> None:
-    """The row is active: the token counts, and the identity is new."""
-    world.registry.meets("update", lambda: world.create("alice"))
+async def test_finished_by_another_call(world: World) -> None:
+    """A creation that another call has finished returns its own token."""
+    world.registry.precede("update", lambda: world.create("alice"))
 
     created = await world.create_with_token("alice")
 
-    assert type(created) is IdentityWithTokenCreated
-    assert world.acs.is_alive(created.token)
+    assert type(created) is IdentityWithTokenCreatedResponse
+    assert world.acs.is_valid(created.token)
 
 
-async def test_user_who_has_an_identity_gets_a_fresh_token_of_it(world: World) -> None:
-    """No second identity is made for it."""
+async def test_existing_identity_gets_a_new_token(world: World) -> None:
+    """A user's existing identity gets a new token."""
     identity_id = await world.active("alice")
 
     issued = await world.create_with_token("alice")
 
-    assert (type(issued), issued.id) == (IssuedToken, identity_id)
-    assert world.acs.is_alive(issued.token)
-    assert world.acs.identities == [identity_id]
+    assert (type(issued), issued.id) == (IssuedTokenResponse, identity_id)
+    assert (world.acs.is_valid(issued.token), world.acs.identities) == (True, [identity_id])
 
 
-async def test_fresh_token_of_an_identity_deleted_meanwhile_is_dropped(world: World) -> None:
-    """Handing it out takes the steps of issue_token: the mark is read after the mint."""
+async def test_existing_identity_is_deleted_during_the_call(world: World) -> None:
+    """If the existing identity is deleted during the call, its new token is not returned."""
     identity_id = await world.active("alice")
     world.registry.passes("read")
-    world.registry.meets("read", lambda: world.delete(identity_id))
+    world.registry.precede("read", lambda: world.delete(identity_id))
 
     assert await refusal(world.create_with_token("alice")) is IdentityDeleted
 
 
-async def test_user_whose_identity_is_deleted_gets_no_token(world: World) -> None:
-    """ACS is not even asked for one."""
+async def test_deleted_identity_of_the_user(world: World) -> None:
+    """For a user whose identity is deleted, no token is requested."""
     await world.deleted("alice")
 
     assert await refusal(world.create_with_token("alice")) is IdentityDeleted
 
-    assert world.acs.asked_for == []
+    assert world.acs.issued_for == []
 
 
-async def test_user_whose_identity_is_half_made_gets_a_token_of_it(world: World) -> None:
-    """It is helped along first."""
+async def test_interrupted_creation_is_finished(world: World) -> None:
+    """If the creation of the user's identity was interrupted, it is finished and gets a token."""
     identity_id = await world.creating("alice")
 
     issued = await world.create_with_token("alice")
 
-    assert issued.id == identity_id
-    assert world.acs.is_alive(issued.token)
+    assert (issued.id, world.acs.is_valid(issued.token)) == (identity_id, True)
+    assert world.row(identity_id).state is State.ACTIVE
 
 
-async def test_fifty_at_once_get_living_tokens_of_one_identity(world: World) -> None:
-    """The losers' own tokens are dropped with their identities."""
-    answers = await asyncio.gather(*(world.create_with_token("alice") for _ in range(50)))
+async def test_fifty_concurrent_calls(world: World) -> None:
+    """Fifty concurrent calls for a user return valid tokens of one identity, one of them new."""
+    responses = await asyncio.gather(*(world.create_with_token("alice") for _ in range(50)))
 
+    new = [each for each in responses if isinstance(each, IdentityWithTokenCreatedResponse)]
     [kept] = world.acs.identities
-    assert {answer.id for answer in answers} == {kept}
-    assert all(world.acs.is_alive(answer.token) for answer in answers)
-
-
-async def test_of_fifty_at_once_one_is_told_that_it_is_new(world: World) -> None:
-    """One 201, and 200 for all others."""
-    answers = await asyncio.gather(*(world.create_with_token("alice") for _ in range(50)))
-
-    assert sum(isinstance(answer, IdentityWithTokenCreated) for answer in answers) == 1
+    assert ({response.id for response in responses}, len(new)) == ({kept}, 1)
+    assert all(world.acs.is_valid(response.token) for response in responses)

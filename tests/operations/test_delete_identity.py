@@ -1,7 +1,7 @@
-"""delete_identity: the mark first, then the revocation, then the record that it was taken."""
+"""delete_identity: writes the mark, revokes the tokens, and records the revocation."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -11,41 +11,41 @@ from identity_service.errors import (
     IdentityNotFound,
     RegistryUnavailable,
 )
-from identity_service.model import DeletionPolicy
-from identity_service.operations.delete_identity import Deletion
-from identity_service.rows import LEASE, AgendaRow, IdentityRow, State
-from tests.operations.virtual_time import START
-from tests.operations.world import (
+from identity_service.identity import LEASE, DueEntry, Identity, State
+from identity_service.schemas import DeletionResponse
+from tests.support.memory import UNKNOWN
+from tests.support.virtual_time import START
+from tests.support.world import (
     ACS_IS_DOWN,
     CONFLICT,
     HOUR,
     RETENTION,
     SECOND,
     TABLE_IS_DOWN,
-    UNKNOWN,
     World,
     refusal,
 )
 
 
-async def test_deletion_tells_its_dates(world: World) -> None:
-    """Now, and when the retention is over."""
-    identity_id = await world.active()
+def before_the_record(world: World, act: Callable[[], Awaitable[object]]) -> None:
+    """Another caller acts after the mark and the revocation, just before these are recorded."""
+    world.registry.passes("update")
+    world.registry.precede("update", act)
+
+
+# The deletion
+
+
+async def test_deleted_identity(world: World) -> None:
+    """A deleted identity keeps its user, is revoked, and is due once, after its retention."""
+    identity_id = await world.active("alice")
 
     deletion = await world.delete(identity_id)
 
-    assert deletion == Deletion(
+    assert deletion == DeletionResponse(
         id=identity_id, deleted_on=START, scheduled_purge_on=START + RETENTION
     )
-
-
-async def test_deleted_row_is_revoked_and_due_at_its_purge(world: World) -> None:
-    """It keeps whose it was and when it was made."""
-    identity_id = await world.active("alice")
-
-    await world.delete(identity_id)
-
-    assert world.row(identity_id) == IdentityRow(
+    assert world.row(identity_id) == Identity(
         id=identity_id,
         state=State.DELETED,
         user_id="alice",
@@ -55,59 +55,26 @@ async def test_deleted_row_is_revoked_and_due_at_its_purge(world: World) -> None
         revoked=True,
         due=START + RETENTION,
     )
+    assert world.due_entries() == [DueEntry(START + RETENTION, identity_id)]
+    assert world.user_rows() == {"alice": identity_id}
 
 
-async def test_deletion_is_on_the_agenda_once(world: World) -> None:
-    """At the moment of its purge; the entry for the revocation is gone."""
-    identity_id = await world.active()
-
-    await world.delete(identity_id)
-
-    assert world.agenda() == [AgendaRow(START + RETENTION, identity_id)]
-
-
-async def test_tokens_are_dead_once_delete_has_answered(world: World) -> None:
-    """All that were issued."""
+async def test_tokens_are_revoked(world: World) -> None:
+    """All tokens issued before the deletion are revoked. The identity stays in ACS."""
     created = await world.create_with_token()
+    second = await world.issue(created.id)
 
     await world.delete(created.id)
 
-    assert not world.acs.is_alive(created.token)
+    assert not any(map(world.acs.is_valid, [created.token, second.token]))
+    assert world.acs.identities == [created.id]
 
 
-async def test_deletion_deletes_nothing_in_acs(world: World) -> None:
-    """It can be undone."""
-    identity_id = await world.active()
-
-    await world.delete(identity_id)
-
-    assert world.acs.identities == [identity_id]
-
-
-async def test_deletion_keeps_the_claim_of_the_user(world: World) -> None:
-    """It is the user's identity still, until it is purged."""
-    identity_id = await world.active("alice")
-
-    await world.delete(identity_id)
-
-    assert world.claims() == {"alice": identity_id}
-
-
-async def test_retention_of_zero_is_due_at_once(world: World) -> None:
-    """At the next sweep."""
-    world.deletion = DeletionPolicy(retention=timedelta(0))
-    identity_id = await world.active()
-
-    await world.delete(identity_id)
-
-    assert world.agenda() == [AgendaRow(START, identity_id)]
-
-
-async def test_mark_is_written_before_the_revocation(world: World) -> None:
-    """With a lease: whoever dies between the two leaves something that the sweep finds."""
+async def test_mark_comes_before_the_revocation(world: World) -> None:
+    """The mark is written first, with a lease, so the sweep finishes an interrupted deletion."""
     identity_id = await world.unrevoked()
 
-    assert world.row(identity_id) == IdentityRow(
+    assert world.row(identity_id) == Identity(
         id=identity_id,
         state=State.DELETED,
         created_on=START,
@@ -117,19 +84,33 @@ async def test_mark_is_written_before_the_revocation(world: World) -> None:
     )
 
 
-async def test_unknown_mark_revokes_nothing(world: World) -> None:
-    """Nothing is assumed: the caller deletes again."""
-    created = await world.create_with_token()
-    world.registry.fails("update", TABLE_IS_DOWN)
+# Failures
 
-    assert await refusal(world.delete(created.id)) is RegistryUnavailable
+
+async def test_unreadable_row(world: World) -> None:
+    """If the row cannot be read, nothing is written."""
+    identity_id = await world.active()
+    world.registry.fails("read", TABLE_IS_DOWN)
+
+    assert await refusal(world.delete(identity_id)) is RegistryUnavailable
+
+    assert world.row(identity_id).state is State.ACTIVE
+
+
+@pytest.mark.parametrize("happens", ["fails", "loses"])
+async def test_unknown_mark(world: World, happens: str) -> None:
+    """If the result of writing the mark is unknown, nothing is revoked."""
+    identity_id = await world.active()
+    getattr(world.registry, happens)("update", TABLE_IS_DOWN)
+
+    assert await refusal(world.delete(identity_id)) is RegistryUnavailable
 
     assert world.acs.revocations == []
 
 
 @pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unanswered_revocation_is_not_taken_for_one(world: World, happens: str) -> None:
-    """503, and the row says that it is still to be revoked."""
+async def test_unknown_revocation(world: World, happens: str) -> None:
+    """If the result of the revocation is unknown, the call fails and no revocation is recorded."""
     identity_id = await world.active()
     getattr(world.acs, happens)("revoke_tokens", ACS_IS_DOWN)
 
@@ -139,8 +120,8 @@ async def test_unanswered_revocation_is_not_taken_for_one(world: World, happens:
 
 
 @pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_record_is_told(world: World, happens: str) -> None:
-    """202 only when the revocation is recorded."""
+async def test_unknown_record(world: World, happens: str) -> None:
+    """If it is unknown whether the revocation is recorded, the call fails."""
     identity_id = await world.active()
     world.registry.passes("update")
     getattr(world.registry, happens)("update", TABLE_IS_DOWN)
@@ -148,98 +129,77 @@ async def test_unknown_record_is_told(world: World, happens: str) -> None:
     assert await refusal(world.delete(identity_id)) is RegistryUnavailable
 
 
-async def test_unreadable_row_is_told(world: World) -> None:
-    """Nothing is written without it."""
+async def test_four_conflicts(world: World) -> None:
+    """After four conflicts the call fails as busy."""
     identity_id = await world.active()
-    world.registry.fails("read", TABLE_IS_DOWN)
+    world.registry.fails("update", CONFLICT, times=4)
+    world.registry.calls.clear()
 
-    assert await refusal(world.delete(identity_id)) is RegistryUnavailable
+    assert await refusal(world.delete(identity_id)) is IdentityBusy
 
-    assert world.row(identity_id).state is State.ACTIVE
+    assert world.registry.calls.count("update") == 4
 
 
-async def test_deleting_again_gives_the_same_dates(world: World) -> None:
-    """It never starts a second deletion."""
+# Repeated and concurrent calls
+
+
+async def test_repeated_call(world: World) -> None:
+    """Repeating the call reads the row once, and returns the same dates."""
     identity_id = await world.active()
     first = await world.delete(identity_id)
-    world.clock.forward(HOUR)
+    world.clock.advance(HOUR)
+    world.acs.calls.clear()
+    world.registry.calls.clear()
 
-    again = await world.delete(identity_id)
+    second = await world.delete(identity_id)
 
-    assert again == first
-
-
-async def test_deleting_again_is_one_read(world: World) -> None:
-    """What is deleted and revoked is left as it is."""
-    identity_id = await world.deleted()
-    before = len(world.acs.calls), len(world.registry.calls)
-
-    await world.delete(identity_id)
-
-    assert (world.acs.calls[before[0] :], world.registry.calls[before[1] :]) == ([], ["read"])
+    assert second == first
+    assert (world.acs.calls, world.registry.calls) == ([], ["read"])
 
 
-async def test_deleting_again_finishes_the_revocation(world: World) -> None:
-    """ACS did not answer the first time: 202 only once it has."""
+async def test_repeated_call_finishes_the_revocation(world: World) -> None:
+    """Calls fail as long as ACS fails. Then one revokes the tokens and returns the first dates."""
     created = await world.create_with_token()
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-    await refusal(world.delete(created.id))
-    world.clock.forward(HOUR)
+    for _ in range(2):
+        await world.delete_unrevoked(created.id)
+        world.clock.advance(HOUR)
 
     deletion = await world.delete(created.id)
 
-    assert deletion.deleted_on == START
-    assert not world.acs.is_alive(created.token)
-    assert world.row(created.id).revoked
+    assert (deletion.deleted_on, world.row(created.id).revoked) == (START, True)
+    assert not world.acs.is_valid(created.token)
 
 
-async def test_deleting_again_while_acs_is_still_down_is_refused_again(world: World) -> None:
-    """However often."""
-    identity_id = await world.unrevoked()
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-
-    assert await refusal(world.delete(identity_id)) is AcsUnavailable
-
-
-async def test_two_deletions_at_once_are_one(world: World) -> None:
-    """Both answer with the dates of the one that came first."""
+async def test_two_concurrent_calls(world: World) -> None:
+    """Two concurrent calls return the dates of the first one."""
     identity_id = await world.active()
 
-    async def later() -> Deletion:
+    async def later() -> DeletionResponse:
         await world.clock.sleep(0.5)
         return await world.delete(identity_id)
 
-    world.acs.meets("revoke_tokens", lambda: world.clock.sleep(1))
+    world.acs.precede("revoke_tokens", lambda: world.clock.sleep(1))
 
     first, second = await asyncio.gather(world.delete(identity_id), later())
 
     assert first == second
 
 
-async def test_many_deletions_at_once_all_answer(world: World) -> None:
-    """None of them gives up, and one deletion is on the agenda."""
+async def test_four_concurrent_calls(world: World) -> None:
+    """Four concurrent calls all succeed and make one deletion."""
     identity_id = await world.active()
 
     deletions = await asyncio.gather(*(world.delete(identity_id) for _ in range(4)))
 
     assert len({deletion.deleted_on for deletion in deletions}) == 1
-    assert world.agenda() == [AgendaRow(START + RETENTION, identity_id)]
+    assert world.due_entries() == [DueEntry(START + RETENTION, identity_id)]
 
 
-@pytest.mark.parametrize("state", [State.CREATING, State.PURGING])
-async def test_identity_that_is_not_there_for_callers_is_not_found(
-    world: World, state: State
-) -> None:
-    """Not yet, or no more."""
-    identity_id = await (world.creating() if state is State.CREATING else world.purging())
-
-    assert await refusal(world.delete(identity_id)) is IdentityNotFound
-
-    assert world.row(identity_id).state is state
+# Other states
 
 
-async def test_purged_identity_is_not_found(world: World) -> None:
-    """ACS does not know it either."""
+async def test_purged_identity(world: World) -> None:
+    """A purged identity is not found."""
     identity_id = await world.deleted()
     await world.purge(identity_id)
 
@@ -248,13 +208,29 @@ async def test_purged_identity_is_not_found(world: World) -> None:
     assert world.is_gone(identity_id)
 
 
-async def test_identity_made_elsewhere_can_be_deleted(world: World) -> None:
-    """Its row is born in the deletion."""
+async def test_restored_identity(world: World) -> None:
+    """A restored identity can be deleted again, with new dates and a new revocation."""
+    identity_id = await world.deleted()
+    await world.restore(identity_id)
+    issued = await world.issue(identity_id)
+    world.clock.advance(HOUR)
+
+    deletion = await world.delete(identity_id)
+
+    assert deletion.deleted_on == START + HOUR
+    assert not world.acs.is_valid(issued.token)
+
+
+# Identities that this service has not created
+
+
+async def test_identity_created_elsewhere(world: World) -> None:
+    """The deletion of an identity that was created elsewhere writes its first row."""
     identity_id = world.acs.add()
 
     await world.delete(identity_id)
 
-    assert world.row(identity_id) == IdentityRow(
+    assert world.row(identity_id) == Identity(
         id=identity_id,
         state=State.DELETED,
         adopted=True,
@@ -265,209 +241,153 @@ async def test_identity_made_elsewhere_can_be_deleted(world: World) -> None:
     )
 
 
-async def test_unknown_identity_is_not_found_and_leaves_no_row(world: World) -> None:
-    """ACS does not know it: the adopted row goes out again, off the agenda too."""
+async def test_unknown_identity(world: World) -> None:
+    """An identity that ACS does not know is not found, and its new row is removed."""
     assert await refusal(world.delete(UNKNOWN)) is IdentityNotFound
 
     assert world.is_gone(UNKNOWN)
 
 
-async def test_unknown_identity_whose_row_cannot_be_taken_out_is_told(world: World) -> None:
-    """The row stays on the agenda, and the sweep takes it out."""
+async def test_unknown_identity_whose_row_stays(world: World) -> None:
+    """If the row of an unknown identity cannot be removed, it stays due for the sweep."""
     world.registry.fails("remove", TABLE_IS_DOWN)
 
     assert await refusal(world.delete(UNKNOWN)) is RegistryUnavailable
 
-    assert world.agenda() == [AgendaRow(START + LEASE, UNKNOWN)]
+    assert world.due_entries() == [DueEntry(START + LEASE, UNKNOWN)]
 
 
-async def test_deleting_a_phantom_again_finds_that_there_is_none(world: World) -> None:
-    """The first time ACS did not answer."""
-    await world.phantom()
+async def test_repeated_call_for_an_unknown_identity(world: World) -> None:
+    """If ACS failed before, repeating the call finds that the identity does not exist."""
+    identity_id = await world.adopted_unknown()
+
+    assert await refusal(world.delete(identity_id)) is IdentityNotFound
+
+    assert world.is_gone(identity_id)
+
+
+async def test_unknown_identity_whose_row_changes(world: World) -> None:
+    """If the row of an unknown identity changes before it is removed, it is read again."""
+    world.registry.precede("remove", world.change(UNKNOWN, attempts=1))
 
     assert await refusal(world.delete(UNKNOWN)) is IdentityNotFound
 
     assert world.is_gone(UNKNOWN)
 
 
-async def test_phantom_whose_row_has_changed_is_decided_anew(world: World) -> None:
-    """The row is read again before it goes."""
-    world.registry.meets("remove", world.overtake(UNKNOWN, attempts=1))
-
-    assert await refusal(world.delete(UNKNOWN)) is IdentityNotFound
-
-    assert world.is_gone(UNKNOWN)
-
-
-async def test_own_identity_that_acs_does_not_know_is_deleted_all_the_same(world: World) -> None:
-    """What does not exist has no tokens."""
+async def test_own_identity_that_acs_does_not_know(world: World) -> None:
+    """An identity of this service that ACS does not know has no tokens: it is revoked."""
     identity_id = await world.active()
     world.acs.identities.remove(identity_id)
 
     deletion = await world.delete(identity_id)
 
-    assert deletion.id == identity_id
-    assert world.row(identity_id).revoked
+    assert (deletion.id, world.row(identity_id).revoked) == (identity_id, True)
 
 
-async def test_adopted_by_another_deletion_first_is_decided_anew(world: World) -> None:
-    """Two deletions of an identity made elsewhere, at once."""
+# Other calls change the row
+
+
+async def test_adopted_by_another_call(world: World) -> None:
+    """If another deletion writes the first row, it is used, and one revocation is enough."""
     identity_id = world.acs.add()
-    world.registry.meets("insert", lambda: world.delete(identity_id))
+    world.registry.precede("insert", lambda: world.delete(identity_id))
 
     deletion = await world.delete(identity_id)
 
-    assert deletion.deleted_on == START
-    assert len(world.acs.revocations) == 1
+    assert (deletion.deleted_on, len(world.acs.revocations)) == (START, 1)
 
 
-async def test_mark_on_a_row_that_has_changed_is_decided_anew(world: World) -> None:
-    """The row is read again, and marked as it is now."""
+async def test_changed_before_the_mark(world: World) -> None:
+    """If the row changes before the mark is written, it is read again."""
     identity_id = await world.active()
-    world.registry.meets("update", world.overtake(identity_id, last_error="a change"))
+    world.registry.precede("update", world.change(identity_id, last_error="a change"))
 
     await world.delete(identity_id)
 
     assert world.row(identity_id).revoked
 
 
-async def test_mark_on_a_row_that_was_purged_meanwhile_finds_none(world: World) -> None:
-    """Deleted and purged by others between the read and the mark."""
+async def test_purged_before_the_mark(world: World) -> None:
+    """If the identity is purged before the mark is written, it is not found."""
     identity_id = await world.active()
 
     async def delete_and_purge() -> None:
         await world.delete(identity_id)
         await world.purge(identity_id)
 
-    world.registry.meets("update", delete_and_purge)
+    world.registry.precede("update", delete_and_purge)
 
     assert await refusal(world.delete(identity_id)) is IdentityNotFound
 
 
-async def test_deletion_gives_up_after_four_rounds(world: World) -> None:
-    """The row changes before each attempt: the caller deletes again."""
+async def test_changed_before_the_record(world: World) -> None:
+    """If the row changes before the record, the tokens are revoked again."""
     identity_id = await world.active()
-    world.registry.fails("update", CONFLICT, times=4)
-    before = len(world.registry.calls)
-
-    assert await refusal(world.delete(identity_id)) is IdentityBusy
-
-    assert world.registry.calls[before:].count("update") == 4
-
-
-async def test_record_that_another_deletion_has_made_is_as_good(world: World) -> None:
-    """Both revoked; one of them wrote it down."""
-    identity_id = await world.active()
-    world.registry.passes("update")
-    world.registry.meets("update", lambda: world.delete(identity_id))
-
-    deletion = await world.delete(identity_id)
-
-    assert deletion.deleted_on == START
-    assert len(world.acs.revocations) == 2
-
-
-async def test_record_on_a_row_that_has_changed_revokes_anew(world: World) -> None:
-    """The same deletion, not revoked: yes is never just written."""
-    identity_id = await world.active()
-    world.registry.passes("update")
-    world.registry.meets("update", world.overtake(identity_id, attempts=1))
+    before_the_record(world, world.change(identity_id, attempts=1))
 
     await world.delete(identity_id)
 
-    assert len(world.acs.revocations) == 2
-    assert world.row(identity_id).revoked
+    assert (len(world.acs.revocations), world.row(identity_id).revoked) == (2, True)
 
 
-async def test_token_of_a_life_between_two_deletions_is_dead(world: World) -> None:
-    """Restored, issued and marked anew in the same moment: yes is never just written."""
+async def test_token_between_two_deletions(world: World) -> None:
+    """A token issued between a restore and a second deletion at the same time is revoked."""
     identity_id = await world.active()
     tokens = []
 
-    async def live_again() -> None:
+    async def restore_issue_delete() -> None:
         await world.restore(identity_id)
         tokens.append((await world.issue(identity_id)).token)
-        world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-        await refusal(world.delete(identity_id))
+        await world.delete_unrevoked(identity_id)
 
-    world.registry.passes("update")
-    world.registry.meets("update", live_again)
+    before_the_record(world, restore_issue_delete)
 
     await world.delete(identity_id)
 
-    assert [world.acs.is_alive(token) for token in tokens] == [False]
+    assert [world.acs.is_valid(token) for token in tokens] == [False]
 
 
-async def test_identity_restored_before_the_record_stays_restored(world: World) -> None:
-    """The deletion was answered for, and undone: its own dates are told."""
+@pytest.mark.parametrize(
+    ("other", "state"),
+    [(World.delete, State.DELETED), (World.restore, State.ACTIVE), (World.purge, None)],
+    ids=["deleted", "restored", "purged"],
+)
+async def test_other_call_before_the_record(
+    world: World, other: Callable[[World, str], Awaitable[object]], state: State | None
+) -> None:
+    """If the identity is deleted, restored or purged before the record, this call succeeds too."""
     identity_id = await world.active()
-    world.registry.passes("update")
-    world.registry.meets("update", lambda: world.restore(identity_id))
+    before_the_record(world, lambda: other(world, identity_id))
 
     deletion = await world.delete(identity_id)
 
-    assert deletion.deleted_on == START
-    assert world.row(identity_id).state is State.ACTIVE
+    row = world.registry.rows.get(identity_id)
+    assert (deletion.deleted_on, row and row.state) == (START, state)
+    assert len(world.acs.revocations) == (1 if other is World.purge else 2)
 
 
-async def test_identity_deleted_anew_before_the_record_is_left_to_that(world: World) -> None:
-    """The other deletion's row is not this one's to write."""
+async def test_deleted_again_before_the_record(world: World) -> None:
+    """If the identity is restored and deleted again, that deletion is not recorded as revoked."""
     identity_id = await world.active()
 
     async def restore_and_delete() -> None:
         await world.restore(identity_id)
-        world.clock.forward(SECOND)
-        world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-        await refusal(world.delete(identity_id))
+        world.clock.advance(SECOND)
+        await world.delete_unrevoked(identity_id)
 
-    world.registry.passes("update")
-    world.registry.meets("update", restore_and_delete)
+    before_the_record(world, restore_and_delete)
 
     deletion = await world.delete(identity_id)
 
-    assert deletion.deleted_on == START
-    assert world.row(identity_id).deleted_on == START + SECOND
-    assert not world.row(identity_id).revoked
+    row = world.row(identity_id)
+    assert (deletion.deleted_on, row.deleted_on) == (START, START + SECOND)
+    assert not row.revoked
 
 
-async def test_identity_purged_before_the_record_was_deleted(world: World) -> None:
-    """Nothing is left to be recorded: its own dates are told."""
+async def test_purge_starts_before_the_record(world: World) -> None:
+    """If the purge starts before the record, the identity is not found."""
     identity_id = await world.active()
-    world.registry.passes("update")
-    world.registry.meets("update", lambda: world.purge(identity_id))
-
-    deletion = await world.delete(identity_id)
-
-    assert deletion.deleted_on == START
-    assert world.is_gone(identity_id)
-
-
-async def test_identity_being_purged_before_the_record_is_not_found(world: World) -> None:
-    """The same deletion, on its way out: as if it were asked for now."""
-    identity_id = await world.active()
-    world.registry.passes("update")
-    world.registry.meets("update", world.overtake(identity_id, state=State.PURGING))
+    before_the_record(world, world.change(identity_id, state=State.PURGING))
 
     assert await refusal(world.delete(identity_id)) is IdentityNotFound
-
-
-async def test_restored_identity_can_be_deleted_anew(world: World) -> None:
-    """A deletion of its own, with dates of its own, and a revocation of its own."""
-    identity_id = await world.deleted()
-    await world.restore(identity_id)
-    issued = await world.issue(identity_id)
-    world.clock.forward(HOUR)
-
-    deletion = await world.delete(identity_id)
-
-    assert deletion.deleted_on == START + HOUR
-    assert not world.acs.is_alive(issued.token)
-
-
-async def test_unregistered_identity_is_not_adopted_where_only_registered_ones_count(
-    world: World,
-) -> None:
-    """It is not this service's to delete."""
-    world.registered_only = True
-
-    assert await refusal(world.delete(world.acs.add())) is IdentityNotFound

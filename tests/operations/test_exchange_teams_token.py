@@ -3,27 +3,28 @@
 from datetime import timedelta
 
 from identity_service.errors import TeamsTokenRefused
-from identity_service.operations import exchange_teams_token
-from identity_service.operations.exchange_teams_token import ExchangeTeamsToken
-from tests.operations.world import World, refusal
+from identity_service.operations.teams import exchange_teams_token
+from identity_service.schemas import ExchangeTeamsTokenRequest
+from tests.support.virtual_time import START
+from tests.support.world import World, refusal
 
-TEAMS = ExchangeTeamsToken(
-    token="an Entra token",
-    app_id="11111111-2222-3333-4444-555555555555",
-    user_id="66666666-7777-8888-9999-000000000000",
-)
-
-
-async def test_teams_token_is_exchanged(world: World) -> None:
-    """For one that ACS gave, to be refreshed ten minutes before its end."""
-    exchanged = await exchange_teams_token(TEAMS, world.acs)
-
-    assert world.acs.is_alive(exchanged.token)
-    assert exchanged.expires_on - exchanged.refresh_after == timedelta(minutes=10)
+APP_ID = "11111111-2222-3333-4444-555555555555"
+USER_ID = "66666666-7777-8888-9999-000000000000"
+REQUEST = ExchangeTeamsTokenRequest(token="entra-token", app_id=APP_ID, user_id=USER_ID)
 
 
-async def test_refused_teams_token_is_told(world: World) -> None:
-    """As ACS says it."""
-    world.acs.fails("exchange_teams_token", TeamsTokenRefused("as the test wants it"))
+async def test_exchange(world: World) -> None:
+    """The Entra token is exchanged for a valid one, with the app and the user of the request."""
+    exchanged = await exchange_teams_token(REQUEST, world.acs)
 
-    assert await refusal(exchange_teams_token(TEAMS, world.acs)) is TeamsTokenRefused
+    assert world.acs.exchanges == [("entra-token", APP_ID, USER_ID)]
+    assert world.acs.is_valid(exchanged.token)
+    assert exchanged.expires_on == START + timedelta(minutes=60)
+    assert exchanged.refresh_after == START + timedelta(minutes=50)
+
+
+async def test_refused_token(world: World) -> None:
+    """If ACS refuses the Entra token, the call fails."""
+    world.acs.fails("exchange_teams_token", TeamsTokenRefused("planned by the test"))
+
+    assert await refusal(exchange_teams_token(REQUEST, world.acs)) is TeamsTokenRefused

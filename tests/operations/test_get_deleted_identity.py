@@ -1,24 +1,26 @@
-"""get_deleted_identity: what is on its way out, and what hinders it."""
+"""get_deleted_identity: returns deleted identities only, and why their purge fails."""
 
 import pytest
 
-from identity_service.errors import IdentityNotFound
-from identity_service.operations import get_deleted_identity
-from identity_service.operations.get_deleted_identity import DeletedIdentity
-from identity_service.rows import State
-from tests.operations.virtual_time import START
-from tests.operations.world import ACS_IS_DOWN, RETENTION, UNKNOWN, World, refusal
+from identity_service.errors import IdentityNotFound, RegistryUnavailable
+from identity_service.identity import State
+from identity_service.operations.deleted_identities import get_deleted_identity
+from identity_service.schemas import DeletedIdentityResponse
+from tests.support.memory import UNKNOWN
+from tests.support.virtual_time import START
+from tests.support.world import ACS_IS_DOWN, RETENTION, TABLE_IS_DOWN, World, refusal
 
 
-async def test_deleted_identity_is_told(world: World) -> None:
-    """Whose it was, and when it was made, deleted and is to be purged."""
-    identity_id = await world.deleted("alice")
+@pytest.mark.parametrize("state", [State.DELETED, State.PURGING])
+async def test_deleted_identity(world: World, state: State) -> None:
+    """A deleted identity is returned with its user and its dates until it is purged."""
+    identity_id = await world.in_state(state, "alice")
 
     deleted = await get_deleted_identity(identity_id, world.registry)
 
-    assert deleted == DeletedIdentity(
+    assert deleted == DeletedIdentityResponse(
         id=identity_id,
-        state=State.DELETED,
+        state=state,
         user_id="alice",
         created_on=START,
         deleted_on=START,
@@ -27,19 +29,10 @@ async def test_deleted_identity_is_told(world: World) -> None:
     )
 
 
-async def test_identity_being_purged_is_told(world: World) -> None:
-    """Until it is gone."""
-    identity_id = await world.purging()
-
-    deleted = await get_deleted_identity(identity_id, world.registry)
-
-    assert deleted.state is State.PURGING
-
-
-async def test_failed_attempts_are_told(world: World) -> None:
-    """How many, and what the last one failed for."""
+async def test_failed_purge(world: World) -> None:
+    """The response has the number of failed attempts and the code of the last error."""
     identity_id = await world.deleted()
-    world.clock.forward(RETENTION)
+    world.clock.advance(RETENTION)
     world.acs.fails("delete", ACS_IS_DOWN)
     await world.sweep()
 
@@ -48,16 +41,16 @@ async def test_failed_attempts_are_told(world: World) -> None:
     assert (deleted.attempts, deleted.last_error) == (1, "acs_unavailable")
 
 
-@pytest.mark.parametrize("state", [State.ACTIVE, State.CREATING])
-async def test_identity_that_is_not_deleted_is_not_found(world: World, state: State) -> None:
-    """It is among the others, or not yet there."""
-    identity_id = await (world.active() if state is State.ACTIVE else world.creating())
+async def test_purged_identity(world: World) -> None:
+    """A purged identity is not found."""
+    identity_id = await world.deleted()
+    await world.purge(identity_id)
 
-    call = get_deleted_identity(identity_id, world.registry)
-
-    assert await refusal(call) is IdentityNotFound
+    assert await refusal(get_deleted_identity(identity_id, world.registry)) is IdentityNotFound
 
 
-async def test_unknown_identity_is_not_found(world: World) -> None:
-    """Nor one that is purged."""
-    assert await refusal(get_deleted_identity(UNKNOWN, world.registry)) is IdentityNotFound
+async def test_unreadable_registry(world: World) -> None:
+    """If the row cannot be read, the call does not fail as not found."""
+    world.registry.fails("read", TABLE_IS_DOWN)
+
+    assert await refusal(get_deleted_identity(UNKNOWN, world.registry)) is RegistryUnavailable

@@ -1,4 +1,4 @@
-"""issue_token: minted first, handed out only when the row that is read afterwards allows it."""
+"""issue_token: ACS creates the token, and the row that is read afterwards decides."""
 
 from datetime import timedelta
 
@@ -8,139 +8,138 @@ from identity_service.errors import (
     AcsUnavailable,
     IdentityDeleted,
     IdentityNotFound,
-    IdentityUnfinished,
+    NotAllowed,
     RegistryUnavailable,
     Throttled,
 )
-from tests.operations.virtual_time import START
-from tests.operations.world import ACS_IS_DOWN, TABLE_IS_DOWN, UNKNOWN, World, refusal
+from identity_service.policies import TokenGrant, TokenPolicy
+from tests.support.memory import UNKNOWN
+from tests.support.virtual_time import START
+from tests.support.world import ACS_IS_DOWN, TABLE_IS_DOWN, World, refusal
 
 
-async def test_token_of_an_active_identity_is_alive(world: World) -> None:
-    """It is handed out with the identity's id."""
-    identity_id = await world.active()
-
-    issued = await world.issue(identity_id)
-
-    assert issued.id == identity_id
-    assert world.acs.is_alive(issued.token)
-
-
-async def test_token_lives_as_long_as_asked(world: World) -> None:
-    """ACS is told how many minutes."""
+async def test_token(world: World) -> None:
+    """The token is valid, belongs to the identity, and has the requested scopes and lifetime."""
     identity_id = await world.active()
 
     issued = await world.issue(identity_id, minutes=90)
 
+    assert (issued.id, world.acs.issued_for) == (identity_id, [identity_id])
+    assert (world.acs.is_valid(issued.token), world.acs.grants) == (
+        True,
+        [TokenGrant(("chat",), 90)],
+    )
     assert issued.expires_on == START + timedelta(minutes=90)
+    assert issued.refresh_after == START + timedelta(minutes=80)
 
 
-async def test_issuing_costs_one_call_and_one_read(world: World) -> None:
-    """Nothing else that one could measure."""
+async def test_policy_of_services(world: World) -> None:
+    """A token that the policy for services does not allow is not requested."""
+    world.service_tokens = TokenPolicy(("chat",), default_minutes=60, max_minutes=89)
     identity_id = world.acs.add()
 
-    await world.issue(identity_id)
+    assert await refusal(world.issue(identity_id, minutes=90)) is NotAllowed
 
+    assert world.acs.calls == []
+
+
+async def test_identity_created_elsewhere(world: World) -> None:
+    """An identity that was created elsewhere gets a token, at one call to ACS and one read."""
+    identity_id = world.acs.add()
+
+    issued = await world.issue(identity_id)
+
+    assert world.acs.is_valid(issued.token)
     assert (world.acs.calls, world.registry.calls) == (["issue_token"], ["read"])
 
 
-async def test_old_tokens_go_on_counting(world: World) -> None:
-    """Refreshing is no revocation."""
+async def test_existing_tokens_stay_valid(world: World) -> None:
+    """A new token does not revoke existing ones."""
     identity_id = await world.active()
     first = await world.issue(identity_id)
 
     await world.issue(identity_id)
 
-    assert world.acs.is_alive(first.token)
+    assert world.acs.is_valid(first.token)
 
 
-async def test_identity_made_elsewhere_is_issued_tokens(world: World) -> None:
-    """ACS knows it, the registry does not."""
-    identity_id = world.acs.add()
-
-    issued = await world.issue(identity_id)
-
-    assert world.acs.is_alive(issued.token)
-
-
-async def test_unknown_identity_is_not_found(world: World) -> None:
-    """ACS says so, and the registry is not asked."""
+async def test_unknown_identity(world: World) -> None:
+    """For an identity that ACS does not know, the registry is not read."""
     assert await refusal(world.issue(UNKNOWN)) is IdentityNotFound
 
     assert world.registry.calls == []
 
 
-@pytest.mark.parametrize("fault", [ACS_IS_DOWN, Throttled("as the test wants it", retry_after=7)])
-async def test_fault_of_acs_is_told(world: World, fault: AcsUnavailable | Throttled) -> None:
-    """As it is."""
+@pytest.mark.parametrize("error", [ACS_IS_DOWN, Throttled("planned by the test", retry_after=7)])
+async def test_error_of_acs(world: World, error: AcsUnavailable | Throttled) -> None:
+    """An error of ACS is passed on."""
     identity_id = await world.active()
-    world.acs.fails("issue_token", fault)
+    world.acs.fails("issue_token", error)
 
-    assert await refusal(world.issue(identity_id)) is type(fault)
+    with pytest.raises(type(error)) as caught:
+        await world.issue(identity_id)
+
+    assert caught.value is error
 
 
-async def test_token_is_dropped_when_the_mark_cannot_be_read(world: World) -> None:
-    """It may be there."""
+async def test_unreadable_row(world: World) -> None:
+    """If the row cannot be read, the token is not returned: the identity may be deleted."""
     identity_id = await world.active()
     world.registry.fails("read", TABLE_IS_DOWN)
 
     assert await refusal(world.issue(identity_id)) is RegistryUnavailable
 
 
-async def test_deleted_identity_is_issued_none(world: World) -> None:
-    """The caller is told how to get it back."""
+async def test_deleted_identity(world: World) -> None:
+    """A deleted identity gets no token. The error says how to restore it."""
     identity_id = await world.deleted()
 
-    with pytest.raises(IdentityDeleted, match=f"deleted-identities/{identity_id}/restore"):
+    with pytest.raises(IdentityDeleted, match=f"POST deleted-identities/{identity_id}/restore"):
         await world.issue(identity_id)
 
 
-async def test_identity_deleted_and_not_revoked_is_issued_none(world: World) -> None:
-    """The mark alone forbids it."""
+async def test_deleted_identity_that_is_not_revoked(world: World) -> None:
+    """An identity that is deleted but not yet revoked gets no token."""
     identity_id = await world.unrevoked()
 
     assert await refusal(world.issue(identity_id)) is IdentityDeleted
 
 
-async def test_identity_being_purged_is_issued_none(world: World) -> None:
-    """Although ACS still knows it."""
-    identity_id = await world.purging()
+async def test_restored_identity(world: World) -> None:
+    """A restored identity gets tokens."""
+    identity_id = await world.deleted()
+    await world.restore(identity_id)
 
-    assert await refusal(world.issue(identity_id)) is IdentityDeleted
+    issued = await world.issue(identity_id)
 
-
-async def test_identity_in_creation_is_issued_none(world: World) -> None:
-    """Its creator has not come to the end: it may yet be purged."""
-    identity_id = await world.creating()
-
-    assert await refusal(world.issue(identity_id)) is IdentityUnfinished
+    assert world.acs.is_valid(issued.token)
 
 
-async def test_token_minted_before_the_mark_dies_with_the_deletion(world: World) -> None:
-    """Deleted between the mint and the read: it is dropped, and dead besides."""
+async def test_deleted_after_the_token_was_created(world: World) -> None:
+    """If the identity is deleted before its row is read, the token is not returned."""
     identity_id = await world.active()
-    world.registry.meets("read", lambda: world.delete(identity_id))
+    world.registry.precede("read", lambda: world.delete(identity_id))
 
     assert await refusal(world.issue(identity_id)) is IdentityDeleted
 
 
-async def test_token_handed_out_is_dead_once_delete_has_answered(world: World) -> None:
-    """Issued just before the mark is written: the revocation that follows kills it."""
+async def test_returned_just_before_the_mark(world: World) -> None:
+    """A token that is returned just before the mark is written is revoked by the deletion."""
     identity_id = await world.active()
     tokens = []
 
     async def issue() -> None:
         tokens.append((await world.issue(identity_id)).token)
 
-    world.registry.meets("update", issue)
+    world.registry.precede("update", issue)
 
     await world.delete(identity_id)
 
-    assert [world.acs.is_alive(token) for token in tokens] == [False]
+    assert [world.acs.is_valid(token) for token in tokens] == [False]
 
 
-async def test_token_minted_after_the_revocation_finds_the_mark(world: World) -> None:
-    """A call that meets a deletion halfway through gets nothing."""
+async def test_requested_after_the_revocation(world: World) -> None:
+    """A token that is created after the revocation of a deletion is not returned."""
     identity_id = await world.active()
     outcomes = []
 
@@ -148,27 +147,8 @@ async def test_token_minted_after_the_revocation_finds_the_mark(world: World) ->
         outcomes.append(await refusal(world.issue(identity_id)))
 
     world.registry.passes("update")
-    world.registry.meets("update", issue)
+    world.registry.precede("update", issue)
 
     await world.delete(identity_id)
 
     assert outcomes == [IdentityDeleted]
-
-
-async def test_restored_identity_is_issued_tokens(world: World) -> None:
-    """It is active like any other."""
-    identity_id = await world.deleted()
-    await world.restore(identity_id)
-
-    issued = await world.issue(identity_id)
-
-    assert world.acs.is_alive(issued.token)
-
-
-async def test_unregistered_identity_gets_no_token_where_only_registered_ones_count(
-    world: World,
-) -> None:
-    """The token that ACS minted goes no further."""
-    world.registered_only = True
-
-    assert await refusal(world.issue(world.acs.add())) is IdentityNotFound

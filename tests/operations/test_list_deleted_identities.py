@@ -1,136 +1,162 @@
-"""list_deleted_identities: in the order of their purge, page by page."""
+"""list_deleted_identities: in pages, in the order of the purge."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from identity_service.errors import InvalidQuery, RegistryUnavailable
-from identity_service.model import CleanupPolicy, Listing
-from identity_service.operations import list_deleted_identities
-from identity_service.operations.get_deleted_identity import DeletedIdentity
-from identity_service.operations.list_deleted_identities import ListDeletedIdentities
-from tests.operations.world import (
-    ACS_IS_DOWN,
-    HOUR,
-    RETENTION,
-    TABLE_IS_DOWN,
-    World,
-    refusal,
+from identity_service.identity import Page
+from identity_service.operations.deleted_identities import (
+    get_deleted_identity,
+    list_deleted_identities,
 )
+from identity_service.policies import CleanupPolicy
+from identity_service.schemas import DeletedIdentityResponse, ListDeletedIdentitiesQuery
+from tests.support.memory import MemoryRegistry
+from tests.support.world import ACS_IS_DOWN, HOUR, RETENTION, TABLE_IS_DOWN, World, refusal
+
+FIRST_PAGE = ListDeletedIdentitiesQuery()
+STUCK = ListDeletedIdentitiesQuery(stuck=True)
 
 
-async def listed(world: World, query: ListDeletedIdentities) -> Listing[DeletedIdentity]:
+async def listed(
+    world: World, query: ListDeletedIdentitiesQuery = FIRST_PAGE
+) -> Page[DeletedIdentityResponse]:
     """A page of the list."""
     return await list_deleted_identities(query, world.registry, world.cleanup)
 
 
-async def test_deleted_identities_are_listed_in_the_order_of_their_purge(world: World) -> None:
-    """Whatever their ids."""
-    ids = [await world.active() for _ in range(3)]
-    order = [ids[1], ids[2], ids[0]]
+def ids(page: Page[DeletedIdentityResponse]) -> list[str]:
+    """The ids on the page."""
+    return [identity.id for identity in page.items]
+
+
+async def test_order(world: World) -> None:
+    """Deleted identities are listed in the order of their purge, not of their ids."""
+    first, second, third = [await world.active() for _ in range(3)]
+    order = [second, third, first]
     for identity_id in order:
         await world.delete(identity_id)
-        world.clock.forward(HOUR)
+        world.clock.advance(HOUR)
 
-    page = await listed(world, ListDeletedIdentities())
+    page = await listed(world)
 
-    assert [identity.id for identity in page.value] == order
+    assert (ids(page), page.continuation) == (order, None)
+    assert page.items[0] == await get_deleted_identity(second, world.registry)
 
 
-async def test_others_are_not_listed(world: World) -> None:
-    """Neither active ones nor those in creation, although these are on the agenda."""
+async def test_other_states(world: World) -> None:
+    """Identities that are active or being created are not listed."""
     await world.active()
     await world.creating()
 
-    page = await listed(world, ListDeletedIdentities())
-
-    assert page == Listing(value=[])
+    assert await listed(world) == Page([])
 
 
-async def test_identities_being_purged_are_listed(world: World) -> None:
-    """Until they are gone."""
+async def test_identity_that_is_being_purged(world: World) -> None:
+    """An identity that is being purged is listed until it is gone."""
     identity_id = await world.purging()
 
-    page = await listed(world, ListDeletedIdentities())
-
-    assert [identity.id for identity in page.value] == [identity_id]
+    assert ids(await listed(world)) == [identity_id]
 
 
-async def test_pages_lead_to_the_end(world: World) -> None:
-    """Every identity once, in order; the last page has no continuation."""
+async def test_pages(world: World) -> None:
+    """The pages contain every identity once, in order, and the last one has no continuation."""
     expected = [await world.deleted() for _ in range(5)]
-    page = await listed(world, ListDeletedIdentities(max_page_size=2))
-    found = page.value
+    page = await listed(world, ListDeletedIdentitiesQuery(max_page_size=2))
+    pages = [ids(page)]
 
     while page.continuation:
-        query = ListDeletedIdentities(max_page_size=2, continuation=page.continuation)
+        query = ListDeletedIdentitiesQuery(max_page_size=2, continuation=page.continuation)
         page = await listed(world, query)
-        found = found + page.value
+        pages.append(ids(page))
 
-    assert [identity.id for identity in found] == expected
+    assert pages == [expected[:2], expected[2:4], expected[4:]]
 
 
-async def test_page_may_be_empty_and_not_the_last(world: World) -> None:
-    """One that holds nothing but identities in creation leads on all the same."""
+async def test_empty_page_before_the_last(world: World) -> None:
+    """A page whose due entries belong to no deleted identity is empty but has a continuation."""
     await world.creating()
     identity_id = await world.deleted()
 
-    first = await listed(world, ListDeletedIdentities(max_page_size=1))
+    first = await listed(world, ListDeletedIdentitiesQuery(max_page_size=1))
     assert first.continuation
-    second = await listed(
-        world, ListDeletedIdentities(max_page_size=1, continuation=first.continuation)
-    )
+    query = ListDeletedIdentitiesQuery(max_page_size=1, continuation=first.continuation)
+    second = await listed(world, query)
 
-    assert (first.value, [identity.id for identity in second.value]) == ([], [identity_id])
+    assert (ids(first), ids(second)) == ([], [identity_id])
 
 
-async def test_only_stuck_ones_are_listed_when_asked_for(world: World) -> None:
-    """Those that have failed as often as the settings allow."""
+async def test_stuck_identities(world: World) -> None:
+    """`stuck` lists those whose purge has failed as often as the settings allow."""
     world.cleanup = CleanupPolicy(max_attempts=2)
     once, twice, thrice = [await world.deleted() for _ in range(3)]
     for attempts, identity_id in enumerate([once, twice, thrice], 1):
-        world.registry.overtake(identity_id, attempts=attempts)
+        world.registry.change(identity_id, attempts=attempts)
 
-    page = await listed(world, ListDeletedIdentities(stuck=True))
+    assert ids(await listed(world, STUCK)) == [twice, thrice]
+    assert ids(await listed(world)) == [once, twice, thrice]
 
-    assert [identity.id for identity in page.value] == [twice, thrice]
 
-
-async def test_stuck_one_tells_its_last_error(world: World) -> None:
-    """An operator sees why."""
+async def test_error_of_a_stuck_identity(world: World) -> None:
+    """A stuck identity is listed with the code of its last error."""
     world.cleanup = CleanupPolicy(max_attempts=1)
     await world.deleted()
-    world.clock.forward(RETENTION)
+    world.clock.advance(RETENTION)
     world.acs.fails("delete", ACS_IS_DOWN)
     await world.sweep()
 
-    page = await listed(world, ListDeletedIdentities(stuck=True))
+    page = await listed(world, STUCK)
 
-    assert [identity.last_error for identity in page.value] == ["acs_unavailable"]
+    assert [identity.last_error for identity in page.items] == ["acs_unavailable"]
 
 
-async def test_identity_purged_while_the_page_is_read_is_left_out(world: World) -> None:
-    """The agenda told of it, its row is gone."""
+async def test_identity_purged_during_the_call(world: World) -> None:
+    """An identity that is purged while the page is read is left out."""
     gone, kept = [await world.deleted() for _ in range(2)]
-    world.registry.meets("read", lambda: world.purge(gone))
+    world.registry.precede("read", lambda: world.purge(gone))
 
-    page = await listed(world, ListDeletedIdentities())
+    assert ids(await listed(world)) == [kept]
 
-    assert [identity.id for identity in page.value] == [kept]
+
+async def test_identity_postponed_during_the_call(world: World) -> None:
+    """An identity that is postponed while the page is read is left for its new place."""
+    later, kept = [await world.deleted() for _ in range(2)]
+    due = world.due_entries()[0].due + HOUR
+    world.registry.precede("read", world.change(later, due=due))
+
+    assert ids(await listed(world)) == [kept]
+    assert ids(await listed(world)) == [kept, later]
 
 
 @pytest.mark.parametrize(
     "continuation", ["x", "|", "2030-01-01T12:00:00.000000Z", "2030-01-01T12:00:00.000000Z|", "%"]
 )
-async def test_invented_continuation_is_refused(world: World, continuation: str) -> None:
-    """400, not an empty page."""
-    call = listed(world, ListDeletedIdentities(continuation=continuation))
+async def test_invented_continuation(world: World, continuation: str) -> None:
+    """A continuation that no page has returned is refused."""
+    query = ListDeletedIdentitiesQuery(continuation=continuation)
 
-    assert await refusal(call) is InvalidQuery
+    assert await refusal(listed(world, query)) is InvalidQuery
 
 
-@pytest.mark.parametrize("call", ["agenda", "read"])
-async def test_unreadable_registry_is_told(world: World, call: str) -> None:
-    """A shorter page would be a lie."""
+@given(st.text(max_size=60))
+async def test_any_continuation(text: str) -> None:
+    """Any other text is a continuation, or the error names the field."""
+    query = ListDeletedIdentitiesQuery(continuation=text)
+    try:
+        page = await list_deleted_identities(query, MemoryRegistry(), CleanupPolicy())
+    except InvalidQuery as error:
+        page, field = Page([]), error.field
+    else:
+        field = "continuation"
+
+    assert (page, field) == (Page([]), "continuation")
+
+
+@pytest.mark.parametrize("call", ["due_entries", "read"])
+async def test_unreadable_registry(world: World, call: str) -> None:
+    """If the registry cannot be read, the call fails and does not return a shorter page."""
     await world.deleted()
     world.registry.fails(call, TABLE_IS_DOWN)
 
-    assert await refusal(listed(world, ListDeletedIdentities())) is RegistryUnavailable
+    assert await refusal(listed(world)) is RegistryUnavailable

@@ -1,91 +1,101 @@
-"""list_identities: active ones only, page by page, or a user's."""
+"""list_identities: the active identities in pages, or the identity of one user."""
+
+import pytest
 
 from identity_service.errors import InvalidQuery, RegistryUnavailable
-from identity_service.model import Identity, Listing
-from identity_service.operations import list_identities
-from identity_service.operations.list_identities import ListIdentities
-from tests.operations.virtual_time import START
-from tests.operations.world import TABLE_IS_DOWN, UNKNOWN, World, refusal
+from identity_service.identity import Page, State
+from identity_service.operations.identities import list_identities
+from identity_service.schemas import IdentityResponse, ListIdentitiesQuery
+from tests.support.memory import UNKNOWN
+from tests.support.virtual_time import START
+from tests.support.world import TABLE_IS_DOWN, World, refusal
 
 
-async def test_active_identities_are_listed(world: World) -> None:
-    """As get_identity tells of each."""
+async def listed(world: World, query: ListIdentitiesQuery) -> Page[IdentityResponse]:
+    """A page of the list."""
+    return await list_identities(query, world.registry)
+
+
+async def test_active_identities(world: World) -> None:
+    """An active identity is listed as get_identity returns it."""
     identity_id = await world.active("alice")
 
-    listing = await list_identities(ListIdentities(), world.registry)
+    page = await listed(world, ListIdentitiesQuery())
 
-    assert listing == Listing(value=[Identity(id=identity_id, user_id="alice", created_on=START)])
-
-
-async def test_others_are_not_listed(world: World) -> None:
-    """Neither deleted ones nor those in creation or purge."""
-    await world.deleted()
-    await world.creating()
-    await world.purging()
-
-    listing = await list_identities(ListIdentities(), world.registry)
-
-    assert listing.value == []
+    assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])
 
 
-async def test_pages_lead_to_the_end(world: World) -> None:
-    """Every identity once; the last page has no continuation."""
+async def test_other_states(world: World) -> None:
+    """Identities that are deleted, or being created or purged, are not listed."""
+    for state in (State.CREATING, State.DELETED, State.PURGING):
+        await world.in_state(state)
+
+    assert await listed(world, ListIdentitiesQuery()) == Page([])
+
+
+async def test_pages(world: World) -> None:
+    """The pages contain every identity once, and the last page has no continuation."""
     expected = [await world.active() for _ in range(5)]
-    listing = await list_identities(ListIdentities(max_page_size=2), world.registry)
-    listed = listing.value
+    page = await listed(world, ListIdentitiesQuery(max_page_size=2))
+    pages = [page.items]
 
-    while listing.continuation:
-        query = ListIdentities(max_page_size=2, continuation=listing.continuation)
-        listing = await list_identities(query, world.registry)
-        listed = listed + listing.value
+    while page.continuation:
+        query = ListIdentitiesQuery(max_page_size=2, continuation=page.continuation)
+        page = await listed(world, query)
+        pages.append(page.items)
 
-    assert sorted(identity.id for identity in listed) == sorted(expected)
-
-
-async def test_invented_continuation_is_refused(world: World) -> None:
-    """400, not an empty page."""
-    query = ListIdentities(continuation="invented")
-
-    assert await refusal(list_identities(query, world.registry)) is InvalidQuery
+    assert [len(items) for items in pages] == [2, 2, 1]
+    assert sorted(identity.id for items in pages for identity in items) == sorted(expected)
 
 
-async def test_identity_of_a_user_is_found(world: World) -> None:
-    """It alone, on one page."""
+async def test_invented_continuation(world: World) -> None:
+    """A continuation that no page has returned is refused."""
+    query = ListIdentitiesQuery(continuation="invented")
+
+    assert await refusal(listed(world, query)) is InvalidQuery
+
+
+async def test_identity_of_a_user(world: World) -> None:
+    """The list of a user contains the user's identity only."""
     identity_id = await world.active("alice")
     await world.active("bob")
 
-    listing = await list_identities(ListIdentities(user_id="alice"), world.registry)
+    page = await listed(world, ListIdentitiesQuery(user_id="alice"))
 
-    assert ([one.id for one in listing.value], listing.continuation) == ([identity_id], None)
-
-
-async def test_user_without_an_identity_has_none(world: World) -> None:
-    """An empty list is no error."""
-    listing = await list_identities(ListIdentities(user_id="alice"), world.registry)
-
-    assert listing == Listing(value=[])
+    assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])
 
 
-async def test_user_whose_identity_is_deleted_has_none(world: World) -> None:
-    """It is among the deleted ones."""
-    await world.deleted("alice")
+@pytest.mark.parametrize("state", [State.CREATING, State.DELETED, State.PURGING])
+async def test_user_whose_identity_is_not_active(world: World, state: State) -> None:
+    """The list of a user whose identity is not active is empty."""
+    await world.in_state(state, "alice")
 
-    listing = await list_identities(ListIdentities(user_id="alice"), world.registry)
-
-    assert listing.value == []
+    assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
 
 
-async def test_user_whose_claim_dangles_has_none(world: World) -> None:
-    """A claim is not the truth."""
+async def test_user_without_an_identity(world: World) -> None:
+    """The list of a user without an identity is empty, which is not an error."""
+    assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
+
+
+async def test_user_row_without_an_identity(world: World) -> None:
+    """A user row that names an identity without a row does not count."""
     await world.registry.insert_user("alice", UNKNOWN)
 
-    listing = await list_identities(ListIdentities(user_id="alice"), world.registry)
-
-    assert listing.value == []
+    assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
 
 
-async def test_unreadable_registry_is_told(world: World) -> None:
-    """An empty page would be a lie."""
-    world.registry.fails("active", TABLE_IS_DOWN)
+@pytest.mark.parametrize(
+    ("call", "query"),
+    [
+        ("list_active", ListIdentitiesQuery()),
+        ("read_user", ListIdentitiesQuery(user_id="alice")),
+        ("read", ListIdentitiesQuery(user_id="alice")),
+    ],
+)
+async def test_unreadable_registry(world: World, call: str, query: ListIdentitiesQuery) -> None:
+    """If the registry cannot be read, the call fails and does not return an empty page."""
+    await world.active("alice")
+    world.registry.fails(call, TABLE_IS_DOWN)
 
-    assert await refusal(list_identities(ListIdentities(), world.registry)) is RegistryUnavailable
+    assert await refusal(listed(world, query)) is RegistryUnavailable

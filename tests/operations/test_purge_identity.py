@@ -1,4 +1,4 @@
-"""purge_identity: claimed, deleted in ACS, the user let go, the row taken out, in this order."""
+"""purge_identity: decides, deletes in ACS, releases the user, removes the row, in this order."""
 
 import pytest
 
@@ -11,140 +11,102 @@ from identity_service.errors import (
     PurgeProtected,
     RegistryUnavailable,
 )
-from identity_service.model import DeletionPolicy
-from identity_service.rows import LEASE, State
-from tests.operations.virtual_time import START
-from tests.operations.world import (
+from identity_service.identity import LEASE, State
+from identity_service.policies import DeletionPolicy
+from tests.support.memory import UNKNOWN
+from tests.support.virtual_time import START
+from tests.support.world import (
     ACS_IS_DOWN,
     CONFLICT,
     HOUR,
+    SECOND,
     TABLE_IS_DOWN,
-    UNKNOWN,
     World,
     refusal,
 )
 
 
-async def test_purged_identity_is_gone(world: World) -> None:
-    """In ACS, its row, its agenda row and its user's claim."""
+async def test_purged_identity(world: World) -> None:
+    """Nothing of a purged identity is left. It cannot be purged again."""
     identity_id = await world.deleted("alice")
 
     await world.purge(identity_id)
 
     assert world.is_gone(identity_id)
+    assert await refusal(world.purge(identity_id)) is IdentityNotFound
 
 
-async def test_purge_takes_its_steps_in_order(world: World) -> None:
-    """The user's claim goes before the row that could tell of it."""
-    identity_id = await world.deleted("alice")
-    before = len(world.registry.calls)
-
-    await world.purge(identity_id)
-
-    assert world.registry.calls[before:] == [
-        "read",
-        "update",
-        "read_user",
-        "remove_user",
-        "remove",
-    ]
-
-
-async def test_purge_without_a_user_asks_for_none(world: World) -> None:
-    """Three calls, and the one to ACS."""
-    identity_id = await world.deleted()
-    before = len(world.registry.calls)
+@pytest.mark.parametrize(
+    ("user_id", "calls"), [("alice", ["read_user", "remove_user"]), (None, [])]
+)
+async def test_order_of_the_steps(world: World, user_id: str | None, calls: list[str]) -> None:
+    """The user row, if there is one, is removed before the identity row."""
+    identity_id = await world.deleted(user_id)
+    world.registry.calls.clear()
 
     await world.purge(identity_id)
 
-    assert world.registry.calls[before:] == ["read", "update", "remove"]
+    assert world.registry.calls == ["read", "update", *calls, "remove"]
 
 
-async def test_purge_is_claimed_before_acs_deletes(world: World) -> None:
-    """No restore can come between any more."""
+async def test_decision_comes_before_the_deletion_in_acs(world: World) -> None:
+    """When ACS deletes the identity, it can no longer be restored."""
     identity_id = await world.deleted()
     states = []
 
     async def look() -> None:
         states.append(world.row(identity_id).state)
 
-    world.acs.meets("delete", look)
+    world.acs.precede("delete", look)
 
     await world.purge(identity_id)
 
     assert states == [State.PURGING]
 
 
-async def test_claimed_purge_is_due_within_a_lease(world: World) -> None:
-    """Should its claimant die, the sweep goes on before the scheduled day."""
-    await world.purging()
+async def test_lease(world: World) -> None:
+    """A purge that has started is due after a lease, so the sweep finishes it."""
+    identity_id = await world.purging("alice")
+    assert [entry.due for entry in world.due_entries()] == [START + LEASE]
+    world.pass_lease()
 
-    assert [entry.due <= START + LEASE for entry in world.agenda()] == [True]
+    report = await world.sweep()
+
+    assert (report.purged, world.is_gone(identity_id)) == (1, True)
 
 
-async def test_purge_protection_forbids_it(world: World) -> None:
-    """403, and nothing is touched, nor even read."""
+async def test_purge_protection(world: World) -> None:
+    """With purge protection the call is refused before anything is read."""
     identity_id = await world.deleted()
     world.deletion = DeletionPolicy(purge_protection=True)
-    before = world.row(identity_id)
+    world.registry.calls.clear()
 
     assert await refusal(world.purge(identity_id)) is PurgeProtected
 
-    assert world.row(identity_id) == before
+    assert (world.registry.calls, world.acs.identities) == ([], [identity_id])
 
 
-async def test_unknown_identity_is_not_found(world: World) -> None:
-    """Without a row there is no deletion to finish."""
-    assert await refusal(world.purge(UNKNOWN)) is IdentityNotFound
-
-
-async def test_identity_made_elsewhere_and_not_deleted_is_not_found(world: World) -> None:
-    """ACS is not asked to delete what nobody has deleted here."""
-    identity_id = world.acs.add()
-
-    assert await refusal(world.purge(identity_id)) is IdentityNotFound
-
-    assert world.acs.identities == [identity_id]
-
-
-async def test_purged_identity_is_not_found(world: World) -> None:
-    """A second time."""
-    identity_id = await world.deleted()
-    await world.purge(identity_id)
-
-    assert await refusal(world.purge(identity_id)) is IdentityNotFound
-
-
-async def test_active_identity_is_not_deleted(world: World) -> None:
-    """409: purging takes a deletion first."""
+async def test_active_identity(world: World) -> None:
+    """For an identity that is not deleted, the error says how to delete it."""
     identity_id = await world.active()
 
-    assert await refusal(world.purge(identity_id)) is IdentityNotDeleted
-
-    assert world.acs.identities == [identity_id]
-
-
-async def test_identity_in_creation_is_not_deleted(world: World) -> None:
-    """409: its creator may be alive."""
-    identity_id = await world.creating()
-
-    assert await refusal(world.purge(identity_id)) is IdentityNotDeleted
+    with pytest.raises(IdentityNotDeleted, match="DELETE identities/"):
+        await world.purge(identity_id)
 
 
-async def test_unrevoked_identity_can_be_purged(world: World) -> None:
-    """Deleting in ACS revokes."""
+async def test_unrevoked_identity(world: World) -> None:
+    """An identity that is not revoked yet can be purged: its deletion in ACS revokes its tokens."""
     created = await world.create_with_token()
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-    await refusal(world.delete(created.id))
+    await world.delete_unrevoked(created.id)
 
     await world.purge(created.id)
 
     assert world.is_gone(created.id)
-    assert not world.acs.is_alive(created.token)
+    assert not world.acs.is_valid(created.token)
 
 
-async def test_purge_under_way_is_finished(world: World) -> None:
-    """Asked again, without a claim of its own."""
+async def test_interrupted_purge(world: World) -> None:
+    """Repeating the call finishes a purge that was interrupted."""
     identity_id = await world.purging("alice")
 
     await world.purge(identity_id)
@@ -152,9 +114,12 @@ async def test_purge_under_way_is_finished(world: World) -> None:
     assert world.is_gone(identity_id)
 
 
+# Failures and conflicts
+
+
 @pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_claim_deletes_nothing(world: World, happens: str) -> None:
-    """It may be restored at this moment."""
+async def test_unknown_decision(world: World, happens: str) -> None:
+    """If the result of the decision is unknown, nothing is deleted in ACS."""
     identity_id = await world.deleted()
     getattr(world.registry, happens)("update", TABLE_IS_DOWN)
 
@@ -163,36 +128,51 @@ async def test_unknown_claim_deletes_nothing(world: World, happens: str) -> None
     assert world.acs.identities == [identity_id]
 
 
-async def test_identity_restored_before_the_claim_is_not_deleted(world: World) -> None:
-    """The restore came first: its ETag decides."""
+async def test_restored_before_the_decision(world: World) -> None:
+    """If the identity is restored first, it is not purged."""
     identity_id = await world.deleted()
-    world.registry.meets("update", lambda: world.restore(identity_id))
+    world.registry.precede("update", lambda: world.restore(identity_id))
 
     assert await refusal(world.purge(identity_id)) is IdentityNotDeleted
 
     assert world.acs.identities == [identity_id]
 
 
-async def test_identity_claimed_by_another_purge_is_purged(world: World) -> None:
-    """Whoever claimed it may be dead: both go on."""
+async def test_purge_started_by_another_call(world: World) -> None:
+    """If another call has started the purge, this call continues it."""
     identity_id = await world.deleted()
-    world.registry.meets("update", world.overtake(identity_id, state=State.PURGING))
+    world.registry.precede("update", world.change(identity_id, state=State.PURGING))
 
     await world.purge(identity_id)
 
     assert world.is_gone(identity_id)
 
 
-async def test_purge_gives_up_after_four_rounds(world: World) -> None:
-    """The row changes before each attempt: the caller asks again."""
+async def test_purge_finished_by_another_call(world: World) -> None:
+    """If another call finishes the purge, this call succeeds."""
+    identity_id = await world.deleted()
+    world.registry.precede(
+        "remove", lambda: world.registry.remove(world.registry.rows[identity_id])
+    )
+
+    await world.purge(identity_id)
+
+    assert world.is_gone(identity_id)
+
+
+async def test_four_conflicts(world: World) -> None:
+    """After four conflicts the call fails as busy."""
     identity_id = await world.deleted()
     world.registry.fails("update", CONFLICT, times=4)
+    world.registry.calls.clear()
 
     assert await refusal(world.purge(identity_id)) is IdentityBusy
 
+    assert world.registry.calls.count("update") == 4
 
-async def test_purge_that_acs_does_not_answer_stays_claimed(world: World) -> None:
-    """503, and the sweep goes on."""
+
+async def test_acs_is_down(world: World) -> None:
+    """If ACS fails, the call fails and the purge stays decided."""
     identity_id = await world.deleted()
     world.acs.fails("delete", ACS_IS_DOWN)
 
@@ -201,49 +181,36 @@ async def test_purge_that_acs_does_not_answer_stays_claimed(world: World) -> Non
     assert world.row(identity_id).state is State.PURGING
 
 
-async def test_sweep_finishes_a_purge_that_died(world: World) -> None:
-    """A lease later."""
-    identity_id = await world.purging("alice")
-    world.pass_lease()
+@pytest.mark.parametrize("call", ["read_user", "remove_user", "remove"])
+async def test_unknown_result_of_a_later_step(world: World, call: str) -> None:
+    """If the result of a later step is unknown, the call fails and the purge stays decided."""
+    identity_id = await world.deleted("alice")
+    world.registry.fails(call, TABLE_IS_DOWN)
 
-    report = await world.sweep()
-
-    assert (report.purged, world.is_gone(identity_id)) == (1, True)
-
-
-async def test_old_identity_that_acs_does_not_know_is_purged(world: World) -> None:
-    """Somebody else deleted it there."""
-    identity_id = await world.deleted()
-    world.acs.identities.remove(identity_id)
-    world.clock.forward(HOUR)
-
-    await world.purge(identity_id)
-
-    assert world.is_gone(identity_id)
-
-
-async def test_young_identity_that_acs_does_not_know_is_tried_later(world: World) -> None:
-    """ACS was seen to deny what it had just made."""
-    identity_id = await world.deleted()
-    world.acs.fails("delete", IdentityNotFound("not yet"))
-
-    assert await refusal(world.purge(identity_id)) is IdentityNotKnownYet
+    assert await refusal(world.purge(identity_id)) is RegistryUnavailable
 
     assert world.row(identity_id).state is State.PURGING
 
 
-async def test_young_identity_is_old_after_an_hour(world: World) -> None:
-    """A second less is not enough."""
+# Identities that ACS does not know
+
+
+async def test_identity_that_acs_does_not_know(world: World) -> None:
+    """An identity that ACS does not know is purged only if it is an hour old."""
     identity_id = await world.deleted()
     world.acs.identities.remove(identity_id)
-    world.clock.forward(HOUR)
-    world.registry.overtake(identity_id, created_on=world.clock.now() - HOUR * 0.999)
+    world.clock.advance(HOUR - SECOND)
 
     assert await refusal(world.purge(identity_id)) is IdentityNotKnownYet
 
+    assert world.row(identity_id).state is State.PURGING
+    world.clock.advance(SECOND)
+    await world.purge(identity_id)
+    assert world.is_gone(identity_id)
 
-async def test_identity_made_elsewhere_that_acs_does_not_know_is_purged(world: World) -> None:
-    """Its age is not known: not found is believed."""
+
+async def test_identity_created_elsewhere_that_acs_does_not_know(world: World) -> None:
+    """An identity that was created elsewhere has no known age, so it is purged at once."""
     identity_id = world.acs.add()
     await world.delete(identity_id)
     world.acs.identities.remove(identity_id)
@@ -253,60 +220,31 @@ async def test_identity_made_elsewhere_that_acs_does_not_know_is_purged(world: W
     assert world.is_gone(identity_id)
 
 
-async def test_claim_on_another_identity_stays(world: World) -> None:
-    """The user has a new one meanwhile."""
+# The user row
+
+
+@pytest.mark.parametrize("has_another", [False, True])
+async def test_user_row_of_another_identity(world: World, has_another: bool) -> None:
+    """A missing user row is no problem. If it names another identity, it stays."""
     identity_id = await world.deleted("alice")
     world.registry.users.clear()
-    other = await world.create("alice")
+    others = {"alice": await world.active("alice")} if has_another else {}
 
     await world.purge(identity_id)
 
-    assert world.claims() == {"alice": other.id}
+    assert (world.user_rows(), world.is_gone(identity_id)) == (others, True)
 
 
-async def test_user_who_has_no_claim_is_no_hindrance(world: World) -> None:
-    """A purge that died before its last step took it already."""
+async def test_user_row_is_replaced_during_the_purge(world: World) -> None:
+    """If the user row is replaced before it is removed, it stays and the identity is gone."""
     identity_id = await world.deleted("alice")
-    world.registry.users.clear()
-
-    await world.purge(identity_id)
-
-    assert world.is_gone(identity_id)
-
-
-@pytest.mark.parametrize("call", ["read_user", "remove_user", "remove"])
-async def test_unknown_outcome_of_a_later_step_is_told(world: World, call: str) -> None:
-    """The row stays claimed, on the agenda."""
-    identity_id = await world.deleted("alice")
-    world.registry.fails(call, TABLE_IS_DOWN)
-
-    assert await refusal(world.purge(identity_id)) is RegistryUnavailable
-
-    assert world.row(identity_id).state is State.PURGING
-
-
-async def test_claim_that_is_replaced_meanwhile_stays(world: World) -> None:
-    """Read as this identity's, and another's by the time it is to go."""
-    identity_id = await world.deleted("alice")
-    world.clock.forward(HOUR)
+    world.clock.advance(HOUR)
 
     async def replace() -> None:
-        claim = world.registry.users["alice"]
-        await world.registry.update_user(claim, UNKNOWN)
+        await world.registry.replace_user(world.registry.users["alice"], UNKNOWN)
 
-    world.registry.meets("remove_user", replace)
-
-    await world.purge(identity_id)
-
-    assert world.claims() == {"alice": UNKNOWN}
-    assert identity_id not in world.registry.rows
-
-
-async def test_purge_that_somebody_else_finished_is_done(world: World) -> None:
-    """204: it is gone."""
-    identity_id = await world.deleted()
-    world.registry.meets("remove", lambda: world.registry.remove(world.registry.rows[identity_id]))
+    world.registry.precede("remove_user", replace)
 
     await world.purge(identity_id)
 
-    assert world.is_gone(identity_id)
+    assert (world.user_rows(), world.is_gone(identity_id)) == ({"alice": UNKNOWN}, True)

@@ -1,132 +1,108 @@
-"""ready: whether ACS and the registry answer, and how late the sweep is."""
+"""ready: whether ACS and the registry respond, and how late the sweep is."""
 
 import asyncio
 from datetime import timedelta
 
-from identity_service.errors import AcsRefusedUs
-from identity_service.operations import ready
-from identity_service.readiness import NOBODY, NotReady, Readiness, Ready
-from tests.operations.world import ACS_IS_DOWN, RETENTION, SECOND, TABLE_IS_DOWN, World
+import pytest
+
+from identity_service.errors import AcsRefusedUs, ServiceError
+from identity_service.operations.status import NOBODY, Readiness, ready
+from identity_service.schemas import NotReadyResponse, ReadyResponse
+from tests.support.world import ACS_IS_DOWN, RETENTION, SECOND, TABLE_IS_DOWN, World
 
 
+@pytest.fixture
 def readiness(world: World) -> Readiness:
-    """What a worker keeps of its looks."""
+    """The checks of one worker."""
     return Readiness(world.acs, world.registry, world.clock)
 
 
-async def test_service_is_ready_when_both_answer(world: World) -> None:
-    """200."""
-    answer = await ready(readiness(world))
+async def test_both_respond(readiness: Readiness) -> None:
+    """If ACS and the registry respond, the service is ready."""
+    response = await ready(readiness)
 
-    assert (type(answer), answer.status) == (Ready, 200)
-    assert (answer.acs.status, answer.registry.status) == ("ok", "ok")
-
-
-async def test_looking_creates_nothing(world: World) -> None:
-    """ACS is asked for a token of an id that cannot exist."""
-    await ready(readiness(world))
-
-    assert (world.acs.asked_for, world.acs.identities) == ([NOBODY], [])
+    assert (type(response), response.http_status) == (ReadyResponse, 200)
+    assert (response.acs.status, response.registry.status) == ("ok", "ok")
 
 
-async def test_service_without_the_right_is_not_ready(world: World) -> None:
-    """503, with the code that the caller of an operation would get."""
-    world.acs.fails("issue_token", AcsRefusedUs("no role"))
+async def test_check_creates_nothing(world: World, readiness: Readiness) -> None:
+    """The check asks ACS for a token of an id that cannot exist, which creates nothing."""
+    await ready(readiness)
 
-    answer = await ready(readiness(world))
-
-    assert (type(answer), answer.status) == (NotReady, 503)
-    assert (answer.acs.status, answer.registry.status) == ("acs_refused_us", "ok")
+    assert (world.acs.issued_for, world.acs.identities) == ([NOBODY], [])
 
 
-async def test_service_without_acs_is_not_ready(world: World) -> None:
-    """503."""
-    world.acs.fails("issue_token", ACS_IS_DOWN)
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(AcsRefusedUs("no role"), "acs_refused_us"), (ACS_IS_DOWN, "acs_unavailable")],
+)
+async def test_acs_fails(
+    world: World, readiness: Readiness, error: ServiceError, code: str
+) -> None:
+    """If ACS fails, the service is not ready, and the status has the problem code."""
+    world.acs.fails("issue_token", error)
 
-    answer = await ready(readiness(world))
+    response = await ready(readiness)
 
-    assert (answer.status, answer.acs.status) == (503, "acs_unavailable")
-
-
-async def test_service_without_its_registry_is_not_ready(world: World) -> None:
-    """503, and nothing is said about the agenda."""
-    world.registry.fails("agenda", TABLE_IS_DOWN)
-
-    answer = await ready(readiness(world))
-
-    assert (answer.status, answer.registry.status) == (503, "registry_unavailable")
-    assert answer.registry.oldest_overdue_seconds is None
+    assert (type(response), response.http_status) == (NotReadyResponse, 503)
+    assert (response.acs.status, response.registry.status) == (code, "ok")
 
 
-async def test_silent_upstreams_are_too_slow_within_five_seconds(world: World) -> None:
-    """Both are asked at once, and neither is waited for for long."""
-    for remote, call in ((world.acs, "issue_token"), (world.registry, "agenda")):
-        remote.meets(call, lambda: asyncio.sleep(3600))
+async def test_registry_fails(world: World, readiness: Readiness) -> None:
+    """If the registry fails, the service is not ready, and the sweep's delay is unknown."""
+    world.registry.fails("due_entries", TABLE_IS_DOWN)
+
+    response = await ready(readiness)
+
+    assert (type(response), response.acs.status) == (NotReadyResponse, "ok")
+    assert response.registry.status == "registry_unavailable"
+    assert response.registry.oldest_overdue_seconds is None
+
+
+async def test_no_response(world: World, readiness: Readiness) -> None:
+    """ACS and the registry are asked at the same time, for at most five seconds."""
+    for service, call in ((world.acs, "issue_token"), (world.registry, "due_entries")):
+        service.precede(call, lambda: asyncio.sleep(3600))
     started = world.clock.now()
 
-    answer = await ready(readiness(world))
+    response = await ready(readiness)
 
-    assert (answer.status, answer.acs.status, answer.registry.status) == (
-        503,
-        "too_slow",
-        "too_slow",
-    )
+    assert response.http_status == 503
+    assert (response.acs.status, response.registry.status) == ("too_slow", "too_slow")
     assert world.clock.now() - started < timedelta(seconds=5)
 
 
-async def test_empty_agenda_is_not_overdue(world: World) -> None:
-    """Zero seconds."""
-    answer = await ready(readiness(world))
+@pytest.mark.parametrize(
+    ("passed", "overdue"),
+    [(None, 0), (timedelta(), 0), (RETENTION, 0), (RETENTION + 90 * SECOND, 90)],
+    ids=["nothing deleted", "not due", "due", "overdue"],
+)
+async def test_oldest_overdue(
+    world: World, readiness: Readiness, passed: timedelta | None, overdue: int
+) -> None:
+    """The response says for how long the oldest due entry has been waiting for the sweep."""
+    if passed is not None:
+        await world.deleted()
+        world.clock.advance(passed)
 
-    assert answer.registry.oldest_overdue_seconds == 0
+    response = await ready(readiness)
 
-
-async def test_what_is_not_yet_due_is_not_overdue(world: World) -> None:
-    """A deletion waits for its day."""
-    await world.deleted()
-
-    answer = await ready(readiness(world))
-
-    assert answer.registry.oldest_overdue_seconds == 0
-
-
-async def test_sweep_that_never_runs_is_seen(world: World) -> None:
-    """The age of the oldest overdue entry grows."""
-    await world.deleted()
-    world.clock.forward(RETENTION + 90 * SECOND)
-
-    answer = await ready(readiness(world))
-
-    assert answer.registry.oldest_overdue_seconds == 90
+    assert response.registry.oldest_overdue_seconds == overdue
 
 
-async def test_many_who_ask_at_once_share_one_look(world: World) -> None:
-    """A hundred probes are one call to ACS."""
-    kept = readiness(world)
+async def test_concurrent_calls(world: World, readiness: Readiness) -> None:
+    """A hundred concurrent calls share one check."""
+    await asyncio.gather(*(ready(readiness) for _ in range(100)))
 
-    await asyncio.gather(*(ready(kept) for _ in range(100)))
-
-    assert (world.acs.calls, world.registry.calls) == (["issue_token"], ["agenda"])
+    assert (world.acs.calls, world.registry.calls) == (["issue_token"], ["due_entries"])
 
 
-async def test_look_is_kept_for_a_moment(world: World) -> None:
-    """Whoever asks next is told what was seen."""
-    kept = readiness(world)
+async def test_age_of_the_result(world: World, readiness: Readiness) -> None:
+    """A result is used for ten seconds. The next call checks again."""
     world.acs.fails("issue_token", ACS_IS_DOWN)
-    first = await ready(kept)
+    first = await ready(readiness)
 
-    second = await ready(kept)
-
-    assert second == first
-
-
-async def test_look_is_old_after_ten_seconds(world: World) -> None:
-    """ACS is back: it is seen."""
-    kept = readiness(world)
-    world.acs.fails("issue_token", ACS_IS_DOWN)
-    await ready(kept)
-    await world.clock.sleep(10)
-
-    answer = await ready(kept)
-
-    assert answer.status == 200
+    await world.clock.sleep(9.9)
+    assert await ready(readiness) is first
+    await world.clock.sleep(0.1)
+    assert (await ready(readiness)).http_status == 200

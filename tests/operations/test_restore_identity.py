@@ -1,4 +1,4 @@
-"""restore_identity: active again, once its old tokens are dead."""
+"""restore_identity: makes a deleted identity active again after its tokens are revoked."""
 
 import asyncio
 
@@ -11,114 +11,69 @@ from identity_service.errors import (
     RegistryUnavailable,
     ServiceError,
 )
-from identity_service.model import Identity
-from identity_service.rows import IdentityRow, State
-from tests.operations.virtual_time import START
-from tests.operations.world import (
-    ACS_IS_DOWN,
-    CONFLICT,
-    TABLE_IS_DOWN,
-    UNKNOWN,
-    World,
-    refusal,
-)
+from identity_service.identity import Identity, State
+from identity_service.schemas import IdentityResponse
+from tests.support.virtual_time import START
+from tests.support.world import ACS_IS_DOWN, CONFLICT, TABLE_IS_DOWN, World, refusal
 
 
-async def test_restored_identity_is_told_as_before(world: World) -> None:
-    """As get_identity tells it."""
-    identity_id = await world.deleted("alice")
-
-    restored = await world.restore(identity_id)
-
-    assert restored == Identity(id=identity_id, user_id="alice", created_on=START)
-
-
-async def test_restored_row_is_as_before_the_deletion(world: World) -> None:
-    """No dates, no attempts, no revocation, and nothing due."""
+async def test_restored_identity(world: World) -> None:
+    """A restored identity is as before its deletion: no dates, no attempts, nothing due."""
     identity_id = await world.active("alice")
     before = world.row(identity_id)
     await world.delete(identity_id)
-    world.registry.overtake(identity_id, attempts=3, last_error="acs_unavailable")
+    world.registry.change(identity_id, attempts=3, last_error="acs_unavailable")
 
-    await world.restore(identity_id)
+    restored = await world.restore(identity_id)
 
-    assert world.row(identity_id) == before
-    assert world.agenda() == []
+    assert restored == IdentityResponse(id=identity_id, user_id="alice", created_on=START)
+    assert (world.row(identity_id), world.due_entries()) == (before, [])
 
 
-async def test_tokens_of_before_stay_dead(world: World) -> None:
-    """Restoring is for the future."""
+async def test_old_tokens_stay_revoked(world: World) -> None:
+    """Tokens issued before the deletion stay revoked. The restore makes no call to ACS."""
     created = await world.create_with_token()
     await world.delete(created.id)
+    world.acs.calls.clear()
 
     await world.restore(created.id)
 
-    assert not world.acs.is_alive(created.token)
+    assert (world.acs.is_valid(created.token), world.acs.calls) == (False, [])
 
 
-async def test_revoked_identity_is_restored_without_acs(world: World) -> None:
-    """Everything was done when it was deleted."""
-    identity_id = await world.deleted()
-    before = len(world.acs.calls)
-
-    await world.restore(identity_id)
-
-    assert world.acs.calls[before:] == []
-
-
-async def test_active_identity_is_left_as_it_is(world: World) -> None:
-    """200, and nothing is written."""
+async def test_active_identity(world: World) -> None:
+    """An active identity is returned, and nothing is written."""
     identity_id = await world.active()
     etag = world.registry.rows[identity_id].etag
 
     restored = await world.restore(identity_id)
 
-    assert restored.id == identity_id
+    assert restored == IdentityResponse(id=identity_id, created_on=START)
     assert world.registry.rows[identity_id].etag == etag
 
 
-async def test_unknown_identity_is_not_found(world: World) -> None:
-    """There is nothing to restore."""
-    assert await refusal(world.restore(UNKNOWN)) is IdentityNotFound
-
-
-@pytest.mark.parametrize("state", [State.CREATING, State.PURGING])
-async def test_identity_that_is_not_there_for_callers_is_not_found(
-    world: World, state: State
-) -> None:
-    """Not yet, or no more."""
-    identity_id = await (world.creating() if state is State.CREATING else world.purging())
-
-    assert await refusal(world.restore(identity_id)) is IdentityNotFound
-
-    assert world.row(identity_id).state is state
-
-
-async def test_purged_identity_is_not_found(world: World) -> None:
-    """A purge is for ever."""
+async def test_purged_identity(world: World) -> None:
+    """A purged identity cannot be restored."""
     identity_id = await world.deleted()
     await world.purge(identity_id)
 
     assert await refusal(world.restore(identity_id)) is IdentityNotFound
 
 
-async def test_unrevoked_identity_is_revoked_first(world: World) -> None:
-    """No token of before comes back to life with it."""
+async def test_unrevoked_identity(world: World) -> None:
+    """If the tokens are not revoked yet, they are revoked before the identity is restored."""
     created = await world.create_with_token()
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-    await refusal(world.delete(created.id))
+    await world.delete_unrevoked(created.id)
 
     await world.restore(created.id)
 
-    assert not world.acs.is_alive(created.token)
+    assert not world.acs.is_valid(created.token)
     assert world.row(created.id).state is State.ACTIVE
 
 
 @pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unrevoked_identity_stays_deleted_while_acs_is_down(
-    world: World, happens: str
-) -> None:
-    """503, and nothing is written."""
+async def test_unknown_revocation(world: World, happens: str) -> None:
+    """If the result of the revocation is unknown, the identity stays deleted."""
     identity_id = await world.unrevoked()
     before = world.row(identity_id)
     getattr(world.acs, happens)("revoke_tokens", ACS_IS_DOWN)
@@ -128,95 +83,99 @@ async def test_unrevoked_identity_stays_deleted_while_acs_is_down(
     assert world.row(identity_id) == before
 
 
-async def test_phantom_is_not_found_and_its_row_goes_out(world: World) -> None:
-    """Its first revocation shows that there never was one."""
-    await world.phantom()
-
-    assert await refusal(world.restore(UNKNOWN)) is IdentityNotFound
-
-    assert world.is_gone(UNKNOWN)
-
-
-async def test_identity_made_elsewhere_can_be_restored(world: World) -> None:
-    """It stays in the registry as an active one."""
-    identity_id = world.acs.add()
-    await world.delete(identity_id)
-
-    await world.restore(identity_id)
-
-    assert world.row(identity_id) == IdentityRow(id=identity_id, state=State.ACTIVE, adopted=True)
-
-
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_outcome_is_told(world: World, happens: str) -> None:
-    """Nothing is assumed, and nothing undone."""
-    identity_id = await world.deleted()
-    getattr(world.registry, happens)("update", TABLE_IS_DOWN)
-
-    assert await refusal(world.restore(identity_id)) is RegistryUnavailable
-
-
-async def test_restore_that_meets_a_purge_finds_nothing(world: World) -> None:
-    """The claim came first: its ETag decides."""
-    identity_id = await world.deleted()
-    world.registry.meets("update", lambda: world.purge(identity_id))
+async def test_unrevoked_identity_that_acs_does_not_know(world: World) -> None:
+    """An unknown identity that was deleted while ACS failed is not found. Its row is removed."""
+    identity_id = await world.adopted_unknown()
 
     assert await refusal(world.restore(identity_id)) is IdentityNotFound
 
     assert world.is_gone(identity_id)
 
 
-async def test_restore_that_meets_another_restore_succeeds(world: World) -> None:
-    """Somebody else has done it."""
+async def test_identity_created_elsewhere(world: World) -> None:
+    """An identity that was created elsewhere stays in the registry as an active one."""
+    identity_id = world.acs.add()
+    await world.delete(identity_id)
+
+    await world.restore(identity_id)
+
+    assert world.row(identity_id) == Identity(id=identity_id, state=State.ACTIVE, adopted=True)
+
+
+@pytest.mark.parametrize("happens", ["fails", "loses"])
+async def test_unknown_result(world: World, happens: str) -> None:
+    """If the result of the write is unknown, the call fails and nothing is undone."""
     identity_id = await world.deleted()
-    world.registry.meets("update", lambda: world.restore(identity_id))
+    getattr(world.registry, happens)("update", TABLE_IS_DOWN)
+
+    assert await refusal(world.restore(identity_id)) is RegistryUnavailable
+
+    assert world.row(identity_id).state is (State.DELETED if happens == "fails" else State.ACTIVE)
+
+
+async def test_four_conflicts(world: World) -> None:
+    """After four conflicts the call fails as busy."""
+    identity_id = await world.deleted()
+    world.registry.fails("update", CONFLICT, times=4)
+    world.registry.calls.clear()
+
+    assert await refusal(world.restore(identity_id)) is IdentityBusy
+
+    assert world.registry.calls.count("update") == 4
+
+
+# Other calls change the row
+
+
+async def test_purged_before_the_write(world: World) -> None:
+    """If the identity is purged before it is restored, it is not found."""
+    identity_id = await world.deleted()
+    world.registry.precede("update", lambda: world.purge(identity_id))
+
+    assert await refusal(world.restore(identity_id)) is IdentityNotFound
+
+    assert world.is_gone(identity_id)
+
+
+async def test_restored_by_another_call(world: World) -> None:
+    """If another call restores the identity first, both succeed."""
+    identity_id = await world.deleted()
+    world.registry.precede("update", lambda: world.restore(identity_id))
 
     restored = await world.restore(identity_id)
 
     assert restored.id == identity_id
 
 
-async def test_restore_that_meets_the_end_of_a_deletion_decides_anew(world: World) -> None:
-    """The deletion's record came between the read and the write."""
+async def test_deletion_finished_by_another_call(world: World) -> None:
+    """If another call finishes the deletion first, the identity is read again and restored."""
     identity_id = await world.unrevoked()
-    world.registry.meets("update", lambda: world.delete(identity_id))
+    world.registry.precede("update", lambda: world.delete(identity_id))
 
     await world.restore(identity_id)
 
     assert world.row(identity_id).state is State.ACTIVE
 
 
-async def test_restore_that_meets_a_new_deletion_revokes_for_it_too(world: World) -> None:
-    """A token of the life in between is dead when the second restore answers."""
+async def test_restored_and_deleted_by_other_calls(world: World) -> None:
+    """If other calls restore and delete it first, the tokens issued in between are revoked."""
     identity_id = await world.unrevoked()
     tokens = []
 
-    async def live_again() -> None:
+    async def restore_issue_delete() -> None:
         await world.restore(identity_id)
         tokens.append((await world.issue(identity_id)).token)
-        world.acs.fails("revoke_tokens", ACS_IS_DOWN)
-        await refusal(world.delete(identity_id))
+        await world.delete_unrevoked(identity_id)
 
-    world.registry.meets("update", live_again)
+    world.registry.precede("update", restore_issue_delete)
 
     await world.restore(identity_id)
 
-    assert [world.acs.is_alive(token) for token in tokens] == [False]
+    assert [world.acs.is_valid(token) for token in tokens] == [False]
 
 
-async def test_restore_gives_up_after_four_rounds(world: World) -> None:
-    """The row changes before each attempt: the caller asks again."""
-    identity_id = await world.deleted()
-    world.registry.fails("update", CONFLICT, times=4)
-    before = len(world.registry.calls)
-
-    assert await refusal(world.restore(identity_id)) is IdentityBusy
-
-    assert world.registry.calls[before:].count("update") == 4
-
-
-async def test_of_restore_and_purge_at_once_one_wins(world: World) -> None:
-    """Either it is active and whole, or it is gone."""
+async def test_concurrent_purge(world: World) -> None:
+    """Of a concurrent restore and purge exactly one succeeds."""
     identity_id = await world.deleted("alice")
 
     restored, purged = await asyncio.gather(

@@ -7,7 +7,7 @@ import pytest
 from msgspec import UNSET
 
 from identity_service.errors import AcsUnavailable, RegistryUnavailable, ServiceError
-from identity_service.identity import LEASE, DueEntry, Identity
+from identity_service.identity import LEASE, DueEntry, Identity, SignedInUser, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.operations.deleted_identities import purge_identity, restore_identity
 from identity_service.operations.identities import (
@@ -31,6 +31,11 @@ from identity_service.sweep import SweepReport, purge_deleted_identities
 from tests.support.memory import UNKNOWN, MemoryAcs, MemoryRegistry
 from tests.support.virtual_time import VirtualClock
 
+OBJECT_ID = "11111111-2222-3333-4444-555555555555"
+ALICE = SignedInUser(f"aad/99999999-8888-7777-6666-555555555555/{OBJECT_ID}", OBJECT_ID)
+# Not a user of Entra.
+BOB = SignedInUser("google/https://accounts.google.com/bob")
+
 RETENTION = timedelta(days=7)
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -51,6 +56,7 @@ class World:
         self.deletion = DeletionPolicy(retention=RETENTION)
         self.cleanup = CleanupPolicy()
         self.service_tokens = TokenPolicy(SCOPES, default_minutes=1440, max_minutes=1440)
+        self.user_tokens = TokenPolicy(("chat", "voip"), default_minutes=60, max_minutes=240)
         self.registered_only = False
 
     async def create(self, user_id: str | None = None) -> IdentityFoundResponse:
@@ -82,6 +88,12 @@ class World:
             identity_id, self.lifecycle, self.deletion, self.registered_only
         )
 
+    async def delete_unrevoked(self, identity_id: str) -> None:
+        """delete_identity, while ACS fails."""
+        self.acs.fails("revoke_tokens", ACS_IS_DOWN)
+        with pytest.raises(AcsUnavailable):
+            await self.delete(identity_id)
+
     async def restore(self, identity_id: str) -> IdentityResponse:
         """restore_identity."""
         return await restore_identity(identity_id, self.lifecycle)
@@ -95,6 +107,16 @@ class World:
         return await purge_deleted_identities(
             self.lifecycle, self.registry, self.clock, self.cleanup
         )
+
+    async def in_state(self, state: State, user_id: str | None = None) -> str:
+        """The id of an identity in this state."""
+        reach = {
+            State.CREATING: self.creating,
+            State.ACTIVE: self.active,
+            State.DELETED: self.deleted,
+            State.PURGING: self.purging,
+        }
+        return await reach[state](user_id)
 
     async def active(self, user_id: str | None = None) -> str:
         """The id of an active identity."""
@@ -116,9 +138,7 @@ class World:
     async def unrevoked(self, user_id: str | None = None) -> str:
         """The id of a deleted identity whose revocation failed."""
         identity_id = await self.active(user_id)
-        self.acs.fails("revoke_tokens", ACS_IS_DOWN)
-        with pytest.raises(AcsUnavailable):
-            await self.delete(identity_id)
+        await self.delete_unrevoked(identity_id)
         return identity_id
 
     async def purging(self, user_id: str | None = None) -> str:
@@ -131,9 +151,7 @@ class World:
 
     async def adopted_unknown(self) -> str:
         """An id that ACS does not know, with an adopted row whose revocation failed."""
-        self.acs.fails("revoke_tokens", ACS_IS_DOWN)
-        with pytest.raises(AcsUnavailable):
-            await self.delete(UNKNOWN)
+        await self.delete_unrevoked(UNKNOWN)
         return UNKNOWN
 
     def row(self, identity_id: str) -> Identity:

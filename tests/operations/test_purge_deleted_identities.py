@@ -1,0 +1,748 @@
+"""purge_deleted_identities: finishes what is due, within a rate limit and a time budget."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from identity_service.errors import Throttled
+from identity_service.identity import LEASE, DueEntry, Identity, State
+from identity_service.log import begin_invocation
+from identity_service.policies import CleanupPolicy, DeletionPolicy
+from identity_service.sweep import CONCURRENCY, COUNTED, OUTAGE
+from tests.support.virtual_time import START
+from tests.support.world import (
+    ACS_IS_DOWN,
+    CONFLICT,
+    HOUR,
+    RETENTION,
+    SECOND,
+    TABLE_IS_DOWN,
+    World,
+)
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+MICROSECOND = timedelta(microseconds=1)
+BUG = ZeroDivisionError("planned by the test")
+
+
+async def due_for_purge(world: World, count: int) -> list[str]:
+    """The ids of deleted identities whose purge is due, a microsecond apart, oldest first."""
+    ids = []
+    for _ in range(count):
+        ids.append(await world.deleted())
+        world.clock.advance(MICROSECOND)
+    world.clock.advance(RETENTION)
+    return ids
+
+
+def throttled(seconds: int) -> Throttled:
+    """ACS accepts no call for this long."""
+    return Throttled("planned by the test", retry_after=seconds)
+
+
+class Deletions:
+    """The deletions in ACS.
+
+    Attributes:
+        times: When each was called.
+        most: The most that ran at the same time.
+    """
+
+    def __init__(self, world: World, duration: timedelta = timedelta()) -> None:
+        self.times: list[datetime] = []
+        self.most = 0
+        self._world = world
+        self._duration = duration
+        self._running = 0
+        world.acs.precede("delete", self._delete, times=1000)
+
+    async def _delete(self) -> None:
+        self.times.append(self._world.clock.now())
+        self._running += 1
+        self.most = max(self.most, self._running)
+        await self._world.clock.sleep(self._duration.total_seconds())
+        self._running -= 1
+
+
+# What is due
+
+
+async def test_nothing_is_due(world: World) -> None:
+    """If nothing is due, only the due index is read, however many identities are active."""
+    for _ in range(20):
+        await world.active()
+    world.registry.calls.clear()
+
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.deferred) == (0, 0, 0)
+    assert world.registry.calls == ["due_entries"]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        DeletionPolicy(RETENTION),
+        DeletionPolicy(RETENTION, purge_protection=True),
+        DeletionPolicy(retention=timedelta(0)),
+    ],
+)
+async def test_purge(world: World, policy: DeletionPolicy) -> None:
+    """A deleted identity is purged when its retention is over, even with purge protection."""
+    world.deletion = policy
+    identity_id = await world.deleted("alice")
+    world.clock.advance(policy.retention)
+
+    report = await world.sweep()
+
+    assert (report.due, report.purged) == (1, 1)
+    assert world.is_gone(identity_id)
+
+
+@pytest.mark.parametrize(
+    ("start", "time"),
+    [("deleted", RETENTION), ("creating", LEASE), ("unrevoked", LEASE), ("purging", LEASE)],
+)
+async def test_not_yet_due(world: World, start: str, time: timedelta) -> None:
+    """An identity is left alone until its retention, or the lease of a running call, is over."""
+    identity_id = await getattr(world, start)()
+    before = world.row(identity_id)
+    world.clock.advance(time - SECOND)
+
+    report = await world.sweep()
+
+    assert (report.due, world.row(identity_id)) == (0, before)
+
+
+async def test_unfinished_revocation(world: World) -> None:
+    """A revocation that failed is finished: the tokens are revoked, and the purge is due later."""
+    created = await world.create_with_token()
+    await world.delete_unrevoked(created.id)
+    world.pass_lease()
+
+    report = await world.sweep()
+
+    assert (report.revoked, report.purged, world.acs.is_valid(created.token)) == (1, 0, False)
+    assert world.row(created.id) == Identity(
+        id=created.id,
+        state=State.DELETED,
+        created_on=START,
+        deleted_on=START,
+        scheduled_purge_on=START + RETENTION,
+        revoked=True,
+        due=START + RETENTION,
+    )
+
+
+async def test_unrevoked_identity(world: World) -> None:
+    """An identity whose purge is due is not revoked first: its deletion in ACS revokes."""
+    identity_id = await world.unrevoked()
+    world.clock.advance(RETENTION)
+
+    report = await world.sweep()
+
+    assert (report.revoked, report.purged, world.acs.revocations) == (0, 1, [])
+    assert world.is_gone(identity_id)
+
+
+async def test_own_identity_that_acs_does_not_know(world: World) -> None:
+    """An identity of this service that ACS does not know has no tokens: it is revoked."""
+    identity_id = await world.unrevoked()
+    world.acs.identities.remove(identity_id)
+    world.pass_lease()
+
+    report = await world.sweep()
+
+    assert (report.revoked, world.row(identity_id).revoked) == (1, True)
+
+
+async def test_adopted_identity_that_acs_does_not_know(world: World) -> None:
+    """An unknown identity that was deleted while ACS failed never existed: its row is removed."""
+    identity_id = await world.adopted_unknown()
+    world.pass_lease()
+
+    report = await world.sweep()
+
+    assert (report.revoked, report.purged, report.deferred, report.backlog) == (0, 0, 0, 0)
+    assert world.is_gone(identity_id)
+
+
+@pytest.mark.parametrize("state", [State.CREATING, State.PURGING])
+async def test_interrupted_operation(world: World, state: State) -> None:
+    """After a lease, an interrupted creation is purged, and an interrupted purge is finished."""
+    identity_id = await world.in_state(state, "alice")
+    world.pass_lease()
+
+    report = await world.sweep()
+
+    assert (report.purged, world.is_gone(identity_id)) == (1, True)
+
+
+@pytest.mark.parametrize("due", ["deleted", "creating"])
+async def test_decision_comes_before_the_deletion_in_acs(world: World, due: str) -> None:
+    """When ACS deletes the identity, it can no longer be restored or activated."""
+    identity_id = await getattr(world, due)()
+    world.clock.advance(RETENTION)
+    states = []
+
+    async def look() -> None:
+        states.append(world.row(identity_id).state)
+
+    world.acs.precede("delete", look)
+
+    await world.sweep()
+
+    assert states == [State.PURGING]
+
+
+async def test_identity_that_acs_does_not_know(world: World) -> None:
+    """An identity that ACS does not know stays due, without a failure, until it is an hour old."""
+    identity_id = await world.creating()
+    due = world.row(identity_id).due
+    world.acs.identities.clear()
+    world.clock.advance(HOUR - SECOND)
+
+    report = await world.sweep()
+
+    row = world.row(identity_id)
+    assert (report.purged, report.deferred) == (0, 1)
+    assert (row.state, row.attempts, row.due) == (State.PURGING, 0, due)
+    world.clock.advance(SECOND)
+    report = await world.sweep()
+    assert (report.purged, world.is_gone(identity_id)) == (1, True)
+
+
+# Other calls change the row
+
+
+async def postpone(world: World, identity_id: str) -> None:
+    """Another sweep postpones the identity."""
+    world.registry.change(identity_id, due=START + RETENTION + DAY)
+
+
+async def finish_creation(world: World, identity_id: str) -> None:
+    """Another call finishes the creation."""
+    assert (await world.create("alice")).id == identity_id
+
+
+@pytest.mark.parametrize(
+    ("start", "time", "step", "other"),
+    [
+        ("deleted", RETENTION, "read", postpone),
+        ("deleted", RETENTION, "read", World.restore),
+        ("deleted", RETENTION, "update", World.restore),
+        ("deleted", RETENTION, "read", World.purge),
+        ("deleted", RETENTION, "remove", World.purge),
+        ("creating", LEASE, "update", finish_creation),
+        ("unrevoked", LEASE, "update", World.delete),
+    ],
+)
+async def test_other_call_is_faster(
+    world: World,
+    start: str,
+    time: timedelta,
+    step: str,
+    other: Callable[[World, str], Awaitable[object]],
+) -> None:
+    """If another call changes the identity first, its row stays and this sweep counts nothing."""
+    identity_id = await getattr(world, start)("alice")
+    world.clock.advance(time)
+    left: list[Identity | None] = []
+
+    async def act() -> None:
+        await other(world, identity_id)
+        left.append(world.registry.rows.get(identity_id))
+
+    world.registry.precede(step, act)
+
+    report = await world.sweep()
+
+    assert (report.due, report.backlog) == (1, 0)
+    assert (report.purged, report.revoked, report.deferred) == (0, 0, 0)
+    assert [world.registry.rows.get(identity_id)] == left
+    assert (identity_id in world.acs.identities) is (other is not World.purge)
+
+
+async def test_deleted_again_by_another_call(world: World) -> None:
+    """The revocation of one deletion is not recorded for a later one."""
+    identity_id = await world.unrevoked()
+    world.pass_lease()
+
+    async def restore_and_delete() -> None:
+        await world.restore(identity_id)
+        await world.delete_unrevoked(identity_id)
+
+    world.registry.precede("update", restore_and_delete)
+
+    await world.sweep()
+
+    assert not world.row(identity_id).revoked
+
+
+async def test_purge_with_lost_response(world: World) -> None:
+    """If the response of the last step is lost, the purge does not count."""
+    [identity_id] = await due_for_purge(world, 1)
+    world.registry.loses("remove", TABLE_IS_DOWN)
+
+    report = await world.sweep()
+
+    assert (report.purged, world.is_gone(identity_id)) == (0, True)
+
+
+async def test_two_concurrent_sweeps_purge(world: World) -> None:
+    """Two concurrent sweeps purge everything, count nothing twice, and postpone nothing."""
+    ids = await due_for_purge(world, 50)
+
+    one, other = await asyncio.gather(world.sweep(), world.sweep())
+
+    assert (one.purged + other.purged, one.deferred + other.deferred) == (50, 0)
+    assert all(map(world.is_gone, ids))
+
+
+async def test_two_concurrent_sweeps_revoke(world: World) -> None:
+    """Two concurrent sweeps record each revocation once."""
+    ids = [await world.unrevoked() for _ in range(20)]
+    world.pass_lease()
+
+    one, other = await asyncio.gather(world.sweep(), world.sweep())
+
+    assert one.revoked + other.revoked == 20
+    assert all(world.row(identity_id).revoked for identity_id in ids)
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ACS_IS_DOWN, "acs_unavailable"), (BUG, "internal_error")]
+)
+async def test_failed_purge(world: World, error: Exception, code: str) -> None:
+    """A failed purge is counted with its error and postponed by a minute."""
+    [identity_id] = await due_for_purge(world, 1)
+    now = world.clock.now()
+    world.acs.fails("delete", error)
+
+    report = await world.sweep()
+
+    row = world.row(identity_id)
+    assert (report.purged, report.deferred) == (0, 1)
+    assert (row.state, row.attempts, row.last_error) == (State.PURGING, 1, code)
+    assert world.due_entries() == [DueEntry(now + MINUTE, identity_id)]
+
+
+async def test_failed_revocation(world: World) -> None:
+    """After a failed revocation the identity stays deleted. A later success clears the failure."""
+    identity_id = await world.unrevoked()
+    world.pass_lease()
+    now = world.clock.now()
+    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
+
+    report = await world.sweep()
+
+    row = world.row(identity_id)
+    assert (report.revoked, report.deferred) == (0, 1)
+    assert (row.state, row.attempts, row.due) == (State.DELETED, 1, now + MINUTE)
+    world.clock.advance(MINUTE)
+    report = await world.sweep()
+    row = world.row(identity_id)
+    assert (report.revoked, row.revoked, row.attempts, row.last_error) == (1, True, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "minutes"),
+    [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 32), (6, 60), (7, 60), (900, 60)],
+)
+async def test_delay(world: World, attempts: int, minutes: int) -> None:
+    """Each delay is twice as long as the one before, up to an hour, until the last attempt."""
+    world.cleanup = CleanupPolicy(max_attempts=attempts + 2)
+    [identity_id] = await due_for_purge(world, 1)
+    world.registry.change(identity_id, attempts=attempts)
+    now = world.clock.now()
+    world.acs.fails("delete", ACS_IS_DOWN)
+
+    report = await world.sweep()
+
+    row = world.row(identity_id)
+    assert (report.stuck, report.deferred) == (0, 1)
+    assert (row.attempts, row.due) == (attempts + 1, now + MINUTE * minutes)
+
+
+async def test_retry(world: World) -> None:
+    """A postponed purge is not retried before its delay is over, and then it is."""
+    [identity_id] = await due_for_purge(world, 1)
+    world.acs.fails("delete", ACS_IS_DOWN)
+    await world.sweep()
+
+    world.clock.advance(MINUTE - SECOND)
+    assert (await world.sweep()).due == 0
+    world.clock.advance(SECOND)
+    assert (await world.sweep()).purged == 1
+
+    assert world.is_gone(identity_id)
+
+
+async def test_postponed_row_that_has_changed(world: World) -> None:
+    """If the row changes before it is postponed, nothing is overwritten."""
+    [identity_id] = await due_for_purge(world, 1)
+    world.acs.precede("delete", world.change(identity_id, last_error="of another call"))
+    world.registry.fails("remove", TABLE_IS_DOWN)
+
+    report = await world.sweep()
+
+    row = world.row(identity_id)
+    assert (report.deferred, row.attempts, row.last_error) == (0, 0, "of another call")
+
+
+async def test_stuck(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """After as many failures as the settings allow, an identity is stuck: it waits for a day."""
+    world.cleanup = CleanupPolicy(max_attempts=3)
+    [identity_id] = await due_for_purge(world, 1)
+    world.registry.change(identity_id, attempts=2)
+    now = world.clock.now()
+    world.acs.fails("delete", ACS_IS_DOWN)
+
+    report = await world.sweep()
+
+    [record] = [record for record in caplog.records if "identity_stuck" in record.getMessage()]
+    assert (report.stuck, report.deferred) == (1, 1)
+    assert world.row(identity_id).due == now + DAY
+    assert record.levelno == logging.ERROR
+    assert f"identity_id={identity_id} attempts=3 code=acs_unavailable" in record.getMessage()
+
+
+async def test_stuck_for_60_days(world: World) -> None:
+    """A stuck identity is retried every day and never given up."""
+    world.cleanup = CleanupPolicy(max_attempts=1)
+    [identity_id] = await due_for_purge(world, 1)
+    world.acs.fails("delete", ACS_IS_DOWN, times=60)
+    for _ in range(60):
+        assert (await world.sweep()).stuck == 1
+        world.clock.advance(DAY)
+
+    report = await world.sweep()
+
+    assert (report.purged, world.is_gone(identity_id)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("call", "happens"), [("read", "fails"), ("update", "fails"), ("update", "loses")]
+)
+async def test_table_fails(world: World, call: str, happens: str) -> None:
+    """If the table fails before the decision is certain, the next sweep purges the identity."""
+    [identity_id] = await due_for_purge(world, 1)
+    before = world.row(identity_id)
+    getattr(world.registry, happens)(call, TABLE_IS_DOWN)
+
+    report = await world.sweep()
+
+    assert (report.deferred, identity_id in world.acs.identities) == (1, True)
+    assert happens == "loses" or world.row(identity_id) == before
+    await world.sweep()
+    assert world.is_gone(identity_id)
+
+
+@pytest.mark.parametrize("service", ["acs", "registry"])
+async def test_bug(world: World, service: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected error is logged with the identity's id. All others are purged."""
+    ids = await due_for_purge(world, 5)
+    if service == "acs":
+        world.acs.fails("delete", BUG)
+    else:
+        world.registry.fails("read", BUG)
+
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.deferred) == (5, 4, 1)
+    assert f"internal_error identity_id={ids[0]}" in caplog.text
+
+
+async def test_many_bugs(world: World) -> None:
+    """More unexpected errors than an outage has do not block what is due after them."""
+    for identity_id in await due_for_purge(world, 2 * OUTAGE):
+        # A time without a time zone: computing the age fails.
+        world.registry.change(identity_id, created_on=START.replace(tzinfo=None))
+        world.acs.identities.remove(identity_id)
+    [last] = await due_for_purge(world, 1)
+
+    for _ in range(4):
+        await world.sweep()
+        world.clock.advance(MINUTE)
+
+    assert world.is_gone(last)
+
+
+# Rate limit and time budget
+
+
+async def test_rate_is_not_exceeded(world: World) -> None:
+    """The deletions are evenly spaced by the rate limit."""
+    world.cleanup = CleanupPolicy(deletes_per_30s=300)
+    await due_for_purge(world, 40)
+    deletions = Deletions(world)
+
+    await world.sweep()
+
+    gaps = [b - a for a, b in zip(deletions.times, deletions.times[1:], strict=False)]
+    assert (len(deletions.times), min(gaps)) == (40, timedelta(seconds=0.1))
+
+
+async def test_rate_is_reached(world: World) -> None:
+    """The rate limit is reached while ACS responds within a second."""
+    world.cleanup = CleanupPolicy(deletes_per_30s=300)
+    await due_for_purge(world, 301)
+    Deletions(world, SECOND)
+
+    report = await world.sweep()
+
+    assert report.duration == timedelta(seconds=31)
+
+
+async def test_rate_of_revocations(world: World) -> None:
+    """Revocations count for the rate limit too."""
+    world.cleanup = CleanupPolicy(deletes_per_30s=30)
+    for _ in range(11):
+        await world.unrevoked()
+    world.pass_lease()
+
+    report = await world.sweep()
+
+    assert (report.revoked, report.duration) == (11, timedelta(seconds=10))
+
+
+async def test_concurrency(world: World) -> None:
+    """However slow ACS is, only some calls run at the same time."""
+    await due_for_purge(world, 60)
+    deletions = Deletions(world, MINUTE)
+
+    await world.sweep()
+
+    assert deletions.most == CONCURRENCY
+
+
+async def test_throttled(world: World) -> None:
+    """A throttled identity stays due, without a failed attempt. The next sweep purges it."""
+    [identity_id] = await due_for_purge(world, 1)
+    due = world.row(identity_id).due
+    world.acs.fails("delete", throttled(30))
+
+    report = await world.sweep()
+
+    row = world.row(identity_id)
+    assert (report.purged, report.deferred) == (0, 1)
+    assert (row.state, row.attempts, row.due) == (State.PURGING, 0, due)
+    await world.sweep()
+    assert world.is_gone(identity_id)
+
+
+async def test_pause(world: World) -> None:
+    """When ACS throttles, no call follows until the time that it names has passed."""
+    await due_for_purge(world, 5)
+    started = world.clock.now()
+    world.acs.fails("delete", throttled(20))
+    deletions = Deletions(world)
+
+    report = await world.sweep()
+
+    assert (report.purged, len(deletions.times)) == (4, 4)
+    assert min(deletions.times) - started >= timedelta(seconds=20)
+
+
+async def test_pause_longer_than_the_budget(world: World) -> None:
+    """A pause that is longer than the time budget ends the sweep."""
+    await due_for_purge(world, 100)
+    world.acs.fails("delete", throttled(3600), times=1000)
+
+    report = await world.sweep()
+
+    assert world.acs.calls.count("delete") <= 2 * CONCURRENCY
+    assert report.duration < world.cleanup.time_budget
+
+
+@pytest.mark.parametrize(
+    ("deletes_per_30s", "seconds", "expected"),
+    [(300, 10, 100), (30, 60, 60), (2, 240, 16), (2, 20, 2), (1, 10, 1)],
+)
+async def test_time_budget(world: World, deletes_per_30s: int, seconds: int, expected: int) -> None:
+    """A sweep purges as many as the rate allows within its time budget, and none after it."""
+    world.cleanup = CleanupPolicy(
+        deletes_per_30s=deletes_per_30s, time_budget=timedelta(seconds=seconds)
+    )
+    await due_for_purge(world, 3 * expected)
+    deletions = Deletions(world)
+    started = world.clock.now()
+
+    report = await world.sweep()
+
+    assert 0.95 * expected <= report.purged <= 1.05 * expected
+    assert max(deletions.times) < started + timedelta(seconds=seconds)
+    assert report.duration <= timedelta(seconds=seconds)
+
+
+async def test_next_sweep_continues(world: World) -> None:
+    """The next sweeps continue until nothing is due."""
+    world.cleanup = CleanupPolicy(deletes_per_30s=300, time_budget=timedelta(seconds=10))
+    ids = await due_for_purge(world, 250)
+
+    reports = [await world.sweep() for _ in range(4)]
+
+    assert sum(report.purged for report in reports) == 250
+    assert all(map(world.is_gone, ids))
+
+
+async def test_started_work_is_finished(world: World) -> None:
+    """A purge that has started is finished, even after the time budget."""
+    world.cleanup = CleanupPolicy(time_budget=timedelta(seconds=10))
+    [identity_id] = await due_for_purge(world, 1)
+    Deletions(world, MINUTE)
+
+    report = await world.sweep()
+
+    assert (report.purged, report.duration) == (1, MINUTE)
+    assert world.is_gone(identity_id)
+
+
+# Outages
+
+
+async def test_outage_of_acs(world: World) -> None:
+    """If ACS fails for all, the sweep stops early and leaves the other entries unchanged."""
+    ids = await due_for_purge(world, 200)
+    world.acs.fails("delete", ACS_IS_DOWN, times=1000)
+
+    report = await world.sweep()
+
+    assert OUTAGE <= report.deferred < OUTAGE + CONCURRENCY
+    assert world.acs.calls.count("delete") == report.deferred
+    unchanged = [row for row in map(world.row, ids) if row.state is State.DELETED]
+    assert len(unchanged) >= 200 - OUTAGE - 2 * CONCURRENCY
+
+
+async def test_end_of_an_outage(world: World) -> None:
+    """After an outage everything is purged, and nothing is counted twice."""
+    ids = await due_for_purge(world, 100)
+    world.acs.fails("delete", ACS_IS_DOWN, times=150)
+    reports = []
+
+    for _ in range(20):
+        reports.append(await world.sweep())
+        world.clock.advance(5 * MINUTE)
+
+    assert sum(report.purged for report in reports) == 100
+    assert all(map(world.is_gone, ids))
+
+
+async def test_failures_with_successes_in_between(world: World) -> None:
+    """If every second purge fails, this is not an outage."""
+    await due_for_purge(world, 200)
+    for _ in range(100):
+        world.acs.fails("delete", ACS_IS_DOWN)
+        world.acs.passes("delete")
+
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.deferred) == (200, 100, 100)
+
+
+async def test_outage_of_the_table(world: World) -> None:
+    """If the table fails for all, the sweep stops early without a call to ACS."""
+    await due_for_purge(world, 200)
+    world.acs.calls.clear()
+    world.registry.fails("read", TABLE_IS_DOWN, times=1000)
+
+    report = await world.sweep()
+
+    assert OUTAGE <= report.deferred < OUTAGE + CONCURRENCY
+    assert world.acs.calls == []
+
+
+async def test_unreadable_due_index(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """If the due index cannot be read, the sweep still reports, and logs the reason."""
+    await due_for_purge(world, 1)
+    world.registry.fails("due_entries", TABLE_IS_DOWN)
+
+    report = await world.sweep()
+
+    assert (report.due, report.purged) == (0, 0)
+    assert "sweep_interrupted code=registry_unavailable" in caplog.text
+
+
+async def test_conflicts_are_not_an_outage(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Any number of conflicts is not an outage: other calls do the work. They are logged."""
+    caplog.set_level(logging.INFO)
+    ids = await due_for_purge(world, 100)
+    world.registry.fails("update", CONFLICT, times=90)
+
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.deferred, report.backlog) == (100, 10, 0, 0)
+    assert f"sweep_skipped identity_id={ids[0]}" in caplog.text
+
+
+# The report
+
+
+async def test_report_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The report is one line in the log, with the number of times that ACS has throttled."""
+    caplog.set_level(logging.INFO)
+    begin_invocation("sweep-1").throttles = 2
+    await due_for_purge(world, 1)
+    world.clock.advance(HOUR)
+
+    await world.sweep()
+
+    assert (
+        "sweep_finished due=1 revoked=0 purged=1 deferred=0 stuck=0 backlog=0"
+        " oldest_overdue_s=3600 throttles=2 duration_ms=0" in caplog.text
+    )
+
+
+async def test_oldest_overdue(world: World) -> None:
+    """The report says for how long the oldest entry has been due."""
+    await world.deleted()
+    world.clock.advance(3 * HOUR)
+    await world.deleted()
+    world.clock.advance(RETENTION)
+
+    report = await world.sweep()
+
+    assert report.oldest_overdue == 3 * HOUR
+
+
+async def test_backlog(world: World) -> None:
+    """The backlog is what is left for the next sweep after a failure or the time budget."""
+    world.cleanup = CleanupPolicy(deletes_per_30s=30, time_budget=timedelta(seconds=10))
+    await due_for_purge(world, 100)
+    world.acs.fails("delete", ACS_IS_DOWN)
+
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.deferred, report.backlog) == (100, 9, 1, 91)
+
+
+async def test_backlog_is_bounded(world: World) -> None:
+    """A sweep that stops early does not count everything that is due."""
+    world.cleanup = CleanupPolicy(deletes_per_30s=1, time_budget=timedelta(seconds=1))
+    await due_for_purge(world, COUNTED + 3 * CONCURRENCY)
+
+    report = await world.sweep()
+
+    assert COUNTED <= report.backlog <= COUNTED + CONCURRENCY
+
+
+async def test_report(world: World) -> None:
+    """The report counts purged, revoked, deferred and stuck identities separately."""
+    await due_for_purge(world, 3)
+    stuck = world.due_entries()[0].identity_id
+    world.registry.change(stuck, attempts=world.cleanup.max_attempts)
+    world.acs.fails("delete", ACS_IS_DOWN, times=2)
+    await world.unrevoked()
+    world.pass_lease()
+
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.revoked) == (4, 1, 1)
+    assert (report.deferred, report.stuck) == (2, 1)

@@ -1,0 +1,130 @@
+"""Every operation in every state of the identity: it succeeds, or it is refused."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from identity_service.errors import (
+    DeletedIdentityHidden,
+    IdentityBusy,
+    IdentityDeleted,
+    IdentityNotDeleted,
+    IdentityNotFound,
+    IdentityUnfinished,
+)
+from identity_service.identity import State
+from identity_service.operations.deleted_identities import get_deleted_identity
+from identity_service.operations.identities import get_identity
+from identity_service.operations.me import (
+    delete_me,
+    get_me,
+    issue_my_token,
+    restore_me,
+    revoke_my_tokens,
+)
+from identity_service.schemas import IssueMyTokenRequest
+from tests.support.memory import UNKNOWN
+from tests.support.world import ALICE, World, refusal
+
+Call = Callable[[World, str], Awaitable[object]]
+
+# Identities without a row.
+NOWHERE = "ACS does not know it"
+ELSEWHERE = "created elsewhere"
+
+CALLS: dict[str, Call] = {
+    "create_identity": lambda world, _: world.create(ALICE.user_id),
+    "create_identity_with_token": lambda world, _: world.create_with_token(ALICE.user_id),
+    "get_identity": lambda world, identity_id: get_identity(identity_id, world.registry),
+    "delete_identity": World.delete,
+    "issue_token": World.issue,
+    "revoke_tokens": World.revoke,
+    "get_deleted_identity": lambda world, identity_id: get_deleted_identity(
+        identity_id, world.registry
+    ),
+    "restore_identity": World.restore,
+    "purge_identity": World.purge,
+    "get_me": lambda world, _: get_me(ALICE, world.registry),
+    "issue_my_token": lambda world, _: issue_my_token(
+        ALICE, IssueMyTokenRequest(), world.lifecycle, world.user_tokens
+    ),
+    "revoke_my_tokens": lambda world, _: revoke_my_tokens(ALICE, world.registry, world.acs),
+    "delete_me": lambda world, _: delete_me(ALICE, world.registry, world.lifecycle, world.deletion),
+    "restore_me": lambda world, _: restore_me(ALICE, world.registry, world.lifecycle),
+}
+
+OK = None
+ABSENT, HIDDEN = IdentityNotFound, DeletedIdentityHidden
+DELETED, BUSY = IdentityDeleted, IdentityBusy
+UNFINISHED, NOT_DELETED = IdentityUnfinished, IdentityNotDeleted
+
+# An identity without a row has no user, so the operations of its user find none.
+STATES = [NOWHERE, ELSEWHERE, *State]
+TABLE: dict[str, list[type[Exception] | None]] = {
+    # operation                   nowhere elsewhere creating     active       deleted  purging
+    "create_identity":            [OK,     OK,       OK,          OK,          DELETED, BUSY],
+    "create_identity_with_token": [OK,     OK,       OK,          OK,          DELETED, BUSY],
+    "get_identity":               [ABSENT, ABSENT,   ABSENT,      OK,          HIDDEN,  ABSENT],
+    "delete_identity":            [ABSENT, OK,       ABSENT,      OK,          OK,      ABSENT],
+    "issue_token":                [ABSENT, OK,       UNFINISHED,  OK,          DELETED, DELETED],
+    "revoke_tokens":              [ABSENT, OK,       OK,          OK,          OK,      OK],
+    "get_deleted_identity":       [ABSENT, ABSENT,   ABSENT,      ABSENT,      OK,      OK],
+    "restore_identity":           [ABSENT, ABSENT,   ABSENT,      OK,          OK,      ABSENT],
+    "purge_identity":             [ABSENT, ABSENT,   NOT_DELETED, NOT_DELETED, OK,      OK],
+    "get_me":                     [ABSENT, ABSENT,   ABSENT,      OK,          HIDDEN,  ABSENT],
+    "issue_my_token":             [OK,     OK,       OK,          OK,          DELETED, BUSY],
+    "revoke_my_tokens":           [ABSENT, ABSENT,   OK,          OK,          OK,      OK],
+    "delete_me":                  [ABSENT, ABSENT,   ABSENT,      OK,          OK,      ABSENT],
+    "restore_me":                 [ABSENT, ABSENT,   ABSENT,      OK,          OK,      ABSENT],
+}  # fmt: skip
+
+
+async def reach(world: World, state: str) -> str:
+    """The id of an identity in this state."""
+    if state == NOWHERE:
+        return UNKNOWN
+    if state == ELSEWHERE:
+        return world.acs.add()
+    return await world.in_state(State(state), ALICE.user_id)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("operation", TABLE)
+async def test_state(world: World, operation: str, state: str) -> None:
+    """The operation succeeds or is refused as the table says. A refused one changes nothing."""
+    error = TABLE[operation][STATES.index(state)]
+    identity_id = await reach(world, state)
+    before = dict(world.registry.rows), list(world.acs.identities)
+
+    call = CALLS[operation](world, identity_id)
+
+    if error is None:
+        await call
+    else:
+        assert await refusal(call) is error
+        assert (world.registry.rows, world.acs.identities) == before
+
+
+@pytest.mark.parametrize("operation", ["delete_identity", "issue_token", "revoke_tokens"])
+async def test_only_registered_identities(world: World, operation: str) -> None:
+    """If only registered identities are allowed, others are not found and are not changed."""
+    world.registered_only = True
+    registered, other = await world.active(), world.acs.add()
+
+    await CALLS[operation](world, registered)
+    assert await refusal(CALLS[operation](world, other)) is IdentityNotFound
+
+    assert list(world.registry.rows) == [registered]
+    assert other not in world.acs.revocations
+
+
+@pytest.mark.parametrize("operation", ["get_me", "revoke_my_tokens", "delete_me", "restore_me"])
+async def test_user_without_an_identity(world: World, operation: str) -> None:
+    """A signed-in user without an identity learns how to get one. No other identity is used."""
+    await world.deleted("another user")
+    world.acs.calls.clear()
+
+    with pytest.raises(IdentityNotFound, match="POST me/tokens"):
+        await CALLS[operation](world, UNKNOWN)
+
+    assert (world.acs.calls, list(world.user_rows())) == ([], ["another user"])

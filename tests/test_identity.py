@@ -1,0 +1,299 @@
+"""The domain: ids, timestamps, every change of state, and the due entries."""
+
+import inspect
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import NamedTuple, Self
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from identity_service.errors import InvalidIdentityId
+from identity_service.identity import (
+    LEASE,
+    YOUNG,
+    DueEntry,
+    Identity,
+    IllegalTransition,
+    State,
+    identity_id,
+    is_identity_id,
+    timestamp,
+)
+from tests.support.acs_transport import IDENTITY
+
+GUIDS = IDENTITY.removeprefix("8:acs:")
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(hours=2)
+RETENTION = timedelta(days=7)
+SECOND = timedelta(seconds=1)
+
+# Ids
+
+NO_IDS = {
+    "empty": "",
+    "spaces": " ",
+    "no prefix": GUIDS,
+    "another kind of user": f"8:orgid:{GUIDS}",
+    "prefix in upper case": f"8:ACS:{GUIDS}",
+    "one GUID": IDENTITY.partition("_")[0],
+    "three GUIDs": f"{IDENTITY}_{GUIDS.partition('_')[0]}",
+    "upper case": IDENTITY.replace("a", "A"),
+    "space before": f" {IDENTITY}",
+    "space after": f"{IDENTITY} ",
+    "space within": IDENTITY.replace("-", " ", 1),
+    "newline after": f"{IDENTITY}\n",
+    "slash": f"{IDENTITY}/",
+    "encoded slash": f"{IDENTITY}%2F",
+    "encoded colons": IDENTITY.replace(":", "%3A"),
+    "question mark": f"{IDENTITY}?",
+    "dots": "..",
+    "only a slash": "/",
+    "10,000 characters": "8:acs:" + "1" * 9_994,
+    "10,000 characters after it": IDENTITY + "1" * 10_000,
+    "emoji": IDENTITY[:-1] + "😀",
+    "full-width digits": IDENTITY.replace("1", "\N{FULLWIDTH DIGIT ONE}"),
+    "Arabic digits": IDENTITY.replace("1", "\N{ARABIC-INDIC DIGIT ONE}"),
+    "not hexadecimal": IDENTITY.replace("2a", "2g"),
+    "null character": f"{IDENTITY}\0",
+}
+GUID = st.from_regex(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", fullmatch=True)
+
+
+@given(st.sampled_from(["8:acs:", "8:gcch-acs:", "8:dod-acs:"]), GUID, GUID)
+def test_any_two_guids(prefix: str, resource: str, user: str) -> None:
+    """Any two GUIDs in lower case make an id, in the public and in the sovereign clouds."""
+    text = f"{prefix}{resource}_{user}"
+
+    assert (identity_id(text), is_identity_id(text)) == (text, True)
+
+
+@pytest.mark.parametrize("text", list(NO_IDS.values()), ids=list(NO_IDS))
+def test_no_id(text: str) -> None:
+    """Text that is not exactly the id of an ACS identity is refused."""
+    with pytest.raises(InvalidIdentityId):
+        identity_id(text)
+
+    assert not is_identity_id(text)
+
+
+@given(
+    st.integers(0, len(IDENTITY) - 1),
+    st.characters().filter(lambda one: one not in "0123456789abcdef:-_"),
+)
+def test_one_invalid_character(position: int, invalid: str) -> None:
+    """One invalid character at any position is enough to refuse the text."""
+    text = IDENTITY[:position] + invalid + IDENTITY[position + 1 :]
+
+    assert not is_identity_id(text)
+
+
+def test_error_of_an_invalid_id() -> None:
+    """The error names the field and what it accepts, and does not repeat the text."""
+    with pytest.raises(InvalidIdentityId) as caught:
+        identity_id("some-text")
+
+    assert (caught.value.field, caught.value.allowed) == (
+        "id",
+        "8:acs:<GUID>_<GUID> in lower case (or 8:gcch-acs:, 8:dod-acs:)",
+    )
+    assert "some-text" not in caught.value.detail
+
+
+# Timestamps
+
+# Python does not pad the year of earlier times.
+MOMENTS = st.datetimes(timezones=st.just(UTC)).filter(lambda moment: moment.year >= 1000)
+
+
+def test_timestamp() -> None:
+    """A timestamp is in UTC, with microseconds."""
+    moment = datetime(2030, 1, 1, 14, 30, tzinfo=timezone(timedelta(hours=2)))
+
+    assert timestamp(moment) == "2030-01-01T12:30:00.000000Z"
+
+
+@given(MOMENTS, MOMENTS)
+def test_timestamps_sort(one: datetime, other: datetime) -> None:
+    """Timestamps sort in the order of their times."""
+    assert (timestamp(one) < timestamp(other)) == (one < other)
+
+
+# Transitions
+
+
+def in_state(state: State, *, revoked: bool = True) -> Identity:
+    """An identity in this state, with a value in every attribute."""
+    return Identity(
+        id=IDENTITY,
+        state=state,
+        user_id="alice",
+        created_on=NOW,
+        deleted_on=NOW,
+        scheduled_purge_on=NOW + RETENTION,
+        revoked=revoked,
+        adopted=True,
+        due=NOW + 2 * RETENTION,
+        attempts=3,
+        last_error="acs_unavailable",
+        etag="version-1",
+    )
+
+
+NO_FAILURES: dict[str, object] = {"attempts": 0, "last_error": None}
+NOT_DELETED = {"deleted_on": None, "scheduled_purge_on": None, "revoked": False, "due": None}
+
+
+class Transition(NamedTuple):
+    """A change of state, the states that allow it, and what changes."""
+
+    change: Callable[[Identity], Identity]
+    allowed: set[State]
+    changed: dict[str, object]
+
+
+TRANSITIONS = {
+    "activate": Transition(
+        Identity.activate,
+        {State.CREATING},
+        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+    ),
+    "delete": Transition(
+        lambda row: row.delete(LATER, RETENTION),
+        {State.ACTIVE},
+        {
+            "state": State.DELETED,
+            "deleted_on": LATER,
+            "scheduled_purge_on": LATER + RETENTION,
+            "revoked": False,
+            "due": LATER + LEASE,
+            **NO_FAILURES,
+        },
+    ),
+    "record_revocation": Transition(
+        Identity.record_revocation,
+        {State.DELETED},
+        {"revoked": True, "due": NOW + RETENTION, **NO_FAILURES},
+    ),
+    "restore": Transition(
+        Identity.restore,
+        {State.DELETED},
+        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+    ),
+    "start_purge": Transition(
+        lambda row: row.start_purge(LATER),
+        {State.CREATING, State.DELETED},
+        {"state": State.PURGING, "due": LATER + LEASE},
+    ),
+    "postpone": Transition(
+        lambda row: row.postpone(LATER, "throttled"),
+        {State.CREATING, State.DELETED, State.PURGING},
+        {"due": LATER, "attempts": 4, "last_error": "throttled"},
+    ),
+    "with_etag": Transition(
+        lambda row: row.with_etag("version-2"), set(State), {"etag": "version-2"}
+    ),
+}
+
+
+def test_all_transitions() -> None:
+    """The table of this test has every method that returns a changed row."""
+    methods = {
+        name
+        for name, method in inspect.getmembers(Identity, inspect.isfunction)
+        if not name.startswith("_") and method.__annotations__["return"] is Self
+    }
+
+    assert methods == set(TRANSITIONS)
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("name", TRANSITIONS)
+def test_transition(name: str, state: State, revoked: bool) -> None:
+    """A transition is allowed in exactly these states, and changes exactly these attributes."""
+    change, allowed, changed = TRANSITIONS[name]
+    row = in_state(state, revoked=revoked)
+
+    if state in allowed:
+        assert change(row) == replace(row, **changed)
+    else:
+        with pytest.raises(IllegalTransition, match=state):
+            change(row)
+
+    assert row == in_state(state, revoked=revoked)
+
+
+@pytest.mark.parametrize("user_id", ["alice", None])
+def test_create(user_id: str | None) -> None:
+    """A new identity is being created, and due after a lease."""
+    assert Identity.create(IDENTITY, user_id, NOW) == Identity(
+        id=IDENTITY, state=State.CREATING, user_id=user_id, created_on=NOW, due=NOW + LEASE
+    )
+
+
+def test_adopt_deleted() -> None:
+    """An identity that was created elsewhere is adopted as a deleted one, without an age."""
+    assert Identity.adopt_deleted(IDENTITY, NOW, RETENTION) == Identity(
+        id=IDENTITY,
+        state=State.DELETED,
+        adopted=True,
+        deleted_on=NOW,
+        scheduled_purge_on=NOW + RETENTION,
+        due=NOW + LEASE,
+    )
+
+
+@pytest.mark.parametrize("due", [LATER + LEASE - SECOND, None], ids=["due earlier", "not due"])
+def test_due_time_of_a_purge(due: datetime | None) -> None:
+    """A purge that has started is due after a lease, or at its earlier time."""
+    row = replace(in_state(State.DELETED), due=due)
+
+    assert row.start_purge(LATER).due == (due or LATER + LEASE)
+
+
+@pytest.mark.parametrize(
+    ("created_on", "is_young"),
+    [(NOW, True), (NOW - YOUNG + SECOND, True), (NOW - YOUNG, False), (None, False)],
+)
+def test_young(created_on: datetime | None, is_young: bool) -> None:
+    """An identity is young for an hour. One that was created elsewhere is not."""
+    row = Identity(id=IDENTITY, state=State.ACTIVE, created_on=created_on)
+
+    assert row.is_young(NOW) is is_young
+    assert timedelta(hours=1) == YOUNG
+
+
+# Due entries
+
+ENTRIES = st.builds(DueEntry, MOMENTS, st.text(min_size=1, max_size=80))
+
+
+@given(ENTRIES)
+def test_parsed_due_entry(entry: DueEntry) -> None:
+    """A due entry is parsed from its text."""
+    assert DueEntry.parse(str(entry)) == entry
+
+
+def test_text_of_a_due_entry() -> None:
+    """The text has the time first."""
+    assert str(DueEntry(NOW, IDENTITY)) == f"2030-01-01T12:00:00.000000Z|{IDENTITY}"
+
+
+@given(ENTRIES, ENTRIES)
+def test_due_entries_sort(one: DueEntry, other: DueEntry) -> None:
+    """Due entries sort by time, then by identity, and their texts sort in the same order."""
+    assert (one < other) == ((one.due, one.identity_id) < (other.due, other.identity_id))
+    assert (one < other) == (str(one) < str(other))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "|", "x|y", f"|{IDENTITY}", "2030-01-01T12:00:00.000000Z", "2030-01-01T12:00:00.000000Z|"],
+)
+def test_no_due_entry(text: str) -> None:
+    """Text in another form is not a due entry."""
+    with pytest.raises(ValueError):  # noqa: PT011 -- the text of the error is not part of the contract
+        DueEntry.parse(text)
