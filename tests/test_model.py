@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from identity_service.model import AccessToken, IssuedToken, TokenRequest, identity_id
 
 from identity_service.errors import InvalidIdentityId
-from identity_service.model import AccessToken, IssuedToken, TokenRequest, identity_id
 from tests.fakes import IDENTITY
 
 GUIDS = IDENTITY.removeprefix("8:acs:")

@@ -5,9 +5,9 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from identity_service.model import Scope, TokenPolicy
 
 from identity_service.errors import NotAllowed, NotConfigured
-from identity_service.model import Scope, TokenPolicy
 from identity_service.settings import SCOPES, Settings
 
 ENVIRON = {
