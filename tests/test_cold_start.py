@@ -7,19 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.settings import MINIMAL
+
 ROOT = Path(__file__).parent.parent
-SETTINGS = {
-    "COMMUNICATION_SERVICES_ENDPOINT": "https://contoso.communication.azure.com",
-    "AzureWebJobsStorage__accountName": "contoso",
-    "CLEANUP_SCHEDULE": "0 */5 * * * *",
-}
 TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
 
 _PROGRAM = """
 import asyncio, json, sys
 import function_app
 async def first_request():
-    function_app.services.lifecycle
+    assert function_app.services.lifecycle
 asyncio.run(first_request())
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
@@ -30,7 +27,7 @@ def imported(**settings: str) -> set[str]:
     run = subprocess.run(  # noqa: S603 -- our own program
         [sys.executable, "-c", _PROGRAM],
         cwd=ROOT,
-        env={**SETTINGS, **settings},
+        env={**MINIMAL, **settings},
         capture_output=True,
         text=True,
         check=True,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from identity_service import web
-from identity_service.contract import PROBLEMS
 from identity_service.errors import ServiceError
-from tests.fakes import service_errors
+from identity_service.http.responses import problem
+from identity_service.schemas import PROBLEMS
+from tests.support.errors import service_errors
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / PROBLEMS.removeprefix("/")
@@ -51,7 +51,7 @@ def test_section_is_complete(code: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_type_links_to_the_section(kind: type[ServiceError]) -> None:
     """A problem's `type` is the URL of its section on the page."""
-    body = web.problem(kind("What is wrong.")).get_body().decode()
+    body = problem(kind("What is wrong.")).get_body().decode()
     link = re.search(r'"type":"/docs/problems\.md#(\w+)"', body)
 
     assert link

@@ -1,8 +1,12 @@
 """The generated parts of the documentation are up to date."""
 
+import json
+
 import pytest
 
-from tools.docs import PAGES, ROOT, block, codes, document, operations
+from identity_service.settings import read_settings
+from identity_service.settings_table import SETTINGS
+from tools.docs import PAGES, ROOT, block, codes, document, operations, sample, settings
 
 API = {
     "tags": [{"name": "Things"}],
@@ -76,6 +80,27 @@ def test_codes_table() -> None:
     assert codes(API) == (
         "| status | codes |\n| --- | --- |\n| 404 | [`away`](#away), [`gone`](#gone) |"
     )
+
+
+def test_every_setting_has_a_row() -> None:
+    """A row shows the name, the allowed values, the default and the meaning."""
+    rows = [line for line in settings().splitlines() if line.startswith("| `")]
+
+    assert [row.split("`")[1] for row in rows] == [setting.name for setting in SETTINGS]
+    assert (
+        "| `DELETED_IDENTITY_RETENTION_DAYS` | a whole number from 0 to 90 | `7` | How many days a"
+        " deleted identity can be restored. With 0, the next sweep purges it. |"
+    ) in rows
+
+
+def test_sample_settings_are_valid() -> None:
+    """The app starts with the sample, in which every setting has its documented name."""
+    values = json.loads(sample())["Values"]
+
+    reading = read_settings(values)
+
+    assert (reading.invalid, reading.misspelled) == ([], {})
+    assert set(values) <= {setting.name for setting in SETTINGS}
 
 
 def test_text_around_a_block_is_kept() -> None:

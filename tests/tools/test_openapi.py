@@ -1,4 +1,4 @@
-"""The OpenAPI document: it is the app's own and valid, and it promises what is raised."""
+"""openapi.json is up to date and valid, and it promises exactly the problems that are raised."""
 
 import ast
 import difflib
@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from textwrap import dedent
 from types import FunctionType, ModuleType
 from typing import Any
@@ -15,48 +14,46 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from identity_service import errors, operations
+from identity_service import errors, lifecycle
+from identity_service import operations as operations_package
 from identity_service.errors import ServiceError
-from identity_service.openapi.refusals import problems
-from identity_service.openapi.schemas import section
-from identity_service.web import DOCUMENT
-from local.openapi import current, routes
+from identity_service.lifecycle import Lifecycle
+from identity_service.operations.status import DOCUMENT
+from tests.support.errors import service_errors
+from tools.openapi.document import ROOT, current, operations, routes
+from tools.openapi.json_schemas import section
+from tools.openapi.problems import problems
 
-CONTRACT = Path(__file__).parent / "contract"
+CONTRACT = ROOT / "tests" / "contract"
 REDOCLY = CONTRACT / "node_modules" / "@redocly" / "cli" / "bin" / "cli.js"
-
-ROUTES = {route.name: route for route in routes()}
-OPERATIONS = {name: getattr(operations, name) for name in ROUTES if hasattr(operations, name)}
-
-# What operations let through that somebody else raises.
+OPERATIONS = operations()
+# ACS raises these, and the operations let them through.
 FROM_ACS = {errors.IdentityNotFound, errors.TeamsTokenRefused}
 
 
 @pytest.fixture(scope="module")
 def committed() -> Any:
-    """The document that is committed."""
-    return json.loads(DOCUMENT.read_text())
+    """The committed document."""
+    return json.loads(DOCUMENT.read_text("utf-8"))
 
 
-def test_golden() -> None:
-    """The committed document is that of the app as it is. `make openapi` makes it anew."""
-    before, after = DOCUMENT.read_text().splitlines(), current().splitlines()
+def test_document_is_up_to_date() -> None:
+    """The committed document is what `make openapi` writes: each change of the API is visible."""
+    before, after = DOCUMENT.read_text("utf-8").splitlines(), current().splitlines()
 
     changes = list(difflib.unified_diff(before, after, "openapi.json", "the app", lineterm=""))
 
     assert not changes, "\n".join(["The API has changed:", *changes])
 
 
-def test_valid(committed: Any) -> None:
+def test_document_is_valid(committed: Any) -> None:
     """The document is valid OpenAPI 3.1."""
-    version = committed["openapi"]
-
     validate(committed)
-    assert version == "3.1.0"
+    assert committed["openapi"] == "3.1.0"
 
 
-def test_lint() -> None:
-    """The linter has nothing to say, not even a warning."""
+def test_linter_finds_nothing() -> None:
+    """The linter reports no error and no warning."""
     node = shutil.which("node")
     assert node
 
@@ -72,85 +69,87 @@ def test_lint() -> None:
     assert json.loads(linted.stdout)["problems"] == [], linted.stdout
 
 
-def test_every_function(committed: Any) -> None:
-    """The document has every HTTP function, at its route and with its method, and no other."""
+def test_every_http_function_is_documented(committed: Any) -> None:
+    """The document has every HTTP function with its route and its method, and no other."""
     documented = {
         (operation["operationId"], method.upper(), path)
         for path, methods in committed["paths"].items()
         for method, operation in methods.items()
     }
 
-    assert documented == {(each.name, each.method, f"/{each.path}") for each in ROUTES.values()}
+    assert documented == {(each.name, each.method, f"/{each.path}") for each in routes()}
 
 
-def test_every_problem(committed: Any) -> None:
-    """The document has every problem that there is, each under its own code."""
+def test_every_problem_is_documented(committed: Any) -> None:
+    """The document has the code of every error."""
     schemas = committed["components"]["schemas"].values()
     codes = {schema["properties"]["code"]["const"] for schema in schemas if "allOf" in schema}
 
-    assert codes == {kind.code for kind in named_errors()}
+    assert codes == {kind.code for kind in service_errors()}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_raises_is_true(name: str) -> None:
-    """An operation's docstring names exactly what it and its steps raise, by reading the code."""
+def test_raises_is_complete_and_true(name: str) -> None:
+    """A docstring names exactly the errors that the code of the operation and its steps raise."""
     operation = OPERATIONS[name]
-    told = {getattr(errors, each) for each in section(operation.__doc__ or "", "Raises")}
-    by_parameter = set(problems(operation)) - told
-    # A caller cannot tell a special case from what it is a case of.
-    raised = {as_told(kind) for kind in raises(operation)}
+    named = {getattr(errors, each) for each in section(operation.__doc__ or "", "Raises")}
+    by_parameter = set(problems(operation)) - named
+    raised = {_as_callers_see_it(kind) for kind in _raised(operation)}
 
-    assert (raised - told - by_parameter, told - raised - FROM_ACS) == (set(), set())
-
-
-def as_told(kind: type[ServiceError]) -> type[ServiceError]:
-    """The error as callers know it: some are variants of another, for ourselves alone."""
-    alike = [base for base in kind.__mro__ if "code" in vars(base)]
-    return alike[0]
+    assert (raised - named - by_parameter, named - raised - FROM_ACS) == (set(), set())
 
 
-def named_errors() -> set[type[ServiceError]]:
-    """Every error that the tree has a name for."""
-    return {
-        value
-        for value in vars(errors).values()
-        if isinstance(value, type) and issubclass(value, ServiceError) and value is not ServiceError
+def test_analysis_finds_what_is_raised() -> None:
+    """The analysis follows the steps of the lifecycle, so the test above is not empty."""
+    assert {kind.__name__ for kind in _raised(OPERATIONS["issue_token"])} == {
+        "IdentityDeleted",
+        "IdentityNotFound",
+        "IdentityUnfinished",
     }
+    assert errors.PurgeProtected in set(_raised(OPERATIONS["purge_identity"]))
+    assert errors.IdentityBusy in set(_raised(OPERATIONS["issue_my_token"]))
 
 
-def raises(function: Callable[..., Any]) -> Iterator[type[ServiceError]]:
-    """What a function raises, or anything of the operations that it refers to."""
+def _as_callers_see_it(kind: type[ServiceError]) -> type[ServiceError]:
+    """The class that has the code: a subclass without one is for our own use."""
+    return next(base for base in kind.__mro__ if "code" in vars(base))
+
+
+def _raised(function: Callable[..., Any]) -> Iterator[type[ServiceError]]:
+    """The errors that a function creates, or any function of ours that it uses."""
     seen: set[object] = set()
     waiting: list[Any] = [function]
     while waiting:
-        one = waiting.pop()
-        if one in seen:
+        current = waiting.pop()
+        if current in seen:
             continue
-        seen.add(one)
-        module = inspect.getmodule(one)
+        seen.add(current)
+        module = inspect.getmodule(current)
         assert module
-        tree = ast.parse(dedent(inspect.getsource(one)))
-        yield from constructed(tree, module)
-        waiting.extend(referred_to(tree, module))
+        for node in ast.walk(ast.parse(dedent(inspect.getsource(current)))):
+            if isinstance(node, ast.Call):
+                yield from _created(node, module)
+            waiting += _used(node, module)
 
 
-def constructed(tree: ast.AST, module: ModuleType) -> Iterator[type[ServiceError]]:
-    """The errors that are made somewhere in the code."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            called = node.func.value if isinstance(node.func, ast.Attribute) else node.func
-            kind = getattr(module, called.id, None) if isinstance(called, ast.Name) else None
-            if isinstance(kind, type) and issubclass(kind, ServiceError):
-                yield kind
+def _created(call: ast.Call, module: ModuleType) -> Iterator[type[ServiceError]]:
+    """The error that this call creates, if it does: `Error(…)` or `Error.of(…)`."""
+    called = call.func.value if isinstance(call.func, ast.Attribute) else call.func
+    kind = getattr(module, called.id, None) if isinstance(called, ast.Name) else None
+    if isinstance(kind, type) and issubclass(kind, ServiceError):
+        yield kind
 
 
-def referred_to(tree: ast.AST, module: ModuleType) -> Iterator[Any]:
-    """The functions and classes of the operations that the code names."""
-    for node in ast.walk(tree):
-        found = getattr(module, node.id, None) if isinstance(node, ast.Name) else None
-        # A context manager's function stands behind the one that the decorator made.
-        found = inspect.unwrap(found) if isinstance(found, FunctionType) else found
-        if isinstance(found, FunctionType | type) and found.__module__.startswith(
-            operations.__name__
-        ):
-            yield found
+def _used(node: ast.AST, module: ModuleType) -> Iterator[FunctionType]:
+    """The function of the operations or of the lifecycle that this node names, if it does."""
+    match node:
+        case ast.Name(id=name):
+            found = getattr(module, name, None)
+        case ast.Attribute(value=ast.Name(id="lifecycle" | "self"), attr=name):
+            found = vars(Lifecycle).get(name)
+        case _:
+            return
+    found = inspect.unwrap(found) if isinstance(found, FunctionType) else None
+    ours = (operations_package.__name__, lifecycle.__name__)
+    if found and found.__module__.startswith(ours):
+        yield found
