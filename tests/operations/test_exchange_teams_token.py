@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from identity_service.errors import TeamsTokenRefused
-from identity_service.operations.teams import exchange_teams_token
+from identity_service.operations.tokens import exchange_teams_token
 from identity_service.schemas import ExchangeTeamsTokenRequest
 from tests.support.virtual_time import START
 from tests.support.world import World, refusal
