@@ -199,6 +199,10 @@ class TableRegistry:
                 break
         return Page(identities, None if number == PARTITIONS else _continuation(number, resume))
 
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._table.close()
+
     async def _active_in(
         self, number: int, resume: object, size: int
     ) -> tuple[list[Identity], object]:

@@ -66,7 +66,10 @@ class FakeSource:
             await asyncio.sleep(self.delay)
         if self.failure is not None:
             raise self.failure.with_traceback(None)
-        return AccessTokenInfo(f"secret-{len(self.requests)}", int(time.time() + self.lifetime))
+        now = int(time.time())
+        return AccessTokenInfo(
+            f"secret-{len(self.requests)}", int(now + self.lifetime), refresh_on=now
+        )
 
     async def close(self) -> None:
         """Record it."""

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from identity_service.azure.table_codec import (
@@ -56,6 +56,7 @@ def test_stored_user() -> None:
 
 
 @given(st.text(min_size=1, max_size=256))
+@example("\ud800")
 def test_any_user_id(user_id: str) -> None:
     """Any user id makes a valid key in one of the sixteen partitions."""
     assert user_key(user_id).removeprefix("u|").isalnum()

@@ -24,7 +24,7 @@ from identity_service.azure.tables import TableRegistry
 from identity_service.errors import InvalidQuery, RegistryUnavailable
 from identity_service.identity import LEASE, DueEntry, Identity, State, UserRow
 from identity_service.ports import Conflict, Registry
-from tests.support.azurite import CONNECTION, StorageAccount, storage_account
+from tests.support.azurite import StorageAccount, storage_account
 from tests.support.memory import MemoryRegistry
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -701,6 +701,18 @@ async def test_concurrent_first_calls_create_the_table(table_registry: TableRegi
     assert len(await entries(table_registry)) == 50
 
 
+async def test_cancelled_first_call_does_not_affect_others(table_registry: TableRegistry) -> None:
+    """Calls share the creation of the table. A caller that gives up does not cancel it."""
+    cancelled, other = (
+        asyncio.create_task(table_registry.read(some_id(number))) for number in range(2)
+    )
+    await asyncio.sleep(0)
+
+    cancelled.cancel()
+
+    assert await other is None
+
+
 async def test_concurrent_workers_create_the_table(table: TableClient) -> None:
     """Twenty workers at once succeed before the table exists."""
     workers = [TableRegistry(table) for _ in range(20)]
@@ -794,17 +806,19 @@ class DisconnectingService:
         """A registry on this service."""
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self.respond)
-        async with TestServer(application) as server, table_at(server.port or 0) as table:
-            yield TableRegistry(table)
+        async with TestServer(application) as server, registry_at(server.port or 0) as registry:
+            yield registry
 
 
-def table_at(port: int) -> TableClient:
-    """The table in an account on loopback, without TLS."""
-    account = (
+@contextlib.asynccontextmanager
+async def registry_at(port: int) -> AsyncIterator[TableRegistry]:
+    """The registry, connected as in the app, in an account on loopback without TLS."""
+    registry = TableRegistry.from_connection_string(
         f"DefaultEndpointsProtocol=http;AccountName=local;AccountKey={ACCOUNT_KEY};"
         f"TableEndpoint=http://127.0.0.1:{port}/local"
     )
-    return TableClient.from_connection_string(account, "registry", **CONNECTION)
+    yield registry
+    await registry.close()
 
 
 WRITES: dict[str, Callable[[Registry], Awaitable[object]]] = {
@@ -856,12 +870,10 @@ def test_silent_table_service_is_unavailable_in_time(
 
     async def scenario() -> float:
         with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
-            async with table_at(listener.getsockname()[1]) as table:
+            async with registry_at(listener.getsockname()[1]) as registry:
                 loop = asyncio.get_running_loop()
                 started = loop.time()
-                outcomes = await asyncio.gather(
-                    *calls(TableRegistry(table)), return_exceptions=True
-                )
+                outcomes = await asyncio.gather(*calls(registry), return_exceptions=True)
                 assert {type(outcome) for outcome in outcomes} == {RegistryUnavailable}
                 return loop.time() - started
 
