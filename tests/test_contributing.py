@@ -37,6 +37,9 @@ CHECKS = (
 
 FUNCTION = '''
 
+from identity_service.schemas import AgeResponse
+
+
 async def get_age(identity_id: str, registry: Registry) -> AgeResponse:
     """Get the time since when an identity exists.
 
@@ -47,9 +50,6 @@ async def get_age(identity_id: str, registry: Registry) -> AgeResponse:
     if identity is None:
         raise IdentityNotFound("The registry has no such identity.")
     return AgeResponse(since=identity.created_on)
-
-
-from identity_service.schemas import AgeResponse
 '''
 SCHEMA = '''
 
