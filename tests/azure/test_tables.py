@@ -781,25 +781,30 @@ async def test_stopped_table_service_is_unavailable(tmp_path: Path) -> None:
                     await asyncio.wait_for(call, 9)
 
 
-class DisconnectingService:
-    """A table service that closes the connection instead of responding.
+class FailingService:
+    """A table service that fails to process requests.
+
+    Args:
+        status: The status of its responses. None if it closes the connection instead.
 
     Attributes:
         requests: The methods of the requests, in order, without the creation of the table.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, status: int | None) -> None:
         self.requests: list[str] = []
+        self._status = status
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
-        """Read the whole request, then close the connection."""
+        """Read the whole request, then fail."""
         if request.path.endswith("/Tables"):
             return web.json_response({"TableName": "registry"}, status=201)
         self.requests.append(request.method)
         await request.read()
-        assert request.transport
-        request.transport.abort()
-        return web.Response()
+        if self._status is None:
+            assert request.transport
+            request.transport.abort()
+        return web.Response(status=self._status or 200)
 
     @contextlib.asynccontextmanager
     async def registry(self) -> AsyncIterator[TableRegistry]:
@@ -830,12 +835,13 @@ WRITES: dict[str, Callable[[Registry], Awaitable[object]]] = {
 }
 
 
+@pytest.mark.parametrize("status", [None, 500, 503])
 @pytest.mark.parametrize("write", list(WRITES.values()), ids=list(WRITES))
-async def test_write_without_a_response_is_sent_once(
-    write: Callable[[Registry], Awaitable[object]],
+async def test_failed_write_is_sent_once(
+    write: Callable[[Registry], Awaitable[object]], status: int | None
 ) -> None:
     """A second attempt could be refused because of the first one, and look like a conflict."""
-    service = DisconnectingService()
+    service = FailingService(status)
 
     async with service.registry() as registry:
         with pytest.raises(RegistryUnavailable):
@@ -844,9 +850,10 @@ async def test_write_without_a_response_is_sent_once(
     assert len(service.requests) == 1
 
 
-async def test_read_without_a_response_is_sent_again() -> None:
+@pytest.mark.parametrize("status", [None, 500, 503])
+async def test_failed_read_is_sent_again(status: int | None) -> None:
     """A read can be repeated."""
-    service = DisconnectingService()
+    service = FailingService(status)
 
     async with service.registry() as registry:
         with pytest.raises(RegistryUnavailable):
