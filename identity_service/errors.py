@@ -31,11 +31,13 @@ class ServiceError(Exception):
         allowed: The values that the field accepts.
         retry_after: Seconds after which a retry makes sense.
         upstream_request_id: The id that identifies the failed call to Microsoft's support.
+        kind: How an upstream failed, such as `dns` or `tls`. For `ready`, not for callers.
     """
 
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
+    kind: str | None = None
 
     def __init__(
         self,

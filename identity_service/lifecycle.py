@@ -23,7 +23,7 @@ from identity_service.errors import (
     ServiceError,
 )
 from identity_service.identity import Identity, State, UserRow
-from identity_service.log import EventLog
+from identity_service.log import EventLog, current_invocation
 from identity_service.policies import AccessToken, DeletionPolicy, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
 
@@ -98,6 +98,7 @@ class Lifecycle:
 
     async def _exists(self, identity_id: str) -> bool:
         """Whether the identity that a user row names exists. Finishes its creation if needed."""
+        current_invocation().identity_id = identity_id
         for _ in range(ROUNDS):
             identity = await self._registry.read(identity_id)
             if identity is None:
@@ -120,6 +121,7 @@ class Lifecycle:
             events.info("creation_finished_by_other_call", identity_id=identity.id)
 
     async def _record(self, identity_id: str, user_id: str | None) -> Identity:
+        current_invocation().identity_id = identity_id
         identity = Identity.create(identity_id, user_id, self._clock.now())
         try:
             return await self._registry.insert(identity)

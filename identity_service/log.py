@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from traceback import format_exception
 from typing import Any
 
@@ -20,6 +20,48 @@ unheard: deque[tuple[logging.Logger, int, str]] = deque(maxlen=1000)
 _RESERVED = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 _NEEDS_QUOTES = re.compile(r"[\s\"=]")
 
+# Secrets that the texts of libraries can contain, with what replaces them.
+_SECRETS = tuple(
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        # a user and a password in a URL
+        (r"\b([a-z][a-z0-9+.-]*://)[^\s/@'\"]*@", r"\1***@"),
+        # keys and signatures in URLs and in connection strings
+        (r"([?&](?:code|sig)|(?:access|account)key|sharedaccesssignature)=[^\s&;'\"]+", r"\1=***"),
+        # credentials in headers
+        (r"\b(bearer|basic|sharedkey|hmac-sha256) +[^\s'\"]{8,}", r"\1 ***"),
+        # JSON Web Tokens
+        (r"\beyJ[\w-]{8,}(?:\.[\w-]*)*", "***"),
+        # SHA-256 digests: the key of a user row is one
+        (r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])", "***"),
+        # user ids of signed-in users
+        (r"\baad(?:/|%2F)[0-9a-f-]{36}(?:/|%2F)[^\s'\"]+", "***"),
+    )
+)
+
+
+class Stopwatch:
+    """Adds up durations, which may overlap."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._total = 0.0
+
+    def start(self) -> None:
+        """Start one duration."""
+        self._running += 1
+        self._total -= time.perf_counter()
+
+    def stop(self) -> None:
+        """Stop one duration."""
+        self._running -= 1
+        self._total += time.perf_counter()
+
+    @property
+    def milliseconds(self) -> int:
+        """The sum so far. Durations that are still running count."""
+        return round((self._total + self._running * time.perf_counter()) * 1000)
+
 
 @dataclass(slots=True)
 class Invocation:
@@ -27,36 +69,49 @@ class Invocation:
 
     Attributes:
         id: The host's id of the invocation.
+        identity_id: The identity that the call is about, once it is known.
         upstream_request_id: The id of the last response from ACS. Empty if it had none.
         throttles: How often ACS has responded with 429.
+        acs: The time that ACS took.
+        credential: The time that calls to ACS waited for the app's own credential.
         is_over: The response has been returned. The host ignores what is logged after this.
     """
 
     id: str = ""
+    identity_id: str = ""
     upstream_request_id: str = ""
     throttles: int = 0
+    acs: Stopwatch = field(default_factory=Stopwatch)
+    credential: Stopwatch = field(default_factory=Stopwatch)
     is_over: bool = False
-    _acs_calls: int = 0
-    _acs_seconds: float = 0.0
-
-    @property
-    def acs_seconds(self) -> float:
-        """The time spent in calls to ACS so far, including calls that are still running."""
-        return self._acs_seconds + self._acs_calls * time.perf_counter()
 
     @contextmanager
     def acs_call(self) -> Iterator[None]:
-        """Measure a call to ACS. Calls may overlap."""
-        self._acs_calls += 1
-        self._acs_seconds -= time.perf_counter()
+        """Measure a call to ACS: first it waits for the credential, then for ACS."""
+        call = _AcsCall(self)
+        token = _acs_call.set(call)
         try:
             yield
         finally:
-            self._acs_calls -= 1
-            self._acs_seconds += time.perf_counter()
+            _acs_call.reset(token)
+            call.watch.stop()
+
+
+class _AcsCall:
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self.watch = invocation.credential
+        self.watch.start()
+
+    def sent(self) -> None:
+        if self.watch is self._invocation.credential:
+            self.watch.stop()
+            self.watch = self._invocation.acs
+            self.watch.start()
 
 
 _current: ContextVar[Invocation] = ContextVar("invocation")
+_acs_call: ContextVar[_AcsCall] = ContextVar("acs_call")
 
 
 def begin_invocation(invocation_id: str) -> Invocation:
@@ -69,6 +124,12 @@ def begin_invocation(invocation_id: str) -> Invocation:
 def current_invocation() -> Invocation:
     """The invocation that this task works for. Outside of any, a new one without an id."""
     return _current.get(None) or Invocation()
+
+
+def request_sent() -> None:
+    """Record that the call to ACS has its credential and sends its request."""
+    if call := _acs_call.get(None):
+        call.sent()
 
 
 class EventLog:
@@ -103,23 +164,45 @@ class EventLog:
         invocation = current_invocation()
         if invocation.id:
             values["invocation_id"] = invocation.id
-        text = line(event, values)
+        text = scrub(line(event, values))
+        trace = scrub(_traceback(error))
         extra = {key: values[key] for key in values.keys() - _RESERVED}
-        self._log.log(
-            level, "%s", text, exc_info=error, extra={"event": event, **extra}, stacklevel=3
-        )
+        self._log.log(level, "%s", text + trace, extra={"event": event, **extra}, stacklevel=3)
         if invocation.is_over:
-            unheard.append((self._log, level, f"{text} replayed=true{_traceback(error)}"))
+            unheard.append((self._log, level, f"{text} replayed=true{trace}"))
         elif invocation.id:
             _replay()
 
 
-def silence_libraries() -> None:
-    """Let the Azure SDKs log warnings only.
+def restrain_libraries() -> None:
+    """Keep secrets out of what libraries log, in the whole process.
 
-    At INFO they log each request with its URL, and the URL of a user row has a hash of the user id.
+    The Azure SDKs log warnings only: at INFO they log each request with its URL, and the URL of a
+    user row has a hash of the user id. What libraries do log is scrubbed.
     """
     logging.getLogger("azure").setLevel(logging.WARNING)
+    logging.setLogRecordFactory(ScrubbedRecord)
+
+
+class ScrubbedRecord(logging.LogRecord):
+    """A log record without secrets, whichever library logs it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.exc_info and isinstance(self.exc_info, tuple) and self.exc_info[1]:
+            # Formatters use this text instead of the exception.
+            self.exc_text = scrub(_traceback(self.exc_info[1]).lstrip())
+
+    def getMessage(self) -> str:  # noqa: N802 -- the name in `logging`
+        """The message."""
+        return scrub(super().getMessage())
+
+
+def scrub(text: str) -> str:
+    """The text without passwords, keys, tokens, user ids, and hashes of user ids."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def line(event: str, values: dict[str, object]) -> str:

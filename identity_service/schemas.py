@@ -370,12 +370,15 @@ class Check(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
     Attributes:
         status: `ok`, or a problem code.
+        kind: How it failed, if it did not respond: `dns`, `connect`, `tls`, `proxy`, `timeout`, or
+            `status` for an unexpected response.
         latency_ms: How long it took, in milliseconds.
         oldest_overdue_seconds: How long the oldest due entry has been waiting for the sweep.
     """
 
     status: str
     latency_ms: int
+    kind: str | None = None
     oldest_overdue_seconds: int | None = None
 
 
@@ -390,6 +393,7 @@ class NotReadyResponse(ReadyResponse):
     """ACS or the registry does not respond."""
 
     http_status: ClassVar[int] = 503
+    code: ClassVar[str] = "not_ready"
 
 
 class Problem(Struct, kw_only=True, rename="camel", omit_defaults=True):

@@ -10,7 +10,7 @@ from identity_service.azure.credential import AUTHORITY, Credential
 from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
-from identity_service.log import EventLog, silence_libraries
+from identity_service.log import EventLog, restrain_libraries
 from identity_service.operations.status import Readiness
 from identity_service.ports import Acs, Clock, Registry
 from identity_service.settings import Settings, read_settings
@@ -44,7 +44,7 @@ class Services:
     problem_base_uri: str
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        silence_libraries()
+        restrain_libraries()
         self._reading = read_settings(environ)
         self.clock = SystemClock()
         self.problem_base_uri = self._reading.settings.problem_base_uri

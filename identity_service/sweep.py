@@ -81,14 +81,30 @@ class SweepReport:
 async def purge_deleted_identities(
     lifecycle: Lifecycle, registry: Registry, clock: Clock, cleanup: CleanupPolicy
 ) -> SweepReport:
-    """Finish what is due, oldest first, within the time budget."""
-    report = await Sweep(lifecycle, registry, clock, cleanup).run()
-    events.info("sweep_finished", **report.values())
-    return report
+    """Finish what is due, oldest first, within the time budget.
+
+    Raises:
+        RegistryUnavailable: the due entries could not be read, so it is unknown what is due.
+    """
+    sweep = Sweep(lifecycle, registry, clock, cleanup)
+    try:
+        await sweep.run()
+    except RegistryUnavailable as error:
+        unknown = dict.fromkeys(("due", "backlog", "oldest_overdue_s"))
+        events.error(
+            "sweep_failed", code=error.code, kind=error.kind, **(sweep.report.values() | unknown)
+        )
+        raise
+    events.info("sweep_finished", **sweep.report.values())
+    return sweep.report
 
 
 class Sweep:
-    """One sweep. Two sweeps at once do no harm: an ETag decides every step."""
+    """One sweep. Two sweeps at once do no harm: an ETag decides every step.
+
+    Attributes:
+        report: What it has done so far.
+    """
 
     def __init__(
         self, lifecycle: Lifecycle, registry: Registry, clock: Clock, cleanup: CleanupPolicy
@@ -102,10 +118,14 @@ class Sweep:
             clock, cleanup.deletes_per_30s, self._started + cleanup.time_budget
         )
         self._failures = 0
-        self._report = SweepReport()
+        self.report = SweepReport()
 
-    async def run(self) -> SweepReport:
-        """Process the due entries, several at a time."""
+    async def run(self) -> None:
+        """Process the due entries, several at a time.
+
+        Raises:
+            RegistryUnavailable: the due entries could not be read to their end.
+        """
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
         left = 0
@@ -123,13 +143,10 @@ class Sweep:
                 running.add(task)
                 task.add_done_callback(running.discard)
                 task.add_done_callback(lambda _: slots.release())
-        except RegistryUnavailable as error:
-            events.error("sweep_interrupted", code=error.code)
         finally:
             # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
-        self._report.duration = self._clock.now() - self._started
-        return self._report
+            self.report.duration = self._clock.now() - self._started
 
     def _must_stop(self) -> bool:
         return self._failures >= OUTAGE or self._limiter.is_over
@@ -141,15 +158,17 @@ class Sweep:
             if identity and identity.due == entry.due and identity.state is not State.ACTIVE:
                 await self._advance(identity)
             else:
-                self._report.done += 1
+                self.report.done += 1
         except Conflict:
-            self._report.done += 1
+            self.report.done += 1
             events.info("sweep_skipped", identity_id=entry.identity_id)
-        except RegistryUnavailable:
-            self._count_failure()
+        except RegistryUnavailable as error:
+            self._defer(entry.identity_id, error.code)
+            self._failures += 1
         except Exception as error:  # noqa: BLE001 -- a bug in one entry must not end the sweep
             events.error("internal_error", error, identity_id=entry.identity_id)
-            self._count_failure()
+            self._defer(entry.identity_id, InternalError.code)
+            self._failures += 1
 
     async def _advance(self, identity: Identity) -> None:
         """Take the next step of the identity, within the rate limit."""
@@ -161,11 +180,11 @@ class Sweep:
         try:
             await (self._revoke(identity) if revoke_only else self._purge(identity))
         except Throttled as throttled:
-            self._report.deferred += 1
+            self._defer(identity.id, throttled.code)
             self._limiter.pause(throttled.retry_after or 0)
-        except IdentityNotKnownYet:
+        except IdentityNotKnownYet as error:
             # Another sweep may have deleted it a moment ago, so its row is left unchanged.
-            self._report.deferred += 1
+            self._defer(identity.id, error.code)
         except ServiceError as error:
             await self._postpone(identity, error.code)
         except Conflict:
@@ -175,7 +194,7 @@ class Sweep:
             await self._postpone(identity, InternalError.code)
         else:
             self._failures = 0
-            self._report.done += 1
+            self.report.done += 1
 
     def _is_retained(self, identity: Identity) -> bool:
         """Whether only its revocation is due, because its purge is scheduled for later."""
@@ -187,11 +206,13 @@ class Sweep:
             await self._lifecycle.finish_deletion(identity)
         except IdentityNotFound:
             return  # it never existed, and its row is removed
-        self._report.revoked += 1
+        self.report.revoked += 1
+        events.info("identity_revoked", identity_id=identity.id)
 
     async def _purge(self, identity: Identity) -> None:
         await self._lifecycle.finish_purge(identity)
-        self._report.purged += 1
+        self.report.purged += 1
+        events.info("identity_purged", identity_id=identity.id)
 
     async def _postpone(self, identity: Identity, code: str) -> None:
         """Retry later, each time after a longer delay; if it is stuck, in a day."""
@@ -199,19 +220,20 @@ class Sweep:
         stuck = attempts >= self._cleanup.max_attempts
         delay = STUCK_DELAY if stuck else _delay(identity.attempts)
         await self._registry.update(identity, identity.postpone(self._clock.now() + delay, code))
-        self._count_failure()
+        self._defer(identity.id, code)
+        self._failures += 1
         if stuck:
-            self._report.stuck += 1
+            self.report.stuck += 1
             events.error("identity_stuck", identity_id=identity.id, attempts=attempts, code=code)
 
     def _count_due(self, entry: DueEntry) -> None:
-        self._report.due += 1
+        self.report.due += 1
         overdue = self._started - entry.due
-        self._report.oldest_overdue = max(self._report.oldest_overdue, overdue)
+        self.report.oldest_overdue = max(self.report.oldest_overdue, overdue)
 
-    def _count_failure(self) -> None:
-        self._failures += 1
-        self._report.deferred += 1
+    def _defer(self, identity_id: str, code: str) -> None:
+        self.report.deferred += 1
+        events.info("identity_deferred", identity_id=identity_id, code=code)
 
 
 class RateLimiter:

@@ -4,20 +4,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from azure.communication.identity import CommunicationUserIdentifier
 from azure.communication.identity.aio import CommunicationIdentityClient
 from azure.core.credentials import AccessToken as SdkToken
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import AzureError
-from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncRetryPolicy
 
-from identity_service.azure.acs_errors import request_id, translate
+from identity_service.azure.acs_errors import request_id, translate, unavailable
 from identity_service.azure.credential import Credential
-from identity_service.errors import AcsTooSlow, AcsUnavailable, InvalidBody, TeamsTokenRefused
+from identity_service.azure.failures import Failure
+from identity_service.errors import InvalidBody, TeamsTokenRefused
 from identity_service.identity import is_identity_id
-from identity_service.log import EventLog, current_invocation
+from identity_service.log import EventLog, current_invocation, request_sent
 from identity_service.policies import AccessToken, TokenGrant
 
 S = TypeVar("S")
@@ -41,8 +43,9 @@ _RETRY_ONCE: dict[str, Any] = {"retry_total": 1, "retry_on_methods": ["POST", "D
 class AcsClient:
     """Implements `ports.Acs`."""
 
-    def __init__(self, client: CommunicationIdentityClient) -> None:
+    def __init__(self, client: CommunicationIdentityClient, host: str) -> None:
         self._client = client
+        self._host = host
 
     @classmethod
     def connect(
@@ -67,21 +70,23 @@ class AcsClient:
                 read_timeout=REPEATABLE,
                 use_env_settings=False,
                 proxies=proxies,
+                raw_request_hook=_sent,
                 raw_response_hook=_record,
-            )
+            ),
+            host=urlsplit(endpoint).netloc,
         )
 
     async def create(self) -> str:
         """See `ports.Acs`."""
         call = self._client.create_user(read_timeout=CREATE)
-        return await _result(call, _created, has_identity=False)
+        return await self._result(call, _created, has_identity=False)
 
     async def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
         """See `ports.Acs`."""
         call = self._client.create_user_and_token(
             list(grant.scopes), token_expires_in=_lifetime(grant), read_timeout=CREATE
         )
-        return await _result(
+        return await self._result(
             call,
             lambda created: (_created(created[0]), _access_token(created[1])),
             has_identity=False,
@@ -95,27 +100,54 @@ class AcsClient:
             token_expires_in=_lifetime(grant),
             **_RETRY_ONCE,
         )
-        return await _repeatable(call, _access_token)
+        return await self._repeatable(call, _access_token)
 
     async def revoke_tokens(self, identity_id: str) -> None:
         """See `ports.Acs`."""
-        await _repeatable(self._client.revoke_tokens(_user(identity_id), **_RETRY_ONCE), _nothing)
+        call = self._client.revoke_tokens(_user(identity_id), **_RETRY_ONCE)
+        await self._repeatable(call, _nothing)
 
     async def delete(self, identity_id: str) -> None:
         """See `ports.Acs`."""
-        await _repeatable(self._client.delete_user(_user(identity_id), **_RETRY_ONCE), _nothing)
+        call = self._client.delete_user(_user(identity_id), **_RETRY_ONCE)
+        await self._repeatable(call, _nothing)
 
     async def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
         """See `ports.Acs`."""
         call = self._client.get_token_for_teams_user(token, app_id, user_id, **_RETRY_ONCE)
         try:
-            return await _repeatable(call, _access_token, has_identity=False)
+            return await self._repeatable(call, _access_token, has_identity=False)
         except InvalidBody as refused:
             raise TeamsTokenRefused(
                 refused.detail,
                 field=refused.field,
                 upstream_request_id=refused.upstream_request_id,
             ) from refused
+
+    async def _repeatable(
+        self, call: Awaitable[S], parse: Callable[[S], T], *, has_identity: bool = True
+    ) -> T:
+        """Wait for a call that may be abandoned, because it can be repeated."""
+        try:
+            async with asyncio.timeout(REPEATABLE):
+                return await self._result(call, parse, has_identity=has_identity)
+        except TimeoutError as error:
+            reason = f"no response within {REPEATABLE:.0f} s"
+            raise unavailable(self._host, Failure("timeout", reason)) from error
+
+    async def _result(
+        self, call: Awaitable[S], parse: Callable[[S], T], *, has_identity: bool
+    ) -> T:
+        """The parsed response. `has_identity`: whether the call is about an existing identity."""
+        try:
+            with current_invocation().acs_call():
+                return parse(await call)
+        except AzureError as error:
+            raise translate(error, self._host, has_identity=has_identity) from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # The SDK does not check responses. It raises these errors for invalid ones.
+            reason = f"invalid body, {type(error).__name__}: {error}"
+            raise unavailable(self._host, Failure("status", reason)) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -146,28 +178,9 @@ class _RetryAtOnce(AsyncRetryPolicy[Any, Any]):
         return None
 
 
-async def _repeatable(
-    call: Awaitable[S], parse: Callable[[S], T], *, has_identity: bool = True
-) -> T:
-    """Wait for a call that may be abandoned, because it can be repeated."""
-    try:
-        async with asyncio.timeout(REPEATABLE):
-            return await _result(call, parse, has_identity=has_identity)
-    except TimeoutError as error:
-        raise AcsTooSlow("ACS did not respond in time.") from error
-
-
-async def _result(call: Awaitable[S], parse: Callable[[S], T], *, has_identity: bool) -> T:
-    """The parsed response. `has_identity`: whether the call is about an existing identity."""
-    try:
-        with current_invocation().acs_call():
-            return parse(await call)
-    except AzureError as error:
-        raise translate(error, has_identity=has_identity) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # The SDK does not check responses. It raises these errors for invalid ones.
-        events.error("acs_response_invalid", error)
-        raise AcsUnavailable("ACS sent an invalid response.") from error
+def _sent(_: PipelineRequest[Any]) -> None:
+    """Note that the credential is there and the request goes out."""
+    request_sent()
 
 
 def _record(response: PipelineResponse[Any, Any]) -> None:

@@ -9,10 +9,9 @@ from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
-    ServiceRequestTimeoutError,
-    ServiceResponseTimeoutError,
 )
 
+from identity_service.azure.failures import Failure, describe
 from identity_service.errors import (
     AcsRefusedUs,
     AcsTooSlow,
@@ -38,17 +37,42 @@ _REMEDY = (
 )
 
 
-def translate(error: AzureError, *, has_identity: bool = True) -> ServiceError:
-    """The error for our caller. `has_identity`: whether the call is about an existing identity."""
+_DETAILS = {
+    "status": "ACS sent an unexpected response.",
+    "dns": "The host name of ACS could not be resolved.",
+    "connect": "ACS could not be reached, or the connection broke.",
+    "tls": "ACS could not be reached: the TLS connection failed.",
+    "proxy": "ACS could not be reached: the proxy failed.",
+}
+
+
+def translate(error: AzureError, host: str, *, has_identity: bool = True) -> ServiceError:
+    """The error for our caller. If ACS is unavailable, the cause is logged.
+
+    Args:
+        error: What the SDK raised.
+        host: The host of the ACS resource, for the log.
+        has_identity: Whether the call is about an existing identity.
+    """
     match error:
-        case ServiceRequestTimeoutError() | ServiceResponseTimeoutError():
-            return AcsTooSlow("ACS did not respond in time.")
         case HttpResponseError(response=response) if response is not None:
-            return _translate_response(error, has_identity=has_identity)
-        case ClientAuthenticationError():
+            return _translate_response(error, host, has_identity=has_identity)
+        case ClientAuthenticationError():  # the credential has logged the cause
             return AcsUnavailable("This service could not get its own credential for ACS.")
         case _:
-            return AcsUnavailable("ACS could not be reached, or the connection broke.")
+            return unavailable(host, describe(error))
+
+
+def unavailable(host: str, failure: Failure, **about: Any) -> ServiceError:
+    """The error for our caller if ACS sent no usable response. Logs the cause."""
+    events.error("acs_unavailable", host=host, kind=failure.kind, reason=failure.reason)
+    error: ServiceError = (
+        AcsTooSlow("ACS did not respond in time.", **about)
+        if failure.kind == "timeout"
+        else AcsUnavailable(_DETAILS[failure.kind], **about)
+    )
+    error.kind = failure.kind
+    return error
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -58,7 +82,7 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 
 
 def _translate_response(  # noqa: PLR0911 -- a table
-    error: HttpResponseError, *, has_identity: bool
+    error: HttpResponseError, host: str, *, has_identity: bool
 ) -> ServiceError:
     status = error.status_code
     code = error.error.code if error.error else None
@@ -86,11 +110,10 @@ def _translate_response(  # noqa: PLR0911 -- a table
                 "ACS accepts no more calls of this kind for now.", retry_after=wait, **about
             )
         case 408 | 504, _:
-            return AcsTooSlow("ACS did not finish in time.", **about)
+            return unavailable(host, Failure("timeout", describe(error).reason), **about)
         case _:
-            return AcsUnavailable(
-                f"ACS responded with status {status}.", retry_after=_retry_after(error), **about
-            )
+            about["retry_after"] = _retry_after(error)
+            return unavailable(host, describe(error), **about)
 
 
 def _retry_after(error: HttpResponseError) -> int | None:

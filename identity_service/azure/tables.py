@@ -11,12 +11,14 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from azure.core import MatchConditions
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
@@ -25,6 +27,7 @@ from azure.core.pipeline import PipelineRequest
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
+from identity_service.azure.failures import Failure, describe
 from identity_service.azure.table_codec import (
     PARTITIONS,
     Change,
@@ -76,12 +79,19 @@ _Partition = Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
 
 # A write was refused because the row does not exist, exists already, or has another version.
 _REFUSED = {404, 409, 412}
-BAD_REQUEST = 400
 _NO_ROLE = {401, 403}
+# The table service's codes for a request that it does not accept as valid.
+_INVALID_REQUEST = {
+    "InvalidInput",
+    "InvalidQueryParameterValue",
+    "OutOfRangeInput",
+    "OutOfRangeQueryParameterValue",
+}
 _REMEDY = (
     "give this app's identity the role Storage Table Data Contributor"
     " (0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3) on the storage account"
 )
+_TABLE_NOT_FOUND = "TableNotFound"
 _STREAM_PAGE = 100
 
 
@@ -218,7 +228,9 @@ class TableRegistry:
 
         try:
             return await self._ask(page), pages.continuation_token  # type: ignore[attr-defined]  # of the SDK's own iterator
-        except _BadRequest as error:
+        except _InvalidRequest as error:
+            if resume is None:  # the caller sent nothing that could be invalid
+                raise
             raise InvalidQuery.continuation() from error
 
     async def _stream(self, number: int, first: str, last: str) -> AsyncIterator[DueEntry]:
@@ -245,7 +257,7 @@ class TableRegistry:
             try:
                 return await self._table.get_entity(partition_key, row_key, **_READ)
             except ResourceNotFoundError as error:
-                if _table_is_missing(error):
+                if _code(error) == _TABLE_NOT_FOUND:
                     raise
                 return None
 
@@ -262,7 +274,8 @@ class TableRegistry:
             async with asyncio.timeout(CONNECT + RESPONSE):
                 return await self._translated(call)
         except TimeoutError as error:
-            raise RegistryUnavailable("The registry did not respond in time.") from error
+            reason = f"no response within {CONNECT + RESPONSE:.0f} s"
+            raise self._unavailable(Failure("timeout", reason)) from error
 
     async def _send(self, call: Callable[[], Awaitable[T]]) -> T:
         """Write. A write that was sent is waited for until its result is known or lost."""
@@ -290,20 +303,29 @@ class TableRegistry:
         self._exists = True
 
     def _translate(self, error: AzureError) -> Exception:
+        """The error for the operation. If the registry is unavailable, the cause is logged."""
+        failure, code = describe(error), _code(error)
         if isinstance(error, HttpResponseError):
-            if _table_is_missing(error):
+            if code == _TABLE_NOT_FOUND:
                 self._exists = False
+            elif isinstance(error, ClientAuthenticationError) or error.status_code in _NO_ROLE:
+                events.error("registry_refused_us", status=error.status_code, remedy=_REMEDY)
             elif error.status_code in _REFUSED:
                 return Conflict(f"{error.status_code}")
-            elif error.status_code == BAD_REQUEST:
-                return _BadRequest("The registry does not understand the request.")
-            elif error.status_code in _NO_ROLE:
-                events.error("registry_refused_us", status=error.status_code, remedy=_REMEDY)
-        events.error("registry_unavailable", reason=f"{type(error).__name__}: {error}"[:500])
-        return RegistryUnavailable("The registry did not respond, or refused this service.")
+        kind = _InvalidRequest if code in _INVALID_REQUEST else RegistryUnavailable
+        return self._unavailable(failure._replace(reason=f"{failure.reason} {code}".strip()), kind)
+
+    def _unavailable(
+        self, failure: Failure, kind: type[RegistryUnavailable] = RegistryUnavailable
+    ) -> RegistryUnavailable:
+        host = urlsplit(self._table.url).netloc
+        events.error("registry_unavailable", host=host, kind=failure.kind, reason=failure.reason)
+        error = kind("The registry did not respond, or refused this service.")
+        error.kind = failure.kind
+        return error
 
 
-class _BadRequest(RegistryUnavailable):
+class _InvalidRequest(RegistryUnavailable):
     """The table service does not accept a request as valid."""
 
 
@@ -311,8 +333,10 @@ def _if_match(etag: str) -> dict[str, Any]:
     return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
-def _table_is_missing(error: HttpResponseError) -> bool:
-    return getattr(error, "error_code", None) == "TableNotFound"
+def _code(error: AzureError) -> str:
+    """The table service's own error code. Empty if the response has none."""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code) or "")
 
 
 def _continuation(number: int, resume: object) -> str:

@@ -52,6 +52,11 @@ def problem(error: ServiceError, base_uri: str = PROBLEMS) -> HttpResponse:
     return response
 
 
+def code(result: object) -> str:
+    """What the log says about a result: `ok`, or the code of the problem."""
+    return str(getattr(result, "code", "ok"))
+
+
 def subject(req: HttpRequest, result: object) -> str:
     """The id of the identity that a call was about, for the log. Other text is not logged."""
     named = getattr(result, "id", None) or req.route_params.get("id", "")

@@ -19,9 +19,9 @@ from azure.functions import (
 )
 from azure.functions.warmup import WarmUpContext
 
-from identity_service.errors import AcsTooSlow, InternalError, NotConfigured, ServiceError
+from identity_service.errors import AcsTooSlow, InternalError, ServiceError
 from identity_service.http.binding import BoundOperation, Operation
-from identity_service.http.responses import problem, subject, success
+from identity_service.http.responses import code, problem, subject, success
 from identity_service.log import EventLog, begin_invocation
 from identity_service.services import Services
 
@@ -117,11 +117,13 @@ async def serve(
             "operation_finished",
             operation=operation.name,
             status=response.status_code,
-            code=result.code if isinstance(result, ServiceError) else "ok",
+            code=code(result),
+            field=getattr(result, "field", None),
             duration_ms=round((time.perf_counter() - started) * 1000),
-            acs_ms=round(invocation.acs_seconds * 1000),
+            acs_ms=invocation.acs.milliseconds,
+            credential_ms=invocation.credential.milliseconds,
             throttles=invocation.throttles,
-            identity_id=subject(req, result),
+            identity_id=subject(req, result) or invocation.identity_id,
             upstream_request_id=invocation.upstream_request_id,
         )
     invocation.is_over = True
@@ -132,13 +134,13 @@ async def run(name: str, call: Awaitable[Any], context: Context) -> None:
     """Run something that no request waits for. An error fails the invocation.
 
     Raises:
-        NotConfigured: the settings are invalid. The log names them.
+        ServiceError: an expected error. Its cause is in the log.
         InternalError: an unexpected error. The log has the details.
     """
     begin_invocation(context.invocation_id)
     try:
         await call
-    except NotConfigured:
+    except ServiceError:
         raise
     except Exception as error:  # noqa: BLE001 -- the host would log its text
         events.error("internal_error", error, operation=name)

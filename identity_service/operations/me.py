@@ -11,6 +11,7 @@ from identity_service.errors import (
 )
 from identity_service.identity import SignedInUser
 from identity_service.lifecycle import Lifecycle
+from identity_service.log import current_invocation
 from identity_service.operations.identities import get_identity
 from identity_service.policies import DeletionPolicy, TokenPolicy
 from identity_service.ports import Acs, Registry
@@ -113,6 +114,7 @@ async def _own_identity_id(caller: SignedInUser, registry: Registry) -> str:
     user_row = await registry.read_user(caller.user_id)
     if user_row is None:
         raise IdentityNotFound("You have no identity yet: POST me/tokens creates it.")
+    current_invocation().identity_id = user_row.identity_id
     return user_row.identity_id
 
 

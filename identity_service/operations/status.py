@@ -101,12 +101,13 @@ async def _timed(
     ask: Callable[[], Awaitable[timedelta | None]],
 ) -> tuple[Check, timedelta | None]:
     started = time.perf_counter()
-    status, result = "ok", None
+    status, kind, result = "ok", None, None
     try:
         async with asyncio.timeout(TIMEOUT):
             result = await ask()
     except ServiceError as error:
-        status = error.code
+        status, kind = error.code, error.kind
     except TimeoutError:
-        status = "too_slow"
-    return Check(status=status, latency_ms=round(1000 * (time.perf_counter() - started))), result
+        status, kind = "too_slow", "timeout"
+    latency_ms = round(1000 * (time.perf_counter() - started))
+    return Check(status=status, kind=kind, latency_ms=latency_ms), result
