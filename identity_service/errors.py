@@ -8,11 +8,11 @@
     ├── IdentityNotFound, DeletedIdentityHidden                        404
     ├── IdentityDeleted, IdentityNotDeleted, IdentityUnfinished        409
     ├── BodyTooLarge                                                   413
-    ├── Throttled                                                      429
+    ├── Throttled, TooManyCalls                                        429
     ├── InternalError                                                  500
     ├── AcsRefusedUs                                                   502
     ├── AcsUnavailable (IdentityNotKnownYet), RegistryUnavailable      503
-    ├── IdentityBusy, NotConfigured                                    503
+    ├── IdentityBusy, Overloaded, NotConfigured                        503
     └── AcsTooSlow                                                     504
 
 A class has an HTTP status, a code and a title. An instance adds the details of one call. Errors are
@@ -161,6 +161,12 @@ class Throttled(ServiceError):
     status, code, title = 429, "throttled", "Too many requests"
 
 
+class TooManyCalls(ServiceError):
+    """The signed-in user has sent more requests than one user may send."""
+
+    status, code, title = 429, "too_many_calls", "Too many requests of this user"
+
+
 class InternalError(ServiceError):
     """An unexpected error in this service. The log has the details."""
 
@@ -193,6 +199,12 @@ class IdentityBusy(ServiceError):
     """Other requests are changing the identity. Retry the request."""
 
     status, code, title = 503, "identity_busy", "Other requests are changing the identity"
+
+
+class Overloaded(ServiceError):
+    """This instance is handling as many requests as it can. Retry the request."""
+
+    status, code, title = 503, "overloaded", "This instance is overloaded"
 
 
 class NotConfigured(ServiceError):

@@ -52,11 +52,36 @@ def identity_id(text: str) -> str:
     """
     if not is_identity_id(text):
         raise InvalidIdentityId(
-            "The id in the URL is not the id of an ACS identity.",
+            _look_alike(text) or "The id in the URL is not the id of an ACS identity.",
             field="id",
             allowed="8:acs:<GUID>_<GUID> in lower case (or 8:gcch-acs:, 8:dod-acs:)",
         )
     return text
+
+
+# Texts that callers often send instead of an id, and what they are.
+_LOOK_ALIKES = (
+    (r"8:orgid:.*", "This is the id of a Teams user. Exchange a token with POST teams/token."),
+    (r"8:(teamsvisitor|live|sfb):.*", "This is the id of another kind of user, not of ACS."),
+    (r"28:.*", "This is the id of a bot. Only identities of ACS get access tokens."),
+    (r"4:.*|\+[0-9]+", "This is a phone number. Only identities of ACS get access tokens."),
+    (r".*%(25)*3A.*", "The id is percent-encoded more than once. Encode it once."),
+    (
+        r"\[object .*|undefined|null|None|NaN",
+        "This is not an id but a value that was not converted.",
+    ),
+    (rf"acs:{_GUID}_{_GUID}", "The prefix 8: is missing."),
+)
+
+
+def _look_alike(text: str) -> str:
+    """What the text is instead of an id, if it is recognised."""
+    if is_identity_id(text.strip().lower()):
+        return "The id must be in lower case and without white space."
+    for pattern, explanation in _LOOK_ALIKES:
+        if re.fullmatch(pattern, text, re.IGNORECASE | re.DOTALL):
+            return explanation
+    return ""
 
 
 def timestamp(moment: datetime) -> str:

@@ -29,7 +29,7 @@ _SECRETS = tuple(
         # keys and signatures in URLs and in connection strings
         (r"([?&](?:code|sig)|(?:access|account)key|sharedaccesssignature)=[^\s&;'\"]+", r"\1=***"),
         # credentials in headers
-        (r"\b(bearer|basic|sharedkey|hmac-sha256) +[^\s'\"]{8,}", r"\1 ***"),
+        (r"\b(bearer|basic|sharedkey|hmac-sha256) +(?=[^\s]*[0-9=_.])[^\s'\"]{8,}", r"\1 ***"),
         # JSON Web Tokens
         (r"\beyJ[\w-]{8,}(?:\.[\w-]*)*", "***"),
         # SHA-256 digests: the key of a user row is one

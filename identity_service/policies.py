@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from identity_service.errors import NotAllowed
 
@@ -18,15 +18,28 @@ REFRESH_BEFORE_EXPIRY = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class AccessToken:
-    """An ACS access token and its expiry (UTC, whole seconds)."""
+    """An ACS access token.
+
+    Attributes:
+        expires_on: When it expires (UTC, whole seconds).
+        refresh_after: The time from which a client should request the next token.
+    """
 
     token: str
     expires_on: datetime
+    refresh_after: datetime
 
-    @property
-    def refresh_after(self) -> datetime:
-        """The time from which a client should request the next token."""
-        return self.expires_on - REFRESH_BEFORE_EXPIRY
+    @classmethod
+    def received(cls, token: str, expires_on: datetime, now: datetime) -> Self:
+        """A token that ACS has just sent.
+
+        As in Microsoft's own credentials, a token with a short lifetime is refreshed after half of
+        it. Source: AutoRefreshTokenCredential in @azure/communication-common.
+        """
+        expires_on = expires_on.replace(microsecond=0)
+        remaining = max(expires_on - now, timedelta())
+        before = min(REFRESH_BEFORE_EXPIRY, remaining / 2)
+        return cls(token, expires_on, (expires_on - before).replace(microsecond=0))
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,21 @@ class TokenPolicy:
             scopes=self.scopes if scopes is None else tuple(scopes),
             minutes=self.default_minutes if minutes is None else minutes,
         )
+
+
+@dataclass(frozen=True)
+class SignInPolicy:
+    """Which users are trusted, and how often each of them may call.
+
+    Attributes:
+        enabled: Whether the platform checks sign-ins. If not, no user is trusted.
+        scope: The delegated scope that an Entra token must have. Empty: any delegated scope.
+        calls_per_minute: The calls of one user per minute and instance.
+    """
+
+    enabled: bool = False
+    scope: str = ""
+    calls_per_minute: int = 30
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Every request and response of the HTTP API. openapi.json is generated from these types."""
 
+import re
 from datetime import datetime
 from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
+from unicodedata import category
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from identity_service.errors import InvalidBody
 from identity_service.identity import ID_PATTERN, Identity, State
-from identity_service.policies import AccessToken, Scope
+from identity_service.policies import SCOPES, AccessToken, Scope
 
 T = TypeVar("T")
 
@@ -65,6 +67,7 @@ Guid = Annotated[
         examples=["3fa85f64-5717-4562-b3fc-2c963f66afa6"],
     ),
 ]
+# Whole seconds: `_seconds` cuts off what the registry has beyond that.
 Instant = Annotated[datetime, Meta(tz=True, examples=["2030-01-01T12:00:00Z"])]
 AcsToken = Annotated[
     str, Meta(description="an ACS access token: hand it to the client", examples=["eyJhbGciOi…"])
@@ -82,19 +85,17 @@ class Request(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
 class CreateIdentityRequest(Request):
     """The user that the identity is for, if any."""
 
-    user_id: UserId | UnsetType = UNSET
+    user_id: UserId | None = None
 
-    @property
-    def user(self) -> str | None:
-        """The user, if any."""
-        return None if self.user_id is UNSET else self.user_id
+    def __post_init__(self) -> None:
+        _check_user_id(self.user_id)
 
 
 class IssueTokenRequest(Request):
     """The scopes and the lifetime of the token."""
 
     scopes: Scopes
-    expires_in_minutes: Minutes | UnsetType = UNSET
+    expires_in_minutes: Minutes | None = None
 
     def __post_init__(self) -> None:
         _check_scopes(self.scopes)
@@ -102,39 +103,32 @@ class IssueTokenRequest(Request):
     @property
     def minutes(self) -> int | None:
         """The requested lifetime, if any."""
-        return _minutes(self.expires_in_minutes)
+        return _whole(self.expires_in_minutes)
 
 
 class CreateIdentityWithTokenRequest(IssueTokenRequest):
     """The scopes and the lifetime of the first token, and the user, if any."""
 
-    user_id: UserId | UnsetType = UNSET
+    user_id: UserId | None = None
 
-    @property
-    def user(self) -> str | None:
-        """The user, if any."""
-        return None if self.user_id is UNSET else self.user_id
+    def __post_init__(self) -> None:
+        _check_scopes(self.scopes)
+        _check_user_id(self.user_id)
 
 
 class IssueMyTokenRequest(Request):
     """The scopes and the lifetime of the token. The policy decides what the request omits."""
 
-    scopes: Scopes | UnsetType = UNSET
-    expires_in_minutes: Minutes | UnsetType = UNSET
+    scopes: Scopes | None = None
+    expires_in_minutes: Minutes | None = None
 
     def __post_init__(self) -> None:
-        if self.scopes is not UNSET:
-            _check_scopes(self.scopes)
-
-    @property
-    def requested_scopes(self) -> list[Scope] | None:
-        """The requested scopes, if any."""
-        return None if self.scopes is UNSET else self.scopes
+        _check_scopes(self.scopes or [])
 
     @property
     def minutes(self) -> int | None:
         """The requested lifetime, if any."""
-        return _minutes(self.expires_in_minutes)
+        return _whole(self.expires_in_minutes)
 
 
 class ExchangeTeamsTokenRequest(Request):
@@ -151,15 +145,60 @@ class ExchangeMyTeamsTokenRequest(Request):
     token: Annotated[str, Meta(min_length=1, description="your own Entra access token")]
 
 
-def _check_scopes(scopes: list[Scope]) -> None:
-    if len(set(scopes)) != len(scopes):
+def _whole(minutes: float | None) -> int | None:
+    return None if minutes is None else int(minutes)
+
+
+def _check_user_id(user_id: str | None) -> None:
+    """Refuse what is certainly not a user id, before it gets an identity of its own."""
+    if user_id is None:
+        return
+    if re.match(r"8:(acs|gcch-acs|dod-acs):", user_id):
         raise InvalidBody(
-            "scopes names a scope more than once.", field="scopes", allowed="each scope once"
+            "userId is the id of an identity, not of a user. For an existing identity, call"
+            " identities/{id}/tokens.",
+            field="userId",
+            allowed="the id of a user in your own system",
+        )
+    if user_id != user_id.strip() or any(category(each) == "Cc" for each in user_id):
+        raise InvalidBody(
+            "userId must not begin or end with white space, and must have no control characters.",
+            field="userId",
+            allowed="1 to 256 characters, compared byte by byte",
         )
 
 
-def _minutes(field: float | UnsetType) -> int | None:
-    return None if field is UNSET else int(field)
+def _check_scopes(scopes: list[Scope]) -> None:
+    if problem := scopes_problem(scopes):
+        raise InvalidBody(problem, field="scopes", allowed="each scope once")
+
+
+def scopes_problem(value: object) -> str:
+    """What is wrong with the scopes of a request. Empty if nothing is."""
+    if not isinstance(value, list):
+        example = f'["{value}"]' if value in SCOPES else '["chat", "voip"]'
+        return f"scopes must be an array, such as {example}."
+    if not 1 <= len(value) <= len(SCOPES):
+        return f"scopes must have 1 to {len(SCOPES)} elements, not {len(value)}."
+    for number, element in enumerate(value):
+        if problem := _scope_problem(element, value[:number]):
+            return f"scopes[{number}] {problem}."
+    return ""
+
+
+def _scope_problem(element: object, before: list[object]) -> str:
+    if not isinstance(element, str):
+        return "must be a string"
+    if element in SCOPES:
+        return "repeats an earlier scope" if element in before else ""
+    if "," in element or len(element.split()) > 1:
+        return "has several scopes: send each one as an element of its own"
+    meant = element.strip().lower()
+    if meant in SCOPES and element.strip() == meant:
+        return f"has white space: send {meant}"
+    if meant in SCOPES:
+        return f"must be in lower case: send {meant}"
+    return "is not a scope"
 
 
 # Queries
@@ -211,6 +250,10 @@ class Response(Struct, kw_only=True, rename="camel", omit_defaults=True):
     http_status: ClassVar[int] = 200
 
 
+def _seconds(moment: datetime | None) -> datetime | None:
+    return moment.replace(microsecond=0) if moment else None
+
+
 class IdentityFoundResponse(Response):
     """The identity that the user already has."""
 
@@ -237,7 +280,9 @@ class IdentityResponse(Response):
     @classmethod
     def of(cls, identity: Identity) -> Self:
         """The response for this identity."""
-        return cls(id=identity.id, user_id=identity.user_id, created_on=identity.created_on)
+        return cls(
+            id=identity.id, user_id=identity.user_id, created_on=_seconds(identity.created_on)
+        )
 
 
 class DeletedIdentityResponse(Response):
@@ -265,9 +310,9 @@ class DeletedIdentityResponse(Response):
             id=identity.id,
             state=identity.state,
             user_id=identity.user_id,
-            created_on=identity.created_on,
-            deleted_on=identity.deleted_on,
-            scheduled_purge_on=identity.scheduled_purge_on,
+            created_on=_seconds(identity.created_on),
+            deleted_on=_seconds(identity.deleted_on),
+            scheduled_purge_on=_seconds(identity.scheduled_purge_on),
             attempts=identity.attempts,
             last_error=identity.last_error,
         )
@@ -285,13 +330,10 @@ class DeletionResponse(Response):
     @classmethod
     def of(cls, identity: Identity) -> Self:
         """The response for this deleted identity."""
-        assert identity.deleted_on  # noqa: S101 -- Identity.delete sets both dates
-        assert identity.scheduled_purge_on  # noqa: S101 -- the same
-        return cls(
-            id=identity.id,
-            deleted_on=identity.deleted_on,
-            scheduled_purge_on=identity.scheduled_purge_on,
-        )
+        deleted_on, purge_on = _seconds(identity.deleted_on), _seconds(identity.scheduled_purge_on)
+        assert deleted_on  # noqa: S101 -- Identity.delete sets both dates
+        assert purge_on  # noqa: S101 -- the same
+        return cls(id=identity.id, deleted_on=deleted_on, scheduled_purge_on=purge_on)
 
 
 class IssuedTokenResponse(Response):

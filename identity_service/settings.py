@@ -11,7 +11,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 import msgspec
 
 from identity_service import settings_table as table
-from identity_service.policies import CleanupPolicy, DeletionPolicy, TokenPolicy
+from identity_service.policies import CleanupPolicy, DeletionPolicy, SignInPolicy, TokenPolicy
 from identity_service.settings_table import SETTINGS, Setting
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Settings:
         service_tokens: The tokens that services may have.
         user_tokens: The tokens that signed-in users may have.
         registered_only: Whether identities that the registry does not know are refused.
-        sign_in_enabled: Whether the platform checks sign-ins.
+        sign_in: Which signed-in users are trusted, and how often they may call.
         teams_app_id: The app for which users' Teams tokens are exchanged. Empty for none.
         problem_base_uri: The page that documents the problems.
         proxy: The URL of the proxy. Empty for none.
@@ -70,7 +70,7 @@ class Settings:
     service_tokens: TokenPolicy
     user_tokens: TokenPolicy
     registered_only: bool
-    sign_in_enabled: bool
+    sign_in: SignInPolicy
     teams_app_id: str
     problem_base_uri: str
     proxy: str = field(repr=False)
@@ -126,7 +126,11 @@ def read_settings(environ: Mapping[str, str]) -> Reading:
         service_tokens=_read_token_policy(env, table.SERVICE_TOKENS),
         user_tokens=_read_token_policy(env, table.USER_TOKENS),
         registered_only=env.get(table.REGISTERED_ONLY),
-        sign_in_enabled=env.get(table.SIGN_IN),
+        sign_in=SignInPolicy(
+            enabled=env.get(table.SIGN_IN),
+            scope=env.get(table.SIGN_IN_SCOPE),
+            calls_per_minute=env.get(table.USER_CALLS),
+        ),
         teams_app_id=env.get(table.TEAMS_APP_ID),
         problem_base_uri=env.get(table.PROBLEM_BASE),
         proxy=env.get(table.HTTPS_PROXY),

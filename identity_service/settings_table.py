@@ -321,6 +321,20 @@ TEAMS_APP_ID = Setting(
     "The Entra application whose Teams tokens signed-in users may exchange. Without it, they may"
     " exchange none.",
 )
+SIGN_IN_SCOPE = Setting(
+    "SIGN_IN_SCOPE",
+    Kind("the name of one scope", _pattern(r"[!-~]+")),
+    "",
+    "The delegated scope that a user's Entra token must have, such as `Identity.Use`. Without it, any"
+    " delegated scope is enough.",
+)
+USER_CALLS = Setting(
+    "USER_CALLS_PER_MINUTE",
+    _whole_number(1, 100_000),
+    30,
+    "How many requests a signed-in user may send per minute to one instance of the app. The total"
+    " grows with the number of instances.",
+)
 PROBLEM_BASE = Setting(
     "PROBLEM_BASE_URI",
     _PAGE,
@@ -442,7 +456,7 @@ CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
     "The sweep": (SCHEDULE, DELETES_PER_30S, TIME_BUDGET, MAX_ATTEMPTS),
     "Tokens for signed-in users": USER_TOKENS,
     "Tokens for services": SERVICE_TOKENS,
-    "Callers": (REGISTERED_ONLY, TEAMS_APP_ID, PROBLEM_BASE),
+    "Callers": (REGISTERED_ONLY, SIGN_IN_SCOPE, USER_CALLS, TEAMS_APP_ID, PROBLEM_BASE),
     "The network": (HTTPS_PROXY, NO_PROXY),
     "Set by the platform": (
         WORKER_RUNTIME,

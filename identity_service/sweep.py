@@ -7,6 +7,7 @@ creations that were interrupted.
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from identity_service.errors import (
     IdentityNotFound,
@@ -90,10 +91,9 @@ async def purge_deleted_identities(
     try:
         await sweep.run()
     except RegistryUnavailable as error:
-        unknown = dict.fromkeys(("due", "backlog", "oldest_overdue_s"))
-        events.error(
-            "sweep_failed", code=error.code, kind=error.kind, **(sweep.report.values() | unknown)
-        )
+        unknown = {"due": None, "backlog": None, "oldest_overdue_s": None}
+        values: dict[str, Any] = sweep.report.values() | unknown
+        events.error("sweep_failed", code=error.code, kind=error.kind, **values)
         raise
     events.info("sweep_finished", **sweep.report.values())
     return sweep.report

@@ -215,4 +215,4 @@ def _access_token(token: SdkToken) -> AccessToken:
         raise ValueError("the response has an empty token")
     # The SDK declares an int, but this is ISO 8601 text with seven fractional digits.
     expires_on = datetime.fromisoformat(str(token.expires_on)).astimezone(UTC)
-    return AccessToken(token.token, expires_on.replace(microsecond=0))
+    return AccessToken.received(token.token, expires_on, datetime.now(UTC))

@@ -12,6 +12,7 @@ from azure.functions import HttpRequest
 
 from identity_service.errors import InvalidBody
 from identity_service.http.decoding import decode_body, decode_query
+from identity_service.http.limits import Slots, UserBudgets
 from identity_service.http.principal import signed_in_user
 from identity_service.identity import SignedInUser, identity_id
 from identity_service.schemas import Query, Request
@@ -48,7 +49,8 @@ class BoundOperation:
         Raises:
             ServiceError: the request or the settings are invalid, or the operation failed.
         """
-        return await self._operation(**self._arguments(req))
+        with _slots.one():
+            return await self._operation(**self._arguments(req))
 
     async def run(self) -> Any:
         """Run an operation that takes nothing from a request.
@@ -68,16 +70,20 @@ class BoundOperation:
                 return lambda req: identity_id(req.route_params.get("id", ""))
             case "caller":
                 self._check(name, kind, SignedInUser)
-                return lambda req: signed_in_user(
-                    req.headers, sign_in_enabled=self._services.settings.sign_in_enabled
-                )
+                return self._signed_in_user
             case "query":
                 self._check(name, kind, Query)
-                return lambda req: decode_query(req.params, kind)
+                return lambda req: decode_query(req.url, kind)
             case "body":
                 self._check(name, kind, Request)
                 return lambda req: decode_body(_body(req), kind)
         return self._provided(name, kind)
+
+    def _signed_in_user(self, req: HttpRequest) -> SignedInUser:
+        policy = self._services.settings.sign_in
+        user = signed_in_user(req.headers, policy)
+        _budgets.spend(user.user_id, policy.calls_per_minute)
+        return user
 
     def _provided(self, name: str, kind: Any) -> _Source:
         """A part of the services, or a setting."""
@@ -99,6 +105,9 @@ class BoundOperation:
             raise BindingError(f"{self.name}: {name!r} has type {kind}, expected {expected}.")
 
 
+# One for all operations of this worker.
+_budgets = UserBudgets()
+_slots = Slots()
 _NO_REQUEST = HttpRequest("GET", "/", body=b"")
 
 

@@ -1,14 +1,15 @@
 """Decodes bodies and queries, and explains what is wrong with an invalid one."""
 
 import re
-from collections.abc import Mapping
+from codecs import BOM_UTF8
 from functools import cache
 from typing import Any, TypeVar, get_args
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from identity_service.errors import BodyTooLarge, InvalidBody, InvalidJson, InvalidQuery
-from identity_service.schemas import Query, Request
+from identity_service.schemas import Query, Request, scopes_problem
 
 R = TypeVar("R", bound=Request)
 Q = TypeVar("Q", bound=Query)
@@ -40,31 +41,46 @@ def decode_body(raw: bytes, kind: type[R]) -> R:
     """
     if len(raw) > BODY_LIMIT:
         raise BodyTooLarge(f"The body has {len(raw)} bytes.", allowed=f"{BODY_LIMIT} bytes")
+    raw = raw.removeprefix(BOM_UTF8)
     try:
         decoded: R = _decoder(kind).decode(raw or b"{}")
     except msgspec.ValidationError as error:
-        raise _explain(str(error), kind) from error
+        invalid = _explain(str(error), kind)
+        if invalid.field == "scopes":  # the field that callers most often get wrong
+            value = msgspec.json.decode(raw).get("scopes")
+            invalid.detail = scopes_problem(value) or invalid.detail
+        raise invalid from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson("The body must be one JSON object in UTF-8.") from error
     return decoded
 
 
-def decode_query(params: Mapping[str, str], kind: type[Q]) -> Q:
-    """Decode a request's query.
+def decode_query(url: str, kind: type[Q]) -> Q:
+    """Decode the query of a request's URL.
+
+    The host drops empty parameters and joins repeated ones, so its own result is not used.
 
     Raises:
-        InvalidQuery: it is not of this kind.
+        InvalidQuery: it is not of this kind, or a parameter is empty or repeated.
     """
+    parameters: dict[str, str] = {}
+    for name, value in own_parameters(url):
+        if not value:
+            raise InvalidQuery(f"{name} is empty: leave it out or give it a value.", field=name)
+        if name in parameters:
+            raise InvalidQuery(f"{name} is repeated: send it once.", field=name)
+        parameters[name] = value
     try:
-        return msgspec.convert(own_parameters(params), kind, strict=False)
+        return msgspec.convert(parameters, kind, strict=False)
     except msgspec.ValidationError as error:
         invalid = _explain(str(error), kind)
         raise InvalidQuery(invalid.detail, field=invalid.field, allowed=invalid.allowed) from error
 
 
-def own_parameters(params: Mapping[str, str]) -> dict[str, str]:
+def own_parameters(url: str) -> list[tuple[str, str]]:
     """The query parameters that are not for the Functions host, which ignores their case."""
-    return {name: text for name, text in params.items() if name.lower() not in _HOST_PARAMETERS}
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    return [(name, value) for name, value in pairs if name.lower() not in _HOST_PARAMETERS]
 
 
 @cache

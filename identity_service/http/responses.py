@@ -1,7 +1,7 @@
 """Renders results and errors as HTTP responses."""
 
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 from azure.functions import HttpRequest, HttpResponse
@@ -13,22 +13,24 @@ from identity_service.schemas import PROBLEMS, PageResponse, Problem
 
 CREATED = 201
 UNAUTHORIZED = 401
-_COLLECTION = "/identities"
-# Responses must not be cached: they may contain tokens, and problems describe one moment.
-_NO_STORE = {"Cache-Control": "no-store"}
+# The host's default, which host.json keeps. The request's URL is not used: callers control it.
+PREFIX = "/api"
+# Responses must not be cached: they may contain tokens, and problems describe one moment. Browsers
+# must not guess their type.
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def success(req: HttpRequest, result: Any) -> HttpResponse:
-    """The response for the result of an operation."""
+def success(req: HttpRequest, route: str, result: Any) -> HttpResponse:
+    """The response for the result of the operation with this route."""
     if result is None:
-        return HttpResponse(status_code=204, headers=_NO_STORE)
+        return HttpResponse(status_code=204, headers=_HEADERS)
     if isinstance(result, Page):
-        return _json(_page(req, result), 200)
+        return _json(_page(req, route, result), 200)
     if isinstance(result, msgspec.Raw):
         return _json(result, 200)
     response = _json(result, result.http_status)
     if result.http_status == CREATED:
-        response.headers["Location"] = _location(req, result.id)
+        response.headers["Location"] = f"{PREFIX}/identities/{result.id}"
     return response
 
 
@@ -63,22 +65,15 @@ def subject(req: HttpRequest, result: object) -> str:
     return named if is_identity_id(named) else ""
 
 
-def _page(req: HttpRequest, page: Page[Any]) -> PageResponse[Any]:
-    """The page with a link to the next one: path and query without a function key."""
+def _page(req: HttpRequest, route: str, page: Page[Any]) -> PageResponse[Any]:
+    """The page with a link to the next one, from the route and without a function key."""
     response = PageResponse(value=page.items)
     if page.continuation is not None:
-        query = {**own_parameters(req.params), "continuation": page.continuation}
-        response.next_link = f"{urlsplit(req.url).path}?{urlencode(query)}"
+        query = {**dict(own_parameters(req.url)), "continuation": page.continuation}
+        response.next_link = f"{PREFIX}/{route}?{urlencode(query)}"
     return response
-
-
-def _location(req: HttpRequest, identity_id: str) -> str:
-    """The URL of a new identity: the path without the query, which may hold a function key."""
-    path = urlsplit(req.url).path
-    collection = path[: path.lower().rindex(_COLLECTION) + len(_COLLECTION)]
-    return f"{collection}/{identity_id}"
 
 
 def _json(content: object, status: int, mimetype: str = "application/json") -> HttpResponse:
     body = msgspec.json.encode(content)
-    return HttpResponse(body, status_code=status, mimetype=mimetype, headers=_NO_STORE)
+    return HttpResponse(body, status_code=status, mimetype=mimetype, headers=_HEADERS)

@@ -58,7 +58,7 @@ class Triggers:
         bound = BoundOperation(operation, self._services)
 
         async def trigger(req: HttpRequest, context: Context) -> HttpResponse:
-            return await serve(bound, req, context, self._services, logged=logged)
+            return await serve(bound, route, req, context, self._services, logged=logged)
 
         _describe(trigger, operation)
         self._app.route(route=route, methods=[method], auth_level=self._level)(trigger)
@@ -91,8 +91,9 @@ def _describe(trigger: Callable[..., Any], operation: Operation) -> None:
     trigger.__doc__ = (getdoc(operation) or "").partition("\n")[0]
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 -- what the trigger knows
     operation: BoundOperation,
+    route: str,
     req: HttpRequest,
     context: Context,
     services: Services,
@@ -105,7 +106,7 @@ async def serve(
     result: Any
     try:
         result = await _before_deadline(operation.call(req))
-        response = success(req, result)
+        response = success(req, route, result)
     except ServiceError as error:
         result, response = error, problem(error, services.problem_base_uri)
     except Exception as error:  # noqa: BLE001 -- otherwise the host would send an empty 500

@@ -29,7 +29,7 @@ async def create_identity(
         IdentityDeleted: the user's identity is deleted: restore it.
         IdentityBusy: the user's identity is being purged, or there were too many conflicts.
     """
-    created = await lifecycle.create(body.user)
+    created = await lifecycle.create(body.user_id)
     response = IdentityCreatedResponse if created.is_new else IdentityFoundResponse
     return response(id=created.identity_id)
 
@@ -46,7 +46,7 @@ async def create_identity_with_token(
         IdentityBusy: the user's identity is being purged, or there were too many conflicts.
     """
     grant = service_tokens.grant(body.scopes, body.minutes)
-    created, token = await lifecycle.create_with_token(body.user, grant)
+    created, token = await lifecycle.create_with_token(body.user_id, grant)
     response = IdentityWithTokenCreatedResponse if created.is_new else IssuedTokenResponse
     return response.of(created.identity_id, token)
 

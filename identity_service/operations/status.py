@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Raw
 
-from identity_service.errors import IdentityNotFound, ServiceError
+from identity_service.errors import IdentityNotFound, ServiceError, Throttled
 from identity_service.policies import TokenGrant
 from identity_service.ports import Acs, Clock, Registry
 from identity_service.schemas import (
@@ -80,7 +80,8 @@ class Readiness:
         )
         if overdue is not None:
             registry.oldest_overdue_seconds = round(overdue.total_seconds())
-        is_ready = acs.status == registry.status == "ok"
+        # ACS responds if it throttles. Restarting or removing this instance would not help.
+        is_ready = acs.status in ("ok", Throttled.code) and registry.status == "ok"
         return (ReadyResponse if is_ready else NotReadyResponse)(acs=acs, registry=registry)
 
     async def _ask_acs(self) -> None:

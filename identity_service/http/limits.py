@@ -1,0 +1,67 @@
+"""Limits on what callers can use of one instance: calls per user, and calls at once."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from identity_service.errors import Overloaded, TooManyCalls
+
+# Users whose budget is remembered. When there are more, the one that called longest ago is
+# forgotten, which gives that user a new budget.
+USERS = 10_000
+# Operations that run at once in one worker. Each may hold a socket to ACS and one to the tables.
+# The platform sends an instance far fewer requests at once.
+OPERATIONS = 256
+
+
+class UserBudgets:
+    """Limits how often each signed-in user may call.
+
+    A user may use the calls of one minute at once. After that, calls become available one by one.
+    """
+
+    def __init__(self) -> None:
+        # For each user: when the budget will be full again.
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def spend(self, user_id: str, calls_per_minute: int) -> None:
+        """Count one call of the user.
+
+        Raises:
+            TooManyCalls: the user has no call left.
+        """
+        now = time.monotonic()
+        cost = 60 / calls_per_minute
+        full_at = max(self._full_at.pop(user_id, now), now) + cost
+        wait = full_at - now - 60
+        self._full_at[user_id] = full_at if wait <= 0 else full_at - cost
+        if len(self._full_at) > USERS:
+            self._full_at.popitem(last=False)
+        if wait > 0:
+            raise TooManyCalls(
+                f"A user may send {calls_per_minute} requests per minute.",
+                retry_after=int(wait) + 1,
+            )
+
+
+class Slots:
+    """Limits how many operations run at once."""
+
+    def __init__(self) -> None:
+        self._used = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Use one slot until the end of the block.
+
+        Raises:
+            Overloaded: all slots are used.
+        """
+        if self._used >= OPERATIONS:
+            raise Overloaded("Too many requests are running at once.", retry_after=1)
+        self._used += 1
+        try:
+            yield
+        finally:
+            self._used -= 1
