@@ -26,7 +26,7 @@ service.get("deleted-identities/{id}", deleted_identities.get_deleted_identity)
 service.post("deleted-identities/{id}/restore", deleted_identities.restore_identity)
 service.delete("deleted-identities/{id}", deleted_identities.purge_identity)
 service.post("teams/token", tokens.exchange_teams_token)
-service.get("ready", status.ready)
+service.probe("ready", status.ready)
 service.get("openapi.json", status.openapi, logged=False)
 
 # For signed-in users, who call without a key, and for health probes.
@@ -37,7 +37,7 @@ public.post("me/tokens", me.issue_my_token)
 public.delete("me/tokens", me.revoke_my_tokens)
 public.post("me/restore", me.restore_me)
 public.post("me/teams-token", me.exchange_my_teams_token)
-public.get("health", status.health, logged=False)
+public.probe("health", status.health, logged=False)
 
 # For the host.
 add_timer(app, services, "%CLEANUP_SCHEDULE%", purge_deleted_identities)

@@ -68,7 +68,7 @@ _LOOK_ALIKES = (
     (r".*%(25)*3A.*", "The id is percent-encoded more than once. Encode it once."),
     (
         r"\[object .*|undefined|null|None|NaN",
-        "This is not an id but a value that was not converted.",
+        "This is a value that was not converted to text.",
     ),
     (rf"acs:{_GUID}_{_GUID}", "The prefix 8: is missing."),
 )

@@ -10,6 +10,7 @@ from identity_service.azure.credential import AUTHORITY, Credential
 from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
+from identity_service.limits import Slots, UserBudgets
 from identity_service.log import EventLog, restrain_libraries
 from identity_service.operations.status import Readiness
 from identity_service.ports import Acs, Clock, Registry
@@ -42,11 +43,15 @@ class Services:
 
     clock: Clock
     problem_base_uri: str
+    user_budgets: UserBudgets
+    slots: Slots
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         restrain_libraries()
         self._reading = read_settings(environ)
         self.clock = SystemClock()
+        self.user_budgets = UserBudgets()
+        self.slots = Slots()
         self.problem_base_uri = self._reading.settings.problem_base_uri
         if self._reading.settings.telemetry:
             from identity_service.metrics import record_events  # noqa: PLC0415 -- costs a worker start-up time, so only if enabled

@@ -325,8 +325,8 @@ SIGN_IN_SCOPE = Setting(
     "SIGN_IN_SCOPE",
     Kind("the name of one scope", _pattern(r"[!-~]+")),
     "",
-    "The delegated scope that a user's Entra token must have, such as `Identity.Use`. Without it, any"
-    " delegated scope is enough.",
+    "The delegated scope that a user's Entra token must have, such as `Identity.Use`. Without it,"
+    " any delegated scope is enough.",
 )
 USER_CALLS = Setting(
     "USER_CALLS_PER_MINUTE",

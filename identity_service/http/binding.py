@@ -12,7 +12,6 @@ from azure.functions import HttpRequest
 
 from identity_service.errors import InvalidBody
 from identity_service.http.decoding import decode_body, decode_query
-from identity_service.http.limits import Slots, UserBudgets
 from identity_service.http.principal import signed_in_user
 from identity_service.identity import SignedInUser, identity_id
 from identity_service.schemas import Query, Request
@@ -42,6 +41,7 @@ class BoundOperation:
         self._sources = {
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
         }
+        self._calls_upstream = bool(self._sources.keys() & _UPSTREAM)
 
     async def call(self, req: HttpRequest) -> Any:
         """Run the operation for a request.
@@ -49,8 +49,11 @@ class BoundOperation:
         Raises:
             ServiceError: the request or the settings are invalid, or the operation failed.
         """
-        with _slots.one():
-            return await self._operation(**self._arguments(req))
+        arguments = self._arguments(req)
+        if not self._calls_upstream:
+            return await self._operation(**arguments)
+        with self._services.slots.one():
+            return await self._operation(**arguments)
 
     async def run(self) -> Any:
         """Run an operation that takes nothing from a request.
@@ -82,7 +85,7 @@ class BoundOperation:
     def _signed_in_user(self, req: HttpRequest) -> SignedInUser:
         policy = self._services.settings.sign_in
         user = signed_in_user(req.headers, policy)
-        _budgets.spend(user.user_id, policy.calls_per_minute)
+        self._services.user_budgets.spend(user.user_id, policy.calls_per_minute)
         return user
 
     def _provided(self, name: str, kind: Any) -> _Source:
@@ -105,9 +108,8 @@ class BoundOperation:
             raise BindingError(f"{self.name}: {name!r} has type {kind}, expected {expected}.")
 
 
-# One for all operations of this worker.
-_budgets = UserBudgets()
-_slots = Slots()
+# An operation with one of these holds sockets while it waits.
+_UPSTREAM = {"acs", "registry", "lifecycle"}
 _NO_REQUEST = HttpRequest("GET", "/", body=b"")
 
 

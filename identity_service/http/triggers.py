@@ -43,25 +43,31 @@ class Triggers:
         self._level = level
 
     def get(self, route: str, operation: Operation, *, logged: bool = True) -> None:
-        """Serve GET requests. `logged=False` is for probes that would flood the log."""
-        self._http("GET", route, operation, logged=logged)
+        """Serve GET requests. `logged=False` keeps frequent requests out of the log."""
+        self._http(["GET"], route, operation, logged=logged)
+
+    def probe(self, route: str, operation: Operation, *, logged: bool = True) -> None:
+        """Serve GET and HEAD requests, which monitoring sends."""
+        self._http(["GET", "HEAD"], route, operation, logged=logged)
 
     def post(self, route: str, operation: Operation) -> None:
         """Serve POST requests."""
-        self._http("POST", route, operation)
+        self._http(["POST"], route, operation)
 
     def delete(self, route: str, operation: Operation) -> None:
         """Serve DELETE requests."""
-        self._http("DELETE", route, operation)
+        self._http(["DELETE"], route, operation)
 
-    def _http(self, method: str, route: str, operation: Operation, *, logged: bool = True) -> None:
+    def _http(
+        self, methods: list[str], route: str, operation: Operation, *, logged: bool = True
+    ) -> None:
         bound = BoundOperation(operation, self._services)
 
         async def trigger(req: HttpRequest, context: Context) -> HttpResponse:
             return await serve(bound, route, req, context, self._services, logged=logged)
 
         _describe(trigger, operation)
-        self._app.route(route=route, methods=[method], auth_level=self._level)(trigger)
+        self._app.route(route=route, methods=methods, auth_level=self._level)(trigger)
 
 
 def add_timer(app: FunctionApp, services: Services, schedule: str, operation: Operation) -> None:

@@ -13,11 +13,13 @@ from identity_service.identity import SignedInUser
 from identity_service.lifecycle import Lifecycle
 from identity_service.log import current_invocation
 from identity_service.operations.identities import get_identity
+from identity_service.operations.tokens import exchange_teams_token
 from identity_service.policies import DeletionPolicy, TokenPolicy
 from identity_service.ports import Acs, Registry
 from identity_service.schemas import (
     DeletionResponse,
     ExchangeMyTeamsTokenRequest,
+    ExchangeTeamsTokenRequest,
     IdentityResponse,
     IssuedTokenResponse,
     IssueMyTokenRequest,
@@ -106,8 +108,10 @@ async def exchange_my_teams_token(
         raise NotAllowed("Only users of Microsoft Entra ID have Teams.")
     if not teams_app_id:
         raise NotAllowed("Set TEAMS_APP_ID: without it no user's Teams token is exchanged.")
-    token = await acs.exchange_teams_token(body.token, teams_app_id, caller.object_id)
-    return TeamsTokenResponse.of(token)
+    wanted = ExchangeTeamsTokenRequest(
+        token=body.token, app_id=teams_app_id, user_id=caller.object_id
+    )
+    return await exchange_teams_token(wanted, acs)
 
 
 async def _own_identity_id(caller: SignedInUser, registry: Registry) -> str:

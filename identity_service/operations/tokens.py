@@ -1,5 +1,12 @@
 """Operations on access tokens: issue, revoke, exchange."""
 
+import math
+import time
+from base64 import urlsafe_b64decode
+
+import msgspec
+
+from identity_service.errors import TeamsTokenRefused
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import TokenPolicy
 from identity_service.ports import Acs
@@ -9,6 +16,9 @@ from identity_service.schemas import (
     IssueTokenRequest,
     TeamsTokenResponse,
 )
+
+# Source: https://learn.microsoft.com/azure/communication-services/quickstarts/manage-teams-identity
+TEAMS_AUDIENCE = "https://auth.msft.communication.azure.com"
 
 
 async def issue_token(
@@ -45,5 +55,41 @@ async def exchange_teams_token(body: ExchangeTeamsTokenRequest, acs: Acs) -> Tea
     Raises:
         TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
     """
-    token = await acs.exchange_teams_token(body.token, body.app_id, body.user_id)
+    if problem := _malformed(body.token):
+        raise TeamsTokenRefused(problem, field="token")
+    try:
+        token = await acs.exchange_teams_token(body.token, body.app_id, body.user_id)
+    except TeamsTokenRefused as refused:
+        if refused.field == "token":
+            refused.detail = _refusal(body.token) or refused.detail
+        raise
     return TeamsTokenResponse.of(token)
+
+
+def _malformed(token: str) -> str:
+    if token.lower().startswith("bearer "):
+        return "Send the token alone, without Bearer."
+    if len(token.split()) != 1 or token != token.strip():
+        return "The token has white space. It may be cut off or wrapped."
+    return ""
+
+
+def _refusal(token: str) -> str:
+    """The likely reason of a refusal, from claims that nobody has verified."""
+    try:
+        payload = token.split(".")[1]
+        claims = msgspec.json.decode(
+            urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims
+        )
+    except (IndexError, ValueError, msgspec.MsgspecError):
+        return "The token is not a JSON Web Token. Send the Entra access token of the Teams user."
+    if claims.exp <= time.time():
+        return "The token has expired. Get a new one from Entra."
+    if "://" in claims.aud and not claims.aud.startswith(TEAMS_AUDIENCE):
+        return f"The token is for another service. Request it for {TEAMS_AUDIENCE}."
+    return ""
+
+
+class _Claims(msgspec.Struct):
+    exp: float = math.inf
+    aud: str = ""

@@ -23,7 +23,10 @@ def components(types: Iterable[type]) -> Json:
     _, found = msgspec.json.schema_components(
         sorted(types, key=_name), ref_template=REFERENCE.format(name="{name}")
     )
-    schemas = {_component_name(name): _wire(schema) for name, schema in found.items()}
+    schemas = {
+        _component_name(name): _wire(schema, nullable=name.endswith("Request"))
+        for name, schema in found.items()
+    }
     used = str(schemas)
     return {
         name: schema
@@ -71,13 +74,16 @@ def _component_name(name: str) -> str:
     return "".join(_SUFFIXES.sub("", each) for each in names)
 
 
-def _wire(schema: Json) -> Any:
-    """The schema as it holds in JSON, at all levels."""
+def _wire(schema: Json, *, nullable: bool = False) -> Any:
+    """The schema as it holds in JSON, at all levels.
+
+    An optional field of a request may be null. One of a response is absent, never null.
+    """
     if "properties" in schema:
         schema = _with_descriptions(schema)
-    schema = {name: _each(value) for name, value in schema.items()}
+    schema = {name: _each(value, nullable=nullable) for name, value in schema.items()}
     if "anyOf" in schema:
-        return _without_null(schema)
+        return _optional(schema, nullable=nullable)
     if "$ref" in schema:
         schema["$ref"] = _renamed(schema["$ref"])
     if "enum" in schema:
@@ -96,19 +102,19 @@ def _renamed(ref: str) -> str:
     return f"{folder}/{_component_name(name)}"
 
 
-def _each(value: Any) -> Any:
+def _each(value: Any, *, nullable: bool) -> Any:
     if isinstance(value, dict):
-        return _wire(value)
+        return _wire(value, nullable=nullable)
     if isinstance(value, list):
-        return [_each(item) for item in value]
+        return [_each(item, nullable=nullable) for item in value]
     return value
 
 
-def _without_null(schema: Json) -> Json:
-    """An optional field of a response is absent, never null."""
+def _optional(schema: Json, *, nullable: bool) -> Json:
     [only] = [each for each in schema["anyOf"] if each != {"type": "null"}]
     described = {name: value for name, value in schema.items() if name == "description"}
-    return {**only, **described}
+    kind = {"type": [only["type"], "null"]} if nullable else {}
+    return {**only, **kind, **described}
 
 
 def _with_descriptions(schema: Json) -> Json:

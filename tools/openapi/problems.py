@@ -23,12 +23,18 @@ _ACS: list[type[ServiceError]] = [
     errors.Throttled,
     errors.AcsRefusedUs,
     errors.AcsUnavailable,
+    errors.Overloaded,
 ]
-_REGISTRY: list[type[ServiceError]] = [errors.RegistryUnavailable]
+_REGISTRY: list[type[ServiceError]] = [errors.RegistryUnavailable, errors.Overloaded]
 # The problems that each parameter of an operation can cause.
 _BY_PARAMETER: dict[str, list[type[ServiceError]]] = {
     "identity_id": [errors.InvalidIdentityId],
-    "caller": [errors.NotSignedIn, errors.SignInNotEnabled],
+    "caller": [
+        errors.NotSignedIn,
+        errors.SignInNotEnabled,
+        errors.NotAllowed,
+        errors.TooManyCalls,
+    ],
     "query": [errors.InvalidQuery],
     "body": [errors.InvalidJson, errors.InvalidBody, errors.BodyTooLarge],
     "acs": _ACS,
