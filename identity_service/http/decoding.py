@@ -63,9 +63,10 @@ def decode_query(url: str, kind: type[Q]) -> Q:
     Raises:
         InvalidQuery: it is not of this kind, or a parameter is empty or repeated.
     """
+    known = {field.encode_name for field in msgspec.structs.fields(kind)}
     parameters: dict[str, str] = {}
     for name, value in own_parameters(url):
-        if not value:
+        if name in known and not value:
             raise InvalidQuery(f"{name} is empty: leave it out or give it a value.", field=name)
         if name in parameters:
             raise InvalidQuery(f"{name} is repeated: send it once.", field=name)
