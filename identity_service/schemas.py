@@ -123,7 +123,8 @@ class IssueMyTokenRequest(Request):
     expires_in_minutes: Minutes | None = None
 
     def __post_init__(self) -> None:
-        _check_scopes(self.scopes or [])
+        if self.scopes is not None:
+            _check_scopes(self.scopes)
 
     @property
     def minutes(self) -> int | None:
