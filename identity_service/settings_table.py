@@ -370,6 +370,14 @@ WORKER_RUNTIME = Setting(
     "`python`: the worker that the Functions host starts.",
     sample="python",
 )
+BODY_SIZE_LIMIT = Setting(
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
+    _TEXT,
+    "",
+    "`1048576`: the largest body, in bytes, that the Functions host accepts. Without this setting"
+    " it is 100 MB, and the host and the app hold each such body in memory.",
+    sample="1048576",
+)
 SIGN_IN = Setting(
     "WEBSITE_AUTH_ENABLED",
     # Lenient, because the platform sets it: anything but true means that sign-in is off.
@@ -468,6 +476,7 @@ CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
     "The network": (HTTPS_PROXY, NO_PROXY),
     "The platform": (
         WORKER_RUNTIME,
+        BODY_SIZE_LIMIT,
         SIGN_IN,
         TELEMETRY,
         TELEMETRY_MODE,

@@ -40,6 +40,15 @@ var alerts = [
     every: 'PT15M'
   }
   {
+    name: 'sweep-failed'
+    query: loadTextContent('queries/sweep-failed.kql')
+    severity: 2
+    column: 'Failed'
+    threshold: 0
+    window: 'PT15M'
+    every: 'PT15M'
+  }
+  {
     name: 'server-errors'
     query: loadTextContent('queries/server-errors.kql')
     severity: 1

@@ -85,6 +85,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
         AzureWebJobsStorage__accountName: storageName
         AzureWebJobsStorage__credential: 'managedidentity'
         AzureWebJobsStorage__clientId: clientId
+        // 1 MiB. The app accepts 16 KiB, but it can only refuse a body that is already in memory.
+        FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1048576'
         APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${clientId}'
       },

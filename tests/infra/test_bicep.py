@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from identity_service.http.decoding import BODY_LIMIT
+from identity_service.settings_table import BODY_SIZE_LIMIT
 from tests.infra.bicep import FILES, INFRA, read
 
 ROOT = INFRA.parent
@@ -91,6 +93,16 @@ def test_azd_finds_the_app() -> None:
     )
 
     assert f"'azd-service-name': '{service}'" in (INFRA / "app.bicep").read_text()
+
+
+def test_body_size_limit() -> None:
+    """The host refuses bodies above 1 MiB, in Azure and locally. The app accepts less than that."""
+    limit = dict(read((INFRA / "app.bicep").read_bytes()).values)[
+        f"properties.{BODY_SIZE_LIMIT.name}"
+    ]
+
+    assert limit == f"'{BODY_SIZE_LIMIT.sample}'"
+    assert int(limit.strip("'")) == 1024 * 1024 > BODY_LIMIT
 
 
 def test_parameters_are_documented() -> None:
