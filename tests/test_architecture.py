@@ -13,18 +13,28 @@ ROOT = Path(__file__).parent.parent
 # What each module may import from the product. A package stands for its modules.
 ALLOWED = {
     "function_app": {"http", "operations", "services", "sweep"},
-    "http": {"http", "services", "settings", "schemas", "identity", "log", "errors"},
+    "http": {"http", "services", "settings", "schemas", "identity", "policies", "log", "errors"},
     "services": {
         "azure",
         "operations",
         "lifecycle",
+        "limits",
         "settings",
         "metrics",
         "ports",
         "log",
         "errors",
     },
-    "operations": {"operations", "lifecycle", "ports", "schemas", "identity", "policies", "errors"},
+    "operations": {
+        "operations",
+        "lifecycle",
+        "ports",
+        "schemas",
+        "identity",
+        "policies",
+        "log",
+        "errors",
+    },
     "sweep": {"lifecycle", "ports", "identity", "policies", "log", "errors"},
     "lifecycle": {"ports", "identity", "policies", "log", "errors"},
     "azure": {"azure", "ports", "identity", "policies", "log", "errors"},
@@ -34,6 +44,7 @@ ALLOWED = {
     "ports": {"identity", "policies"},
     "policies": {"errors"},
     "identity": {"errors"},
+    "limits": {"errors"},
     "errors": set(),
     "log": set(),
     "metrics": set(),
@@ -52,6 +63,7 @@ ADAPTERS = {
         "identity_service.http.responses",
         "identity_service.http.triggers",
     },
+    "aiohttp": {"identity_service.azure.failures"},
     "opentelemetry": {"identity_service.metrics"},
 }
 
@@ -145,6 +157,11 @@ def test_only_adapters_import_a_package(package: str, name: str) -> None:
     uses = any(each.startswith(package) for each in imports(PRODUCT[name]))
 
     assert not uses or name in ADAPTERS[package]
+
+
+def test_failures_know_libraries_only() -> None:
+    """Why a call failed depends on the libraries' exceptions, on nothing of the product."""
+    assert own_imports("identity_service.azure.failures") == set()
 
 
 @each_module
