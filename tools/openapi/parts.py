@@ -12,11 +12,12 @@ Services send a function key, signed-in users the bearer token of their sign-in.
 most 16 KiB, with a Content-Length. Unknown fields are refused. Errors are problems (RFC 9457); the
 `type` of a problem links to its cause and its fix.
 
-The platform in front of the app responds to some requests itself, with an empty body:
+The platform in front of the app responds to some requests itself. Such a response is not a problem:
+its body is empty or, for some 503, a short text.
 
 - 401 if the key or the bearer token is missing or wrong
 - 404 if no operation has this path and method
-- 400, 413, 414 or 431 if the request is malformed or too long
+- 400, 414 or 431 if the request is malformed or too long
 - 500 if the body is cut off or larger than the platform's limit, or if the app has failed
 - 503 while no instance of the app can respond
 """
