@@ -77,7 +77,8 @@ def logged_events() -> dict[str, set[str]]:
                 ):
                     fields = {each.arg for each in node.keywords if each.arg}
                     events.setdefault(event, set()).update(fields)
-    events["sweep_finished"] |= SweepReport().values().keys()
+    for event in ("sweep_finished", "sweep_failed"):
+        events[event] |= SweepReport().values().keys()
     return events
 
 
