@@ -1,17 +1,24 @@
 """The claims of docs/security.md that no other test proves, and the references in that page."""
 
 import ast
+import base64
 import json
 import re
 from pathlib import Path
 
 import pytest
+from azure.functions import HttpRequest
 
 from identity_service.azure.table_codec import encode_identity, encode_user
+from identity_service.errors import NotAllowed, NotSignedIn, ServiceError, TooManyCalls
+from identity_service.http.binding import BoundOperation, Operation
 from identity_service.identity import Identity, SignedInUser, State
+from identity_service.operations import me
 from identity_service.operations.me import issue_my_token
 from identity_service.policies import TokenPolicy
 from identity_service.schemas import IssueMyTokenRequest
+from identity_service.services import Services
+from tests.support.settings import MINIMAL
 from tests.support.virtual_time import START
 from tests.support.world import World
 
@@ -19,6 +26,31 @@ ROOT = Path(__file__).parent.parent
 REFERENCE = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 REFERENCES = sorted(set(REFERENCE.findall((ROOT / "docs" / "security.md").read_text("utf-8"))))
 POLICY = TokenPolicy(("chat", "voip"), 60, 240)
+OPERATIONS_FOR_USERS = [
+    me.get_me,
+    me.issue_my_token,
+    me.revoke_my_tokens,
+    me.delete_me,
+    me.restore_me,
+    me.exchange_my_teams_token,
+]
+ALICE = {"tid": "tenant", "oid": "alice"}
+each_operation_for_users = pytest.mark.parametrize("operation", OPERATIONS_FOR_USERS)
+
+
+async def call(operation: Operation, claims: dict[str, str], services: Services) -> None:
+    """Call the operation with the principal that App Service Authentication would send."""
+    listed = [{"typ": name, "val": value} for name, value in claims.items()]
+    principal = json.dumps({"auth_typ": "aad", "claims": listed}).encode()
+    headers = {"x-ms-client-principal": base64.b64encode(principal).decode()}
+    await BoundOperation(operation, services).call(
+        HttpRequest("GET", "/", headers=headers, body=b"")
+    )
+
+
+def services(**settings: str) -> Services:
+    """Services with the platform's sign-in and these settings."""
+    return Services({**MINIMAL, "WEBSITE_AUTH_ENABLED": "True", **settings})
 
 
 @pytest.mark.parametrize(("path", "name"), REFERENCES, ids="::".join)
@@ -69,6 +101,34 @@ async def test_a_changed_user_row_decides_whose_token_is_issued(world: World) ->
     )
 
     assert issued.id == bobs
+
+
+@each_operation_for_users
+@pytest.mark.parametrize(
+    ("claims", "refusal"),
+    [
+        pytest.param({**ALICE, "scp": "Use", "idtyp": "app"}, NotAllowed, id="application"),
+        pytest.param(ALICE, NotAllowed, id="ID token"),
+        pytest.param({**ALICE, "scp": "Other"}, NotAllowed, id="other scope"),
+        pytest.param({"oid": "alice", "scp": "Use"}, NotSignedIn, id="without a tenant"),
+    ],
+)
+async def test_only_people_are_users(
+    operation: Operation, claims: dict[str, str], refusal: type[ServiceError]
+) -> None:
+    """Every operation for users requires a person's access token with the scope of this app."""
+    with pytest.raises(refusal):
+        await call(operation, claims, services(SIGN_IN_SCOPE="Use"))
+
+
+@each_operation_for_users
+async def test_a_user_cannot_use_up_the_quota(operation: Operation) -> None:
+    """Every operation for users counts, and is refused beyond the user's budget."""
+    limited = services(USER_CALLS_PER_MINUTE="1")
+    limited.user_budgets.spend("aad/tenant/alice", 1)
+
+    with pytest.raises(TooManyCalls):
+        await call(operation, {**ALICE, "scp": "Use"}, limited)
 
 
 def test_no_settings_contain_a_key() -> None:

@@ -28,7 +28,7 @@ LOG = """
  INFO identity_created identity_id=8:acs:late invocation_id=5
  WARNING operation_finished_late outcome=none invocation_id=5
  INFO sweep_finished due=3 revoked=0 purged=2 deferred=1 stuck=0 invocation_id=6
- INFO sweep_finished due=1 revoked=0 purged=1 deferred=0 stuck=0 invocation_id=7
+ ERROR sweep_failed code=registry_unavailable kind=connect due=- revoked=0 purged=1 invocation_id=7
 """
 
 KEPT = {"8:acs:kept"}
