@@ -39,7 +39,10 @@ class AccessToken:
         expires_on = expires_on.replace(microsecond=0)
         remaining = max(expires_on - now, timedelta())
         before = min(REFRESH_BEFORE_EXPIRY, remaining / 2)
-        return cls(token, expires_on, (expires_on - before).replace(microsecond=0))
+        refresh_after = (expires_on - before).replace(microsecond=0)
+        if refresh_after < now:  # because the fraction of a second was cut off
+            refresh_after = expires_on
+        return cls(token, expires_on, refresh_after)
 
 
 @dataclass(frozen=True)

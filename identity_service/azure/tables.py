@@ -77,9 +77,6 @@ _READ: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
 _RANGE = "PartitionKey eq @partition and RowKey gt @first and RowKey lt @last"
 _Partition = Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
 
-# A write was refused because the row does not exist, exists already, or has another version.
-_REFUSED = {404, 409, 412}
-_NO_ROLE = {401, 403}
 # The table service's codes for a request that it does not accept as valid.
 _INVALID_REQUEST = {
     "InvalidInput",
@@ -89,7 +86,8 @@ _INVALID_REQUEST = {
 }
 _REMEDY = (
     "give this app's identity the role Storage Table Data Contributor"
-    " (0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3) on the storage account"
+    " (0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3) on the storage account, or correct the key in the"
+    " connection string"
 )
 _TABLE_NOT_FOUND = "TableNotFound"
 _STREAM_PAGE = 100
@@ -305,12 +303,17 @@ class TableRegistry:
     def _translate(self, error: AzureError) -> Exception:
         """The error for the operation. If the registry is unavailable, the cause is logged."""
         failure, code = describe(error), _code(error)
-        if isinstance(error, HttpResponseError):
-            if code == _TABLE_NOT_FOUND:
+        match error:
+            case ClientAuthenticationError(status_code=None):  # the credential has logged the cause
+                return RegistryUnavailable("This service could not get its own credential.")
+            case HttpResponseError() if code == _TABLE_NOT_FOUND:
                 self._exists = False
-            elif isinstance(error, ClientAuthenticationError) or error.status_code in _NO_ROLE:
-                events.error("registry_refused_us", status=error.status_code, remedy=_REMEDY)
-            elif error.status_code in _REFUSED:
+            case ClientAuthenticationError() | HttpResponseError(status_code=401 | 403):
+                events.error(
+                    "registry_refused_us", status=error.status_code, code=code, remedy=_REMEDY
+                )
+                return RegistryUnavailable("The registry refused this service.")
+            case HttpResponseError(status_code=404 | 409 | 412):
                 return Conflict(f"{error.status_code}")
         kind = _InvalidRequest if code in _INVALID_REQUEST else RegistryUnavailable
         return self._unavailable(failure._replace(reason=f"{failure.reason} {code}".strip()), kind)
@@ -320,7 +323,7 @@ class TableRegistry:
     ) -> RegistryUnavailable:
         host = urlsplit(self._table.url).netloc
         events.error("registry_unavailable", host=host, kind=failure.kind, reason=failure.reason)
-        error = kind("The registry did not respond, or refused this service.")
+        error = kind("The registry did not respond.")
         error.kind = failure.kind
         return error
 

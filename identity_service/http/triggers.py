@@ -125,7 +125,7 @@ async def serve(  # noqa: PLR0913 -- what the trigger knows
             operation=operation.name,
             status=response.status_code,
             code=code(result),
-            field=getattr(result, "field", None),
+            field=operation.known_field(getattr(result, "field", None)),
             duration_ms=round((time.perf_counter() - started) * 1000),
             acs_ms=invocation.acs.milliseconds,
             credential_ms=invocation.credential.milliseconds,
