@@ -18,7 +18,7 @@ from local.functions_host.indexing import AppError, read_function
 
 
 def load_app(app: func.FunctionApp, prefix: str = "api", **settings: str) -> Functions:
-    """Load the app's functions, as at start."""
+    """Load the app's functions, as at the start."""
     return load([read_function(each) for each in app.get_functions()], prefix, settings)
 
 
@@ -57,19 +57,15 @@ def test_routes_are_tried_in_the_order_of_function_names() -> None:
     assert _found(load_app(app), "GET", "/api/a/literal") == "aardvark"
 
 
-def test_the_default_route_is_the_functions_name() -> None:
-    """The default is any method, and the app's authorization level."""
-    functions = load_app(http_app(hello={}))
+@pytest.mark.parametrize(("prefix", "path"), [("api", "/api/hello"), ("", "/hello")])
+def test_the_default_route_is_the_functions_name(prefix: str, path: str) -> None:
+    """The default is any method, and the app's authorization level. The prefix can be empty."""
+    functions = load_app(http_app(hello={}), prefix)
 
-    assert _found(functions, "PATCH", "/api/hello") == "hello"
+    assert _found(functions, "PATCH", path) == "hello"
     served = functions.served["hello"]
     assert isinstance(served, HttpFunction)
     assert served.auth_level is AuthLevel.FUNCTION
-
-
-def test_the_prefix_can_be_empty() -> None:
-    """Then routes start at the root."""
-    assert _found(load_app(http_app(hello={}), prefix=""), "GET", "/hello") == "hello"
 
 
 def test_a_function_in_error_does_not_affect_the_others() -> None:
