@@ -97,12 +97,21 @@ def test_a_port_in_use_stops_the_host(tmp_path: Path) -> None:
     assert errors == f"cannot use port {port}: Address already in use\n"
 
 
-def test_the_host_does_not_start_without_keys(tmp_path: Path) -> None:
-    """Without keys, every request would be allowed."""
-    code, errors = failed_start(write_app(tmp_path, APP), settings={"LOCAL_HOST_MASTER_KEY": ""})
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("LOCAL_HOST_MASTER_KEY", "", "LOCAL_HOST_FUNCTION_KEY and LOCAL_HOST_MASTER_KEY must be"),
+        ("LOCAL_HOST_EASY_AUTH", "nonsense", "LOCAL_HOST_EASY_AUTH: "),
+    ],
+)
+def test_the_host_does_not_start_with_invalid_variables(
+    tmp_path: Path, name: str, value: str, error: str
+) -> None:
+    """Without keys or sign-in, every request would be allowed. The exit code is 2."""
+    code, errors = failed_start(write_app(tmp_path, APP), settings={name: value})
 
     assert code == 2
-    assert "LOCAL_HOST_FUNCTION_KEY and LOCAL_HOST_MASTER_KEY must be set" in errors
+    assert error in errors
 
 
 def test_packages_are_imported_before_the_apps_own_modules(tmp_path: Path) -> None:
