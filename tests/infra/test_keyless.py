@@ -25,7 +25,7 @@ _SETTING = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|Azure\w+__\w+")
 _KEYS = re.compile(
     r"list\w*(Keys|Secrets|ConnectionStrings?|Sas)\w*\(|@secure|AccountKey|SharedAccess|accessKey\b"
     r"|AccessKey\b|primaryKey|secondaryKey|password|clientSecret|ClientSecret|connectionString\b"
-    r"|ConnectionString\b|InstrumentationKey|sig=|eyJ|WEBSITE_AUTH_ENABLED|ACCESSKEY|CONNECTION_STRING",
+    r"|ConnectionString\b|InstrumentationKey|sig=|eyJ|WEBSITE_AUTH_ENABLED|ACCESSKEY|CONNECTION_STRING"
 )
 ROLES = {
     "communication.bicep": {"09976791-48a7-449e-bb21-39d1a415f350"},

@@ -107,8 +107,7 @@ def test_versions_before_2022_10_01_ignore_the_lifetime(
 
 
 @pytest.mark.parametrize(
-    "identity_id",
-    [UNKNOWN_ID, "8%3Aacs%3Aunknown", "a%2Fb", "%F0%9F%98%80", "x" * 5000],
+    "identity_id", [UNKNOWN_ID, "8%3Aacs%3Aunknown", "a%2Fb", "%F0%9F%98%80", "x" * 5000]
 )
 def test_an_unknown_identity_is_not_owned(acs: EmulatorClient, identity_id: str) -> None:
     """The response for an unknown identity is 401, not 404."""
@@ -142,10 +141,7 @@ def test_an_id_may_be_percent_encoded(acs: EmulatorClient) -> None:
 
 @pytest.mark.parametrize(
     ("query", "code"),
-    [
-        ("", "ApiVersionUnspecified"),
-        ("?api-version=2025-03-02-preview", "UnsupportedApiVersion"),
-    ],
+    [("", "ApiVersionUnspecified"), ("?api-version=2025-03-02-preview", "UnsupportedApiVersion")],
 )
 def test_a_stable_api_version_is_required(acs: EmulatorClient, query: str, code: str) -> None:
     """A missing version and a preview version have different errors."""

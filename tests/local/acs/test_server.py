@@ -58,12 +58,7 @@ def test_successes_and_errors_have_different_content_types(acs: EmulatorClient) 
 
 @pytest.mark.parametrize(
     ("method", "target"),
-    [
-        ("GET", "/identities"),
-        ("DELETE", "/identities/"),
-        ("POST", "/"),
-        ("OPTIONS", "/identities"),
-    ],
+    [("GET", "/identities"), ("DELETE", "/identities/"), ("POST", "/"), ("OPTIONS", "/identities")],
 )
 def test_an_unknown_path_or_method_is_not_found(
     acs: EmulatorClient, method: str, target: str
