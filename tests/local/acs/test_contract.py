@@ -131,14 +131,6 @@ def test_a_deleted_identity_is_not_found(acs: EmulatorClient) -> None:
     assert acs.delete(identity_id).error == NOT_FOUND
 
 
-def test_an_id_may_be_percent_encoded(acs: EmulatorClient) -> None:
-    """Python's sync client encodes the colons, its async client does not."""
-    identity_id = acs.create()
-
-    assert acs.issue(identity_id).status == 200
-    assert acs.issue(identity_id.replace(":", "%3A")).status == 200
-
-
 @pytest.mark.parametrize(
     ("query", "code"),
     [("", "ApiVersionUnspecified"), ("?api-version=2025-03-02-preview", "UnsupportedApiVersion")],

@@ -58,16 +58,6 @@ def test_an_invalid_request_is_refused(
     assert acs.control(method, path, body).error[:2] == (status, "ControlError")
 
 
-def test_attempts_and_effects_are_counted(acs: EmulatorClient) -> None:
-    """A refused request is an attempt without an effect."""
-    acs.issue(acs.create())
-    acs.issue("unknown")
-
-    assert acs.counts("issue") == (2, 1)
-    assert acs.counts("create") == (1, 1)
-    assert acs.counts("revoke") == (0, 0)
-
-
 def test_identities_are_shown(acs: EmulatorClient) -> None:
     """The list has all identities with state and live tokens, oldest first. An id finds one."""
     active, deleted = acs.create(), acs.create()

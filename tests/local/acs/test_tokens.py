@@ -7,7 +7,7 @@ import pytest
 
 from local.acs.tokens import Signer, timestamp
 from tests.local.acs.conftest import Clock
-from tests.local.acs.support import CREATE, EmulatorClient
+from tests.local.acs.support import EmulatorClient
 
 
 def token_of(acs: EmulatorClient, identity_id: str, minutes: int = 60) -> str:
@@ -50,15 +50,6 @@ def test_expires_on_is_the_expiry_of_the_token(acs: EmulatorClient) -> None:
     claims = acs.verify(document["token"])["claims"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}\+00:00", document["expiresOn"])
     assert document["expiresOn"][:19] == timestamp(claims["exp"])[:19]
-
-
-def test_a_token_created_with_its_identity_is_valid(acs: EmulatorClient) -> None:
-    """The token is issued for the new identity."""
-    document = acs.signed("POST", CREATE, {"createTokenWithScopes": ["voip"]}).document
-
-    result = acs.verify(document["accessToken"]["token"])
-    assert result["valid"]
-    assert document["identity"]["id"] == "8:" + result["claims"]["skypeid"]
 
 
 def test_a_token_expires(acs: EmulatorClient, clock: Clock) -> None:
