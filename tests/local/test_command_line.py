@@ -110,7 +110,7 @@ def test_only_the_owner_can_read_the_env_file(everything: Path) -> None:
     """The same holds for the keys."""
     paths = (everything / ".local" / name for name in ("env", "keys.json", "."))
 
-    assert [mode(path) for path in paths] == [0o600, 0o600, 0o700]
+    assert [_mode(path) for path in paths] == [0o600, 0o600, 0o700]
 
 
 def test_sh_can_read_the_env_file(everything: Path) -> None:
@@ -131,11 +131,12 @@ def test_the_authoritys_key_is_not_on_disk(everything: Path) -> None:
     bundle = (everything / ".local" / "ca-bundle.pem").read_bytes()
     authority = x509.load_pem_x509_certificate(bundle).public_key()
 
-    found = [path for path in everything.rglob("*") if path.is_file() and b"PRIVATE" in head(path)]
+    files = (path for path in everything.rglob("*") if path.is_file())
+    found = [path for path in files if b"PRIVATE KEY" in path.read_bytes()[:100]]
 
     keys = [load_pem_private_key(path.read_bytes(), None).public_key() for path in found]
     assert authority not in keys
-    assert [mode(path) for path in found] == [0o600] * len(found)
+    assert [_mode(path) for path in found] == [0o600] * len(found)
 
 
 def test_everything_listens_on_loopback_only(everything: Path) -> None:
@@ -175,7 +176,7 @@ def test_a_signal_stops_everything(
         assert running.wait() == 0
         assert running.leaves_nothing_behind()
     assert running.errors == ""
-    assert left_in(tmp_path) <= LEFT
+    assert _left_in(tmp_path) <= LEFT
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_a_signal_during_the_walkthrough_leaves_nothing_behind(
         running.wait()
         assert running.leaves_nothing_behind()
     assert "Traceback" not in running.errors
-    assert left_in(tmp_path) <= LEFT
+    assert _left_in(tmp_path) <= LEFT
 
 
 @pytest.mark.parametrize(
@@ -248,11 +249,11 @@ def test_the_sdk_can_use_the_emulator_alone(tmp_path: Path) -> None:
 
 def test_a_folder_keeps_its_random_keys(tmp_path: Path) -> None:
     """Every start in a folder uses the keys of the first one. Other folders have other keys."""
-    first, second, other = [keys_of_a_start(tmp_path / name) for name in ("one", "one", "two")]
+    first, second, other = [_keys_of_a_start(tmp_path / name) for name in ("one", "one", "two")]
 
     assert first == second
     assert set(first).isdisjoint(other)
-    assert mode(tmp_path / "one" / ".local" / "keys.json") == 0o600
+    assert _mode(tmp_path / "one" / ".local" / "keys.json") == 0o600
 
 
 def test_azure_writes_the_settings_and_removes_them(tmp_path: Path) -> None:
@@ -260,7 +261,7 @@ def test_azure_writes_the_settings_and_removes_them(tmp_path: Path) -> None:
     path = tmp_path / "local.settings.json"
     with command(tmp_path, "azure", "--app-port=7099") as azure:
         azure.read_until(SERVING["azure"])
-        document, access = json.loads(path.read_text()), mode(path)
+        document, access = json.loads(path.read_text()), _mode(path)
         azure.end()
 
     values = document["Values"]
@@ -306,8 +307,7 @@ def test_azure_replaces_settings_that_it_left_behind(tmp_path: Path) -> None:
     assert not written.exists()
 
 
-def keys_of_a_start(folder: Path) -> list[str]:
-    """Start the emulator alone and read its keys."""
+def _keys_of_a_start(folder: Path) -> list[str]:
     with command(folder, "acs") as acs:
         acs.read_until(SERVING["acs"])
         env = read_env(folder)
@@ -315,17 +315,9 @@ def keys_of_a_start(folder: Path) -> list[str]:
     return [env["ACS_CONTROL_KEY"], env["ACS_CONNECTION_STRING"].partition("accesskey=")[2]]
 
 
-def left_in(folder: Path) -> set[str]:
-    """The names of the files in the folder and its subfolders."""
+def _left_in(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*") if path.is_file()}
 
 
-def mode(path: Path) -> int:
-    """The file's permissions."""
+def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-def head(path: Path) -> bytes:
-    """The first bytes of the file."""
-    with path.open("rb") as file:
-        return file.read(100)

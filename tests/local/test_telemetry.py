@@ -44,16 +44,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 
 def trace(watched: Watched, function: str) -> dict[str, str]:
     """The trace of an invocation: each span's name, and its parent's name."""
-    [spans] = [
-        spans
-        for spans in watched.insights.traces().values()
-        if function in {span.name for span in spans}
-    ]
-    names = {span.id: span.name for span in spans}
+    traces = watched.insights.traces().values()
+    [spans] = [spans for spans in traces if function in {span.name for span in spans}]
+    names, identity_id = {span.id: span.name for span in spans}, watched.identity_id
     return {
-        span.name.replace(watched.identity_id.replace(":", "%3A"), "{id}"): names.get(
-            span.parent, "-"
-        )
+        span.name.replace(identity_id.replace(":", "%3A"), "{id}"): names.get(span.parent, "-")
         for span in spans
     }
 
