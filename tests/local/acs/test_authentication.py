@@ -89,19 +89,16 @@ def _signed_at(date: str) -> Request:
     return request
 
 
-@pytest.mark.parametrize("offset", [-300, 0, 300])
-def test_a_date_within_five_minutes_is_accepted(authenticator: Authenticator, offset: int) -> None:
-    """The clocks of client and service may differ by five minutes."""
-    authenticator.authenticate(_signed_at(formatdate(NOW + offset, usegmt=True)))
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_date_must_be_within_five_minutes(authenticator: Authenticator, sign: int) -> None:
+    """The clocks may differ by that much. A signed request cannot be replayed later."""
+    accepted, denied = (
+        _signed_at(formatdate(NOW + sign * seconds, usegmt=True)) for seconds in (300, 301)
+    )
 
-
-@pytest.mark.parametrize("offset", [-301, 301])
-def test_a_date_outside_of_five_minutes_is_denied(
-    authenticator: Authenticator, offset: int
-) -> None:
-    """A signed request cannot be replayed later than that."""
+    authenticator.authenticate(accepted)
     with pytest.raises(ServiceError, match="Denied"):
-        authenticator.authenticate(_signed_at(formatdate(NOW + offset, usegmt=True)))
+        authenticator.authenticate(denied)
 
 
 @settings(max_examples=50)

@@ -18,8 +18,7 @@ from tests.local.acs.support import CREATE, EmulatorClient, Response
 DISCONNECTED = (ConnectionError, ssl.SSLError)
 
 
-def create(acs: EmulatorClient) -> Response:
-    """Send a request to create an identity."""
+def _create(acs: EmulatorClient) -> Response:
     return acs.signed("POST", CREATE)
 
 
@@ -31,8 +30,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def in_flight(acs: EmulatorClient) -> int:
-    """The number of requests in flight."""
+def _in_flight(acs: EmulatorClient) -> int:
     return int(acs.control("GET", "/counts").document["inFlight"]["now"])
 
 
@@ -49,8 +47,8 @@ def send_and_disconnect(acs: EmulatorClient) -> None:
 def hanging(acs: EmulatorClient, requests: int = 1) -> Iterator[list[Future[Response]]]:
     """Send requests that a fault keeps waiting."""
     with ThreadPoolExecutor() as threads:
-        sent = [threads.submit(create, acs) for _ in range(requests)]
-        wait_until(lambda: in_flight(acs) == requests)
+        sent = [threads.submit(_create, acs) for _ in range(requests)]
+        wait_until(lambda: _in_flight(acs) == requests)
         yield sent
 
 
@@ -58,7 +56,7 @@ def test_a_status_replaces_the_response(acs: EmulatorClient) -> None:
     """The response has an error body and the common headers."""
     acs.add_fault(kind="status", status=503, code="ServiceUnavailable", message="Later.")
 
-    response = create(acs)
+    response = _create(acs)
 
     assert response.error == (503, "ServiceUnavailable", "Later.", None)
     assert response.headers["MS-CV"]
@@ -69,7 +67,7 @@ def test_a_status_can_have_retry_after(acs: EmulatorClient, retry_after: int | s
     """Retry-After is in seconds or an HTTP date. By default there is none."""
     acs.add_fault(kind="status", status=429, **({"retryAfter": retry_after} if retry_after else {}))
 
-    assert create(acs).headers["Retry-After"] == (retry_after and str(retry_after))
+    assert _create(acs).headers["Retry-After"] == (retry_after and str(retry_after))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +80,7 @@ def test_a_status_can_look_like_a_gateways(
     """The body can be an HTML page or empty."""
     acs.add_fault(kind="status", status=502, body=body)
 
-    response = create(acs)
+    response = _create(acs)
 
     assert (response.content, response.headers["Content-Type"]) == (content, content_type)
 
@@ -95,10 +93,10 @@ def test_a_fault_applies_before_or_after_the_operation(
     acs.add_fault(kind="status", status=500, when=when, times=1)
     acs.add_fault(kind="drop", when=when)
 
-    assert create(acs).status == 500
+    assert _create(acs).status == 500
     assert acs.counts("create") == (1, effects)
     with pytest.raises(DISCONNECTED):
-        create(acs)
+        _create(acs)
     assert acs.counts("create") == (2, effects * 2)
 
 
@@ -107,7 +105,7 @@ def test_half_a_response_is_shorter_than_its_content_length(acs: EmulatorClient)
     acs.add_fault(kind="half")
 
     with pytest.raises(http.client.IncompleteRead) as incomplete:
-        create(acs)
+        _create(acs)
 
     assert incomplete.value.partial.startswith(b'{"identity":')
     assert acs.counts("create") == (1, 1)
@@ -144,7 +142,7 @@ def test_a_fault_can_be_delayed(acs: EmulatorClient, fault: dict[str, object], s
     acs.add_fault(**fault, delaySeconds=0.1)
     started = time.monotonic()
 
-    response = create(acs)
+    response = _create(acs)
 
     assert response.status == status
     assert time.monotonic() - started >= 0.1
@@ -167,7 +165,7 @@ def test_a_request_can_hang_before_or_after_the_operation(
     acs.add_fault(kind="hang", when=when)
 
     send_and_disconnect(acs)
-    wait_until(lambda: in_flight(acs) == 0)
+    wait_until(lambda: _in_flight(acs) == 0)
 
     assert acs.counts("create") == (1, effects)
 
@@ -215,21 +213,14 @@ def test_clearing_one_fault_keeps_the_others(acs: EmulatorClient) -> None:
     assert acs.control("GET", "/faults").document == {"faults": [kept]}
 
 
-def test_a_fault_affects_a_limited_number_of_requests(acs: EmulatorClient) -> None:
-    """`times` limits the number, and `struck` shows it."""
-    acs.add_fault(kind="status", status=500, times=2)
-
-    assert [create(acs).status for _ in range(3)] == [500, 500, 201]
-    assert acs.control("GET", "/faults").document["faults"][0]["struck"] == 2
-
-
-def test_a_fault_affects_its_operation_only(acs: EmulatorClient) -> None:
-    """Other operations work as usual."""
-    acs.add_fault(kind="status", status=500, operation="issue")
+def test_a_fault_affects_some_requests_of_its_operation(acs: EmulatorClient) -> None:
+    """`operation` selects them, `times` limits their number, and `struck` counts them."""
+    acs.add_fault(kind="status", status=500, operation="issue", times=2)
 
     identity_id = acs.create()
 
-    assert acs.issue(identity_id).status == 500
+    assert [acs.issue(identity_id).status for _ in range(3)] == [500, 500, 200]
+    assert acs.control("GET", "/faults").document["faults"][0]["struck"] == 2
 
 
 @pytest.fixture(scope="module")
