@@ -1,6 +1,5 @@
 """A signed-in user, from the first token to the deletion and back."""
 
-import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
@@ -31,16 +30,6 @@ async def test_one_call_leads_from_sign_in_to_a_token(me: Me, control: Control) 
     assert (found["id"], found["userId"]) == (issued["id"], user_id_of(me))
 
 
-async def test_later_tokens_are_for_the_same_identity(me: Me, control: Control) -> None:
-    """The user may choose scopes and a lifetime within the policy."""
-    first = (await me.issue()).assert_success()
-    second = (await me.issue(scopes=["voip"], expiresInMinutes=240)).assert_success()
-
-    assert first["id"] == second["id"]
-    assert claims(second["token"])["acsScope"] == "voip"
-    assert [await control.token_state(each["token"]) for each in (first, second)] == ["valid"] * 2
-
-
 async def test_two_users_have_two_identities(
     me: Me, api: Client, control: Control, user: str
 ) -> None:
@@ -51,18 +40,6 @@ async def test_two_users_have_two_identities(
 
     assert mine != theirs
     assert (await other.read()).assert_success()["id"] == theirs
-
-
-async def test_eight_calls_at_once_create_one_identity(me: Me, control: Control) -> None:
-    """All eight get tokens for it, and duplicates are deleted in ACS."""
-    before = await control.active_identities()
-
-    replies = await asyncio.gather(*(me.issue() for _ in range(8)))
-
-    issued = [reply.assert_success() for reply in replies]
-    [identity_id] = {each["id"] for each in issued}
-    assert await control.active_identities() - before == {identity_id}
-    assert {await control.token_state(each["token"]) for each in issued} == {"valid"}
 
 
 async def test_revoke_my_tokens(me: Me, control: Control) -> None:
@@ -133,11 +110,6 @@ async def test_the_teams_token_of_another_user_is_refused(me: Me, azure: Azure, 
     assert refused.assert_problem(400, "teams_token_refused")["field"] == "userId"
     fields = [reply.assert_problem(400, "invalid_body")["field"] for reply in chosen]
     assert fields == ["userId", "appId"]
-
-
-async def test_the_sign_in_token_is_no_teams_token(me: Me) -> None:
-    """It has another audience."""
-    (await me.exchange(me.sign_in_token)).assert_problem(400, "teams_token_refused")
 
 
 async def test_a_forged_principal_changes_nothing(me: Me) -> None:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from local.entra import object_id
 from tests.support.client import CHAT, Control, Me, claims
 from tests.support.fixtures import StartApp
 
@@ -74,41 +73,3 @@ async def test_foreign_identities_can_be_refused(
 
     for reply in replies:
         reply.assert_problem(404, "identity_not_found")
-
-
-async def test_registered_identities_are_not_refused(
-    start_app: StartApp, control: Control, user: str
-) -> None:
-    """REGISTERED_IDENTITIES_ONLY does not affect the identities of signed-in users."""
-    strict = start_app(REGISTERED_IDENTITIES_ONLY="true")
-    me = strict.signed_in(await control.sign_in(user))
-    issued = (await me.issue()).assert_success()
-
-    await strict.new_token(issued["id"])
-    (await me.revoke()).assert_success(204)
-    (await me.remove()).assert_success(202)
-
-
-async def test_without_a_teams_app_users_exchange_nothing(
-    start_app: StartApp, control: Control, user: str
-) -> None:
-    """The problem names the setting."""
-    me = start_app(TEAMS_APP_ID="").signed_in(await control.sign_in(user))
-    token = await control.teams_token(object_id(user))
-
-    problem = (await me.exchange(token)).assert_problem(403, "not_allowed")
-
-    assert "TEAMS_APP_ID" in problem["detail"]
-
-
-async def test_with_the_wrong_teams_app_users_exchange_nothing(
-    start_app: StartApp, control: Control, user: str
-) -> None:
-    """ACS refuses the token, and the problem names the app id."""
-    other = start_app(TEAMS_APP_ID="00000000-0000-4000-8000-000000000000")
-    me = other.signed_in(await control.sign_in(user))
-    token = await control.teams_token(object_id(user))
-
-    problem = (await me.exchange(token)).assert_problem(400, "teams_token_refused")
-
-    assert problem["field"] == "appId"

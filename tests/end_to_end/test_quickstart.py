@@ -98,31 +98,6 @@ async def test_a_teams_token_is_exchanged(api: Client, azure: Azure, control: Co
     assert await control.token_state(exchanged["token"]) == "valid"
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"token": "garbage"}, "token"),
-        ({"token": "expired"}, "token"),
-        ({"appId": "00000000-0000-0000-0000-000000000000"}, "appId"),
-        ({"userId": "00000000-0000-0000-0000-000000000000"}, "userId"),
-    ],
-    ids=["garbage", "expired", "another app", "another user"],
-)
-async def test_a_teams_token_that_acs_refuses_is_400(
-    api: Client, azure: Azure, change: dict[str, str], field: str
-) -> None:
-    """The problem names the wrong field and the request id of Azure."""
-    body = {**teams_body(azure), **change}
-    if body["token"] == "expired":
-        body["token"] = azure.env["ACS_TEAMS_EXPIRED_TOKEN"]
-
-    reply = await api.post("teams/token", body)
-
-    problem = reply.assert_problem(400, "teams_token_refused")
-    assert problem["field"] == field
-    assert problem["upstreamRequestId"]
-
-
 async def test_health_is_public_and_says_only_ok(api: Client) -> None:
     """It needs no key, so it reveals nothing else."""
     reply = await api.call("GET", "health", headers={})
@@ -145,26 +120,17 @@ async def test_ready_reports_the_upstreams(api: Client, control: Control) -> Non
     assert await control.attempts("issue") - attempts <= 1
 
 
-@pytest.mark.parametrize(
-    ("fault", "status"),
-    [
-        ({"kind": "status", "status": 401, "code": "Denied"}, "acs_refused_us"),
-        ({"kind": "status", "status": 503}, "acs_unavailable"),
-        ({"kind": "hang"}, "too_slow"),
-    ],
-    ids=["denied", "down", "hanging"],
-)
-async def test_ready_reports_a_failing_acs_within_five_seconds(
-    start_app: StartApp, control: Control, fault: dict[str, object], status: str
+async def test_ready_reports_a_hanging_acs_within_five_seconds(
+    start_app: StartApp, control: Control
 ) -> None:
     """The status is 503, and the registry is still checked."""
     new = start_app()
-    await control.ask("POST", "faults", fault)
+    await control.inject("hang")
 
     reply = await new.get("ready")
 
     report = reply.assert_success(503)
-    assert (report["acs"]["status"], report["registry"]["status"]) == (status, "ok")
+    assert (report["acs"]["status"], report["registry"]["status"]) == ("too_slow", "ok")
     assert reply.seconds < 5
 
 
