@@ -6,6 +6,8 @@ from tests.support.client import CHAT, OF_ANOTHER_RESOURCE, Client, Control
 
 WITH_TOKEN = "identities/with-token"
 KIB = 1024
+# These return the same JSON for success and failure, and take no parameters.
+REPORTS = {"ready", "openapi"}
 GOOD = b'{"scopes":["chat"]}'
 # Bodies, with the code and the field of the problem. tests/http/test_decoding.py has more.
 WRONG_BODIES: dict[str, tuple[bytes, str, str | None]] = {
@@ -89,3 +91,19 @@ async def test_a_wrong_id_is_refused_on_every_route(api: Client, name: str) -> N
             reply.assert_problem(status, code)
         else:
             reply.assert_from_host(status)
+
+
+async def test_every_operation_of_services_refuses_in_the_same_shape(api: Client) -> None:
+    """A wrong id, body or query is a problem with type, title, status, code and detail."""
+    replies = {}
+    for function in await api.http_functions():
+        if function["authLevel"] == "function" and function["name"] not in REPORTS:
+            [method] = function["methods"]
+            path = function["route"].replace("{id}", "wrong")
+            body = {"wrong": 1} if method == "POST" else None
+            query = "?wrong=1" if method == "GET" else ""
+            replies[function["name"]] = await api.call(method, path + query, body)
+
+    assert len(replies) >= 12
+    codes = {reply.assert_problem(400, reply.code)["code"] for reply in replies.values()}
+    assert codes == {"invalid_identity_id", "invalid_body", "invalid_query"}

@@ -1,8 +1,8 @@
-"""The credentials for ACS, and an app with invalid settings."""
+"""The credentials for ACS, the token policies, and an app with invalid settings."""
 
 import pytest
 
-from tests.support.client import CHAT, Client, Control
+from tests.support.client import CHAT, Client, Control, claims
 from tests.support.fixtures import StartApp
 from tests.support.stack import Azure
 
@@ -90,3 +90,37 @@ async def test_an_app_with_invalid_settings_responds_with_503(
     line = next(line for line in new.app.log.splitlines() if "not_configured " in line)
     assert [name for name in named if name not in line] == []
     assert not any(VALUE in text for text in (new.app.log, replies[0].body.decode()))
+
+
+async def test_each_kind_of_caller_has_its_policy(
+    start_app: StartApp, control: Control, user: str
+) -> None:
+    """It holds for every operation that issues tokens."""
+    service = start_app(
+        USER_TOKEN_SCOPES="voip.join",
+        USER_TOKEN_DEFAULT_MINUTES="90",
+        USER_TOKEN_MAX_MINUTES="100",
+        SERVICE_TOKEN_SCOPES="chat",
+        SERVICE_TOKEN_DEFAULT_MINUTES="60",
+        SERVICE_TOKEN_MAX_MINUTES="70",
+    )
+    me = service.signed_in(await control.sign_in(user))
+
+    issued = (await me.issue()).assert_success()
+    refused = (await me.issue(**CHAT)).assert_problem(403, "not_allowed")
+    assert (lifetime(issued["token"]), refused["allowed"]) == (90 * 60, "voip.join")
+    assert claims(issued["token"])["acsScope"] == "voip.join"
+    for path in ("identities/with-token", f"identities/{issued['id']}/tokens"):
+        wide = await service.post(path, {"scopes": ["voip.join"]})
+        long = await service.post(path, {**CHAT, "expiresInMinutes": 71})
+        allowed = await service.post(path, CHAT)
+        assert wide.assert_problem(403, "not_allowed")["allowed"] == "chat"
+        assert long.assert_problem(403, "not_allowed")["allowed"] == "60 to 70"
+        assert allowed.status in (200, 201)
+        assert lifetime(allowed.json()["token"]) == 60 * 60
+
+
+def lifetime(token: str) -> int:
+    """Returns how many seconds the token is valid."""
+    issued = claims(token)
+    return int(issued["exp"]) - int(issued["iat"])
