@@ -1,4 +1,4 @@
-"""The running app answers random requests only with responses that openapi.json promises."""
+"""The running app sends only responses that openapi.json promises, for any request."""
 
 import os
 from pathlib import Path

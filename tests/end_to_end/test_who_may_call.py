@@ -176,7 +176,7 @@ async def acs_token(api: Client) -> str:
 
 @pytest.mark.parametrize("name", WRONG_TOKENS)
 async def test_an_invalid_token_is_401(api: Client, control: Control, user: str, name: str) -> None:
-    """The platform answers with an empty body."""
+    """The response of the platform has no body."""
     me = api.signed_in(await WRONG_TOKENS[name](api, control, user))
 
     for reply in [await me.read(), await me.issue()]:

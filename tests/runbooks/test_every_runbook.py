@@ -73,7 +73,7 @@ def test_a_runbook_without_a_command_has_a_module(slug: str, module: str) -> Non
 
 
 def test_every_azure_command_is_known() -> None:
-    """The local Azure answers it, or the table above says why it cannot."""
+    """The local Azure can run it, or the table above says why it cannot."""
     assert azure_commands() == COMMANDS.keys() | ONLY_IN_AZURE.keys()
 
 

@@ -10,7 +10,7 @@ from azure.communication.identity.aio import CommunicationIdentityClient
 from tests.runbooks.conftest import Operate
 from tests.runbooks.operator import Operator
 from tests.runbooks.page import section
-from tests.support.client import CHAT, Client, Control, until
+from tests.support.client import Client, Control, until
 from tests.support.stack import Azure, running_azure
 
 # Its only commands deploy an app, so these tests follow its steps.
@@ -40,20 +40,6 @@ def operator(operate: Operate, old_azure: Azure) -> Operator:
 def old(operator: Operator) -> Client:
     """A service that calls the old app."""
     return operator.api
-
-
-async def test_an_old_id_is_404_in_the_new_app(api: Client, old: Client) -> None:
-    """Reading it, issuing a token and deleting it are refused."""
-    old_id = await old.new_identity()
-
-    replies = [
-        await api.get(f"identities/{old_id}"),
-        await api.post(f"identities/{old_id}/tokens", CHAT),
-        await api.delete(f"identities/{old_id}"),
-    ]
-
-    for reply in replies:
-        reply.assert_problem(404, "identity_not_found")
 
 
 async def test_the_old_app_is_drained(old: Client, old_control: Control) -> None:
