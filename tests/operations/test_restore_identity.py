@@ -2,19 +2,14 @@
 
 import asyncio
 
-import pytest
-
 from identity_service.errors import (
-    AcsUnavailable,
-    IdentityBusy,
     IdentityNotFound,
-    RegistryUnavailable,
     ServiceError,
 )
 from identity_service.identity import Identity, State
 from identity_service.schemas import IdentityResponse
 from tests.support.virtual_time import START
-from tests.support.world import ACS_IS_DOWN, CONFLICT, TABLE_IS_DOWN, World, refusal
+from tests.support.world import World, refusal
 
 
 async def test_restored_identity(world: World) -> None:
@@ -41,25 +36,6 @@ async def test_old_tokens_stay_revoked(world: World) -> None:
     assert (world.acs.is_valid(created.token), world.acs.calls) == (False, [])
 
 
-async def test_active_identity(world: World) -> None:
-    """An active identity is returned, and nothing is written."""
-    identity_id = await world.active()
-    etag = world.registry.rows[identity_id].etag
-
-    restored = await world.restore(identity_id)
-
-    assert restored == IdentityResponse(id=identity_id, created_on=START)
-    assert world.registry.rows[identity_id].etag == etag
-
-
-async def test_purged_identity(world: World) -> None:
-    """A purged identity cannot be restored."""
-    identity_id = await world.deleted()
-    await world.purge(identity_id)
-
-    assert await refusal(world.restore(identity_id)) is IdentityNotFound
-
-
 async def test_unrevoked_identity(world: World) -> None:
     """If the tokens are not revoked yet, they are revoked before the identity is restored."""
     created = await world.create_with_token()
@@ -71,27 +47,6 @@ async def test_unrevoked_identity(world: World) -> None:
     assert world.row(created.id).state is State.ACTIVE
 
 
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_revocation(world: World, happens: str) -> None:
-    """If the result of the revocation is unknown, the identity stays deleted."""
-    identity_id = await world.unrevoked()
-    before = world.row(identity_id)
-    getattr(world.acs, happens)("revoke_tokens", ACS_IS_DOWN)
-
-    assert await refusal(world.restore(identity_id)) is AcsUnavailable
-
-    assert world.row(identity_id) == before
-
-
-async def test_unrevoked_identity_that_acs_does_not_know(world: World) -> None:
-    """An unknown identity that was deleted while ACS failed is not found. Its row is removed."""
-    identity_id = await world.adopted_unknown()
-
-    assert await refusal(world.restore(identity_id)) is IdentityNotFound
-
-    assert world.is_gone(identity_id)
-
-
 async def test_identity_created_elsewhere(world: World) -> None:
     """An identity that was created elsewhere stays in the registry as an active one."""
     identity_id = world.acs.add()
@@ -100,28 +55,6 @@ async def test_identity_created_elsewhere(world: World) -> None:
     await world.restore(identity_id)
 
     assert world.row(identity_id) == Identity(id=identity_id, state=State.ACTIVE, adopted=True)
-
-
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_result(world: World, happens: str) -> None:
-    """If the result of the write is unknown, the call fails and nothing is undone."""
-    identity_id = await world.deleted()
-    getattr(world.registry, happens)("update", TABLE_IS_DOWN)
-
-    assert await refusal(world.restore(identity_id)) is RegistryUnavailable
-
-    assert world.row(identity_id).state is (State.DELETED if happens == "fails" else State.ACTIVE)
-
-
-async def test_four_conflicts(world: World) -> None:
-    """After four conflicts the call fails as busy."""
-    identity_id = await world.deleted()
-    world.registry.fails("update", CONFLICT, times=4)
-    world.registry.calls.clear()
-
-    assert await refusal(world.restore(identity_id)) is IdentityBusy
-
-    assert world.registry.calls.count("update") == 4
 
 
 # Other calls change the row

@@ -1,7 +1,6 @@
 """revoke_tokens: revokes all tokens issued so far."""
 
-from identity_service.errors import AcsUnavailable
-from tests.support.world import ACS_IS_DOWN, World, refusal
+from tests.support.world import World
 
 
 async def test_existing_tokens_are_revoked(world: World) -> None:
@@ -23,11 +22,3 @@ async def test_new_tokens_are_valid(world: World) -> None:
     issued = await world.issue(identity_id)
 
     assert world.acs.is_valid(issued.token)
-
-
-async def test_lost_response(world: World) -> None:
-    """If the response of ACS is lost, the call fails, so the caller repeats it."""
-    identity_id = await world.active()
-    world.acs.loses("revoke_tokens", ACS_IS_DOWN)
-
-    assert await refusal(world.revoke(identity_id)) is AcsUnavailable
