@@ -22,7 +22,7 @@ from azure.core.exceptions import (
     TooManyRedirectsError,
 )
 from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity import AuthenticationRequiredError, CredentialUnavailableError
+from azure.identity import AuthenticationRequiredError
 
 from identity_service.azure.acs import CREATE, REPEATABLE, AcsClient
 from identity_service.errors import (
@@ -137,47 +137,27 @@ INVALID: dict[str, object] = {
 }
 
 
-class FailingClient:
-    """An SDK client whose calls all raise the same error."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
-        async def fail(*args: object, **kwargs: object) -> None:
-            raise self._error.with_traceback(None)
-
-        return fail
-
-
-class SlowClient:
-    """An SDK client whose calls take some time, then succeed.
+class StubClient:
+    """An SDK client whose calls take some time, then raise this error or succeed.
 
     Attributes:
         finished: The names of the methods that have succeeded, in order.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, error: BaseException | None = None, seconds: float = 0) -> None:
+        self._error = error
         self._seconds = seconds
         self.finished: list[str] = []
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[CommunicationUserIdentifier]]:
-        async def wait(*args: object, **kwargs: object) -> CommunicationUserIdentifier:
+        async def call(*args: object, **kwargs: object) -> CommunicationUserIdentifier:
             await asyncio.sleep(self._seconds)
+            if self._error:
+                raise self._error.with_traceback(None)
             self.finished.append(name)
             return CommunicationUserIdentifier(IDENTITY)
 
-        return wait
-
-
-class ClosingClient:
-    """An SDK client that records whether it was closed."""
-
-    closed = False
-
-    async def close(self) -> None:
-        """Record it."""
-        self.closed = True
+        return call
 
 
 def on(client: object) -> AcsClient:
@@ -380,7 +360,7 @@ async def test_invalid_first_token(field: str) -> None:
 async def test_sdk_fails_on_a_response(kind: type[Exception], call: Call) -> None:
     """An error of Python in the SDK, which does not check responses, is not passed on."""
     with pytest.raises(AcsUnavailable):
-        await call(on(FailingClient(kind("identity"))))
+        await call(on(StubClient(kind("identity"))))
 
 
 @pytest.mark.parametrize("error", list(azure_errors()), ids=described)
@@ -388,27 +368,9 @@ async def test_sdk_fails_on_a_response(kind: type[Exception], call: Call) -> Non
 async def test_no_azure_error_is_passed_on(call: Call, error: AzureError) -> None:
     """Every error of the Azure libraries becomes one of ours, with a code for calls to ACS."""
     with pytest.raises(ServiceError) as caught:
-        await call(on(FailingClient(error)))
+        await call(on(StubClient(error)))
 
     assert caught.value.code in CODES
-
-
-@every_call
-async def test_no_credential(call: Call) -> None:
-    """Without our own credential, ACS counts as unavailable: the caller cannot help it."""
-    with pytest.raises(AcsUnavailable):
-        await call(on(FailingClient(CredentialUnavailableError("no token"))))
-
-
-@pytest.mark.parametrize("call", list(CREATES.values()), ids=list(CREATES))
-async def test_create_is_not_retried(call: Call) -> None:
-    """A failed create is not sent again: it may have created an identity."""
-    transport = Transport(Response(503))
-
-    with pytest.raises(AcsUnavailable):
-        await call(acs_client(transport))
-
-    assert len(transport.requests) == 1
 
 
 @pytest.mark.parametrize("call", list(REPEATABLES.values()), ids=list(REPEATABLES))
@@ -417,7 +379,7 @@ def test_repeatable_call_is_abandoned(call: Call, virtual_time: asyncio.Runner) 
 
     async def scenario() -> float:
         with pytest.raises(AcsTooSlow):
-            await call(on(SlowClient(3600)))
+            await call(on(StubClient(seconds=3600)))
         return asyncio.get_running_loop().time()
 
     assert virtual_time.run(scenario()) == pytest.approx(REPEATABLE, abs=0.5)
@@ -425,7 +387,7 @@ def test_repeatable_call_is_abandoned(call: Call, virtual_time: asyncio.Runner) 
 
 def test_create_is_waited_for(virtual_time: asyncio.Runner) -> None:
     """A create is waited for beyond any deadline: its response names an identity."""
-    client = SlowClient(CREATE - 1)
+    client = StubClient(seconds=CREATE - 1)
 
     virtual_time.run(on(client).create())
 
@@ -445,12 +407,3 @@ async def test_refused_teams_token() -> None:
         "appId",
         "vector",
     )
-
-
-async def test_close() -> None:
-    """Closing the adapter closes the SDK client."""
-    client = ClosingClient()
-
-    await on(client).close()
-
-    assert client.closed
