@@ -42,15 +42,9 @@ LOCATIONS = {
     "port": ("http://localhost:7071/api/identities", "/api/identities/"),
     "no prefix": ("https://app.example/identities/with-token", "/identities/"),
     "long prefix": ("https://app.example/acs/v1/identities", "/acs/v1/identities/"),
-    "similar prefix": (
-        "https://app.example/identities-api/identities/with-token",
-        "/identities-api/identities/",
-    ),
+    "similar prefix": ("https://app.example/identities-a/identities", "/identities-a/identities/"),
     "upper case": ("https://app.example/API/IDENTITIES", "/API/IDENTITIES/"),
-    "upper case with a token": (
-        "https://app.example/Api/Identities/With-Token",
-        "/Api/Identities/",
-    ),
+    "mixed case": ("https://app.example/A/Identities/With-Token", "/A/Identities/"),
     "trailing slash": (f"{URL}/", "/api/identities/"),
     "trailing slash with a token": (f"{URL}/with-token/", "/api/identities/"),
 }
