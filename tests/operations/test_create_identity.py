@@ -91,29 +91,6 @@ async def test_retry(world: World, call: str, happens: str) -> None:
     assert (world.row(found.id).state, world.user_rows()) == (State.ACTIVE, {"alice": found.id})
 
 
-async def test_finished_by_another_call(world: World) -> None:
-    """A creation that another call for the same user has finished succeeds as a new one."""
-    world.registry.precede("update", lambda: world.create("alice"))
-
-    created = await world.create("alice")
-
-    assert (type(created), [created.id]) == (IdentityCreatedResponse, world.acs.identities)
-
-
-@pytest.mark.parametrize("create", [World.create, World.create_with_token])
-async def test_deleted_during_creation(
-    world: World, create: Callable[[World, str], Awaitable[object]]
-) -> None:
-    """If the identity is deleted during its creation, neither it nor a token is returned."""
-
-    async def finish_and_delete() -> None:
-        await world.delete(await world.active("alice"))
-
-    world.registry.precede("update", finish_and_delete)
-
-    assert await refusal(create(world, "alice")) is IdentityDeleted
-
-
 async def start_purge(world: World) -> None:
     """A purge of the identity starts and does not end."""
     world.registry.change(world.acs.identities[0], state=State.PURGING)

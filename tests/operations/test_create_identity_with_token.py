@@ -37,16 +37,6 @@ async def test_policy_of_services(world: World) -> None:
     assert (world.acs.calls, world.registry.calls) == ([], [])
 
 
-async def test_finished_by_another_call(world: World) -> None:
-    """A creation that another call has finished returns its own token."""
-    world.registry.precede("update", lambda: world.create("alice"))
-
-    created = await world.create_with_token("alice")
-
-    assert type(created) is IdentityWithTokenCreatedResponse
-    assert world.acs.is_valid(created.token)
-
-
 async def test_existing_identity_gets_a_new_token(world: World) -> None:
     """A user's existing identity gets a new token."""
     identity_id = await world.active("alice")
@@ -55,15 +45,6 @@ async def test_existing_identity_gets_a_new_token(world: World) -> None:
 
     assert (type(issued), issued.id) == (IssuedTokenResponse, identity_id)
     assert (world.acs.is_valid(issued.token), world.acs.identities) == (True, [identity_id])
-
-
-async def test_existing_identity_is_deleted_during_the_call(world: World) -> None:
-    """If the existing identity is deleted during the call, its new token is not returned."""
-    identity_id = await world.active("alice")
-    world.registry.passes("read")
-    world.registry.precede("read", lambda: world.delete(identity_id))
-
-    assert await refusal(world.create_with_token("alice")) is IdentityDeleted
 
 
 async def test_deleted_identity_of_the_user(world: World) -> None:

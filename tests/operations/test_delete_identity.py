@@ -194,28 +194,6 @@ async def test_own_identity_that_acs_does_not_know(world: World) -> None:
 # Other calls change the row
 
 
-async def test_adopted_by_another_call(world: World) -> None:
-    """If another deletion writes the first row, it is used, and one revocation is enough."""
-    identity_id = world.acs.add()
-    world.registry.precede("insert", lambda: world.delete(identity_id))
-
-    deletion = await world.delete(identity_id)
-
-    assert (deletion.deleted_on, len(world.acs.revocations)) == (START, 1)
-
-
-@pytest.mark.parametrize(("step", "revocations"), [(1, 1), (2, 2)], ids=["mark", "record"])
-async def test_changed_before_a_write(world: World, step: int, revocations: int) -> None:
-    """If the row changes before the mark or the record, all steps are repeated from the start."""
-    identity_id = await world.active()
-    world.registry.passes("update", step - 1)
-    world.registry.precede("update", world.change(identity_id, attempts=1))
-
-    await world.delete(identity_id)
-
-    assert (len(world.acs.revocations), world.row(identity_id).revoked) == (revocations, True)
-
-
 async def test_token_between_two_deletions(world: World) -> None:
     """A token issued between a restore and a second deletion at the same time is revoked."""
     identity_id = await world.active()
@@ -231,25 +209,6 @@ async def test_token_between_two_deletions(world: World) -> None:
     await world.delete(identity_id)
 
     assert [world.acs.is_valid(token) for token in tokens] == [False]
-
-
-@pytest.mark.parametrize(
-    ("other", "state"),
-    [(World.delete, State.DELETED), (World.restore, State.ACTIVE), (World.purge, None)],
-    ids=["deleted", "restored", "purged"],
-)
-async def test_other_call_before_the_record(
-    world: World, other: Callable[[World, str], Awaitable[object]], state: State | None
-) -> None:
-    """If the identity is deleted, restored or purged before the record, this call succeeds too."""
-    identity_id = await world.active()
-    before_the_record(world, lambda: other(world, identity_id))
-
-    deletion = await world.delete(identity_id)
-
-    row = world.registry.rows.get(identity_id)
-    assert (deletion.deleted_on, row and row.state) == (START, state)
-    assert len(world.acs.revocations) == (1 if other is World.purge else 2)
 
 
 async def test_deleted_again_before_the_record(world: World) -> None:
@@ -268,11 +227,3 @@ async def test_deleted_again_before_the_record(world: World) -> None:
     row = world.row(identity_id)
     assert (deletion.deleted_on, row.deleted_on) == (START, START + SECOND)
     assert not row.revoked
-
-
-async def test_purge_starts_before_the_record(world: World) -> None:
-    """If the purge starts before the record, the identity is not found."""
-    identity_id = await world.active()
-    before_the_record(world, world.change(identity_id, state=State.PURGING))
-
-    assert await refusal(world.delete(identity_id)) is IdentityNotFound

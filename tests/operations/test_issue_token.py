@@ -76,14 +76,6 @@ async def test_deleted_identity(world: World, start: str) -> None:
         await world.issue(identity_id)
 
 
-async def test_deleted_after_the_token_was_created(world: World) -> None:
-    """If the identity is deleted before its row is read, the token is not returned."""
-    identity_id = await world.active()
-    world.registry.precede("read", lambda: world.delete(identity_id))
-
-    assert await refusal(world.issue(identity_id)) is IdentityDeleted
-
-
 async def test_returned_just_before_the_mark(world: World) -> None:
     """A token that is returned just before the mark is written is revoked by the deletion."""
     identity_id = await world.active()

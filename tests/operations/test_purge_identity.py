@@ -50,38 +50,6 @@ async def test_active_identity(world: World) -> None:
 # Failures and conflicts
 
 
-async def test_restored_before_the_decision(world: World) -> None:
-    """If the identity is restored first, it is not purged."""
-    identity_id = await world.deleted()
-    world.registry.precede("update", lambda: world.restore(identity_id))
-
-    assert await refusal(world.purge(identity_id)) is IdentityNotDeleted
-
-    assert world.acs.identities == [identity_id]
-
-
-async def test_purge_started_by_another_call(world: World) -> None:
-    """If another call has started the purge, this call continues it."""
-    identity_id = await world.deleted()
-    world.registry.precede("update", world.change(identity_id, state=State.PURGING))
-
-    await world.purge(identity_id)
-
-    assert world.is_gone(identity_id)
-
-
-async def test_purge_finished_by_another_call(world: World) -> None:
-    """If another call finishes the purge, this call succeeds."""
-    identity_id = await world.deleted()
-    world.registry.precede(
-        "remove", lambda: world.registry.remove(world.registry.rows[identity_id])
-    )
-
-    await world.purge(identity_id)
-
-    assert world.is_gone(identity_id)
-
-
 # Identities that ACS does not know
 
 

@@ -3,13 +3,12 @@
 import asyncio
 
 from identity_service.errors import (
-    IdentityNotFound,
     ServiceError,
 )
 from identity_service.identity import Identity, State
 from identity_service.schemas import IdentityResponse
 from tests.support.virtual_time import START
-from tests.support.world import World, refusal
+from tests.support.world import World
 
 
 async def test_restored_identity(world: World) -> None:
@@ -58,36 +57,6 @@ async def test_identity_created_elsewhere(world: World) -> None:
 
 
 # Other calls change the row
-
-
-async def test_purged_before_the_write(world: World) -> None:
-    """If the identity is purged before it is restored, it is not found."""
-    identity_id = await world.deleted()
-    world.registry.precede("update", lambda: world.purge(identity_id))
-
-    assert await refusal(world.restore(identity_id)) is IdentityNotFound
-
-    assert world.is_gone(identity_id)
-
-
-async def test_restored_by_another_call(world: World) -> None:
-    """If another call restores the identity first, both succeed."""
-    identity_id = await world.deleted()
-    world.registry.precede("update", lambda: world.restore(identity_id))
-
-    restored = await world.restore(identity_id)
-
-    assert restored.id == identity_id
-
-
-async def test_deletion_finished_by_another_call(world: World) -> None:
-    """If another call finishes the deletion first, the identity is read again and restored."""
-    identity_id = await world.unrevoked()
-    world.registry.precede("update", lambda: world.delete(identity_id))
-
-    await world.restore(identity_id)
-
-    assert world.row(identity_id).state is State.ACTIVE
 
 
 async def test_restored_and_deleted_by_other_calls(world: World) -> None:

@@ -1,14 +1,21 @@
-"""The calls of every operation, in order, and what happens if the result of one is unknown."""
+"""The calls of every operation, in order, with unknown results and other calls in between."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import pytest
 
-from identity_service.errors import AcsUnavailable, IdentityBusy, RegistryUnavailable
+from identity_service.errors import (
+    AcsUnavailable,
+    IdentityBusy,
+    IdentityDeleted,
+    IdentityNotFound,
+    RegistryUnavailable,
+)
 from identity_service.identity import State
 from identity_service.operations.tokens import exchange_teams_token
 from identity_service.schemas import ExchangeTeamsTokenRequest
-from tests.operations.test_states import CALLS, ELSEWHERE, NOWHERE, reach
+from tests.operations.test_states import CALLS, ELSEWHERE, NOT_DELETED, NOWHERE, reach
 from tests.support.world import ACS_IS_DOWN, ALICE, CONFLICT, TABLE_IS_DOWN, World, refusal
 
 TEAMS = ExchangeTeamsTokenRequest(token="entra-token", app_id="app", user_id="user")
@@ -118,3 +125,101 @@ async def test_four_conflicts(world: World, operation: str, start: State) -> Non
     assert await refusal(call) is IdentityBusy
 
     assert world.registry.calls.count("update") == 4
+
+
+# Other calls change the identity, which is the one that was created last.
+
+
+async def change(world: World, identity_id: str) -> None:
+    """Another call changes the row a little."""
+    world.registry.change(identity_id, last_error="a change")
+
+
+async def start_purge(world: World, identity_id: str) -> None:
+    """A purge starts and does not end."""
+    world.registry.change(identity_id, state=State.PURGING)
+
+
+async def remove_row(world: World, identity_id: str) -> None:
+    """Another purge ends."""
+    await world.registry.remove(world.registry.rows[identity_id])
+
+
+async def finish(world: World, identity_id: str) -> None:
+    """Another call finishes the creation."""
+    assert (await world.create(ALICE.user_id)).id == identity_id
+
+
+async def finish_and_delete(world: World, identity_id: str) -> None:
+    """Other calls finish the creation and delete the identity."""
+    await finish(world, identity_id)
+    await world.delete(identity_id)
+
+
+class Race(NamedTuple):
+    """Another call acts just before a step of an operation.
+
+    Attributes:
+        step: The call to the registry, with its number if it is not the first one of its kind.
+        error: The error of the operation, if it fails.
+        state: The state of the identity afterwards. None if it is gone.
+    """
+
+    operation: str
+    start: str
+    step: str
+    other: Callable[[World, str], Awaitable[object]]
+    error: type[Exception] | None
+    state: State | None
+
+
+WITH_TOKEN = "create_identity_with_token"
+GONE = None
+RACES = [
+    Race("create_identity", NOWHERE, "update", finish, None, State.ACTIVE),
+    Race("create_identity", NOWHERE, "update", finish_and_delete, IdentityDeleted, State.DELETED),
+    Race(WITH_TOKEN, NOWHERE, "update", finish, None, State.ACTIVE),
+    Race(WITH_TOKEN, NOWHERE, "update", finish_and_delete, IdentityDeleted, State.DELETED),
+    Race(WITH_TOKEN, State.ACTIVE, "read 2", World.delete, IdentityDeleted, State.DELETED),
+    Race("issue_token", State.ACTIVE, "read", World.delete, IdentityDeleted, State.DELETED),
+    Race("delete_identity", ELSEWHERE, "insert", World.delete, None, State.DELETED),
+    Race("delete_identity", State.ACTIVE, "update", change, None, State.DELETED),
+    Race("delete_identity", State.ACTIVE, "update", World.delete, None, State.DELETED),
+    Race("delete_identity", State.ACTIVE, "update 2", change, None, State.DELETED),
+    Race("delete_identity", State.ACTIVE, "update 2", World.delete, None, State.DELETED),
+    Race("delete_identity", State.ACTIVE, "update 2", World.restore, None, State.ACTIVE),
+    Race("delete_identity", State.ACTIVE, "update 2", World.purge, None, GONE),
+    Race("delete_identity", State.ACTIVE, "update 2", start_purge, IdentityNotFound, State.PURGING),
+    Race("restore_identity", State.DELETED, "update", World.restore, None, State.ACTIVE),
+    Race("restore_identity", State.DELETED, "update", World.purge, IdentityNotFound, GONE),
+    Race("restore_identity", UNREVOKED, "update", World.delete, None, State.ACTIVE),
+    Race("purge_identity", State.DELETED, "update", World.restore, NOT_DELETED, State.ACTIVE),
+    Race("purge_identity", State.DELETED, "update", start_purge, None, GONE),
+    Race("purge_identity", State.DELETED, "remove", remove_row, None, GONE),
+]
+
+
+@pytest.mark.parametrize(
+    "race", RACES, ids=lambda race: f"{race.operation}-{race.start}-{race.step}"
+)
+async def test_other_call_is_faster(world: World, race: Race) -> None:
+    """If another call changes the identity just before a step, the operation decides again."""
+    call = await prepare(world, race.operation, race.start)
+    step, _, number = race.step.partition(" ")
+    world.registry.passes(step, int(number or 1) - 1)
+    changed = []
+
+    async def act() -> None:
+        changed.extend([*world.acs.identities, *world.registry.rows][-1:])
+        await race.other(world, changed[0])
+
+    world.registry.precede(step, act)
+
+    if race.error:
+        assert await refusal(call) is race.error
+    else:
+        await call
+
+    row = world.registry.rows.get(changed[0])
+    assert (row and row.state) == race.state
+    assert row is None or row.revoked == (row.state is State.DELETED)
