@@ -216,7 +216,6 @@ def test_transition(name: str, state: State, revoked: bool) -> None:
     """A transition is allowed in exactly these states, and changes exactly these attributes."""
     change, allowed, changed = TRANSITIONS[name]
     row = in_state(state, revoked=revoked)
-
     if state in allowed:
         assert change(row) == replace(row, **changed)
     else:

@@ -75,7 +75,6 @@ def test_record_points_to_the_code_that_logs(caplog: pytest.LogCaptureFixture) -
 def test_handlers_find_the_values(caplog: pytest.LogCaptureFixture) -> None:
     """The record has the event and its values as attributes, not as text."""
     events.warning("here", backlog=3)
-
     record = vars(caplog.records[0])
     assert (record["event"], record["backlog"]) == ("here", 3)
 
@@ -84,7 +83,6 @@ def test_handlers_find_the_values(caplog: pytest.LogCaptureFixture) -> None:
 def test_value_may_have_any_name(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """A value whose name `logging` uses itself is in the message only."""
     values: dict[str, Any] = {name: "value"}
-
     events.warning("here", **values)
 
     assert caplog.messages == [f"here {name}=value"]
@@ -104,7 +102,6 @@ def test_traceback(log: Callable[..., None], caplog: pytest.LogCaptureFixture) -
 def test_level(caplog: pytest.LogCaptureFixture) -> None:
     """Events below the logger's level are not logged."""
     caplog.set_level(logging.ERROR)
-
     events.info("here")
     events.warning("here")
     events.error("here")
@@ -188,7 +185,6 @@ def test_running_call_counts() -> None:
 def test_finished_call_costs_what_it_took() -> None:
     """After a call, successful or not, the time does not grow any more."""
     invocation = Invocation("one")
-
     with suppress(ValueError), invocation.acs_call():
         within = invocation.acs_seconds
         raise ValueError

@@ -25,7 +25,6 @@ POLICY = TokenPolicy(("chat", "voip"), 60, 240)
 def test_referenced_test_exists(path: str, name: str) -> None:
     """A test that the page names exists in that file."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
-
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     assert name in {each.name for each in tree.body if isinstance(each, functions)}
 
@@ -53,7 +52,6 @@ def test_the_table_stores_no_token_and_no_key() -> None:
         last_error="acs_unavailable",
     )
     stored = encode_identity(identity).keys() | encode_user("alice", "8:acs:a_b").keys()
-
     ids = {"PartitionKey", "RowKey", "state", "userId", "identityId"}
     times = {"createdOn", "deletedOn", "scheduledPurgeOn", "due"}
     assert stored == ids | times | {"revoked", "adopted", "attempts", "lastError"}
@@ -63,7 +61,6 @@ async def test_a_changed_user_row_decides_whose_token_is_issued(world: World) ->
     """The table is trusted: with a changed user row, alice gets a token of bob's identity."""
     bobs = await world.active("bob")
     await world.registry.insert_user("alice", bobs)
-
     issued = await issue_my_token(
         SignedInUser("alice"), IssueMyTokenRequest(), world.lifecycle, POLICY
     )

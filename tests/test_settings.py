@@ -188,9 +188,7 @@ def test_messages_say_what_to_do() -> None:
 def test_all_invalid_settings_are_reported_together() -> None:
     """One invalid value of each setting gives one message for each, and never the value."""
     values = {name: texts[0] for name, texts in INVALID_VALUES.items()}
-
     invalid = read_settings(values).invalid
-
     reported = [message.partition(" ")[0] for message in invalid]
     # With the URL of the tables, the name of the account is not read.
     assert sorted(reported) == sorted(INVALID_VALUES.keys() - {ACCOUNT_NAME})
@@ -314,7 +312,6 @@ def test_invalid_parts_of_a_connection_string() -> None:
 def test_connection_string_excludes_endpoint_and_key() -> None:
     """Either the connection string is set or the others, even if it is invalid."""
     environ = {CONNECTION_STRING: "secret-text", ENDPOINT: URL, ACCESS_KEY: KEY}
-
     first, second, third = read(**environ).invalid
 
     assert first == f"{CONNECTION_STRING} and {ENDPOINT} are both set: remove one of them."
@@ -446,7 +443,6 @@ def test_any_connection_string(name: str, text: str) -> None:
 def test_case_of_a_name_is_ignored(name: str, text: str, attribute: str) -> None:
     """The Functions host ignores it as well."""
     [proper] = [each for each in BY_NAME if each.lower() == name.lower()]
-
     found = valid(**{proper: None, name: text})
 
     assert getattr(found, attribute) == getattr(valid(**{proper: text}), attribute)
@@ -474,7 +470,6 @@ def test_proxy_in_lower_case_wins(order: int) -> None:
     """For the proxy variables two values are valid, as in curl."""
     proxies = [("HTTPS_PROXY", "http://other.example"), ("https_proxy", PROXY)]
     exceptions = [("NO_PROXY", "other.example"), ("no_proxy", "one.example")]
-
     settings = valid(**dict(proxies[::order]), **dict(exceptions[::order]))
 
     assert (settings.proxy, settings.no_proxy) == (PROXY, "one.example")

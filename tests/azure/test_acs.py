@@ -232,7 +232,6 @@ async def test_each_create_creates_another_identity(acs: Acs) -> None:
 async def test_each_token_is_another_one(acs: Acs) -> None:
     """Every token is new, the one that comes with the identity included."""
     identity_id, first = await acs.create_with_token(CHAT)
-
     tokens = {first.token, *[(await acs.issue_token(identity_id, CHAT)).token for _ in range(2)]}
 
     assert len(tokens) == 3
@@ -241,10 +240,8 @@ async def test_each_token_is_another_one(acs: Acs) -> None:
 async def test_lifetime_is_the_granted_one(acs: Acs) -> None:
     """A longer lifetime ends later, by the difference."""
     identity_id = await acs.create()
-
     short = await acs.issue_token(identity_id, CHAT)
     long = await acs.issue_token(identity_id, TokenGrant(("chat",), 1440))
-
     minutes = (long.expires_on - short.expires_on).total_seconds() / 60
     assert minutes == pytest.approx(1380, abs=1)
 
@@ -252,7 +249,6 @@ async def test_lifetime_is_the_granted_one(acs: Acs) -> None:
 async def test_token_can_be_issued_after_a_revocation(acs: Acs) -> None:
     """A revocation concerns existing tokens only, and can be repeated."""
     identity_id = await acs.create()
-
     await acs.revoke_tokens(identity_id)
     await acs.revoke_tokens(identity_id)
 
@@ -282,7 +278,6 @@ async def test_success(name: str) -> None:
     """A response becomes our own value, and the request has what the caller requests, only."""
     response, result, body = SUCCESSES[name]
     transport = Transport(response)
-
     outcome = await CALLS[name](acs_client(transport))
 
     assert outcome == result
@@ -292,7 +287,6 @@ async def test_success(name: str) -> None:
 async def test_identity_is_in_the_url() -> None:
     """The path has the identity, and nothing else from the caller."""
     transport = Transport(Response(204))
-
     await acs_client(transport).delete(IDENTITY)
 
     assert urlsplit(unquote(transport.requests[0].url)).path == f"/identities/{IDENTITY}"
@@ -302,7 +296,6 @@ async def test_identity_is_in_the_url() -> None:
 async def test_expiry(text: str) -> None:
     """The expiry is text with up to seven digits, and becomes UTC in whole seconds."""
     client = acs_client(Transport(Response(200, {"token": "a.b.c", "expiresOn": text})))
-
     token = await client.issue_token(IDENTITY, CHAT)
 
     assert token.expires_on.isoformat() == "2030-01-02T12:00:00+00:00"
@@ -311,7 +304,6 @@ async def test_expiry(text: str) -> None:
 async def test_new_identity_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The id of a new identity is logged at once, because it could not be found otherwise."""
     caplog.set_level(logging.INFO)
-
     await acs_client(Transport(Response(201, CREATED))).create()
 
     assert f"identity_created identity_id={IDENTITY}" in caplog.messages
@@ -320,7 +312,6 @@ async def test_new_identity_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 async def test_token_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """An access token never reaches the log."""
     caplog.set_level(logging.DEBUG)
-
     await acs_client(Transport(Response(201, CREATED_WITH_TOKEN))).create_with_token(CHAT)
 
     assert "a.b.c" not in caplog.text
@@ -388,7 +379,6 @@ def test_repeatable_call_is_abandoned(call: Call, virtual_time: asyncio.Runner) 
 def test_create_is_waited_for(virtual_time: asyncio.Runner) -> None:
     """A create is waited for beyond any deadline: its response names an identity."""
     client = StubClient(seconds=CREATE - 1)
-
     virtual_time.run(on(client).create())
 
     assert client.finished == ["create_user"]
@@ -398,7 +388,6 @@ async def test_refused_teams_token() -> None:
     """If ACS refuses a Teams exchange, the caller learns which field is wrong, and why."""
     error = {"code": "ValidationError", "message": "Provided AppId has invalid format."}
     response = Response(400, {"error": error | {"target": "appId"}}, {"MS-CV": "vector"})
-
     with pytest.raises(TeamsTokenRefused) as caught:
         await acs_client(Transport(response)).exchange_teams_token("x.y.z", APP, USER)
 

@@ -191,7 +191,6 @@ async def test_message_is_passed_on(message: str) -> None:
 async def test_retry_after_as_a_date() -> None:
     """A Retry-After with a date becomes the seconds until then."""
     then = datetime.now(UTC) + timedelta(seconds=90)
-
     error = await error_for(
         Response(429, HTML, {"Retry-After": format_datetime(then, usegmt=True)})
     )
@@ -203,7 +202,6 @@ async def test_retry_after_as_a_date() -> None:
 async def test_retry_after(status: int, text: str | None, wait: int | None) -> None:
     """ACS's wait is passed on. Without a usable one, a throttled caller waits a quota window."""
     headers = {} if text is None else {"retry-after": text}
-
     error = await error_for(Response(status, HTML, headers))
 
     assert error.retry_after == wait
@@ -223,7 +221,6 @@ def test_any_retry_after(text: str) -> None:
 async def test_request_id(status: int, code: str | None) -> None:
     """Every error has the correlation vector, which Microsoft's support asks for."""
     headers = {"ms-cv": "vector.0", "x-ms-client-request-id": "ours", "X-Azure-Ref": "ref"}
-
     error = await error_for(Response(status, error_body(code), headers))
 
     assert error.upstream_request_id == "vector.0"

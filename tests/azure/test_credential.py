@@ -99,7 +99,6 @@ async def in_an_outage(
 async def test_token_of_the_source_is_returned() -> None:
     """The credential returns what its source returns, and passes on the options."""
     source = FakeSource()
-
     token = await Credential(source).get_token_info(SCOPE, options={"tenant_id": "t"})
 
     assert (token.token, source.options) == ("secret-1", [{"tenant_id": "t"}])
@@ -117,7 +116,6 @@ async def test_older_protocol() -> None:
 async def test_there_is_no_cache() -> None:
     """The source is asked each time: it decides when to renew a token."""
     credential = Credential(FakeSource())
-
     tokens = [await token_of(credential), await token_of(credential)]
 
     assert tokens == ["secret-1", "secret-2"]
@@ -228,7 +226,6 @@ async def test_cancelled_caller_does_not_affect_others() -> None:
     source.delay = 0.01
     credential = Credential(source)
     other = asyncio.create_task(token_of(credential))
-
     await cancelled(credential)
 
     assert (await other).startswith("secret-")
@@ -245,7 +242,6 @@ async def test_token_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """No token reaches the log, not even during an outage."""
     caplog.set_level(logging.DEBUG)
     _, credential = await in_an_outage()
-
     await token_of(credential)
 
     assert "secret" not in caplog.text
@@ -254,7 +250,6 @@ async def test_token_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
 async def test_failure_is_one_short_line(caplog: pytest.LogCaptureFixture) -> None:
     """The message of a failure is logged on one line, and cut."""
     failure = CredentialUnavailableError("chain:\n\tfirst\n" + "x" * 10_000)
-
     await token_of(Credential(FakeSource(failure)))
 
     assert (caplog.text.count("\n"), len(caplog.text) < 700) == (1, True)
@@ -263,7 +258,6 @@ async def test_failure_is_one_short_line(caplog: pytest.LogCaptureFixture) -> No
 async def test_close() -> None:
     """Closing the credential closes its source."""
     source = FakeSource()
-
     async with Credential(source):
         pass
 

@@ -203,7 +203,6 @@ async def test_inserted_row_can_be_read(registry: Registry) -> None:
         attempts=3,
         last_error="acs_unavailable",
     )
-
     inserted = await registry.insert(identity)
 
     assert await registry.read(some_id(1)) == inserted
@@ -214,7 +213,6 @@ async def test_inserted_row_can_be_read(registry: Registry) -> None:
 async def test_insert_of_an_existing_row_is_refused(registry: Registry) -> None:
     """An identity has one row. A refused insert adds no due entry."""
     row = await registry.insert(active())
-
     with pytest.raises(Conflict):
         await registry.insert(creating())
 
@@ -224,7 +222,6 @@ async def test_insert_of_an_existing_row_is_refused(registry: Registry) -> None:
 async def test_updated_row_can_be_read(registry: Registry) -> None:
     """Update returns what read returns, with the new ETag, and the next update accepts it."""
     row = await registry.insert(creating())
-
     updated = await registry.update(row, row.activate())
 
     assert await registry.read(row.id) == updated
@@ -235,7 +232,6 @@ async def test_update_replaces_every_column(registry: Registry) -> None:
     """A column that the new row does not have is removed."""
     row = await registry.insert(active())
     deleted = await registry.update(row, row.delete(NOW, RETENTION))
-
     restored = await registry.update(deleted, deleted.restore())
 
     assert await registry.read(row.id) == row.with_etag(restored.etag)
@@ -244,7 +240,6 @@ async def test_update_replaces_every_column(registry: Registry) -> None:
 async def test_update_changes_the_etag(registry: Registry) -> None:
     """Two versions of a row never have the same ETag, even if their values are equal."""
     row = await registry.insert(active())
-
     updated = await registry.update(row, row)
 
     assert updated.etag != row.etag
@@ -253,7 +248,6 @@ async def test_update_changes_the_etag(registry: Registry) -> None:
 async def test_removed_row_is_gone(registry: Registry) -> None:
     """A removal removes the row and its due entry."""
     row = await registry.insert(creating())
-
     await registry.remove(row)
 
     assert (await registry.read(row.id), await entries(registry)) == (None, [])
@@ -265,7 +259,6 @@ async def test_write_to_a_changed_row_is_refused(registry: Registry, write: str)
     old = await registry.insert(creating())
     row = await registry.update(old, changed(old, attempts=1))
     new = [changed(old, due=LATER)] if write == "update" else []
-
     with pytest.raises(Conflict):
         await getattr(registry, write)(old, *new)
 
@@ -279,7 +272,6 @@ async def test_write_to_a_missing_row_is_refused(registry: Registry, write: str)
     row = await registry.insert(active())
     await registry.remove(row)
     new = [row.delete(NOW, RETENTION)] if write == "update" else []
-
     with pytest.raises(Conflict):
         await getattr(registry, write)(row, *new)
 
@@ -311,7 +303,6 @@ async def test_due_entry_changes_with_its_row(
     """There is one entry if and only if the row has a due time, and it is the row's."""
     row = await registry.insert(changed(creating(), due=before))
     inserted = await entries(registry)
-
     await registry.update(row, changed(row, due=after))
 
     assert inserted == [DueEntry(due, row.id) for due in [before] if due]
@@ -323,7 +314,6 @@ async def test_write_is_refused_if_the_due_entry_is_missing(registry: Registry, 
     """The row neither changes nor goes if its old entry cannot be removed."""
     row = await registry.insert(creating())
     wrong = changed(row, due=NOW)
-
     with pytest.raises(Conflict):
         await getattr(registry, write)(wrong, *([wrong.activate()] if write == "update" else []))
 
@@ -334,7 +324,6 @@ async def test_insert_is_refused_if_the_due_entry_exists(registry: Registry) -> 
     """The row is not written if its entry cannot be."""
     row = await registry.insert(creating())
     await registry.remove(changed(row, due=None))
-
     with pytest.raises(Conflict):
         await registry.insert(creating())
 
@@ -397,7 +386,6 @@ async def test_due_entries_of_a_partition_may_fill_several_pages(registry: Regis
         for number, name in enumerate([*ids_in("07", 205), *ids_in("08", 3)])
     ]
     await insert_all(registry, rows)
-
     found = await entries(registry)
 
     assert found == sorted(DueEntry(row.due or NOW, row.id) for row in rows)
@@ -408,7 +396,6 @@ async def test_due_entries_can_be_removed_while_they_are_read(registry: Registry
     rows = [changed(creating(), id=name) for name in ids_in("07", 130)]
     await insert_all(registry, rows)
     seen = []
-
     async for entry in registry.due_entries():
         seen.append(entry.identity_id)
         row = await registry.read(entry.identity_id)
@@ -422,7 +409,6 @@ async def test_due_entries_can_be_removed_while_they_are_read(registry: Registry
 async def test_reading_due_entries_can_stop_early(registry: Registry) -> None:
     """A caller can read just the first entry."""
     await insert_all(registry, map(creating, range(20)))
-
     async for entry in registry.due_entries():
         first = entry
         break
@@ -447,7 +433,6 @@ async def test_times_are_exact(registry: Registry, moment: datetime) -> None:
         creating(due=moment), created_on=moment, deleted_on=moment, scheduled_purge_on=moment
     )
     await registry.insert(identity)
-
     row = await registry.read(identity.id)
 
     assert row
@@ -463,7 +448,6 @@ async def test_any_user_id(registry: Registry, user_id: str) -> None:
     """Any user id finds its user row, and is unchanged in the identity's row."""
     await registry.insert(changed(creating(), user_id=user_id))
     await registry.insert_user(user_id, some_id(1))
-
     row = await registry.read_user(user_id)
     identity = await registry.read(some_id(1))
 
@@ -513,7 +497,6 @@ async def test_outdated_user_row_is_not_used(registry: Registry) -> None:
 async def test_removed_user_row_is_gone(registry: Registry) -> None:
     """Removing it again has no effect: the table service does not tell the difference."""
     row = await user_row(registry)
-
     await registry.remove_user(row)
     await registry.remove_user(row)
 
@@ -529,9 +512,7 @@ async def test_active_identities_are_listed_once(registry: Registry, size: int) 
     rows = [*map(active, range(40))]
     others = [active(number).delete(NOW, RETENTION) for number in range(40, 60)]
     await insert_all(registry, rows + others)
-
     found = await pages(registry, size)
-
     listed = sorted((row for page in found for row in page), key=lambda row: row.id)
     assert listed == [await registry.read(row.id) for row in rows]
     assert max(map(len, found)) <= size
@@ -541,7 +522,6 @@ async def test_active_identities_of_a_partition_may_fill_several_pages(registry:
     """One partition can have more than a page."""
     names = ids_in("15", 130)
     await insert_all(registry, (changed(active(), id=name) for name in names))
-
     found = await pages(registry, 100)
 
     assert sorted(row.id for page in found for row in page) == sorted(names)
@@ -552,7 +532,6 @@ async def test_rows_can_be_removed_between_pages(registry: Registry) -> None:
     await insert_all(registry, map(active, range(40)))
     seen: list[str] = []
     page = await registry.list_active(None, 5)
-
     while True:
         for row in page.items:
             seen.append(row.id)
@@ -568,7 +547,6 @@ async def test_rows_can_be_removed_between_pages(registry: Registry) -> None:
 async def test_invalid_continuation_is_refused(registry: Registry, continuation: str) -> None:
     """Only a continuation of an earlier page is valid."""
     await registry.insert(active())
-
     with pytest.raises(InvalidQuery) as caught:
         await registry.list_active(continuation, 10)
 
@@ -591,7 +569,6 @@ async def test_concurrent_first_calls_create_the_table(table_registry: TableRegi
     """A hundred reads and writes at once succeed before the table exists."""
     inserts = (table_registry.insert(creating(number)) for number in range(50))
     reads = (table_registry.read(some_id(number)) for number in range(50, 100))
-
     await asyncio.gather(*inserts, *reads)
 
     assert len(await entries(table_registry)) == 50
@@ -603,7 +580,6 @@ async def test_cancelled_first_call_does_not_affect_others(table_registry: Table
         asyncio.create_task(table_registry.read(some_id(number))) for number in range(2)
     )
     await asyncio.sleep(0)
-
     cancelled.cancel()
 
     assert await other is None
@@ -612,7 +588,6 @@ async def test_cancelled_first_call_does_not_affect_others(table_registry: Table
 async def test_concurrent_workers_create_the_table(table: TableClient) -> None:
     """Twenty workers at once succeed before the table exists."""
     workers = [TableRegistry(table) for _ in range(20)]
-
     await asyncio.gather(*(worker.insert(creating(n)) for n, worker in enumerate(workers)))
 
     assert len(await entries(workers[0])) == 20
@@ -628,7 +603,6 @@ async def test_deleted_table_is_created_again(
     """
     row = await table_registry.insert(active())
     await table.delete_table()
-
     with pytest.raises(RegistryUnavailable):
         await (table_registry.remove(row) if is_write else table_registry.read(row.id))
 
@@ -731,7 +705,6 @@ async def test_failed_write_is_sent_once(
 ) -> None:
     """A second attempt could be refused because of the first one, and look like a conflict."""
     service = FailingService(status)
-
     async with service.registry() as registry:
         with pytest.raises(RegistryUnavailable):
             await write(registry)
@@ -743,7 +716,6 @@ async def test_failed_write_is_sent_once(
 async def test_failed_read_is_sent_again(status: int | None) -> None:
     """A read can be repeated."""
     service = FailingService(status)
-
     async with service.registry() as registry:
         with pytest.raises(RegistryUnavailable):
             await registry.read(some_id(1))

@@ -161,7 +161,6 @@ def test_app_with_a_mistake_does_not_load(
         source = tmp_path / "identity_service" / file
         assert right in source.read_text()
         source.write_text(source.read_text().replace(right, wrong, 1))
-
     run = subprocess.run(
         [sys.executable, "-B", "-c", "import function_app"],
         cwd=tmp_path,
@@ -182,7 +181,6 @@ async def test_arguments_from_the_request(services: Services) -> None:
         headers=SIGNED_IN,
         body=b'{"scopes":["chat"]}',
     )
-
     result = await BoundOperation(right, services).call(req)
 
     assert result == (IDENTITY, "google/-/1", 7, ["chat"])
@@ -199,7 +197,6 @@ async def test_arguments_from_the_services(services: Services, world: World) -> 
 async def test_arguments_from_the_settings(services: Services) -> None:
     """Settings come by their names."""
     result = await BoundOperation(right_settings, services).run()
-
     settings = services.settings
     assert result == (settings.deletion, settings.user_tokens, False, settings)
 
@@ -245,7 +242,6 @@ async def test_invalid_request(
 async def test_invalid_settings(world: World) -> None:
     """With invalid settings, an operation that takes one does not run."""
     services = memory_services(world, PURGE_PROTECTION="yes")
-
     error = await refusal(taking("deletion", DeletionPolicy), services)
 
     assert type(error) is NotConfigured

@@ -130,7 +130,6 @@ def cases(named: dict[str, bytes]) -> Callable[[Callable[..., None]], Callable[.
 def test_request() -> None:
     """A body in camelCase becomes a request."""
     body = b'{"scopes":["chat","voip.join"],"expiresInMinutes":90}'
-
     request = decode_body(body, IssueTokenRequest)
 
     assert (request.scopes, request.minutes) == (["chat", "voip.join"], 90)

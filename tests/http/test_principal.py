@@ -63,7 +63,6 @@ def test_principal_as_the_platform_writes_it() -> None:
         *claims({LONG_OID: OID, LONG_TID: TID, LONG_SUB: "s", "aud": "a", "ver": "2.0"}),
         *({"typ": "groups", "val": group} for group in ("one", "two")),
     ]
-
     found = read(document("aad", listed, name_typ="n", role_typ="r"))
 
     assert found.user_id == f"aad/{TID}/{OID}"
@@ -234,7 +233,6 @@ def test_any_text(text: str, enabled: bool) -> None:
     """Any text gives a user or one of the two errors."""
     found: SignedInUser | None = None
     error = NotSignedIn if enabled else SignInNotEnabled
-
     with contextlib.suppress(error):
         found = signed_in_user({"x-ms-client-principal": text}, sign_in_enabled=enabled)
 

@@ -102,7 +102,6 @@ def test_page() -> None:
     """A page links to the next one, by path and query, without the host's parameters."""
     query = {"maxPageSize": "2", "code": "secret-key", "clientId": "secret-client"}
     req = request(f"{URL}?maxPageSize=2&code=secret-key", query=query)
-
     response = success(req, Page([1, 2], "a/b c"))
 
     assert response.status_code == 200
@@ -144,7 +143,6 @@ def test_problem(kind: type[ServiceError]) -> None:
 def test_details_of_a_problem() -> None:
     """A problem names the field, its allowed values, and the id for Microsoft's support."""
     error = InvalidBody("No.", field="scopes", allowed="some", upstream_request_id="vector.0")
-
     found = content(problem(error))
 
     assert (found["field"], found["allowed"]) == ("scopes", "some")

@@ -107,9 +107,7 @@ def log_lines(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
 def test_http_trigger(services: Services, method: str, level: AuthLevel) -> None:
     """The host learns name, route, method and level, and the first line of the docstring."""
     app = FunctionApp()
-
     getattr(Triggers(app, services, level), method.lower())("identities/{id}", create)
-
     [function] = app.get_functions()
     trigger, _ = function.get_bindings_dict()["bindings"]
     assert function.get_function_name() == "create"
@@ -121,9 +119,7 @@ def test_http_trigger(services: Services, method: str, level: AuthLevel) -> None
 def test_timer_trigger(services: Services) -> None:
     """The timer runs on its schedule only, not when a worker starts."""
     app = FunctionApp()
-
     add_timer(app, services, "%CLEANUP_SCHEDULE%", succeed)
-
     [function] = app.get_functions()
     [trigger] = function.get_bindings_dict()["bindings"]
     assert function.get_function_name() == "succeed"
@@ -134,7 +130,6 @@ async def test_trigger_serves_its_operation(services: Services) -> None:
     """The function that the host calls responds with the result of the operation."""
     app = FunctionApp()
     Triggers(app, services, AuthLevel.FUNCTION).post("identities", create)
-
     [function] = app.get_functions()
     response = await function.get_user_function()(request(), CONTEXT)
 
@@ -147,7 +142,6 @@ async def test_trigger_serves_its_operation(services: Services) -> None:
 async def test_error_of_a_port_is_a_problem(services: Services, world: World) -> None:
     """The caller gets the error that a port raises."""
     world.acs.fails("create", AcsUnavailable("ACS could not be reached."))
-
     response = await serve(request(), create, services)
 
     assert content(response)["code"] == "acs_unavailable"
@@ -173,7 +167,6 @@ async def test_problems_lead_to_the_page_in_the_settings(world: World) -> None:
     services = memory_services(
         world, PROBLEM_BASE_URI="https://docs.example/problems", PURGE_PROTECTION="invalid"
     )
-
     responses = [
         await serve(request(identity_id="nobody"), revoke, services),
         await serve(request(), fail, services),
@@ -248,7 +241,6 @@ def test_late_end_is_logged(
             await serve(request(), succeed, services)
 
     virtual_time.run(scenario())
-
     line = f"operation_finished_late outcome={outcome} invocation_id={INVOCATION}"
     assert log_lines(caplog, "operation_finished_late") == [line, f"{line} replayed=true"]
 
@@ -283,7 +275,6 @@ def test_timeouts_are_nested() -> None:
 async def test_log_line(services: Services, caplog: pytest.LogCaptureFixture) -> None:
     """One line has the operation, its result, its costs and its identity."""
     caplog.set_level(logging.INFO)
-
     await serve(request(identity_id=IDENTITY), revoke, services)
 
     assert re.fullmatch(
@@ -300,7 +291,6 @@ async def test_log_line_of_a_failure(
     """The line of a failure has its status and code."""
     caplog.set_level(logging.INFO)
     world.acs.identities.clear()
-
     await serve(request(identity_id=IDENTITY), revoke, services)
 
     assert "operation=revoke status=404 code=identity_not_found " in caplog.text
@@ -322,7 +312,6 @@ async def test_log_line_has_the_costs(services: Services, caplog: pytest.LogCapt
 async def test_probe_is_not_logged(services: Services, caplog: pytest.LogCaptureFixture) -> None:
     """An operation that is called all the time has no line."""
     caplog.set_level(logging.INFO)
-
     await serve(request(), succeed, services, logged=False)
 
     assert caplog.messages == []
@@ -344,7 +333,6 @@ async def test_log_has_no_secret(
         headers={"x-functions-key": "secret", "Authorization": "Bearer secret"},
         query={"code": "secret"},
     )
-
     await serve(req, operation, services)
 
     assert not [word for word in ("secret", "token-") if word in caplog.text]
@@ -388,7 +376,6 @@ async def test_run_reports_invalid_settings(caplog: pytest.LogCaptureFixture) ->
     app = FunctionApp()
     add_timer(app, Services({}), "0 0 0 * * *", create)
     add_warmup(app, Services({}))
-
     for function in app.get_functions():
         with pytest.raises(NotConfigured):
             await function.get_user_function()(timer, CONTEXT)

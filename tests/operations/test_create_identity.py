@@ -142,7 +142,6 @@ async def test_release_meets_another_creation(world: World) -> None:
 async def test_existing_identity_is_returned(world: World) -> None:
     """Each user has one identity. If it exists, it is returned without a call to ACS."""
     alice, bob = await world.create("alice"), await world.create("bob")
-
     found = await world.create("alice")
 
     assert (type(found), found.id) == (IdentityFoundResponse, alice.id)
@@ -152,7 +151,6 @@ async def test_existing_identity_is_returned(world: World) -> None:
 async def test_fifty_concurrent_calls(world: World) -> None:
     """Fifty concurrent calls for a user create one identity and leave nothing else behind."""
     responses = await asyncio.gather(*(world.create("alice") for _ in range(50)))
-
     [kept] = world.acs.identities
     assert {response.id for response in responses} == {kept}
     assert sum(isinstance(response, IdentityCreatedResponse) for response in responses) == 1
@@ -162,7 +160,6 @@ async def test_fifty_concurrent_calls(world: World) -> None:
 async def test_slower_creation_returns_the_other_identity(world: World) -> None:
     """The slower of two creations purges its own identity and returns the other one."""
     world.registry.precede("insert_user", lambda: world.create("alice"))
-
     found = await world.create("alice")
 
     assert type(found) is IdentityFoundResponse
@@ -188,9 +185,7 @@ async def test_duplicate_that_cannot_be_purged(
         (world.acs if call == "delete" else world.registry).fails(call, error)
 
     world.registry.precede("insert_user", win)
-
     found = await world.create("alice")
-
     [duplicate] = [entry.identity_id for entry in world.due_entries()]
     assert found == IdentityFoundResponse(id=world.user_rows()["alice"])
     assert f"duplicate_left_to_sweep identity_id={duplicate}" in caplog.text
@@ -230,9 +225,7 @@ async def test_other_user_row_disappears(world: World) -> None:
 async def test_user_row_without_an_identity(world: World, calls: int) -> None:
     """A user row that names an identity without a row does not count, and is replaced once."""
     await world.registry.insert_user("alice", UNKNOWN)
-
     responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
-
     [kept] = world.acs.identities
     assert ({response.id for response in responses}, world.user_rows()) == ({kept}, {"alice": kept})
     assert sum(isinstance(response, IdentityCreatedResponse) for response in responses) == 1
@@ -242,7 +235,6 @@ async def test_user_row_without_an_identity(world: World, calls: int) -> None:
 async def test_interrupted_creation_is_finished(world: World, calls: int) -> None:
     """If the creation of the user's identity was interrupted, the next calls finish it."""
     identity_id = await world.creating("alice")
-
     responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
 
     assert responses == [IdentityFoundResponse(id=identity_id)] * calls
@@ -254,7 +246,6 @@ async def test_interrupted_creation_is_finished(world: World, calls: int) -> Non
 async def test_deleted_identity_of_the_user(world: World) -> None:
     """A user's deleted identity is not replaced. The error says how to restore it."""
     identity_id = await world.deleted("alice")
-
     with pytest.raises(IdentityDeleted, match=f"POST deleted-identities/{identity_id}/restore"):
         await world.create("alice")
 
@@ -264,7 +255,6 @@ async def test_deleted_identity_of_the_user(world: World) -> None:
 async def test_user_whose_identity_is_being_purged(world: World) -> None:
     """While the user's identity is being purged, the call fails as busy and names a delay."""
     await world.purging("alice")
-
     with pytest.raises(IdentityBusy) as caught:
         await world.create("alice")
 

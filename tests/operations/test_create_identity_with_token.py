@@ -40,7 +40,6 @@ async def test_policy_of_services(world: World) -> None:
 async def test_existing_identity_gets_a_new_token(world: World) -> None:
     """A user's existing identity gets a new token."""
     identity_id = await world.active("alice")
-
     issued = await world.create_with_token("alice")
 
     assert (type(issued), issued.id) == (IssuedTokenResponse, identity_id)
@@ -59,7 +58,6 @@ async def test_deleted_identity_of_the_user(world: World) -> None:
 async def test_fifty_concurrent_calls(world: World) -> None:
     """Fifty concurrent calls for a user return valid tokens of one identity, one of them new."""
     responses = await asyncio.gather(*(world.create_with_token("alice") for _ in range(50)))
-
     new = [each for each in responses if isinstance(each, IdentityWithTokenCreatedResponse)]
     [kept] = world.acs.identities
     assert ({response.id for response in responses}, len(new)) == ({kept}, 1)

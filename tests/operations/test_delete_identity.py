@@ -35,7 +35,6 @@ def before_the_record(world: World, act: Callable[[], Awaitable[object]]) -> Non
 async def test_deleted_identity(world: World) -> None:
     """A deleted identity keeps its user, is revoked, and is due once, after its retention."""
     identity_id = await world.active("alice")
-
     deletion = await world.delete(identity_id)
 
     assert deletion == DeletionResponse(
@@ -59,7 +58,6 @@ async def test_tokens_are_revoked(world: World) -> None:
     """All tokens issued before the deletion are revoked. The identity stays in ACS."""
     created = await world.create_with_token()
     second = await world.issue(created.id)
-
     await world.delete(created.id)
 
     assert not any(map(world.acs.is_valid, [created.token, second.token]))
@@ -117,7 +115,6 @@ async def test_concurrent_calls(world: World) -> None:
         return await world.delete(identity_id)
 
     world.acs.precede("revoke_tokens", lambda: world.clock.sleep(1), times=4)
-
     deletions = await asyncio.gather(*map(call, [0, 0, 0.5, 0.5]))
 
     assert {deletion.deleted_on for deletion in deletions} == {START}
@@ -130,7 +127,6 @@ async def test_concurrent_calls(world: World) -> None:
 async def test_identity_created_elsewhere(world: World) -> None:
     """The deletion of an identity that was created elsewhere writes its first row."""
     identity_id = world.acs.add()
-
     await world.delete(identity_id)
 
     assert world.row(identity_id) == Identity(
@@ -185,7 +181,6 @@ async def test_own_identity_that_acs_does_not_know(world: World) -> None:
     """An identity of this service that ACS does not know has no tokens: it is revoked."""
     identity_id = await world.active()
     world.acs.identities.remove(identity_id)
-
     deletion = await world.delete(identity_id)
 
     assert (deletion.id, world.row(identity_id).revoked) == (identity_id, True)
@@ -205,7 +200,6 @@ async def test_token_between_two_deletions(world: World) -> None:
         await world.delete_unrevoked(identity_id)
 
     before_the_record(world, restore_issue_delete)
-
     await world.delete(identity_id)
 
     assert [world.acs.is_valid(token) for token in tokens] == [False]
@@ -221,9 +215,7 @@ async def test_deleted_again_before_the_record(world: World) -> None:
         await world.delete_unrevoked(identity_id)
 
     before_the_record(world, restore_and_delete)
-
     deletion = await world.delete(identity_id)
-
     row = world.row(identity_id)
     assert (deletion.deleted_on, row.deleted_on) == (START, START + SECOND)
     assert not row.revoked

@@ -13,7 +13,6 @@ from tests.support.world import ACS_IS_DOWN, RETENTION, World
 async def test_deleted_identity(world: World, state: State) -> None:
     """A deleted identity is returned with its user and its dates until it is purged."""
     identity_id = await world.in_state(state, "alice")
-
     deleted = await get_deleted_identity(identity_id, world.registry)
 
     assert deleted == DeletedIdentityResponse(
@@ -33,7 +32,6 @@ async def test_failed_purge(world: World) -> None:
     world.clock.advance(RETENTION)
     world.acs.fails("delete", ACS_IS_DOWN)
     await world.sweep()
-
     deleted = await get_deleted_identity(identity_id, world.registry)
 
     assert (deleted.attempts, deleted.last_error) == (1, "acs_unavailable")

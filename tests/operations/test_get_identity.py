@@ -12,7 +12,6 @@ from tests.support.world import World
 async def test_active_identity(world: World) -> None:
     """An active identity is returned with its user and the time of its creation."""
     identity_id = await world.active("alice")
-
     identity = await get_identity(identity_id, world.registry)
 
     assert identity == IdentityResponse(id=identity_id, user_id="alice", created_on=START)

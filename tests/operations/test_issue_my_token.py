@@ -43,7 +43,6 @@ async def test_later_call(world: World) -> None:
     await world.active(BOB.user_id)
     identity_id = await world.active(ALICE.user_id)
     world.acs.calls.clear()
-
     issued = await issue(world, IssueMyTokenRequest(scopes=["voip"], expires_in_minutes=240.0))
 
     assert (issued.id, world.acs.issued_for) == (identity_id, [identity_id])
@@ -60,7 +59,6 @@ async def test_policy_of_users(world: World) -> None:
 async def test_deleted_identity(world: World) -> None:
     """A user whose identity is deleted gets no token and learns how a user restores it."""
     await world.deleted(ALICE.user_id)
-
     with pytest.raises(IdentityDeleted, match="POST me/restore"):
         await issue(world)
 

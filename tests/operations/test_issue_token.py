@@ -18,7 +18,6 @@ from tests.support.world import World, refusal
 async def test_token(world: World) -> None:
     """The token is valid, belongs to the identity, and has the requested scopes and lifetime."""
     identity_id = await world.active()
-
     issued = await world.issue(identity_id, minutes=90)
 
     assert (issued.id, world.acs.issued_for) == (identity_id, [identity_id])
@@ -43,7 +42,6 @@ async def test_policy_of_services(world: World) -> None:
 async def test_identity_created_elsewhere(world: World) -> None:
     """An identity that was created elsewhere gets a token, at one call to ACS and one read."""
     identity_id = world.acs.add()
-
     issued = await world.issue(identity_id)
 
     assert world.acs.is_valid(issued.token)
@@ -54,7 +52,6 @@ async def test_existing_tokens_stay_valid(world: World) -> None:
     """A new token does not revoke existing ones."""
     identity_id = await world.active()
     first = await world.issue(identity_id)
-
     await world.issue(identity_id)
 
     assert world.acs.is_valid(first.token)
@@ -85,7 +82,6 @@ async def test_returned_just_before_the_mark(world: World) -> None:
         tokens.append((await world.issue(identity_id)).token)
 
     world.registry.precede("update", issue)
-
     await world.delete(identity_id)
 
     assert [world.acs.is_valid(token) for token in tokens] == [False]
@@ -101,7 +97,6 @@ async def test_requested_after_the_revocation(world: World) -> None:
 
     world.registry.passes("update")
     world.registry.precede("update", issue)
-
     await world.delete(identity_id)
 
     assert outcomes == [IdentityDeleted]

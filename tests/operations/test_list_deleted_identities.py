@@ -49,7 +49,6 @@ async def test_order(world: World) -> None:
 async def test_states(world: World, state: State) -> None:
     """Identities that are deleted or being purged are listed, and no others."""
     identity_id = await world.in_state(state)
-
     is_listed = state in (State.DELETED, State.PURGING)
     assert ids(await listed(world)) == ([identity_id] if is_listed else [])
 
@@ -59,7 +58,6 @@ async def test_pages(world: World) -> None:
     expected = [await world.deleted() for _ in range(5)]
     page = await listed(world, ListDeletedIdentitiesQuery(max_page_size=2))
     pages = [ids(page)]
-
     while page.continuation:
         query = ListDeletedIdentitiesQuery(max_page_size=2, continuation=page.continuation)
         page = await listed(world, query)
@@ -72,7 +70,6 @@ async def test_empty_page_before_the_last(world: World) -> None:
     """A page whose due entries belong to no deleted identity is empty but has a continuation."""
     await world.creating()
     identity_id = await world.deleted()
-
     first = await listed(world, ListDeletedIdentitiesQuery(max_page_size=1))
     assert first.continuation
     query = ListDeletedIdentitiesQuery(max_page_size=1, continuation=first.continuation)

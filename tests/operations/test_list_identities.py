@@ -19,7 +19,6 @@ async def listed(world: World, query: ListIdentitiesQuery) -> Page[IdentityRespo
 async def test_active_identities(world: World) -> None:
     """An active identity is listed as get_identity returns it."""
     identity_id = await world.active("alice")
-
     page = await listed(world, ListIdentitiesQuery())
 
     assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])
@@ -38,7 +37,6 @@ async def test_pages(world: World) -> None:
     expected = [await world.active() for _ in range(5)]
     page = await listed(world, ListIdentitiesQuery(max_page_size=2))
     pages = [page.items]
-
     while page.continuation:
         query = ListIdentitiesQuery(max_page_size=2, continuation=page.continuation)
         page = await listed(world, query)
@@ -59,7 +57,6 @@ async def test_identity_of_a_user(world: World) -> None:
     """The list of a user contains the user's identity only."""
     identity_id = await world.active("alice")
     await world.active("bob")
-
     page = await listed(world, ListIdentitiesQuery(user_id="alice"))
 
     assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])

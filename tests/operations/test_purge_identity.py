@@ -22,7 +22,6 @@ from tests.support.world import (
 async def test_purged_identity(world: World, start: str) -> None:
     """Nothing of a purged identity is left, even if its deletion or purge was interrupted."""
     identity_id = await getattr(world, start)("alice")
-
     await world.purge(identity_id)
 
     assert world.is_gone(identity_id)
@@ -72,7 +71,6 @@ async def test_identity_created_elsewhere_that_acs_does_not_know(world: World) -
     identity_id = world.acs.add()
     await world.delete(identity_id)
     world.acs.identities.remove(identity_id)
-
     await world.purge(identity_id)
 
     assert world.is_gone(identity_id)
@@ -87,7 +85,6 @@ async def test_user_row_of_another_identity(world: World, has_another: bool) -> 
     identity_id = await world.deleted("alice")
     world.registry.users.clear()
     others = {"alice": await world.active("alice")} if has_another else {}
-
     await world.purge(identity_id)
 
     assert (world.user_rows(), world.is_gone(identity_id)) == (others, True)
@@ -102,7 +99,6 @@ async def test_user_row_is_replaced_during_the_purge(world: World) -> None:
         await world.registry.replace_user(world.registry.users["alice"], UNKNOWN)
 
     world.registry.precede("remove_user", replace)
-
     await world.purge(identity_id)
 
     assert (world.user_rows(), world.is_gone(identity_id)) == ({"alice": UNKNOWN}, True)

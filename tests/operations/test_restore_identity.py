@@ -17,7 +17,6 @@ async def test_restored_identity(world: World) -> None:
     before = world.row(identity_id)
     await world.delete(identity_id)
     world.registry.change(identity_id, attempts=3, last_error="acs_unavailable")
-
     restored = await world.restore(identity_id)
 
     assert restored == IdentityResponse(id=identity_id, user_id="alice", created_on=START)
@@ -29,7 +28,6 @@ async def test_old_tokens_stay_revoked(world: World) -> None:
     created = await world.create_with_token()
     await world.delete(created.id)
     world.acs.calls.clear()
-
     await world.restore(created.id)
 
     assert (world.acs.is_valid(created.token), world.acs.calls) == (False, [])
@@ -39,7 +37,6 @@ async def test_unrevoked_identity(world: World) -> None:
     """If the tokens are not revoked yet, they are revoked before the identity is restored."""
     created = await world.create_with_token()
     await world.delete_unrevoked(created.id)
-
     await world.restore(created.id)
 
     assert not world.acs.is_valid(created.token)
@@ -50,7 +47,6 @@ async def test_identity_created_elsewhere(world: World) -> None:
     """An identity that was created elsewhere stays in the registry as an active one."""
     identity_id = world.acs.add()
     await world.delete(identity_id)
-
     await world.restore(identity_id)
 
     assert world.row(identity_id) == Identity(id=identity_id, state=State.ACTIVE, adopted=True)
@@ -70,7 +66,6 @@ async def test_restored_and_deleted_by_other_calls(world: World) -> None:
         await world.delete_unrevoked(identity_id)
 
     world.registry.precede("update", restore_issue_delete)
-
     await world.restore(identity_id)
 
     assert [world.acs.is_valid(token) for token in tokens] == [False]
@@ -79,7 +74,6 @@ async def test_restored_and_deleted_by_other_calls(world: World) -> None:
 async def test_concurrent_purge(world: World) -> None:
     """Of a concurrent restore and purge exactly one succeeds."""
     identity_id = await world.deleted("alice")
-
     restored, purged = await asyncio.gather(
         world.restore(identity_id), world.purge(identity_id), return_exceptions=True
     )

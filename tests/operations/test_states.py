@@ -110,7 +110,6 @@ async def test_only_registered_identities(world: World, operation: str) -> None:
     """If only registered identities are allowed, others are not found and are not changed."""
     world.registered_only = True
     registered, other = await world.active(), world.acs.add()
-
     await CALLS[operation](world, registered)
     assert await refusal(CALLS[operation](world, other)) is IdentityNotFound
 
@@ -123,7 +122,6 @@ async def test_user_without_an_identity(world: World, operation: str) -> None:
     """A signed-in user without an identity learns how to get one. No other identity is used."""
     await world.deleted("another user")
     world.acs.calls.clear()
-
     with pytest.raises(IdentityNotFound, match="POST me/tokens"):
         await CALLS[operation](world, UNKNOWN)
 

@@ -214,12 +214,10 @@ async def test_other_call_is_faster(world: World, race: Race) -> None:
         await race.other(world, changed[0])
 
     world.registry.precede(step, act)
-
     if race.error:
         assert await refusal(call) is race.error
     else:
         await call
-
     row = world.registry.rows.get(changed[0])
     assert (row and row.state) == race.state
     assert row is None or row.revoked == (row.state is State.DELETED)
