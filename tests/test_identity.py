@@ -276,11 +276,6 @@ def test_parsed_due_entry(entry: DueEntry) -> None:
     assert DueEntry.parse(str(entry)) == entry
 
 
-def test_text_of_a_due_entry() -> None:
-    """The text has the time first."""
-    assert str(DueEntry(NOW, IDENTITY)) == f"2030-01-01T12:00:00.000000Z|{IDENTITY}"
-
-
 @given(ENTRIES, ENTRIES)
 def test_due_entries_sort(one: DueEntry, other: DueEntry) -> None:
     """Due entries sort by time, then by identity, and their texts sort in the same order."""

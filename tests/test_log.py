@@ -15,7 +15,6 @@ from identity_service.log import (
     begin_invocation,
     current_invocation,
     line,
-    silence_libraries,
 )
 
 events = EventLog(__name__)
@@ -202,16 +201,3 @@ def test_concurrent_calls_add_up() -> None:
             pass
         before = invocation.acs_seconds
         assert invocation.acs_seconds > before > 0
-
-
-# Libraries
-
-
-def test_libraries_log_warnings_only() -> None:
-    """The Azure SDKs log URLs at INFO, and such a URL may have the hash of a user id."""
-    logging.getLogger("azure").setLevel(logging.DEBUG)
-
-    silence_libraries()
-
-    for name in ("azure.core.pipeline.policies.http_logging_policy", "azure.identity"):
-        assert logging.getLogger(name).getEffectiveLevel() == logging.WARNING

@@ -132,13 +132,6 @@ def test_is_configured(environ: dict[str, str], configured: bool) -> None:
     assert Services(environ).is_configured is configured
 
 
-def test_page_of_the_problems_is_known_despite_invalid_settings() -> None:
-    """The problem about the settings leads to the right page."""
-    services = Services({"PROBLEM_BASE_URI": "https://docs.example/problems"})
-
-    assert services.problem_base_uri == "https://docs.example/problems"
-
-
 async def test_misspelled_setting_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The name of a setting that looks misspelled is logged once, without its value."""
     services = Services(MINIMAL | {"PURGE_PROTECTON": "secret"})
@@ -215,9 +208,3 @@ async def test_warm_up_survives_an_outage_of_the_identity_endpoint(
 
     assert len(caplog.messages) == 2
     assert all(message.startswith("credential_unavailable ") for message in caplog.messages)
-
-
-async def test_warm_up_with_invalid_settings() -> None:
-    """The warm-up fails, so that the platform sees it."""
-    with pytest.raises(NotConfigured):
-        await Services(INVALID).warm_up()

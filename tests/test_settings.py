@@ -28,6 +28,7 @@ RETENTION = "DELETED_IDENTITY_RETENTION_DAYS"
 URL = "https://contoso.communication.azure.com"
 KEY = "c2VjcmV0LWtleQ=="
 ACCOUNT = "DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey=c2VjcmV0;EndpointSuffix=x"
+TABLES = "https://contoso.table.core.windows.net"
 PROXY = "http://proxy.example:3128"
 GUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 
@@ -213,7 +214,7 @@ def test_defaults() -> None:
         acs_endpoint=URL,
         acs_access_key="",
         client_id="",
-        storage=Storage(table_service="https://contoso.table.core.windows.net"),
+        storage=Storage(table_service=TABLES),
         deletion=DeletionPolicy(timedelta(days=7), purge_protection=False),
         cleanup=CleanupPolicy(400, timedelta(seconds=240), 10),
         service_tokens=TokenPolicy(SCOPES, 1440, 1440),
@@ -333,25 +334,13 @@ def test_key_without_endpoint() -> None:
 @pytest.mark.parametrize(
     ("environ", "storage"),
     [
-        (
-            {TABLE_SERVICE: "https://localhost:7076/contoso/"},
-            Storage(table_service="https://localhost:7076/contoso"),
-        ),
-        (
-            {ACCOUNT_NAME: "contoso", f"{STORAGE}__clientId": "a-b-c"},
-            Storage(table_service="https://contoso.table.core.windows.net", client_id="a-b-c"),
-        ),
-        (
-            {ACCOUNT_NAME: "contoso", f"{STORAGE}__credential": "ManagedIdentity"},
-            Storage(table_service="https://contoso.table.core.windows.net"),
-        ),
+        ({TABLE_SERVICE: "https://localhost:7076/x/"}, Storage("", "https://localhost:7076/x")),
+        ({ACCOUNT_NAME: "contoso", f"{STORAGE}__clientId": "a-b"}, Storage("", TABLES, "a-b")),
+        (MINIMAL | {f"{STORAGE}__credential": "ManagedIdentity"}, Storage("", TABLES)),
         # The URL wins over the name, the connection string over both.
-        (
-            {ACCOUNT_NAME: "other", TABLE_SERVICE: "https://contoso.example"},
-            Storage(table_service="https://contoso.example"),
-        ),
-        ({STORAGE: ACCOUNT}, Storage(connection_string=ACCOUNT)),
-        ({STORAGE: ACCOUNT, TABLE_SERVICE: "not read"}, Storage(connection_string=ACCOUNT)),
+        ({ACCOUNT_NAME: "other", TABLE_SERVICE: TABLES}, Storage("", TABLES)),
+        ({STORAGE: ACCOUNT}, Storage(ACCOUNT)),
+        ({STORAGE: ACCOUNT, TABLE_SERVICE: "not read"}, Storage(ACCOUNT)),
     ],
 )
 def test_storage(environ: dict[str, str], storage: Storage) -> None:
@@ -386,19 +375,10 @@ def test_invalid_storage_connection_string(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("AccountName=contoso;AccountKey=a2V5", "https://contoso.table.core.windows.net"),
-        (
-            "AccountName=contoso;AccountKey=a2V5;EndpointSuffix=core.usgovcloudapi.net",
-            "https://contoso.table.core.usgovcloudapi.net",
-        ),
-        (
-            "AccountName=a;AccountKey=a2V5;TableEndpoint=https://tables.example/",
-            "https://tables.example/",
-        ),
-        (
-            "TableEndpoint=https://tables.example/;SharedAccessSignature=sv=1&sig=x",
-            "https://tables.example/",
-        ),
+        ("AccountName=contoso;AccountKey=a2V5", TABLES),
+        ("AccountName=a;AccountKey=a2V5;EndpointSuffix=us.example", "https://a.table.us.example"),
+        ("AccountName=a;AccountKey=a2V5;TableEndpoint=https://t.example/", "https://t.example/"),
+        ("TableEndpoint=https://t.example/;SharedAccessSignature=sv=1", "https://t.example/"),
     ],
 )
 async def test_url_of_the_tables(text: str, address: str) -> None:

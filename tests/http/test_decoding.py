@@ -127,14 +127,6 @@ def cases(named: dict[str, bytes]) -> Callable[[Callable[..., None]], Callable[.
     return pytest.mark.parametrize("raw", list(named.values()), ids=list(named))
 
 
-def test_request() -> None:
-    """A body in camelCase becomes a request."""
-    body = b'{"scopes":["chat","voip.join"],"expiresInMinutes":90}'
-    request = decode_body(body, IssueTokenRequest)
-
-    assert (request.scopes, request.minutes) == (["chat", "voip.join"], 90)
-
-
 @pytest.mark.parametrize(
     ("text", "minutes"),
     [(b"60", 60), (b"60.0", 60), (b"6e1", 60), (b"6000e-2", 60), (b"1440", 1440)],
@@ -156,11 +148,6 @@ def test_last_of_repeated_fields_wins() -> None:
     body = b'{"scopes":["chat"],"scopes":["voip"]}'
 
     assert decode_body(body, IssueTokenRequest).scopes == ["voip"]
-
-
-def test_no_body_is_an_empty_object() -> None:
-    """An empty body counts as `{}`."""
-    assert decode_body(b"", Empty) == Empty()
 
 
 @pytest.mark.parametrize("body", [b"", b"{}"])

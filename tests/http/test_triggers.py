@@ -193,34 +193,6 @@ def test_deadline(virtual_time: asyncio.Runner, services: Services) -> None:
     assert (seconds, content(response)["code"]) == (DEADLINE, "acs_too_slow")
 
 
-def test_operation_within_the_deadline(virtual_time: asyncio.Runner, services: Services) -> None:
-    """An operation that ends just before the deadline is answered with its result."""
-
-    async def operation() -> None:
-        await asyncio.sleep(0.99 * DEADLINE)
-
-    response = virtual_time.run(serve(request(), operation, services))
-
-    assert response.status_code == 204
-
-
-def test_late_operation_continues(virtual_time: asyncio.Runner, services: Services) -> None:
-    """An operation that exceeds the deadline is not cancelled."""
-    finished: list[bool] = []
-
-    async def operation() -> None:
-        await exceed()
-        finished.append(True)
-
-    async def scenario() -> None:
-        await serve(request(), operation, services)
-        await asyncio.sleep(2 * DEADLINE)
-
-    virtual_time.run(scenario())
-
-    assert finished == [True]
-
-
 @pytest.mark.parametrize(
     ("operation", "outcome"), [(exceed, "none"), (exceed_and_fail, "AcsUnavailable")]
 )

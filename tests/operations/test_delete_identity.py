@@ -9,7 +9,7 @@ from identity_service.errors import (
     IdentityNotFound,
     RegistryUnavailable,
 )
-from identity_service.identity import LEASE, DueEntry, Identity, State
+from identity_service.identity import LEASE, DueEntry, Identity
 from identity_service.schemas import DeletionResponse
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
@@ -40,16 +40,8 @@ async def test_deleted_identity(world: World) -> None:
     assert deletion == DeletionResponse(
         id=identity_id, deleted_on=START, scheduled_purge_on=START + RETENTION
     )
-    assert world.row(identity_id) == Identity(
-        id=identity_id,
-        state=State.DELETED,
-        user_id="alice",
-        created_on=START,
-        deleted_on=START,
-        scheduled_purge_on=START + RETENTION,
-        revoked=True,
-        due=START + RETENTION,
-    )
+    active = Identity.create(identity_id, "alice", START).activate()
+    assert world.row(identity_id) == active.delete(START, RETENTION).record_revocation()
     assert world.due_entries() == [DueEntry(START + RETENTION, identity_id)]
     assert world.user_rows() == {"alice": identity_id}
 
@@ -62,20 +54,6 @@ async def test_tokens_are_revoked(world: World) -> None:
 
     assert not any(map(world.acs.is_valid, [created.token, second.token]))
     assert world.acs.identities == [created.id]
-
-
-async def test_mark_comes_before_the_revocation(world: World) -> None:
-    """The mark is written first, with a lease, so the sweep finishes an interrupted deletion."""
-    identity_id = await world.unrevoked()
-
-    assert world.row(identity_id) == Identity(
-        id=identity_id,
-        state=State.DELETED,
-        created_on=START,
-        deleted_on=START,
-        scheduled_purge_on=START + RETENTION,
-        due=START + LEASE,
-    )
 
 
 # Failures
@@ -129,15 +107,8 @@ async def test_identity_created_elsewhere(world: World) -> None:
     identity_id = world.acs.add()
     await world.delete(identity_id)
 
-    assert world.row(identity_id) == Identity(
-        id=identity_id,
-        state=State.DELETED,
-        adopted=True,
-        deleted_on=START,
-        scheduled_purge_on=START + RETENTION,
-        revoked=True,
-        due=START + RETENTION,
-    )
+    adopted = Identity.adopt_deleted(identity_id, START, RETENTION)
+    assert world.row(identity_id) == adopted.record_revocation()
 
 
 async def test_unknown_identity(world: World) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity_service.errors import InvalidQuery, RegistryUnavailable
+from identity_service.errors import InvalidQuery
 from identity_service.identity import Page, State
 from identity_service.operations.deleted_identities import (
     get_deleted_identity,
@@ -13,7 +13,7 @@ from identity_service.operations.deleted_identities import (
 from identity_service.policies import CleanupPolicy
 from identity_service.schemas import DeletedIdentityResponse, ListDeletedIdentitiesQuery
 from tests.support.memory import MemoryRegistry
-from tests.support.world import HOUR, TABLE_IS_DOWN, World, refusal
+from tests.support.world import HOUR, World, refusal
 
 FIRST_PAGE = ListDeletedIdentitiesQuery()
 STUCK = ListDeletedIdentitiesQuery(stuck=True)
@@ -129,12 +129,3 @@ async def test_any_continuation(text: str) -> None:
         field = "continuation"
 
     assert (page, field) == (Page([]), "continuation")
-
-
-@pytest.mark.parametrize("call", ["due_entries", "read"])
-async def test_unreadable_registry(world: World, call: str) -> None:
-    """If the registry cannot be read, the call fails and does not return a shorter page."""
-    await world.deleted()
-    world.registry.fails(call, TABLE_IS_DOWN)
-
-    assert await refusal(listed(world)) is RegistryUnavailable

@@ -2,13 +2,13 @@
 
 import pytest
 
-from identity_service.errors import InvalidQuery, RegistryUnavailable
+from identity_service.errors import InvalidQuery
 from identity_service.identity import Page, State
 from identity_service.operations.identities import list_identities
 from identity_service.schemas import IdentityResponse, ListIdentitiesQuery
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
-from tests.support.world import TABLE_IS_DOWN, World, refusal
+from tests.support.world import World, refusal
 
 
 async def listed(world: World, query: ListIdentitiesQuery) -> Page[IdentityResponse]:
@@ -80,19 +80,3 @@ async def test_user_row_without_an_identity(world: World) -> None:
     await world.registry.insert_user("alice", UNKNOWN)
 
     assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
-
-
-@pytest.mark.parametrize(
-    ("call", "query"),
-    [
-        ("list_active", ListIdentitiesQuery()),
-        ("read_user", ListIdentitiesQuery(user_id="alice")),
-        ("read", ListIdentitiesQuery(user_id="alice")),
-    ],
-)
-async def test_unreadable_registry(world: World, call: str, query: ListIdentitiesQuery) -> None:
-    """If the registry cannot be read, the call fails and does not return an empty page."""
-    await world.active("alice")
-    world.registry.fails(call, TABLE_IS_DOWN)
-
-    assert await refusal(listed(world, query)) is RegistryUnavailable

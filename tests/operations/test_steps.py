@@ -13,12 +13,9 @@ from identity_service.errors import (
     RegistryUnavailable,
 )
 from identity_service.identity import State
-from identity_service.operations.tokens import exchange_teams_token
-from identity_service.schemas import ExchangeTeamsTokenRequest
 from tests.operations.test_states import CALLS, ELSEWHERE, NOT_DELETED, NOWHERE, reach
 from tests.support.world import ACS_IS_DOWN, ALICE, CONFLICT, TABLE_IS_DOWN, World, refusal
 
-TEAMS = ExchangeTeamsTokenRequest(token="entra-token", app_id="app", user_id="user")
 UNREVOKED = "deleted, not revoked"
 
 # For each operation and start: the calls, to ACS where it says so, else to the registry.
@@ -48,6 +45,9 @@ STEPS: dict[tuple[str, str], str] = {
     ("delete_me", State.ACTIVE): "read_user read update acs.revoke_tokens update",
     ("restore_me", State.DELETED): "read_user read update",
     ("exchange_teams_token", NOWHERE): "acs.exchange_teams_token",
+    ("list_identities", State.ACTIVE): "list_active",
+    ("list_identities of a user", State.ACTIVE): "read_user read",
+    ("list_deleted_identities", State.DELETED): "due_entries read",
 }
 # A new identity that cannot be recorded is deleted: tests/operations/test_create_identity.py.
 UNKNOWN_RESULTS = [
@@ -66,8 +66,6 @@ async def prepare(world: World, operation: str, start: str) -> Awaitable[object]
         identity_id = await reach(world, start)
     world.acs.calls.clear()
     world.registry.calls.clear()
-    if operation == "exchange_teams_token":
-        return exchange_teams_token(TEAMS, world.acs)
     return CALLS[operation](world, identity_id)
 
 
