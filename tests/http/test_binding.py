@@ -2,11 +2,7 @@
 
 import base64
 import json
-import shutil
-import subprocess
-import sys
 from inspect import Parameter, Signature
-from pathlib import Path
 
 import pytest
 from azure.functions import AuthLevel, FunctionApp
@@ -33,10 +29,8 @@ from identity_service.services import Services
 from identity_service.settings import Settings
 from tests.http.edge import memory_services, request
 from tests.support.acs_transport import IDENTITY
-from tests.support.settings import MINIMAL
 from tests.support.world import World
 
-ROOT = Path(__file__).parents[2]
 SIGNED_IN = {
     "x-ms-client-principal": base64.b64encode(
         json.dumps({"auth_typ": "google", "claims": [{"typ": "sub", "val": "1"}]}).encode()
@@ -139,38 +133,6 @@ def test_timer_binds_at_once(services: Services) -> None:
     """Registering a timer binds its operation."""
     with pytest.raises(BindingError):
         add_timer(FunctionApp(), services, "0 0 0 * * *", unknown_name)
-
-
-@pytest.mark.parametrize(
-    ("file", "right", "wrong"),
-    [
-        ("operations/tokens.py", "    lifecycle: Lifecycle,", "    lifecicle: Lifecycle,"),
-        ("operations/tokens.py", "registered_only: bool,", "registered_only: str,"),
-        ("sweep.py", "cleanup: CleanupPolicy\n", "clean_up: CleanupPolicy\n"),
-        ("", "", ""),
-    ],
-    ids=["name", "type", "timer", "no mistake"],
-)
-def test_app_with_a_mistake_does_not_load(
-    tmp_path: Path, file: str, right: str, wrong: str
-) -> None:
-    """A mistake in one parameter of one operation stops the app at start. All others bind."""
-    shutil.copy(ROOT / "function_app.py", tmp_path)
-    shutil.copytree(ROOT / "identity_service", tmp_path / "identity_service")
-    if file:
-        source = tmp_path / "identity_service" / file
-        assert right in source.read_text()
-        source.write_text(source.read_text().replace(right, wrong, 1))
-    run = subprocess.run(
-        [sys.executable, "-B", "-c", "import function_app"],
-        cwd=tmp_path,
-        env=MINIMAL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert ("BindingError" in run.stderr, run.returncode) == (bool(file), 1 if file else 0)
 
 
 async def test_arguments_from_the_request(services: Services) -> None:

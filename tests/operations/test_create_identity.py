@@ -11,10 +11,16 @@ from identity_service.errors import (
     RegistryUnavailable,
 )
 from identity_service.identity import Identity, State
-from identity_service.schemas import IdentityCreatedResponse, IdentityFoundResponse
+from identity_service.schemas import (
+    IdentityCreatedResponse,
+    IdentityFoundResponse,
+    IssuedTokenResponse,
+)
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
 from tests.support.world import ACS_IS_DOWN, CONFLICT, HOUR, TABLE_IS_DOWN, World, refusal
+
+Created = IdentityFoundResponse | IssuedTokenResponse
 
 
 async def sweep_after_lease(world: World) -> None:
@@ -139,13 +145,20 @@ async def test_existing_identity_is_returned(world: World) -> None:
     assert (world.acs.identities, world.acs.calls) == ([alice.id, bob.id], ["create", "create"])
 
 
-async def test_fifty_concurrent_calls(world: World) -> None:
+@pytest.mark.parametrize("create", [World.create, World.create_with_token])
+async def test_fifty_concurrent_calls(
+    world: World,
+    create: Callable[[World, str], Awaitable[IdentityFoundResponse | IssuedTokenResponse]],
+) -> None:
     """Fifty concurrent calls for a user create one identity and leave nothing else behind."""
-    responses = await asyncio.gather(*(world.create("alice") for _ in range(50)))
+    responses = await asyncio.gather(*(create(world, "alice") for _ in range(50)))
+
     [kept] = world.acs.identities
     assert {response.id for response in responses} == {kept}
-    assert sum(isinstance(response, IdentityCreatedResponse) for response in responses) == 1
+    assert [response.http_status for response in responses].count(201) == 1
     assert (list(world.registry.rows), world.due_entries()) == ([kept], [])
+    tokens = [each.token for each in responses if isinstance(each, IssuedTokenResponse)]
+    assert all(map(world.acs.is_valid, tokens))
 
 
 async def test_slower_creation_returns_the_other_identity(world: World) -> None:

@@ -1,7 +1,5 @@
 """create_identity_with_token: the token is returned only if the identity is active."""
 
-import asyncio
-
 from identity_service.errors import (
     IdentityDeleted,
     NotAllowed,
@@ -53,12 +51,3 @@ async def test_deleted_identity_of_the_user(world: World) -> None:
     assert await refusal(world.create_with_token("alice")) is IdentityDeleted
 
     assert world.acs.issued_for == []
-
-
-async def test_fifty_concurrent_calls(world: World) -> None:
-    """Fifty concurrent calls for a user return valid tokens of one identity, one of them new."""
-    responses = await asyncio.gather(*(world.create_with_token("alice") for _ in range(50)))
-    new = [each for each in responses if isinstance(each, IdentityWithTokenCreatedResponse)]
-    [kept] = world.acs.identities
-    assert ({response.id for response in responses}, len(new)) == ({kept}, 1)
-    assert all(world.acs.is_valid(response.token) for response in responses)
