@@ -9,13 +9,7 @@ from typing import Any
 
 import pytest
 
-from identity_service.log import (
-    EventLog,
-    Invocation,
-    begin_invocation,
-    current_invocation,
-    line,
-)
+from identity_service.log import EventLog, Invocation, begin_invocation, current_invocation, line
 
 events = EventLog(__name__)
 
@@ -74,6 +68,7 @@ def test_record_points_to_the_code_that_logs(caplog: pytest.LogCaptureFixture) -
 def test_handlers_find_the_values(caplog: pytest.LogCaptureFixture) -> None:
     """The record has the event and its values as attributes, not as text."""
     events.warning("here", backlog=3)
+
     record = vars(caplog.records[0])
     assert (record["event"], record["backlog"]) == ("here", 3)
 

@@ -25,6 +25,7 @@ POLICY = TokenPolicy(("chat", "voip"), 60, 240)
 def test_referenced_test_exists(path: str, name: str) -> None:
     """A test that the page names exists in that file."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
+
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     assert name in {each.name for each in tree.body if isinstance(each, functions)}
 
@@ -51,6 +52,7 @@ def test_the_table_stores_no_token_and_no_key() -> None:
         attempts=1,
         last_error="acs_unavailable",
     )
+
     stored = encode_identity(identity).keys() | encode_user("alice", "8:acs:a_b").keys()
     ids = {"PartitionKey", "RowKey", "state", "userId", "identityId"}
     times = {"createdOn", "deletedOn", "scheduledPurgeOn", "due"}

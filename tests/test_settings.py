@@ -189,6 +189,7 @@ def test_messages_say_what_to_do() -> None:
 def test_all_invalid_settings_are_reported_together() -> None:
     """One invalid value of each setting gives one message for each, and never the value."""
     values = {name: texts[0] for name, texts in INVALID_VALUES.items()}
+
     invalid = read_settings(values).invalid
     reported = [message.partition(" ")[0] for message in invalid]
     # With the URL of the tables, the name of the account is not read.

@@ -233,6 +233,7 @@ async def test_lifetime_is_the_granted_one(acs: Acs) -> None:
     identity_id = await acs.create()
     short = await acs.issue_token(identity_id, CHAT)
     long = await acs.issue_token(identity_id, TokenGrant(("chat",), 1440))
+
     minutes = (long.expires_on - short.expires_on).total_seconds() / 60
     assert minutes == pytest.approx(1380, abs=1)
 

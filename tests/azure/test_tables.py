@@ -332,6 +332,7 @@ async def test_due_entries_are_in_order(registry: Registry) -> None:
     """Entries of all partitions come in the order of their times, then of their ids."""
     rows = [creating(number, NOW + timedelta(minutes=number * 7 % 10)) for number in range(64)]
     await insert_all(registry, rows)
+
     assert len({partition(row.id) for row in rows}) == PARTITIONS
 
     found = await entries(registry)
@@ -484,6 +485,7 @@ async def test_outdated_user_row_is_not_used(registry: Registry) -> None:
     with pytest.raises(Conflict):
         await registry.remove_user(row)
     current = await registry.read_user("alice")
+
     assert current
     assert current.identity_id == some_id(2)
     await registry.remove_user(current)
@@ -511,6 +513,7 @@ async def test_active_identities_are_listed_once(registry: Registry, size: int) 
     others = [active(number).delete(NOW, RETENTION) for number in range(40, 60)]
     await insert_all(registry, rows + others)
     found = await pages(registry, size)
+
     listed = sorted((row for page in found for row in page), key=lambda row: row.id)
     assert listed == [await registry.read(row.id) for row in rows]
     assert max(map(len, found)) <= size

@@ -7,12 +7,7 @@ from inspect import Parameter, Signature
 import pytest
 from azure.functions import AuthLevel, FunctionApp
 
-from identity_service.errors import (
-    InvalidBody,
-    NotConfigured,
-    ServiceError,
-    SignInNotEnabled,
-)
+from identity_service.errors import InvalidBody, NotConfigured, ServiceError, SignInNotEnabled
 from identity_service.http.binding import BindingError, BoundOperation, Operation
 from identity_service.http.triggers import Triggers, add_timer
 from identity_service.identity import SignedInUser
@@ -159,6 +154,7 @@ async def test_arguments_from_the_services(services: Services, world: World) -> 
 async def test_arguments_from_the_settings(services: Services) -> None:
     """Settings come by their names."""
     result = await BoundOperation(right_settings, services).run()
+
     settings = services.settings
     assert result == (settings.deletion, settings.user_tokens, False, settings)
 

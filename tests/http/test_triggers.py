@@ -108,6 +108,7 @@ def test_http_trigger(services: Services, method: str, level: AuthLevel) -> None
     """The host learns name, route, method and level, and the first line of the docstring."""
     app = FunctionApp()
     getattr(Triggers(app, services, level), method.lower())("identities/{id}", create)
+
     [function] = app.get_functions()
     trigger, _ = function.get_bindings_dict()["bindings"]
     assert function.get_function_name() == "create"
@@ -120,6 +121,7 @@ def test_timer_trigger(services: Services) -> None:
     """The timer runs on its schedule only, not when a worker starts."""
     app = FunctionApp()
     add_timer(app, services, "%CLEANUP_SCHEDULE%", succeed)
+
     [function] = app.get_functions()
     [trigger] = function.get_bindings_dict()["bindings"]
     assert function.get_function_name() == "succeed"

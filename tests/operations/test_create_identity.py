@@ -5,11 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from identity_service.errors import (
-    IdentityBusy,
-    IdentityDeleted,
-    RegistryUnavailable,
-)
+from identity_service.errors import IdentityBusy, IdentityDeleted, RegistryUnavailable
 from identity_service.identity import Identity, State
 from identity_service.schemas import (
     IdentityCreatedResponse,
@@ -230,6 +226,7 @@ async def test_user_row_without_an_identity(world: World, calls: int) -> None:
     """A user row that names an identity without a row does not count, and is replaced once."""
     await world.registry.insert_user("alice", UNKNOWN)
     responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
+
     [kept] = world.acs.identities
     assert ({response.id for response in responses}, world.user_rows()) == ({kept}, {"alice": kept})
     assert sum(isinstance(response, IdentityCreatedResponse) for response in responses) == 1

@@ -1,9 +1,6 @@
 """create_identity_with_token: the token is returned only if the identity is active."""
 
-from identity_service.errors import (
-    IdentityDeleted,
-    NotAllowed,
-)
+from identity_service.errors import IdentityDeleted, NotAllowed
 from identity_service.identity import State
 from identity_service.policies import TokenGrant, TokenPolicy
 from identity_service.schemas import IdentityWithTokenCreatedResponse, IssuedTokenResponse

@@ -5,22 +5,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from identity_service.errors import (
-    IdentityNotFound,
-    RegistryUnavailable,
-)
+from identity_service.errors import IdentityNotFound, RegistryUnavailable
 from identity_service.identity import LEASE, DueEntry, Identity
 from identity_service.schemas import DeletionResponse
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
-from tests.support.world import (
-    HOUR,
-    RETENTION,
-    SECOND,
-    TABLE_IS_DOWN,
-    World,
-    refusal,
-)
+from tests.support.world import HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World, refusal
 
 
 def before_the_record(world: World, act: Callable[[], Awaitable[object]]) -> None:

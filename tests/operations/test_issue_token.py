@@ -4,11 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from identity_service.errors import (
-    IdentityDeleted,
-    IdentityNotFound,
-    NotAllowed,
-)
+from identity_service.errors import IdentityDeleted, IdentityNotFound, NotAllowed
 from identity_service.policies import TokenGrant, TokenPolicy
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START

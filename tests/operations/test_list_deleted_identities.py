@@ -49,6 +49,7 @@ async def test_order(world: World) -> None:
 async def test_states(world: World, state: State) -> None:
     """Identities that are deleted or being purged are listed, and no others."""
     identity_id = await world.in_state(state)
+
     is_listed = state in (State.DELETED, State.PURGING)
     assert ids(await listed(world)) == ([identity_id] if is_listed else [])
 
@@ -71,6 +72,7 @@ async def test_empty_page_before_the_last(world: World) -> None:
     await world.creating()
     identity_id = await world.deleted()
     first = await listed(world, ListDeletedIdentitiesQuery(max_page_size=1))
+
     assert first.continuation
     query = ListDeletedIdentitiesQuery(max_page_size=1, continuation=first.continuation)
     second = await listed(world, query)

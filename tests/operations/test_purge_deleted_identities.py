@@ -13,15 +13,7 @@ from identity_service.log import begin_invocation
 from identity_service.policies import CleanupPolicy, DeletionPolicy
 from identity_service.sweep import CONCURRENCY, COUNTED, OUTAGE
 from tests.support.virtual_time import START
-from tests.support.world import (
-    ACS_IS_DOWN,
-    CONFLICT,
-    HOUR,
-    RETENTION,
-    SECOND,
-    TABLE_IS_DOWN,
-    World,
-)
+from tests.support.world import ACS_IS_DOWN, CONFLICT, HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -100,6 +92,7 @@ async def test_due_identity(world: World, start: str, time: timedelta, purged: i
     before = world.row(identity_id)
     world.clock.advance(time - SECOND)
     early = await world.sweep()
+
     assert (early.due, world.row(identity_id)) == (0, before)
 
     world.clock.advance(SECOND)
@@ -161,6 +154,7 @@ async def test_identity_that_acs_does_not_know(world: World) -> None:
     world.acs.identities.clear()
     world.clock.advance(HOUR - SECOND)
     report = await world.sweep()
+
     row = world.row(identity_id)
     assert (report.purged, report.deferred) == (0, 1)
     assert (row.state, row.attempts, row.due) == (State.PURGING, 0, due)
@@ -256,6 +250,7 @@ async def test_failed_purge(world: World, error: Exception, code: str) -> None:
     now = world.clock.now()
     world.acs.fails("delete", error)
     report = await world.sweep()
+
     row = world.row(identity_id)
     assert (report.purged, report.deferred) == (0, 1)
     assert (row.state, row.attempts, row.last_error) == (State.PURGING, 1, code)
@@ -269,6 +264,7 @@ async def test_failed_revocation(world: World) -> None:
     now = world.clock.now()
     world.acs.fails("revoke_tokens", ACS_IS_DOWN)
     report = await world.sweep()
+
     row = world.row(identity_id)
     assert (report.revoked, report.deferred) == (0, 1)
     assert (row.state, row.attempts, row.due) == (State.DELETED, 1, now + MINUTE)
@@ -290,6 +286,7 @@ async def test_delay(world: World, attempts: int, minutes: int) -> None:
     now = world.clock.now()
     world.acs.fails("delete", ACS_IS_DOWN)
     report = await world.sweep()
+
     row = world.row(identity_id)
     assert (report.stuck, report.deferred) == (0, 1)
     assert (row.attempts, row.due) == (attempts + 1, now + MINUTE * minutes)
@@ -301,6 +298,7 @@ async def test_postponed_row_that_has_changed(world: World) -> None:
     world.acs.precede("delete", world.change(identity_id, last_error="of another call"))
     world.registry.fails("remove", TABLE_IS_DOWN)
     report = await world.sweep()
+
     row = world.row(identity_id)
     assert (report.deferred, row.attempts, row.last_error) == (0, 0, "of another call")
 
@@ -313,6 +311,7 @@ async def test_stuck(world: World, caplog: pytest.LogCaptureFixture) -> None:
     now = world.clock.now()
     world.acs.fails("delete", ACS_IS_DOWN)
     report = await world.sweep()
+
     [record] = [record for record in caplog.records if "identity_stuck" in record.getMessage()]
     assert (report.stuck, report.deferred) == (1, 1)
     assert world.row(identity_id).due == now + DAY
@@ -373,6 +372,7 @@ async def test_rate_is_not_exceeded(world: World) -> None:
     await due_for_purge(world, 40)
     deletions = Deletions(world)
     await world.sweep()
+
     gaps = [b - a for a, b in zip(deletions.times, deletions.times[1:], strict=False)]
     assert (len(deletions.times), min(gaps)) == (40, timedelta(seconds=0.1))
 
@@ -412,6 +412,7 @@ async def test_throttled(world: World) -> None:
     due = world.row(identity_id).due
     world.acs.fails("delete", throttled(30))
     report = await world.sweep()
+
     row = world.row(identity_id)
     assert (report.purged, report.deferred) == (0, 1)
     assert (row.state, row.attempts, row.due) == (State.PURGING, 0, due)

@@ -2,20 +2,11 @@
 
 import pytest
 
-from identity_service.errors import (
-    IdentityNotDeleted,
-    IdentityNotKnownYet,
-    PurgeProtected,
-)
+from identity_service.errors import IdentityNotDeleted, IdentityNotKnownYet, PurgeProtected
 from identity_service.identity import State
 from identity_service.policies import DeletionPolicy
 from tests.support.memory import UNKNOWN
-from tests.support.world import (
-    HOUR,
-    SECOND,
-    World,
-    refusal,
-)
+from tests.support.world import HOUR, SECOND, World, refusal
 
 
 @pytest.mark.parametrize("start", ["deleted", "unrevoked", "purging"])

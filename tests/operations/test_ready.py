@@ -98,6 +98,7 @@ async def test_age_of_the_result(world: World, readiness: Readiness) -> None:
     world.acs.fails("issue_token", ACS_IS_DOWN)
     first = await ready(readiness)
     await world.clock.sleep(9.9)
+
     assert await ready(readiness) is first
     await world.clock.sleep(0.1)
     assert (await ready(readiness)).http_status == 200

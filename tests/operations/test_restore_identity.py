@@ -2,9 +2,7 @@
 
 import asyncio
 
-from identity_service.errors import (
-    ServiceError,
-)
+from identity_service.errors import ServiceError
 from identity_service.identity import Identity, State
 from identity_service.schemas import IdentityResponse
 from tests.support.virtual_time import START

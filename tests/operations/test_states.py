@@ -131,6 +131,7 @@ async def test_only_registered_identities(world: World, operation: str) -> None:
     world.registered_only = True
     registered, other = await world.active(), world.acs.add()
     await CALLS[operation](world, registered)
+
     assert await refusal(CALLS[operation](world, other)) is IdentityNotFound
 
     assert list(world.registry.rows) == [registered]
