@@ -156,9 +156,7 @@ class Transition(NamedTuple):
 
 TRANSITIONS = {
     "activate": Transition(
-        Identity.activate,
-        {State.CREATING},
-        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+        Identity.activate, {State.CREATING}, {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES}
     ),
     "delete": Transition(
         lambda row: row.delete(LATER, RETENTION),
@@ -178,9 +176,7 @@ TRANSITIONS = {
         {"revoked": True, "due": NOW + RETENTION, **NO_FAILURES},
     ),
     "restore": Transition(
-        Identity.restore,
-        {State.DELETED},
-        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+        Identity.restore, {State.DELETED}, {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES}
     ),
     "start_purge": Transition(
         lambda row: row.start_purge(LATER),

@@ -288,8 +288,7 @@ def test_connection_string(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["secret-text", f"endpoint={URL}", f"accesskey={KEY}", "endpoint=;accesskey=", ";;==;"],
+    "text", ["secret-text", f"endpoint={URL}", f"accesskey={KEY}", "endpoint=;accesskey=", ";;==;"]
 )
 def test_invalid_connection_string(text: str) -> None:
     """A connection string without endpoint or key is refused."""

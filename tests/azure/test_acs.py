@@ -84,11 +84,7 @@ SUCCESSES: dict[str, tuple[Response, object, object]] = {
         (IDENTITY, TOKEN),
         {"createTokenWithScopes": ["chat"], "expiresInMinutes": 60},
     ),
-    "issue_token": (
-        Response(200, ISSUED),
-        TOKEN,
-        {"scopes": ["chat"], "expiresInMinutes": 60},
-    ),
+    "issue_token": (Response(200, ISSUED), TOKEN, {"scopes": ["chat"], "expiresInMinutes": 60}),
     "revoke_tokens": (Response(204), None, None),
     "delete": (Response(204), None, None),
     "exchange_teams_token": (

@@ -67,11 +67,7 @@ def test_no_response_is_cached(response: HttpResponse) -> None:
 
 @pytest.mark.parametrize(
     ("result", "status", "body"),
-    [
-        (None, 204, b""),
-        (Found(id="a"), 200, b'{"id":"a"}'),
-        (Raw(b'{"a" : 1}'), 200, b'{"a" : 1}'),
-    ],
+    [(None, 204, b""), (Found(id="a"), 200, b'{"id":"a"}'), (Raw(b'{"a" : 1}'), 200, b'{"a" : 1}')],
     ids=["nothing", "result", "document"],
 )
 def test_result(result: object, status: int, body: bytes) -> None:

@@ -21,7 +21,6 @@ from identity_service.log import current_invocation
 from identity_service.policies import TokenGrant
 from identity_service.ports import Acs
 from identity_service.schemas import (
-    CreateIdentityRequest,
     IdentityCreatedResponse,
     IssuedTokenResponse,
     IssueTokenRequest,
@@ -56,10 +55,6 @@ async def issue(identity_id: str, body: IssueTokenRequest, acs: Acs) -> IssuedTo
 async def revoke(identity_id: str, acs: Acs) -> None:
     """Revoke the tokens."""
     await acs.revoke_tokens(identity_id)
-
-
-async def accept(body: CreateIdentityRequest, identity_id: str) -> None:
-    """Take the body before the id."""
 
 
 async def succeed() -> None:
@@ -291,7 +286,7 @@ async def test_probe_is_not_logged(services: Services, caplog: pytest.LogCapture
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("operation", [create, issue, revoke, accept])
+@pytest.mark.parametrize("operation", [create, issue, revoke])
 @pytest.mark.parametrize(
     "body", [b'{"userId":"secret"}', b'{"scopes":["chat"]}', b"secret", b'{"secret":1}']
 )

@@ -11,16 +11,10 @@ async def test_new_identity_with_token(world: World) -> None:
     """One call to ACS creates an active identity and its token."""
     created = await world.create_with_token("alice")
 
-    assert (type(created), [created.id]) == (
-        IdentityWithTokenCreatedResponse,
-        world.acs.identities,
-    )
+    assert (type(created), [created.id]) == (IdentityWithTokenCreatedResponse, world.acs.identities)
     assert (world.acs.is_valid(created.token), world.acs.calls) == (True, ["create_with_token"])
     assert world.acs.grants == [TokenGrant(("chat",), 1440)]
-    assert (world.row(created.id).state, world.user_rows()) == (
-        State.ACTIVE,
-        {"alice": created.id},
-    )
+    assert (world.row(created.id).state, world.user_rows()) == (State.ACTIVE, {"alice": created.id})
 
 
 async def test_policy_of_services(world: World) -> None:

@@ -70,13 +70,10 @@ async def test_user_whose_identity_is_not_active(world: World, state: State) -> 
     assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
 
 
-async def test_user_without_an_identity(world: World) -> None:
+@pytest.mark.parametrize("row", [{}, {"alice": UNKNOWN}], ids=["no row", "row without identity"])
+async def test_user_without_an_identity(world: World, row: dict[str, str]) -> None:
     """The list of a user without an identity is empty, which is not an error."""
-    assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
-
-
-async def test_user_row_without_an_identity(world: World) -> None:
-    """A user row that names an identity without a row does not count."""
-    await world.registry.insert_user("alice", UNKNOWN)
+    for user_id, identity_id in row.items():
+        await world.registry.insert_user(user_id, identity_id)
 
     assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
