@@ -1,6 +1,7 @@
 """create_identity: recorded first, active last, and one identity for each user."""
 
 import asyncio
+import logging
 
 import pytest
 
@@ -296,13 +297,17 @@ async def test_user_row_without_an_identity(world: World, calls: int) -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 2])
-async def test_interrupted_creation_is_finished(world: World, calls: int) -> None:
+async def test_interrupted_creation_is_finished(
+    world: World, calls: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """If the creation of the user's identity was interrupted, the next calls finish it."""
+    caplog.set_level(logging.INFO)
     identity_id = await world.creating("alice")
 
     responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
 
     assert responses == [IdentityFoundResponse(id=identity_id)] * calls
+    assert ("creation_finished_by_other_call" in caplog.text) is (calls > 1)
     assert world.row(identity_id) == Identity(
         id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START
     )

@@ -5,6 +5,7 @@ import asyncio
 from identity_service.errors import (
     AcsUnavailable,
     IdentityDeleted,
+    IdentityNotFound,
     NotAllowed,
     RegistryUnavailable,
 )
@@ -102,6 +103,20 @@ async def test_existing_identity_is_deleted_during_the_call(world: World) -> Non
     world.registry.precede("read", lambda: world.delete(identity_id))
 
     assert await refusal(world.create_with_token("alice")) is IdentityDeleted
+
+
+async def test_existing_identity_is_purged_during_the_call(world: World) -> None:
+    """If the existing identity is purged during the call, its new token is not returned."""
+    identity_id = await world.active("alice")
+
+    async def delete_and_purge() -> None:
+        await world.delete(identity_id)
+        await world.purge(identity_id)
+
+    world.registry.passes("read")
+    world.registry.precede("read", delete_and_purge)
+
+    assert await refusal(world.create_with_token("alice")) is IdentityNotFound
 
 
 async def test_deleted_identity_of_the_user(world: World) -> None:
