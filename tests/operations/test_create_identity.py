@@ -343,13 +343,15 @@ async def test_deleted_identity_of_the_user(world: World) -> None:
 
 
 async def test_user_whose_identity_is_being_purged(world: World) -> None:
-    """While the user's identity is being purged, the call fails as busy and names a delay."""
+    """While the user's identity is being purged, the call fails at once and names a delay."""
     await world.purging("alice")
+    world.registry.calls.clear()
 
     with pytest.raises(IdentityBusy) as caught:
         await world.create("alice")
 
     assert caught.value.retry_after == 1
+    assert world.registry.calls == ["read_user", "read"]
 
 
 async def test_user_whose_identity_is_purged(world: World) -> None:
