@@ -95,8 +95,8 @@ class Host:
             request.headers.get("traceparent", ""), request.headers.get("tracestate", "")
         )
         value = to_http_request(request, route_params)
-        invocation = self._invoker.start(function.code, value, to_response, trace)
-        response = await asyncio.shield(invocation)
+        # aiohttp does not cancel this when the caller disconnects, so the function runs to its end.
+        response = await self._invoker.start(function.code, value, to_response, trace)
         return response or Response(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     async def _admin(self, request: Request) -> Response:

@@ -17,7 +17,6 @@ async def test_restored_identity(world: World) -> None:
     """The user gets the same identity back. Repeating the call returns the same response."""
     others = await world.deleted(BOB.user_id)
     identity_id = await world.deleted(ALICE.user_id)
-
     first, second = await restore(world), await restore(world)
 
     expected = IdentityResponse(id=identity_id, user_id=ALICE.user_id, created_on=START)
