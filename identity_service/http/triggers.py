@@ -147,9 +147,9 @@ async def run(name: str, call: Awaitable[Any], context: Context) -> None:
     begin_invocation(context.invocation_id)
     try:
         await call
-    except ServiceError:
-        raise
-    except Exception as error:  # noqa: BLE001 -- the host would log its text
+    except ServiceError as error:
+        raise error from None  # the host would log the text of the library's error
+    except Exception as error:  # noqa: BLE001 -- the same
         events.error("internal_error", error, operation=name)
         raise InternalError("The log of this service has the details.") from None
 

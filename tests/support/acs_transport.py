@@ -13,6 +13,7 @@ from azure.core.utils import case_insensitive_dict
 
 from identity_service.azure.acs import AcsClient
 
+HOST = "acs.example"
 # A valid id.
 IDENTITY = "8:acs:11111111-2222-3333-4444-555555555555_0000002a-0000-1111-2222-333333333333"
 
@@ -27,7 +28,7 @@ class Response(AsyncHttpResponse):
     def __init__(
         self, status: int, body: object = "", headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(HttpRequest("POST", "https://acs.example"), None)
+        super().__init__(HttpRequest("POST", f"https://{HOST}"), None)
         self.status_code = status
         self.reason = "chosen by the test"
         self.headers = case_insensitive_dict(headers or {})
@@ -79,9 +80,10 @@ def acs_client(transport: Transport) -> AcsClient:
     """The real adapter on the real SDK with this transport, without retries."""
     return AcsClient(
         CommunicationIdentityClient(
-            "https://acs.example",
+            f"https://{HOST}",
             AzureKeyCredential("a2V5"),
             transport=transport,
             policies=[ContentDecodePolicy()],
-        )
+        ),
+        HOST,
     )

@@ -184,7 +184,8 @@ class MemoryAcs(Planned, Acs):
         self.grants.append(grant)
         token = self._new_token()
         self._valid[token] = identity_id
-        return AccessToken(token, self._clock.now() + timedelta(minutes=grant.minutes))
+        now = self._clock.now()
+        return AccessToken.received(token, now + timedelta(minutes=grant.minutes), now)
 
     def _new_token(self) -> str:
         self._count += 1

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
-from msgspec import UNSET
 
 from identity_service.errors import AcsUnavailable, RegistryUnavailable, ServiceError
 from identity_service.identity import LEASE, DueEntry, Identity, SignedInUser, State
@@ -61,14 +60,12 @@ class World:
 
     async def create(self, user_id: str | None = None) -> IdentityFoundResponse:
         """create_identity."""
-        body = CreateIdentityRequest(user_id=UNSET if user_id is None else user_id)
+        body = CreateIdentityRequest(user_id=user_id)
         return await create_identity(body, self.lifecycle)
 
     async def create_with_token(self, user_id: str | None = None) -> IssuedTokenResponse:
         """create_identity_with_token."""
-        body = CreateIdentityWithTokenRequest(
-            scopes=["chat"], user_id=UNSET if user_id is None else user_id
-        )
+        body = CreateIdentityWithTokenRequest(scopes=["chat"], user_id=user_id)
         return await create_identity_with_token(body, self.lifecycle, self.service_tokens)
 
     async def issue(self, identity_id: str, minutes: int = 1440) -> IssuedTokenResponse:
