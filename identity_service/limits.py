@@ -1,5 +1,6 @@
 """Limits on what callers can use of one instance: calls per user, and calls at once."""
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from identity_service.errors import Overloaded, TooManyCalls
 USERS = 10_000
 # Operations that run at once in one worker. Each may hold a socket to ACS and one to the tables.
 # The platform sends an instance far fewer requests at once.
-OPERATIONS = 256
+OPERATIONS = 512
 
 
 class UserBudgets:
@@ -41,7 +42,7 @@ class UserBudgets:
         if wait > 0:
             raise TooManyCalls(
                 f"A user may send {calls_per_minute} requests per minute.",
-                retry_after=int(wait) + 1,
+                retry_after=math.ceil(wait),
             )
 
 
