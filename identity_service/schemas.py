@@ -18,7 +18,7 @@ PROBLEMS = "/docs/problems.md"
 # Fields
 
 # The id of an identity, which may be percent-encoded.
-_IDENTITY_ID = r"8(:|%(25)*3[Aa])([Gg][Cc][Cc][Hh]-|[Dd][Oo][Dd]-)?[Aa][Cc][Ss](:|%(25)*3[Aa])"
+_IDENTITY_ID = r"8(:|%3[Aa])((gcch|dod)-)?acs(:|%3[Aa])"
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
 _BLANK = r"\s\u200b\ufeff"
 # The same in Python and in JavaScript.

@@ -95,7 +95,8 @@ def own_parameters(url: str) -> list[tuple[str, str]]:
 def _scopes_problem(raw: bytes) -> str:
     try:
         return scopes_problem(msgspec.json.decode(raw)["scopes"])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # after or in the scopes
+    # The scopes are missing, or something in or after them is no JSON.
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
 
 

@@ -147,8 +147,8 @@ async def run(name: str, call: Awaitable[Any], context: Context) -> None:
     begin_invocation(context.invocation_id)
     try:
         await call
-    except ServiceError:
-        raise
+    except ServiceError as error:
+        raise error from None  # its cause may have a secret, and is in the log already
     except Exception as error:  # noqa: BLE001 -- the host would log its text
         events.error("internal_error", error, operation=name)
         raise InternalError("The log of this service has the details.") from None
