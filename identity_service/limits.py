@@ -35,7 +35,7 @@ class UserBudgets:
         now = time.monotonic()
         cost = 60 / calls_per_minute
         full_at = max(self._full_at.pop(user_id, now), now) + cost
-        wait = full_at - now - 60
+        wait = round(full_at - now - 60, 6)  # so that rounding errors refuse no call
         self._full_at[user_id] = full_at if wait <= 0 else full_at - cost
         if len(self._full_at) > USERS:
             self._full_at.popitem(last=False)
