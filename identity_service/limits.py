@@ -3,7 +3,7 @@
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from identity_service.errors import Overloaded, TooManyCalls
@@ -22,8 +22,9 @@ class UserBudgets:
     A user may use the calls of one minute at once. After that, calls become available one by one.
     """
 
-    def __init__(self) -> None:
-        # For each user: when the budget will be full again.
+    def __init__(self, time: Callable[[], float] = time.monotonic) -> None:
+        self._time = time
+        # For each user, the one that called longest ago first: when the budget will be full again.
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def spend(self, user_id: str, calls_per_minute: int) -> None:
@@ -32,11 +33,12 @@ class UserBudgets:
         Raises:
             TooManyCalls: the user has no call left.
         """
-        now = time.monotonic()
+        now = self._time()
         cost = 60 / calls_per_minute
-        full_at = max(self._full_at.pop(user_id, now), now) + cost
-        wait = round(full_at - now - 60, 6)  # so that rounding errors refuse no call
-        self._full_at[user_id] = full_at if wait <= 0 else full_at - cost
+        full_at = max(self._full_at.pop(user_id, now), now)
+        # Rounded, because sums of fractions are not exact.
+        wait = round(full_at + cost - now - 60, 6)
+        self._full_at[user_id] = full_at if wait > 0 else full_at + cost
         if len(self._full_at) > USERS:
             self._full_at.popitem(last=False)
         if wait > 0:

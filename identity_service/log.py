@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from traceback import format_exception
 from typing import Any
+
+from identity_service.scrubbing import scrub
 
 # Lines that the host drops: it ignores what is logged after an invocation has returned, and an
 # operation may continue after that. The next invocation logs them again.
@@ -19,25 +22,6 @@ unheard: deque[tuple[logging.Logger, int, str]] = deque(maxlen=1000)
 # `logging` raises an error if a value has one of these names.
 _RESERVED = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 _NEEDS_QUOTES = re.compile(r"[\s\"=]")
-
-# Secrets that the texts of libraries can contain, with what replaces them.
-_SECRETS = tuple(
-    (re.compile(pattern, re.IGNORECASE), replacement)
-    for pattern, replacement in (
-        # a user and a password in a URL
-        (r"\b([a-z][a-z0-9+.-]*://)[^\s/@'\"]*@", r"\1***@"),
-        # keys and signatures in URLs and in connection strings
-        (r"([?&](?:code|sig)|(?:access|account)key|sharedaccesssignature)=[^\s&;'\"]+", r"\1=***"),
-        # credentials in headers
-        (r"\b(bearer|basic|sharedkey|hmac-sha256) +(?=[^\s]*[0-9=_.])[^\s'\"]{8,}", r"\1 ***"),
-        # JSON Web Tokens
-        (r"\beyJ[\w-]{8,}(?:\.[\w-]*)*", "***"),
-        # SHA-256 digests: the key of a user row is one
-        (r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])", "***"),
-        # user ids of signed-in users
-        (r"\baad(?:/|%2F)[0-9a-f-]{36}(?:/|%2F)[^\s'\"]+", "***"),
-    )
-)
 
 
 class Stopwatch:
@@ -86,32 +70,42 @@ class Invocation:
     is_over: bool = False
 
     @contextmanager
-    def acs_call(self) -> Iterator[None]:
+    def acs_call(self) -> Iterator["AcsCall"]:
         """Measure a call to ACS: first it waits for the credential, then for ACS."""
-        call = _AcsCall(self)
+        call = AcsCall(self)
         token = _acs_call.set(call)
         try:
-            yield
+            yield call
         finally:
             _acs_call.reset(token)
             call.watch.stop()
 
 
-class _AcsCall:
+class AcsCall:
+    """A call to ACS that is being measured.
+
+    Attributes:
+        is_sent: It has its credential, and its request has been sent.
+        watch: Measures what it is waiting for.
+    """
+
     def __init__(self, invocation: Invocation) -> None:
-        self._invocation = invocation
+        self.is_sent = False
         self.watch = invocation.credential
+        self._next = invocation.acs
         self.watch.start()
 
     def sent(self) -> None:
-        if self.watch is self._invocation.credential:
+        """Record that the request is being sent, possibly again."""
+        if not self.is_sent:
+            self.is_sent = True
             self.watch.stop()
-            self.watch = self._invocation.acs
+            self.watch = self._next
             self.watch.start()
 
 
 _current: ContextVar[Invocation] = ContextVar("invocation")
-_acs_call: ContextVar[_AcsCall] = ContextVar("acs_call")
+_acs_call: ContextVar[AcsCall] = ContextVar("acs_call")
 
 
 def begin_invocation(invocation_id: str) -> Invocation:
@@ -164,8 +158,8 @@ class EventLog:
         invocation = current_invocation()
         if invocation.id:
             values["invocation_id"] = invocation.id
-        text = scrub(line(event, values))
-        trace = scrub(_traceback(error))
+        values = {key: scrub(v) if isinstance(v, str) else v for key, v in values.items()}
+        text, trace = line(event, values), scrub(_traceback(error))
         extra = {key: values[key] for key in values.keys() - _RESERVED}
         self._log.log(level, "%s", text + trace, extra={"event": event, **extra}, stacklevel=3)
         if invocation.is_over:
@@ -181,28 +175,31 @@ def restrain_libraries() -> None:
     user row has a hash of the user id. What libraries do log is scrubbed.
     """
     logging.getLogger("azure").setLevel(logging.WARNING)
-    logging.setLogRecordFactory(ScrubbedRecord)
+    _scrub_records()
 
 
-class ScrubbedRecord(logging.LogRecord):
-    """A log record without secrets, whichever library logs it."""
+@cache
+def _scrub_records() -> None:
+    create = logging.getLogRecordFactory()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.exc_info and isinstance(self.exc_info, tuple) and self.exc_info[1]:
-            # Formatters use this text instead of the exception.
-            self.exc_text = scrub(_traceback(self.exc_info[1]).lstrip())
+    def scrubbed(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = create(*args, **kwargs)
+        _scrub_record(record)
+        return record
 
-    def getMessage(self) -> str:  # noqa: N802 -- the name in `logging`
-        """The message."""
-        return scrub(super().getMessage())
+    logging.setLogRecordFactory(scrubbed)
 
 
-def scrub(text: str) -> str:
-    """The text without passwords, keys, tokens, user ids, and hashes of user ids."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
+def _scrub_record(record: logging.LogRecord) -> None:
+    """Leave texts only in the record: some handlers export its objects themselves."""
+    try:
+        text = record.getMessage()
+    except Exception:  # noqa: BLE001 -- invalid arguments: `logging` reports them, and never raises
+        text = f"{record.msg} {record.args}"
+    record.msg, record.args = scrub(text), None
+    if record.exc_info:
+        record.exc_text = scrub(_traceback(record.exc_info[1]).lstrip())
+        record.exc_info = None
 
 
 def line(event: str, values: dict[str, object]) -> str:

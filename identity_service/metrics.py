@@ -44,7 +44,11 @@ class EventMetrics(logging.Handler):
                 case "operation_finished":
                     self._record_operation(event)
                 case "sweep_finished":
-                    self._record_sweep(event)
+                    self._count_sweep(event)
+                    for name, gauge in self._sweep.items():
+                        gauge.set(event[name])
+                case "sweep_failed":  # it is unknown what is due
+                    self._count_sweep(event)
         except Exception:  # noqa: BLE001 -- `logging` reports it on stderr
             self.handleError(record)
 
@@ -55,11 +59,9 @@ class EventMetrics(logging.Handler):
         self._acs_duration.record(event["acs_ms"], result)
         self._throttles.add(event["throttles"], {"operation": event["operation"]})
 
-    def _record_sweep(self, event: dict[str, Any]) -> None:
+    def _count_sweep(self, event: dict[str, Any]) -> None:
         self._purged.add(event["purged"])
         self._throttles.add(event["throttles"], {"operation": "purge_deleted_identities"})
-        for name, gauge in self._sweep.items():
-            gauge.set(event[name])
 
 
 @cache

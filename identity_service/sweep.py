@@ -90,10 +90,11 @@ async def purge_deleted_identities(
     sweep = Sweep(lifecycle, registry, clock, cleanup)
     try:
         await sweep.run()
-    except RegistryUnavailable as error:
+    except Exception as error:
         unknown = {"due": None, "backlog": None, "oldest_overdue_s": None}
         values: dict[str, Any] = sweep.report.values() | unknown
-        events.error("sweep_failed", code=error.code, kind=error.kind, **values)
+        code = getattr(error, "code", InternalError.code)
+        events.error("sweep_failed", code=code, kind=getattr(error, "kind", None), **values)
         raise
     events.info("sweep_finished", **sweep.report.values())
     return sweep.report

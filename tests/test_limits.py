@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity_service import limits
 from identity_service.errors import Overloaded, TooManyCalls
 from identity_service.http.binding import BoundOperation
 from identity_service.limits import OPERATIONS, USERS, Slots, UserBudgets
@@ -18,21 +17,25 @@ from tools.openapi.document import operations
 
 
 class Clock:
-    """Replaces the time of the limits."""
+    """The time of the limits, which stands still."""
 
     now = 1000.0
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         """The current time in seconds."""
         return self.now
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of the limits, which stands still."""
-    clock = Clock()
-    monkeypatch.setattr(limits, "time", clock)
-    return clock
+def clock() -> Clock:
+    """The clock of the budgets."""
+    return Clock()
+
+
+@pytest.fixture
+def budgets(clock: Clock) -> UserBudgets:
+    """The budgets of users."""
+    return UserBudgets(clock)
 
 
 def spend(budgets: UserBudgets, user_id: str, calls_per_minute: int) -> int:
@@ -48,17 +51,13 @@ def spend(budgets: UserBudgets, user_id: str, calls_per_minute: int) -> int:
 
 
 @pytest.mark.parametrize(("calls", "wait"), [(1, 60), (2, 30), (30, 2), (60, 1), (7, 9), (1000, 1)])
-@pytest.mark.usefixtures("clock")
-def test_budget(calls: int, wait: int) -> None:
+def test_budget(budgets: UserBudgets, calls: int, wait: int) -> None:
     """A user can send the calls of one minute at once. The next one is refused, with the wait."""
-    budgets = UserBudgets()
-
     assert [spend(budgets, "alice", calls) for _ in range(calls + 3)] == [0] * calls + [wait] * 3
 
 
-def test_budget_comes_back(clock: Clock) -> None:
+def test_budget_comes_back(budgets: UserBudgets, clock: Clock) -> None:
     """After the wait one more call succeeds, and after a minute all of them."""
-    budgets = UserBudgets()
     for _ in range(30):
         spend(budgets, "alice", 30)
 
@@ -70,10 +69,8 @@ def test_budget_comes_back(clock: Clock) -> None:
     assert [spend(budgets, "alice", 30) for _ in range(31)] == [0] * 30 + [2]
 
 
-@pytest.mark.usefixtures("clock")
-def test_budget_of_another_user() -> None:
+def test_budget_of_another_user(budgets: UserBudgets) -> None:
     """A user who has no call left does not affect the others."""
-    budgets = UserBudgets()
     for _ in range(100):
         spend(budgets, "alice", 30)
 
@@ -83,23 +80,20 @@ def test_budget_of_another_user() -> None:
 @given(st.integers(1, 200), st.lists(st.floats(0, 5), max_size=300))
 def test_calls_in_any_minute(calls: int, pauses: list[float]) -> None:
     """With any pauses, a user has at most twice the calls in any minute, and never waits longer."""
-    clock, budgets, accepted = Clock(), UserBudgets(), list[float]()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "time", clock)
-        for pause in pauses:
-            clock.now += pause
-            wait = spend(budgets, "alice", calls)
-            assert 0 <= wait <= max(1, 60 // calls + 1)
-            accepted += [] if wait else [clock.now]
+    clock, accepted = Clock(), list[float]()
+    budgets = UserBudgets(clock)
+    for pause in pauses:
+        clock.now += pause
+        wait = spend(budgets, "alice", calls)
+        assert 0 <= wait <= max(1, 60 // calls + 1)
+        accepted += [] if wait else [clock.now]
 
     for start in accepted:
         assert sum(start <= each < start + 60 for each in accepted) <= 2 * calls
 
 
-@pytest.mark.usefixtures("clock")
-def test_budgets_use_bounded_memory() -> None:
+def test_budgets_use_bounded_memory(budgets: UserBudgets) -> None:
     """10,000 users are remembered. Of more, the one that called longest ago is forgotten."""
-    budgets = UserBudgets()
     for number in range(USERS):
         spend(budgets, f"user-{number}", 1)
     assert spend(budgets, "user-0", 1) == 60

@@ -14,9 +14,9 @@ from azure.core.exceptions import AzureError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncRetryPolicy
 
-from identity_service.azure.acs_errors import request_id, translate, unavailable
+from identity_service.azure.acs_errors import no_credential, request_id, translate, unavailable
 from identity_service.azure.credential import Credential
-from identity_service.azure.failures import Failure
+from identity_service.azure.failures import Failure, invalid_body
 from identity_service.errors import InvalidBody, TeamsTokenRefused
 from identity_service.identity import is_identity_id
 from identity_service.log import EventLog, current_invocation, request_sent
@@ -68,6 +68,7 @@ class AcsClient:
                 retry_policy=_RetryAtOnce(retry_total=0, retry_backoff_factor=0),
                 connection_timeout=CONNECT,
                 read_timeout=REPEATABLE,
+                permit_redirects=False,
                 use_env_settings=False,
                 proxies=proxies,
                 raw_request_hook=_sent,
@@ -128,26 +129,38 @@ class AcsClient:
         self, call: Awaitable[S], parse: Callable[[S], T], *, has_identity: bool = True
     ) -> T:
         """Wait for a call that may be abandoned, because it can be repeated."""
-        try:
-            async with asyncio.timeout(REPEATABLE):
-                return await self._result(call, parse, has_identity=has_identity)
-        except TimeoutError as error:
-            reason = f"no response within {REPEATABLE:.0f} s"
-            raise unavailable(self._host, Failure("timeout", reason)) from error
+        return await self._result(call, parse, has_identity=has_identity, limit=REPEATABLE)
 
     async def _result(
-        self, call: Awaitable[S], parse: Callable[[S], T], *, has_identity: bool
+        self,
+        call: Awaitable[S],
+        parse: Callable[[S], T],
+        *,
+        has_identity: bool,
+        limit: float | None = None,
     ) -> T:
-        """The parsed response. `has_identity`: whether the call is about an existing identity."""
-        try:
-            with current_invocation().acs_call():
-                return parse(await call)
-        except AzureError as error:
-            raise translate(error, self._host, has_identity=has_identity) from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # The SDK does not check responses. It raises these errors for invalid ones.
-            reason = f"invalid body, {type(error).__name__}: {error}"
-            raise unavailable(self._host, Failure("status", reason)) from error
+        """The parsed response.
+
+        Args:
+            call: The call to the SDK.
+            parse: Reads its result.
+            has_identity: Whether the call is about an existing identity.
+            limit: The seconds after which the call is abandoned.
+        """
+        with current_invocation().acs_call() as measured:
+            try:
+                async with asyncio.timeout(limit):
+                    return parse(await call)
+            except AzureError as error:
+                raise translate(error, self._host, has_identity=has_identity) from error
+            except TimeoutError as error:
+                if not measured.is_sent:
+                    raise no_credential(f"no token within {REPEATABLE:.0f} s") from error
+                failure = Failure("timeout", f"no response within {REPEATABLE:.0f} s")
+                raise unavailable(self._host, failure) from error
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                # The SDK does not check responses. It raises these errors for invalid ones.
+                raise unavailable(self._host, invalid_body(error)) from error
 
     async def close(self) -> None:
         """Close the connections."""

@@ -23,6 +23,7 @@ from identity_service.errors import (
     Throttled,
 )
 from identity_service.log import EventLog
+from identity_service.scrubbing import excerpt
 
 events = EventLog(__name__)
 
@@ -36,7 +37,7 @@ _REMEDY = (
     " a new role takes minutes to take effect"
 )
 
-
+_NO_CREDENTIAL = "This service could not get its own credential for ACS."
 _DETAILS = {
     "status": "ACS sent an unexpected response.",
     "dns": "The host name of ACS could not be resolved.",
@@ -58,14 +59,20 @@ def translate(error: AzureError, host: str, *, has_identity: bool = True) -> Ser
         case HttpResponseError(response=response) if response is not None:
             return _translate_response(error, host, has_identity=has_identity)
         case ClientAuthenticationError():  # the credential has logged the cause
-            return AcsUnavailable("This service could not get its own credential for ACS.")
+            return AcsUnavailable(_NO_CREDENTIAL)
         case _:
-            return unavailable(host, describe(error))
+            return unavailable(host, describe(error, host))
+
+
+def no_credential(reason: str) -> ServiceError:
+    """The error for our caller if the credential did not respond. Logs the cause."""
+    events.error("credential_unavailable", reason=reason)
+    return AcsUnavailable(_NO_CREDENTIAL)
 
 
 def unavailable(host: str, failure: Failure, **about: Any) -> ServiceError:
     """The error for our caller if ACS sent no usable response. Logs the cause."""
-    events.error("acs_unavailable", host=host, kind=failure.kind, reason=failure.reason)
+    events.error("acs_unavailable", host=host, kind=failure.kind, reason=excerpt(failure.reason))
     error: ServiceError = (
         AcsTooSlow("ACS did not respond in time.", **about)
         if failure.kind == "timeout"
@@ -86,6 +93,7 @@ def _translate_response(  # noqa: PLR0911 -- a table
 ) -> ServiceError:
     status = error.status_code
     code = error.error.code if error.error else None
+    code = code if isinstance(code, str) else None
     about: dict[str, Any] = {"upstream_request_id": request_id(_headers(error))}
     match status, code:
         case 401, "IdentityNotOwned" if has_identity:
@@ -99,21 +107,19 @@ def _translate_response(  # noqa: PLR0911 -- a table
         case 401 | 403, _:
             events.error("acs_refused_us", status=status, code=code, remedy=_REMEDY)
             return AcsRefusedUs("ACS does not accept this service's own credential.", **about)
-        case 404, str() if has_identity:
-            # A 404 without ACS's own error code may come from anywhere, such as a wrong endpoint.
+        case 404, str() if has_identity and "identity" in f"{code} {_message(error)}".lower():
+            # Any other 404 may come from anywhere, such as another service behind the endpoint.
             return IdentityNotFound("ACS has no such identity.", **about)
-        case 400, str():
+        case 400, "ValidationError":
             return InvalidBody(f"ACS: {_message(error)}", field=_field(error), **about)
         case 429, _:
             wait = _retry_after(error) or QUOTA_WINDOW
             return Throttled(
                 "ACS accepts no more calls of this kind for now.", retry_after=wait, **about
             )
-        case 408 | 504, _:
-            return unavailable(host, Failure("timeout", describe(error).reason), **about)
         case _:
             about["retry_after"] = _retry_after(error)
-            return unavailable(host, describe(error), **about)
+            return unavailable(host, describe(error, host, code), **about)
 
 
 def _retry_after(error: HttpResponseError) -> int | None:

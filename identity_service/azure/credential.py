@@ -10,14 +10,16 @@ from azure.identity import AzureAuthorityHosts, CredentialUnavailableError
 from azure.identity.aio import DefaultAzureCredential
 
 from identity_service.log import EventLog
+from identity_service.scrubbing import excerpt
 
 events = EventLog(__name__)
 
 # Where credentials other than the managed identity get their tokens.
 AUTHORITY = f"https://{AzureAuthorityHosts.AZURE_PUBLIC_CLOUD}"
 
-# Seconds that one attempt may take. `az` on a laptop needs a few.
-TIMEOUT = 6.0
+# Seconds that one attempt may take: less than a call waits, so that the call is not blamed for it.
+# `az` on a laptop needs a few.
+TIMEOUT = 5.0
 # Seconds without a new attempt after a failure. azure-core lets calls wait for the token one after
 # the other. Without this pause, each of them would wait for a failure of its own.
 PAUSE = 1.0
@@ -119,4 +121,4 @@ def _now() -> float:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    return excerpt(f"{type(error).__name__}: {error}")

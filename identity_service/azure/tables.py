@@ -8,7 +8,7 @@ import base64
 import contextlib
 import heapq
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ from azure.core.pipeline import PipelineRequest
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from identity_service.azure.failures import Failure, describe
+from identity_service.azure.failures import Failure, describe, invalid_body
 from identity_service.azure.table_codec import (
     PARTITIONS,
     Change,
@@ -45,8 +45,10 @@ from identity_service.errors import InvalidQuery, RegistryUnavailable
 from identity_service.identity import DueEntry, Identity, Page, UserRow, timestamp
 from identity_service.log import EventLog
 from identity_service.ports import Conflict
+from identity_service.scrubbing import excerpt
 
 T = TypeVar("T")
+_ReadPage = Callable[[], Awaitable[list[DueEntry] | None]]
 
 events = EventLog(__name__)
 
@@ -69,6 +71,7 @@ _CONNECTION: dict[str, Any] = {
     "connection_timeout": CONNECT,
     "read_timeout": RESPONSE,
     "retry_total": 0,
+    "permit_redirects": False,
     "use_env_settings": False,
     "raw_request_hook": _untraced,
 }
@@ -77,19 +80,35 @@ _READ: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
 _RANGE = "PartitionKey eq @partition and RowKey gt @first and RowKey lt @last"
 _Partition = Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
 
-# The table service's codes for a request that it does not accept as valid.
-_INVALID_REQUEST = {
+# The table service's own error codes. Statuses do not tell these cases apart: a wrong key is 400 in
+# Azurite, and any server responds with 404.
+_TABLE_NOT_FOUND = "TableNotFound"
+_ROW_NOT_FOUND = {"ResourceNotFound", "EntityNotFound"}
+_CONFLICT = {
+    *_ROW_NOT_FOUND,
+    "ConditionNotMet",
+    "EntityAlreadyExists",
+    "UpdateConditionNotSatisfied",
+}
+_INVALID_QUERY = {
     "InvalidInput",
     "InvalidQueryParameterValue",
     "OutOfRangeInput",
     "OutOfRangeQueryParameterValue",
 }
+_REFUSED = {
+    "AccountIsDisabled",
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "InvalidAuthenticationInfo",
+    "NoAuthenticationInformation",
+}
 _REMEDY = (
     "give this app's identity the role Storage Table Data Contributor"
     " (0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3) on the storage account, or correct the key in the"
-    " connection string"
+    " connection string, or let the firewall of the storage account accept this app"
 )
-_TABLE_NOT_FOUND = "TableNotFound"
+_NO_ACCESS = (401, 403)
 _STREAM_PAGE = 100
 
 
@@ -98,6 +117,7 @@ class TableRegistry:
 
     def __init__(self, table: TableClient) -> None:
         self._table = table
+        self._host = urlsplit(table.url).netloc
         self._creating: asyncio.Future[None] | None = None
         self._exists = False
 
@@ -122,8 +142,8 @@ class TableRegistry:
 
     async def read(self, identity_id: str) -> Identity | None:
         """See `ports.Registry`."""
-        entity = await self._entity(partition(identity_id), identity_key(identity_id))
-        return decode_identity(entity) if entity else None
+        key = partition(identity_id), identity_key(identity_id)
+        return await self._entity(*key, decode_identity)
 
     async def insert(self, identity: Identity) -> Identity:
         """See `ports.Registry`."""
@@ -153,22 +173,19 @@ class TableRegistry:
 
     async def read_user(self, user_id: str) -> UserRow | None:
         """See `ports.Registry`."""
-        entity = await self._entity(partition(user_id), user_key(user_id))
-        return decode_user(user_id, entity) if entity else None
+        key = partition(user_id), user_key(user_id)
+        return await self._entity(*key, lambda entity: decode_user(user_id, entity))
 
     async def insert_user(self, user_id: str, identity_id: str) -> None:
         """See `ports.Registry`."""
-        entity = encode_user(user_id, identity_id)
-        await self._send(lambda: self._table.create_entity(entity))
+        # A batch of one, because the SDK drops the error code of a single insert.
+        await self._send_batch(("create", encode_user(user_id, identity_id)))
 
     async def replace_user(self, row: UserRow, identity_id: str) -> None:
         """See `ports.Registry`."""
         entity = encode_user(row.user_id, identity_id)
-        await self._send(
-            lambda: self._table.submit_transaction(
-                [("update", entity, {"mode": UpdateMode.REPLACE, **_if_match(row.etag)})]
-            )
-        )
+        options = {"mode": UpdateMode.REPLACE, **_if_match(row.etag)}
+        await self._send_batch(("update", entity, options))
 
     async def remove_user(self, row: UserRow) -> None:
         """See `ports.Registry`."""
@@ -181,8 +198,15 @@ class TableRegistry:
         """See `ports.Registry`. Merges the sorted streams of all partitions."""
         first = f"t|{after}" if after else "t|"
         last = f"t|{timestamp(until)}~" if until else "t}"
-        streams = [self._stream(number, first, last) for number in range(PARTITIONS)]
-        heads = await asyncio.gather(*(anext(stream, None) for stream in streams))
+        readers = [self._due_pages(number, first, last) for number in range(PARTITIONS)]
+
+        async def first_pages() -> list[list[DueEntry] | None]:
+            return await asyncio.gather(*(read() for read in readers))
+
+        # One call, so that an outage is logged once and not once for each partition.
+        pages = await self._ask(first_pages)
+        streams = [self._stream(*each) for each in zip(pages, readers, strict=True)]
+        heads = [await anext(stream, None) for stream in streams]
         heap = [(head, number) for number, head in enumerate(heads) if head]
         heapq.heapify(heap)
         while heap:
@@ -222,17 +246,17 @@ class TableRegistry:
         ).by_page(continuation_token=resume)  # type: ignore[arg-type]  # it is a dict
 
         async def page() -> list[Identity]:
-            return [decode_identity(entity) async for entity in await anext(pages)]
-
-        try:
-            return await self._ask(page), pages.continuation_token  # type: ignore[attr-defined]  # of the SDK's own iterator
-        except _InvalidRequest as error:
-            if resume is None:  # the caller sent nothing that could be invalid
+            try:
+                return [decode_identity(entity) async for entity in await anext(pages)]
+            except HttpResponseError as error:
+                if resume and _code(error) in _INVALID_QUERY:
+                    raise InvalidQuery.continuation() from error
                 raise
-            raise InvalidQuery.continuation() from error
 
-    async def _stream(self, number: int, first: str, last: str) -> AsyncIterator[DueEntry]:
-        """The due entries of one partition, read page by page."""
+        return await self._ask(page), pages.continuation_token  # type: ignore[attr-defined]  # of the SDK's own iterator
+
+    def _due_pages(self, number: int, first: str, last: str) -> _ReadPage:
+        """Reads the next page of due entries of one partition. The last one is None."""
         pages = self._table.query_entities(
             _RANGE,
             parameters={"partition": f"{number:02d}", "first": first, "last": last},
@@ -241,51 +265,69 @@ class TableRegistry:
             **_READ,
         ).by_page()
 
-        async def page() -> list[str] | None:
+        async def page() -> list[DueEntry] | None:
             async for entities in pages:
-                return [entity["RowKey"] async for entity in entities]
+                return [decode_due_entry(entity["RowKey"]) async for entity in entities]
             return None
 
-        while (keys := await self._ask(page)) is not None:
-            for key in keys:
-                yield decode_due_entry(key)
+        return page
 
-    async def _entity(self, partition_key: str, row_key: str) -> Any | None:
-        async def get() -> Any | None:
+    async def _stream(
+        self, page: list[DueEntry] | None, read: _ReadPage
+    ) -> AsyncIterator[DueEntry]:
+        """The due entries of one partition, read page by page."""
+        while page is not None:
+            for entry in page:
+                yield entry
+            page = await self._ask(read)
+
+    async def _entity(
+        self, partition_key: str, row_key: str, decode: Callable[[Any], T]
+    ) -> T | None:
+        async def get() -> T | None:
             try:
-                return await self._table.get_entity(partition_key, row_key, **_READ)
+                return decode(await self._table.get_entity(partition_key, row_key, **_READ))
             except ResourceNotFoundError as error:
-                if _code(error) == _TABLE_NOT_FOUND:
-                    raise
-                return None
+                if _code(error) in _ROW_NOT_FOUND:
+                    return None
+                raise
 
         return await self._ask(get)
 
     async def _write(self, identity: Identity, *changes: Change) -> Identity:
-        """Send one batch: all changes are made, or none."""
-        results = await self._send(lambda: self._table.submit_transaction(changes))
+        """Write an identity's row. Returns it with its new ETag."""
+        results = await self._send_batch(*changes)
         return identity.with_etag(results[0].get("etag", ""))
+
+    async def _send_batch(self, *changes: Change) -> list[Any]:
+        """Send one batch: all changes are made, or none."""
+        return await self._send(lambda: self._table.submit_transaction(changes))
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Read. A read can be abandoned at any time."""
         try:
             async with asyncio.timeout(CONNECT + RESPONSE):
-                return await self._translated(call)
+                with self._translated():
+                    await self._ensure_table()
+                    return await call()
         except TimeoutError as error:
             reason = f"no response within {CONNECT + RESPONSE:.0f} s"
             raise self._unavailable(Failure("timeout", reason)) from error
 
     async def _send(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Write. A write that was sent is waited for until its result is known or lost."""
-        return await self._translated(call)
+        """Write. A write that was sent is waited for until its result is known or lost.
 
-    async def _translated(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Run the call, with errors in our own words."""
-        try:
+        Raises:
+            Conflict: another write was faster.
+        """
+        with self._translated():
             await self._ensure_table()
-            return await call()
-        except AzureError as error:
-            raise self._translate(error) from error
+            try:
+                return await call()
+            except HttpResponseError as error:
+                if _code(error) in _CONFLICT:
+                    raise Conflict(_code(error)) from error
+                raise
 
     async def _ensure_table(self) -> None:
         """Create the table, unless this worker knows that it exists. Parallel calls share this."""
@@ -293,6 +335,7 @@ class TableRegistry:
             return
         if self._creating is None or self._creating.done():
             self._creating = asyncio.ensure_future(self._create_table())
+            self._creating.add_done_callback(_retrieved)
         await asyncio.shield(self._creating)
 
     async def _create_table(self) -> None:
@@ -300,36 +343,45 @@ class TableRegistry:
             await self._table.create_table()
         self._exists = True
 
-    def _translate(self, error: AzureError) -> Exception:
-        """The error for the operation. If the registry is unavailable, the cause is logged."""
-        failure, code = describe(error), _code(error)
-        match error:
-            case ClientAuthenticationError(status_code=None):  # the credential has logged the cause
-                return RegistryUnavailable("This service could not get its own credential.")
-            case HttpResponseError() if code == _TABLE_NOT_FOUND:
-                self._exists = False
-            case ClientAuthenticationError() | HttpResponseError(status_code=401 | 403):
-                events.error(
-                    "registry_refused_us", status=error.status_code, code=code, remedy=_REMEDY
-                )
-                return RegistryUnavailable("The registry refused this service.")
-            case HttpResponseError(status_code=404 | 409 | 412):
-                return Conflict(f"{error.status_code}")
-        kind = _InvalidRequest if code in _INVALID_REQUEST else RegistryUnavailable
-        return self._unavailable(failure._replace(reason=f"{failure.reason} {code}".strip()), kind)
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the SDK's errors into ours. If the registry is unavailable, the cause is logged."""
+        try:
+            yield
+        except AzureError as error:
+            raise self._translate(error) from error
+        except (AttributeError, KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+            # The SDK does not check responses. It raises these errors for invalid ones.
+            raise self._unavailable(invalid_body(error)) from error
 
-    def _unavailable(
-        self, failure: Failure, kind: type[RegistryUnavailable] = RegistryUnavailable
-    ) -> RegistryUnavailable:
-        host = urlsplit(self._table.url).netloc
-        events.error("registry_unavailable", host=host, kind=failure.kind, reason=failure.reason)
-        error = kind("The registry did not respond.")
+    def _translate(self, error: AzureError) -> RegistryUnavailable:
+        code, status = _code(error), getattr(error, "status_code", None)
+        if isinstance(error, ClientAuthenticationError) and status is None:
+            # The credential has logged the cause.
+            return RegistryUnavailable("This service could not get its own credential.")
+        if code in _REFUSED or status in _NO_ACCESS:
+            events.error("registry_refused_us", status=status, code=code, remedy=_REMEDY)
+            return RegistryUnavailable("The registry refused this service.")
+        if code == _TABLE_NOT_FOUND:
+            self._exists = False
+        return self._unavailable(describe(error, self._host, code))
+
+    def _unavailable(self, failure: Failure) -> RegistryUnavailable:
+        events.error(
+            "registry_unavailable",
+            host=self._host,
+            kind=failure.kind,
+            reason=excerpt(failure.reason),
+        )
+        error = RegistryUnavailable("The registry did not respond.")
         error.kind = failure.kind
         return error
 
 
-class _InvalidRequest(RegistryUnavailable):
-    """The table service does not accept a request as valid."""
+def _retrieved(creation: asyncio.Future[None]) -> None:
+    """Keep asyncio from logging an error for which no call waits any more."""
+    if not creation.cancelled():
+        creation.exception()
 
 
 def _if_match(etag: str) -> dict[str, Any]:

@@ -148,8 +148,8 @@ async def run(name: str, call: Awaitable[Any], context: Context) -> None:
     try:
         await call
     except ServiceError as error:
-        raise error from None  # its cause may have a secret, and is in the log already
-    except Exception as error:  # noqa: BLE001 -- the host would log its text
+        raise error from None  # the host would log the text of the library's error
+    except Exception as error:  # noqa: BLE001 -- the same
         events.error("internal_error", error, operation=name)
         raise InternalError("The log of this service has the details.") from None
 
