@@ -42,7 +42,7 @@ class BoundOperation:
         self._sources = {
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
         }
-        self._calls_upstream = bool(self._sources.keys() & _UPSTREAM)
+        self.calls_upstream = bool(self._sources.keys() & _UPSTREAM)
         self._fields = {"id"} | {
             field.encode_name
             for name in ("body", "query")
@@ -61,7 +61,7 @@ class BoundOperation:
             ServiceError: the request or the settings are invalid, or the operation failed.
         """
         arguments = self._arguments(req)
-        if not self._calls_upstream:
+        if not self.calls_upstream:
             return await self._operation(**arguments)
         with self._services.slots.one():
             return await self._operation(**arguments)

@@ -22,7 +22,7 @@ from identity_service.schemas import (
 )
 from identity_service.services import Services
 from identity_service.settings import Settings
-from tests.http.edge import memory_services, request
+from tests.http.edge import URL, memory_services, request
 from tests.support.acs_transport import IDENTITY
 from tests.support.world import World
 
@@ -133,8 +133,8 @@ def test_timer_binds_at_once(services: Services) -> None:
 async def test_arguments_from_the_request(services: Services) -> None:
     """Id, caller, query and body come from the request, decoded."""
     req = request(
+        f"{URL}?maxPageSize=7&stuck=true",
         identity_id=IDENTITY,
-        query={"maxPageSize": "7", "stuck": "true"},
         headers=SIGNED_IN,
         body=b'{"scopes":["chat"]}',
     )
@@ -180,7 +180,7 @@ INVALID: dict[str, tuple[Operation, dict[str, object], str]] = {
     "id": (taking("identity_id", str), {"identity_id": "nobody"}, "invalid_identity_id"),
     "empty id": (taking("identity_id", str), {"identity_id": ""}, "invalid_identity_id"),
     "no id": (taking("identity_id", str), {}, "invalid_identity_id"),
-    "query": (taking("query", Query), {"query": {"maxPageSize": "0"}}, "invalid_query"),
+    "query": (taking("query", Query), {"url": f"{URL}?maxPageSize=0"}, "invalid_query"),
     "no JSON": (takes_body, {"body": b"{"}, "invalid_json"),
     "array": (takes_body, {"body": b"[]"}, "invalid_body"),
     "unknown field": (takes_body, {"body": b'{"name":"x"}'}, "invalid_body"),
