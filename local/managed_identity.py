@@ -20,7 +20,7 @@ LIFETIME = 24 * 3600
 
 
 class Fault(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """How the endpoint misbehaves, until the fault is removed.
+    """An injected fault, which affects all requests until it is removed.
 
     Attributes:
         delay_seconds: the delay of every response.

@@ -1,4 +1,4 @@
-"""Dependencies are pinned, hashed, licensed, and watched over; and so is the automation itself."""
+"""Dependencies and the automation are pinned, checked and updated."""
 
 import json
 import re
@@ -15,23 +15,25 @@ REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
 WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 DEPENDABOT = (ROOT / ".github" / "dependabot.yml").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-# Each lets us ship it in a product of any kind; certifi's MPL is about certifi's own files.
-ALLOWED = {
-    "Apache-2.0",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "MIT",
-    "MIT-0",
-    "MPL-2.0",
-    "PSF-2.0",
-}
+# These licences permit any kind of product. The MPL of certifi covers only certifi's own files.
+ALLOWED = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"}
+LOCK_FILES = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "*package-lock.json"],  # noqa: S607 -- git may be installed anywhere
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+]
 
 each_file = pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
 
 
 @each_file
 def test_every_pin_has_hashes(path: Path) -> None:
-    """Nobody can put something else in a package's place."""
+    """An installed package has exactly the pinned content."""
     entries = re.split(r"\n(?=[\w.-]+==)", path.read_text())
 
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
@@ -40,39 +42,37 @@ def test_every_pin_has_hashes(path: Path) -> None:
 
 @each_file
 def test_no_registry_is_named(path: Path) -> None:
-    """Where packages come from is the business of whoever installs them."""
+    """Python packages come from the index that pip is configured with."""
     assert re.findall(r"https?://|--(?:extra-)?index-url", path.read_text()) == []
 
 
-def test_what_is_deployed_is_what_is_developed_with() -> None:
-    """The same versions in both files."""
+@pytest.mark.parametrize("path", LOCK_FILES, ids=lambda path: path.parent.name)
+def test_a_lock_file_names_no_registry(path: Path) -> None:
+    """JavaScript packages come from the registry that npm is configured with."""
+    packages = json.loads(path.read_text())["packages"]
+
+    assert [name for name, package in packages.items() if "resolved" in package] == []
+
+
+def test_the_deployed_versions_are_the_tested_ones() -> None:
+    """requirements-dev.txt has every version of requirements.txt."""
     deployed, developed = (pinned(path.read_text()) for path in REQUIREMENTS)
 
     assert deployed <= developed
 
 
-def licences() -> dict[tuple[str, str], str]:
-    """What docs/licences.md says of each name and version."""
+def test_the_licence_of_every_deployed_package_is_allowed() -> None:
+    """docs/licences.md, which `make pins` writes, lists each package. One choice is enough."""
     rows = re.findall(r"^\| (\S+) +\| (\d\S*) +\| (.+?) +\|$", PAGE.read_text(), re.MULTILINE)
-    return {(name, version): licence for name, version, licence in rows}
-
-
-def test_every_licence_is_listed() -> None:
-    """Of all that is deployed, and of nothing else. `make pins` makes the page anew."""
-    deployed = pinned((ROOT / "requirements.txt").read_text())
-
-    assert set(licences()) == deployed
-
-
-def test_every_licence_is_allowed() -> None:
-    """Where there is a choice, one of them is."""
-    refused = {
-        name: licence
-        for (name, _), licence in licences().items()
+    refused = [
+        name
+        for name, _, licence in rows
         if not any(set(choice.split(" AND ")) <= ALLOWED for choice in licence.split(" OR "))
-    }
+    ]
 
-    assert refused == {}
+    listed = {(name, version) for name, version, _ in rows}
+    assert listed == pinned((ROOT / "requirements.txt").read_text())
+    assert refused == []
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_every_licence_is_allowed() -> None:
     ],
 )
 def test_automation_is_well_formed(schema: str, file: str) -> None:
-    """By the schemas that GitHub's users share."""
+    """Each file is valid according to its public JSON schema."""
     call = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(ROOT / file)]
     checked = subprocess.run(call, capture_output=True, text=True, check=False)  # noqa: S603 -- our own call
 
     assert checked.returncode == 0, checked.stdout
 
 
-def test_every_target_that_is_called_is_there() -> None:
-    """CI does what a person does, by the same words."""
+def test_ci_runs_make_targets() -> None:
+    """CI runs the commands that a developer runs, and every target exists."""
     action = (ROOT / ".github" / "actions" / "set-up" / "action.yml").read_text()
     called = set(re.findall(r"run: make (\w+)", WORKFLOW + action))
 
@@ -101,7 +101,7 @@ def test_every_target_that_is_called_is_there() -> None:
 
 
 def test_every_python_is_tested() -> None:
-    """From the oldest that pyproject.toml allows to the newest that is deployed."""
+    """CI tests the versions that can be deployed. The oldest is that of pyproject.toml."""
     oldest = re.findall(r'requires-python = ">=(\S+)"', (ROOT / "pyproject.toml").read_text())
     [deployed] = re.findall(
         r"@allowed\(\[('3[^\]]+)\]\)", (ROOT / "infra" / "main.bicep").read_text()
@@ -115,7 +115,7 @@ def test_every_python_is_tested() -> None:
 
 
 def test_every_action_is_pinned() -> None:
-    """By its commit: a tag can be moved."""
+    """An action is pinned by its commit, because a tag can be moved."""
     files = [*(ROOT / ".github").rglob("ci.yml"), *(ROOT / ".github").rglob("action.yml")]
     uses = re.findall(r"uses: (\S+)(.*)", "\n".join(path.read_text() for path in files))
     foreign = [(name, rest) for name, rest in uses if not name.startswith("./")]
@@ -126,16 +126,9 @@ def test_every_action_is_pinned() -> None:
         assert re.fullmatch(r" # v\d+\.\d+\.\d+", rest)
 
 
-def test_every_lock_file_is_watched() -> None:
-    """Dependabot looks into every folder that has one."""
-    listed = subprocess.run(
-        ["git", "ls-files", "*package-lock.json"],  # noqa: S607 -- wherever it is installed
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    folders = {f"/{Path(name).parent}" for name in listed.stdout.split()}
+def test_dependabot_updates_every_lock_file() -> None:
+    """Its configuration has every folder with a lock file."""
+    folders = {f"/{path.parent.relative_to(ROOT)}" for path in LOCK_FILES}
     [watched] = re.findall(r"package-ecosystem: npm\n    directories: \[(.+)\]", DEPENDABOT)
 
     assert set(watched.split(", ")) == folders

@@ -1,4 +1,4 @@
-"""What the host makes of the app's functions: routes, schedules, authorization levels, errors."""
+"""Reads the app's functions as the host does: routes, schedules, authorization levels, errors."""
 
 import re
 from collections.abc import Iterable, Mapping

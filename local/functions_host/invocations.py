@@ -46,7 +46,7 @@ class TraceContext:
     attributes: dict[str, str] = field(default_factory=dict)
 
     def child(self) -> "TraceContext":
-        """A new span in this trace, or in a new trace if this is none. It is always sampled."""
+        """A new span in this trace, or in a new trace if the caller sent no valid one. Sampled."""
         caller = _TRACE_PARENT.fullmatch(self.trace_parent)
         trace = caller[1] if caller else secrets.token_hex(16)
         parent = f"00-{trace}-{secrets.token_hex(8)}-01"
@@ -245,9 +245,9 @@ def log_to_stderr() -> None:
 
 
 def configure_tracing(settings: MutableMapping[str, str]) -> Tracing:
-    """Set OpenTelemetry up if the settings enable it for both the host and the worker.
+    """Set up OpenTelemetry if the settings enable it for both the host and the worker.
 
-    The host makes a span for each invocation and passes its context on. The worker configures
+    The host creates a span for each invocation and passes its context on. The worker configures
     Azure Monitor's exporter before it loads the app, and attaches that context to the invocation.
     Source: https://learn.microsoft.com/azure/azure-functions/opentelemetry-howto and
     otel.py of azure-functions-runtime 1.3.0.
@@ -276,8 +276,8 @@ def _export(settings: Mapping[str, str]) -> None:
 @contextmanager
 def _traced(name: str, caller: TraceContext) -> Iterator[TraceContext]:
     """Record a span for an invocation, in the caller's trace or in a new one."""
-    from opentelemetry import context, trace  # noqa: PLC0415 -- the same
-    from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 -- the same
+    from opentelemetry import context, trace  # noqa: PLC0415 -- slow to import, off by default
+    from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 -- as above
 
     propagator = tracecontext.TraceContextTextMapPropagator()
     received = {"traceparent": caller.trace_parent, "tracestate": caller.trace_state}

@@ -78,7 +78,7 @@ class Schedule:
             )
         allowed = [_allowed(part, field) for part, field in zip(parts, _FIELDS, strict=True)]
         schedule = cls(expression, *allowed)
-        schedule.next_after(datetime(2000, 1, 1))  # noqa: DTZ001 -- any start date finds out
+        schedule.next_after(datetime(2000, 1, 1))  # noqa: DTZ001 -- the time zone does not matter
         return schedule
 
     def next_after(self, moment: datetime) -> datetime:

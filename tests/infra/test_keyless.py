@@ -18,14 +18,14 @@ DEPLOYED = [
     ROOT / "host.json",
     ROOT / "local.settings.sample.json",
 ]
-# Only an address, because local authentication is off: see test_application_insights_is_an_address.
+# Only an address: local authentication is off, so writing requires an identity with the role.
 INSIGHTS = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 # The names of settings, as opposed to other properties.
 _SETTING = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|Azure\w+__\w+")
 _KEYS = re.compile(
     r"list\w*(Keys|Secrets|ConnectionStrings?|Sas)\w*\(|@secure|AccountKey|SharedAccess|accessKey\b"
     r"|AccessKey\b|primaryKey|secondaryKey|password|clientSecret|ClientSecret|connectionString\b"
-    r"|ConnectionString\b|InstrumentationKey|sig=|eyJ|WEBSITE_AUTH_ENABLED|ACCESSKEY|CONNECTION_STRING",
+    r"|ConnectionString\b|InstrumentationKey|sig=|eyJ|WEBSITE_AUTH_ENABLED|ACCESSKEY|CONNECTION_STRING"
 )
 ROLES = {
     "communication.bicep": {"09976791-48a7-449e-bb21-39d1a415f350"},
@@ -85,6 +85,12 @@ def test_a_key_is_found(line: str) -> None:
         ("app.bicep", "properties.allow", "false"),
         ("app.bicep", "properties.AzureWebJobsStorage__credential", "'managedidentity'"),
         ("app.bicep", "properties.AZURE_TOKEN_CREDENTIALS", "'ManagedIdentityCredential'"),
+        ("app.bicep", f"properties.{INSIGHTS}", "applicationInsights"),
+        (
+            "app.bicep",
+            "properties.APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+            "'Authorization=AAD;ClientId=${clientId}'",
+        ),
         ("app.bicep", "properties.globalValidation.requireAuthentication", "false"),
         (
             "app.bicep",
@@ -119,12 +125,3 @@ def test_every_setting_is_known() -> None:
 
     assert found <= {setting.name for setting in SETTINGS} - {SIGN_IN.name}
     assert {"COMMUNICATION_SERVICES_ENDPOINT", "CLEANUP_SCHEDULE", INSIGHTS} <= found
-
-
-def test_application_insights_is_an_address() -> None:
-    """The connection string is a plain setting; writing requires an identity with the role."""
-    app = dict(read((INFRA / "app.bicep").read_bytes()).values)
-
-    assert app[f"properties.{INSIGHTS}"] == "applicationInsights"
-    authentication = app["properties.APPLICATIONINSIGHTS_AUTHENTICATION_STRING"]
-    assert authentication == "'Authorization=AAD;ClientId=${clientId}'"

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
@@ -47,17 +47,14 @@ class RunningHost:
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
-        body: bytes | Iterable[bytes] | None = None,
+        body: bytes | None = None,
     ) -> Response:
         """Send a request on a new connection and wait for the response."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
-        try:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)) as connection:
             chunked = "Transfer-Encoding" in (headers or {})
             connection.request(method, path, body, headers or {}, encode_chunked=chunked)
             response = connection.getresponse()
             return Response(response.status, response.headers, response.read())
-        finally:
-            connection.close()
 
     def log(self) -> str:
         """The standard error so far."""

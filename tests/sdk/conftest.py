@@ -1,4 +1,4 @@
-"""The emulator and the managed identity endpoint, for SDKs in this process and in Node."""
+"""The emulator and the managed identity endpoint, for the SDKs in Python and in Node."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager

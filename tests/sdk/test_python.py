@@ -46,11 +46,8 @@ def new_client(client: Any, azure: Azure, credential: str, entra: Any, transport
     options = {"transport": transport, "retry_total": 0}
     if credential == "connection string":
         return client.from_connection_string(azure.acs.connection_string, **options)
-    keys = {
-        "primary key": azure.client.keys[0],
-        "secondary key": azure.client.keys[1],
-        "wrong key": random_key(),
-    }
+    primary, secondary = azure.client.keys
+    keys = {"primary key": primary, "secondary key": secondary, "wrong key": random_key()}
     key = keys.get(credential)
     return client(azure.acs.endpoint, AzureKeyCredential(key) if key else entra, **options)
 
@@ -106,18 +103,26 @@ async def client(acs: EmulatorClient, connect: Connect) -> AsyncIterator[Any]:
 async def test_every_operation_works_with_every_credential(
     acs: EmulatorClient, connect: Connect, credential: str
 ) -> None:
-    """All operations succeed, and tokens are valid until they are revoked."""
+    """Tokens are as requested and valid until they are revoked, and each call has one effect."""
     teams = acs.emulator.teams_user()
 
     async with connect(credential) as client:
-        user = await client.create_user()
-        token = await client.get_token(user, ["voip"])
-        assert acs.verify(token.token)["valid"]
+        user, first = await client.create_user_and_token(["chat", "voip"], token_expires_in=HOUR)
+        second = await client.get_token(user, ["chat.join", "voip.join"], token_expires_in=HOUR)
+        verified = [acs.verify(each.token) for each in (first, second)]
         await client.revoke_tokens(user)
+        revoked = acs.verify(second.token)
         await client.delete_user(user)
-        await client.create_user_and_token(["chat"])
-        await client.get_token_for_teams_user(teams.token, teams.app_id, teams.user_id)
+        await client.create_user()
+        exchanged = await client.get_token_for_teams_user(teams.token, teams.app_id, teams.user_id)
 
+    for result, scopes in zip(verified, ("chat,voip", "chat.join,voip.join"), strict=True):
+        claims = result["claims"]
+        assert result["valid"]
+        assert f"8:{claims['skypeid']}" == user.properties["id"]
+        assert (claims["acsScope"], claims["exp"] - claims["iat"]) == (scopes, 3600)
+    assert revoked["reason"] == "revoked"
+    assert acs.verify(exchanged.token)["valid"]
     effects = [acs.counts(name) for name in ("create", "issue", "revoke", "delete", "exchange")]
     assert effects == [(2, 2), (1, 1), (1, 1), (1, 1), (1, 1)]
 
@@ -135,44 +140,20 @@ async def test_one_managed_identity_token_serves_many_requests(
     assert azure.identity_requests() == before + 1
 
 
-async def test_a_wrong_key_is_an_authentication_error(connect: Connect) -> None:
-    """The error has the code of the service."""
-    async with connect("wrong key") as client:
-        with pytest.raises(ClientAuthenticationError) as refused:
-            await client.create_user()
-
-    assert code_of(refused.value) == "Denied"
-
-
-async def test_a_user_and_a_token_are_created_together(acs: EmulatorClient, client: Any) -> None:
-    """The token is issued for the new user, with the requested lifetime."""
-    user, token = await client.create_user_and_token(["chat", "voip"], token_expires_in=HOUR)
-
-    claims = acs.verify(token.token)["claims"]
-    assert f"8:{claims['skypeid']}" == user.properties["id"]
-    assert claims["exp"] - claims["iat"] == 3600
-
-
-async def test_a_token_has_the_requested_scopes_and_lifetime(
-    acs: EmulatorClient, client: Any
+async def test_refused_credentials_are_authentication_errors(
+    acs: EmulatorClient, connect: Connect
 ) -> None:
-    """The join scopes work too, because the SDK uses api-version 2023-10-01."""
-    user = await client.create_user()
+    """An expired Teams token has another code than a wrong key."""
+    teams = acs.emulator.teams_user()
 
-    token = await client.get_token(user, ["chat.join", "voip.join"], token_expires_in=HOUR)
+    async with connect("wrong key") as client:
+        with pytest.raises(ClientAuthenticationError) as denied:
+            await client.create_user()
+    async with connect("primary key") as client:
+        with pytest.raises(ClientAuthenticationError) as expired:
+            await client.get_token_for_teams_user(teams.expired_token, teams.app_id, teams.user_id)
 
-    claims = acs.verify(token.token)["claims"]
-    assert claims["acsScope"] == "chat.join,voip.join"
-    assert claims["exp"] - claims["iat"] == 3600
-
-
-async def test_a_revoked_token_is_invalid(acs: EmulatorClient, client: Any) -> None:
-    """The reason is `revoked`."""
-    user, token = await client.create_user_and_token(["voip"])
-
-    await client.revoke_tokens(user)
-
-    assert acs.verify(token.token)["reason"] == "revoked"
+    assert (code_of(denied.value), code_of(expired.value)) == ("Denied", "InvalidAccessToken")
 
 
 async def test_a_deleted_user_is_not_found(client: Any) -> None:
@@ -184,27 +165,6 @@ async def test_a_deleted_user_is_not_found(client: Any) -> None:
         await client.get_token(user, ["voip"])
 
     assert code_of(refused.value) == "IdentityNotFound"
-
-
-async def test_a_teams_token_is_exchanged(acs: EmulatorClient, client: Any) -> None:
-    """The access token is valid."""
-    teams = acs.emulator.teams_user()
-
-    token = await client.get_token_for_teams_user(teams.token, teams.app_id, teams.user_id)
-
-    assert acs.verify(token.token)["valid"]
-
-
-async def test_an_expired_teams_token_is_an_authentication_error(
-    acs: EmulatorClient, client: Any
-) -> None:
-    """Its code differs from that of a caller who is not authenticated."""
-    teams = acs.emulator.teams_user()
-
-    with pytest.raises(ClientAuthenticationError) as refused:
-        await client.get_token_for_teams_user(teams.expired_token, teams.app_id, teams.user_id)
-
-    assert code_of(refused.value) == "InvalidAccessToken"
 
 
 async def test_creating_with_no_scopes_loses_the_identity(acs: EmulatorClient, client: Any) -> None:

@@ -8,6 +8,11 @@ from identity_service.settings import read_settings
 from identity_service.settings_table import SETTINGS
 from tools.docs import PAGES, ROOT, block, codes, document, operations, sample, settings
 
+
+def _json(schema: str) -> dict[str, object]:
+    return {"content": {"application/json": {"schema": {"$ref": f"#/x/{schema}"}}}}
+
+
 API = {
     "tags": [{"name": "Things"}],
     "paths": {
@@ -25,11 +30,8 @@ API = {
                 "tags": ["Things"],
                 "summary": "Create a thing",
                 "security": [{"functionKey": []}],
-                "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/x/New"}}}},
-                "responses": {
-                    "200": {"content": {"application/json": {"schema": {"$ref": "#/x/Thing"}}}},
-                    "201": {"content": {"application/json": {"schema": {"$ref": "#/x/Thing"}}}},
-                },
+                "requestBody": _json("New"),
+                "responses": {"200": _json("Thing"), "201": _json("Thing")},
             },
         }
     },

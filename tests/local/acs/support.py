@@ -4,7 +4,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import http.client
 import json
 import secrets
 import ssl
@@ -15,11 +14,13 @@ from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    closing,
     contextmanager,
 )
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import cached_property
+from http.client import HTTPMessage, HTTPSConnection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ class Response:
     """A response as received."""
 
     status: int
-    headers: http.client.HTTPMessage
+    headers: HTTPMessage
     content: bytes
 
     @property
@@ -73,15 +74,11 @@ class EmulatorClient:
         self, method: str, target: str, headers: dict[str, str], body: bytes = b""
     ) -> Response:
         """Send a request. The target is sent without changes."""
-        connection = http.client.HTTPSConnection(
-            "localhost", self.port, timeout=10, context=self.tls
-        )
-        try:
+        connection = HTTPSConnection("localhost", self.port, timeout=10, context=self.tls)
+        with closing(connection):
             connection.request(method, target, body, headers)
             response = connection.getresponse()
             return Response(response.status, response.headers, response.read())
-        finally:
-            connection.close()
 
     def signed(
         self,
@@ -94,9 +91,8 @@ class EmulatorClient:
     ) -> Response:
         """Send a signed request. Bytes are sent as they are, other bodies as JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode() if body else b""
-        signature = signed_headers(
-            method, target, content, host=f"localhost:{self.port}", key=key or self.keys[0]
-        )
+        host, key = f"localhost:{self.port}", key or self.keys[0]
+        signature = signed_headers(method, target, content, host=host, key=key)
         return self.send(method, target, {**signature, **(headers or {})}, content)
 
     def control(self, method: str, path: str, body: object = None) -> Response:
@@ -175,12 +171,8 @@ def serve(folder: Path, clock: Callable[[], float] = time.time) -> Iterator[Emul
 
 @asynccontextmanager
 async def _serving(folder: Path, clock: Callable[[], float]) -> AsyncIterator[EmulatorClient]:
-    issuer, authority = Issuer(), Authority()
-    keys, control_key, ca_file = (
-        (random_key(), random_key()),
-        secrets.token_urlsafe(),
-        folder / "ca",
-    )
+    issuer, authority, ca_file = Issuer(), Authority(), folder / "ca"
+    keys, control_key = (random_key(), random_key()), secrets.token_urlsafe()
     authority.write_bundle(ca_file)
     emulator = Emulator(issuer=issuer, access_keys=keys, control_key=control_key, clock=clock)
     listener = listen(0, "another port")
@@ -195,7 +187,7 @@ def run_in_thread(context: AbstractAsyncContextManager[Value]) -> Iterator[Value
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
-    def run(coroutine: Coroutine[Any, Any, Value | None]) -> Any:
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout=10)
 
     stack = AsyncExitStack()

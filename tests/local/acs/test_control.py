@@ -30,31 +30,36 @@ def test_preflights_are_refused(acs: EmulatorClient) -> None:
     assert not [name for name in response.headers if name.lower().startswith("access-control")]
 
 
-def test_an_unknown_path_is_not_found(acs: EmulatorClient) -> None:
-    """The error is JSON."""
-    response = acs.control("GET", "/unknown")
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/unknown", None, 404),
+        ("POST", "/counts", None, 405),
+        ("OPTIONS", "/counts", None, 405),
+        ("GET", "/identities/8:acs:unknown", None, 404),
+        ("DELETE", "/faults/999999", None, 404),
+        ("POST", "/keys/third", None, 404),
+        ("PUT", "/quotas", {"windowSeconds": 0}, 400),
+        ("POST", "/faults", {}, 400),
+        ("POST", "/faults", {"kind": "flood"}, 400),
+        ("POST", "/faults", {"kind": "drop", "when": "later"}, 400),
+        ("POST", "/faults", {"kind": "drop", "operation": "list"}, 400),
+        ("POST", "/faults", {"kind": "drop", "times": 0}, 400),
+        ("POST", "/faults", {"kind": "drop", "share": 1.5}, 400),
+        ("POST", "/faults", {"kind": "drop", "status": 503}, 400),
+        ("POST", "/faults", {"kind": "status"}, 400),
+        ("POST", "/faults", {"kind": "status", "status": 99}, 400),
+    ],
+)
+def test_an_invalid_request_is_refused(
+    acs: EmulatorClient, method: str, path: str, body: object, status: int
+) -> None:
+    """Unknown paths, ids, methods and fields, and values out of range, have an error in JSON."""
+    assert acs.control(method, path, body).error[:2] == (status, "ControlError")
 
-    assert response.error[:2] == (404, "ControlError")
 
-
-@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
-def test_another_method_is_not_allowed(acs: EmulatorClient, method: str) -> None:
-    """A method that the path does not have is 405."""
-    assert acs.control(method, "/counts").status == 405
-
-
-def test_attempts_and_effects_are_counted(acs: EmulatorClient) -> None:
-    """A refused request is an attempt without an effect."""
-    acs.issue(acs.create())
-    acs.issue("unknown")
-
-    assert acs.counts("issue") == (2, 1)
-    assert acs.counts("create") == (1, 1)
-    assert acs.counts("revoke") == (0, 0)
-
-
-def test_identities_are_listed(acs: EmulatorClient) -> None:
-    """The list has all identities with state and live tokens, oldest first."""
+def test_identities_are_shown(acs: EmulatorClient) -> None:
+    """The list has all identities with state and live tokens, oldest first. An id finds one."""
     active, deleted = acs.create(), acs.create()
     acs.issue(active)
     acs.issue(deleted)
@@ -62,25 +67,12 @@ def test_identities_are_listed(acs: EmulatorClient) -> None:
 
     shown = acs.control("GET", "/identities").document
 
-    assert shown == {
-        "resourceId": acs.emulator.resource_id,
-        "identities": [
-            {"id": active, "state": "active", "tokensAlive": 1},
-            {"id": deleted, "state": "deleted", "tokensAlive": 0},
-        ],
-    }
-
-
-def test_one_identity_is_shown(acs: EmulatorClient) -> None:
-    """An identity is found by its id, which needs no encoding."""
-    identity_id = acs.create()
-
-    assert acs.state(identity_id) == {"id": identity_id, "state": "active", "tokensAlive": 0}
-
-
-def test_an_unknown_identity_is_not_found(acs: EmulatorClient) -> None:
-    """An identity that was never created is 404."""
-    assert acs.control("GET", "/identities/8:acs:unknown").status == 404
+    identities = [
+        {"id": active, "state": "active", "tokensAlive": 1},
+        {"id": deleted, "state": "deleted", "tokensAlive": 0},
+    ]
+    assert shown == {"resourceId": acs.emulator.resource_id, "identities": identities}
+    assert [acs.state(active), acs.state(deleted)] == identities
 
 
 def test_expired_tokens_are_not_alive(acs: EmulatorClient, clock: Clock) -> None:
@@ -93,7 +85,7 @@ def test_expired_tokens_are_not_alive(acs: EmulatorClient, clock: Clock) -> None
 
 
 def test_reset_removes_everything(acs: EmulatorClient) -> None:
-    """A reset removes identities, counts, faults and quotas."""
+    """A reset removes identities, counts, faults and quotas. Quotas are off by default."""
     acs.create()
     acs.add_fault(kind="drop", times=1)
     acs.control("PUT", "/quotas", {})
@@ -104,27 +96,3 @@ def test_reset_removes_everything(acs: EmulatorClient) -> None:
     assert acs.counts("create") == (0, 0)
     assert acs.control("GET", "/faults").document == {"faults": []}
     assert acs.control("GET", "/quotas").document["enforced"] is False
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {},
-        {"kind": "flood"},
-        {"kind": "drop", "when": "later"},
-        {"kind": "drop", "operation": "list"},
-        {"kind": "drop", "times": 0},
-        {"kind": "drop", "share": 1.5},
-        {"kind": "drop", "status": 503},
-        {"kind": "status"},
-        {"kind": "status", "status": 99},
-    ],
-)
-def test_an_invalid_fault_is_refused(acs: EmulatorClient, fault: dict[str, object]) -> None:
-    """Unknown kinds and fields, missing fields and values out of range are 400."""
-    assert acs.control("POST", "/faults", fault).error[:2] == (400, "ControlError")
-
-
-def test_invalid_quotas_are_refused(acs: EmulatorClient) -> None:
-    """A window of zero seconds is 400."""
-    assert acs.control("PUT", "/quotas", {"windowSeconds": 0}).status == 400

@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Iterator
+from pathlib import Path
 
 import jwt
 import pytest
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
 from local.entra import APP_AUDIENCE, Issuer, SignIn, object_id
+from local.functions_host.http import Response
 from tests.local.front_end.sending import FROM_THE_APP, send
 from tests.local.running_host import (
     WITH_FUNCTION_KEY,
@@ -119,7 +120,7 @@ async def test_an_invalid_token_gets_401(token: str) -> None:
     """The app is not called, not even with an anonymous request."""
     exchange = await send(SETTINGS, headers={"Authorization": f"Bearer {token}"})
 
-    assert (exchange.status, exchange.headers) == (401, {"WWW-Authenticate": "Bearer"})
+    assert exchange.response == Response(401, (("WWW-Authenticate", "Bearer"),))
     assert exchange.received is None
 
 
@@ -174,16 +175,11 @@ async def test_admin_endpoints_ignore_tokens(path: str) -> None:
     headers = {"Authorization": "Bearer wrong", "X-MS-CLIENT-PRINCIPAL": "forged"}
 
     exchange = await send(SETTINGS, path, headers)
+    similar = await send(SETTINGS, "/administration", headers)
 
     assert exchange.status == FROM_THE_APP
     assert exchange.received == {"authorization": "Bearer wrong"}
-
-
-async def test_a_path_that_only_starts_like_admin_checks_tokens() -> None:
-    """An app can have such a route."""
-    exchange = await send(SETTINGS, "/administration", {"Authorization": "Bearer wrong"})
-
-    assert exchange.status == 401
+    assert similar.status == 401
 
 
 async def test_a_token_of_the_local_tenant_is_accepted() -> None:
@@ -215,14 +211,6 @@ def test_forged_principal_headers_never_reach_the_app(host: RunningHost, token: 
     assert bool(forged.json()["headers"]) == bool(token)
 
 
-def test_a_401_has_no_body(host: RunningHost) -> None:
-    """It names the scheme."""
-    rejected = host.call("GET", "/api/seen", {"Authorization": "Bearer wrong"})
-
-    assert (rejected.status, rejected.body) == (401, b"")
-    assert rejected.headers["WWW-Authenticate"] == "Bearer"
-
-
 def test_keys_and_tokens_are_independent(host: RunningHost) -> None:
     """A valid token does not replace a key, and a key does not excuse an invalid token."""
     key = WITH_FUNCTION_KEY
@@ -237,22 +225,11 @@ def test_keys_and_tokens_are_independent(host: RunningHost) -> None:
     assert host.call("GET", "/admin/functions", WITH_MASTER_KEY | wrong).status == 200
 
 
-def test_the_app_knows_that_sign_ins_are_checked(host: RunningHost) -> None:
-    """WEBSITE_AUTH_ENABLED is True."""
-    assert host.call("GET", "/api/seen").json()["checked"] == "True"
+def test_the_app_knows_whether_sign_ins_are_checked(host: RunningHost, tmp_path: Path) -> None:
+    """The host overrides the setting. Without sign-in, forged headers reach the app."""
+    checked = host.call("GET", "/api/seen").json()
+    with running_host(write_app(tmp_path, APP), {"WEBSITE_AUTH_ENABLED": "True"}) as without:
+        unchecked = without.call("GET", "/api/seen", FORGED).json()
 
-
-@pytest.fixture(scope="module")
-def without_sign_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
-    """The same app without sign-in, although its settings claim that sign-in is on."""
-    app = write_app(tmp_path_factory.mktemp("app"), APP)
-    with running_host(app, {"WEBSITE_AUTH_ENABLED": "True"}) as running:
-        yield running
-
-
-def test_the_app_knows_that_sign_ins_are_not_checked(without_sign_in: RunningHost) -> None:
-    """The host overrides the setting. Principal headers from outside then reach the app."""
-    seen = without_sign_in.call("GET", "/api/seen", FORGED).json()
-
-    assert seen["checked"] == "False"
-    assert seen["headers"]["x-ms-client-principal"] == FORGED["X-MS-CLIENT-PRINCIPAL"]
+    assert (checked["checked"], unchecked["checked"]) == ("True", "False")
+    assert unchecked["headers"]["x-ms-client-principal"] == FORGED["X-MS-CLIENT-PRINCIPAL"]

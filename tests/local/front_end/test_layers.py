@@ -10,9 +10,7 @@ from local.entra import Issuer, SignIn
 from local.front_end import take_layers, through
 from local.functions_host.http import Handler, Request, Response
 from local.servers import Authority
-from tests.local.running_host import failed_start, write_app
 
-REQUEST = Request("GET", "/", "", {}, {})
 ISSUER = {"issuer": "https://sts.example/", "audience": "api://app"}
 KEYS = Issuer().jwks()
 MALFORMED = {
@@ -42,12 +40,11 @@ MALFORMED = {
 }
 
 
-async def _echo(request: Request) -> Response:
-    return Response(200, body=request.path.encode())
-
-
 async def test_layers_change_requests_from_the_outermost_in() -> None:
     """Each layer passes its changed request on to the next one."""
+
+    async def echo(request: Request) -> Response:
+        return Response(200, body=request.path.encode())
 
     async def first(request: Request, rest: Handler) -> Response:
         return await rest(replace(request, path=request.path + "1"))
@@ -55,20 +52,9 @@ async def test_layers_change_requests_from_the_outermost_in() -> None:
     async def second(request: Request, rest: Handler) -> Response:
         return await rest(replace(request, path=request.path + "2"))
 
-    response = await through([first, second], _echo)(REQUEST)
+    response = await through([first, second], echo)(Request("GET", "/", "", {}, {}))
 
     assert response.body == b"/12"
-
-
-async def test_a_layer_can_respond_by_itself() -> None:
-    """Then the handler behind it is not called."""
-
-    async def closed(_request: Request, _rest: Handler) -> Response:
-        return Response(401)
-
-    response = await through([closed], _echo)(REQUEST)
-
-    assert response == Response(401)
 
 
 def test_the_environment_configures_the_layers(tmp_path: Path) -> None:
@@ -103,13 +89,3 @@ def test_a_malformed_variable_is_rejected(name: str, text: str) -> None:
     """The message names the variable."""
     with pytest.raises(ValueError, match=f"^{name}: "):
         take_layers({name: text})
-
-
-def test_the_host_does_not_start_with_a_malformed_variable(tmp_path: Path) -> None:
-    """The exit code is that of an invalid option."""
-    settings = {"LOCAL_HOST_EASY_AUTH": "nonsense"}
-
-    code, errors = failed_start(write_app(tmp_path, ""), settings=settings)
-
-    assert code == 2
-    assert "LOCAL_HOST_EASY_AUTH: " in errors

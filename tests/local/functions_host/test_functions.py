@@ -18,7 +18,7 @@ from local.functions_host.indexing import AppError, read_function
 
 
 def load_app(app: func.FunctionApp, prefix: str = "api", **settings: str) -> Functions:
-    """Load the app's functions, as at start."""
+    """Load the app's functions, as at the start."""
     return load([read_function(each) for each in app.get_functions()], prefix, settings)
 
 
@@ -45,6 +45,17 @@ def timer_app(schedule: str) -> func.FunctionApp:
     return app
 
 
+def queue_app() -> func.FunctionApp:
+    """An app with a queue trigger."""
+
+    def on_message(message: str) -> None:
+        return None
+
+    app = func.FunctionApp()
+    app.queue_trigger(arg_name="message", queue_name="q", connection="C")(on_message)
+    return app
+
+
 def _found(functions: Functions, method: str, path: str) -> str | None:
     found = functions.router.find(method, path)
     return found[0].code.name if found else None
@@ -57,27 +68,15 @@ def test_routes_are_tried_in_the_order_of_function_names() -> None:
     assert _found(load_app(app), "GET", "/api/a/literal") == "aardvark"
 
 
-def test_the_default_route_is_the_functions_name() -> None:
-    """The default is any method, and the app's authorization level."""
-    functions = load_app(http_app(hello={}))
+@pytest.mark.parametrize(("prefix", "path"), [("api", "/api/hello"), ("", "/hello")])
+def test_the_default_route_is_the_functions_name(prefix: str, path: str) -> None:
+    """The default is any method, and the app's authorization level. The prefix can be empty."""
+    functions = load_app(http_app(hello={}), prefix)
 
-    assert _found(functions, "PATCH", "/api/hello") == "hello"
+    assert _found(functions, "PATCH", path) == "hello"
     served = functions.served["hello"]
     assert isinstance(served, HttpFunction)
     assert served.auth_level is AuthLevel.FUNCTION
-
-
-def test_the_prefix_can_be_empty() -> None:
-    """Then routes start at the root."""
-    assert _found(load_app(http_app(hello={}), prefix=""), "GET", "/hello") == "hello"
-
-
-def test_a_function_in_error_does_not_affect_the_others() -> None:
-    """The error is reported under its name."""
-    functions = load_app(http_app(bad={"route": "admin/x"}, good={"route": "x"}))
-
-    assert list(functions.served) == ["good"]
-    assert "built in routes" in functions.errors["bad"]
 
 
 def test_a_schedule_can_come_from_a_setting() -> None:
@@ -89,15 +88,25 @@ def test_a_schedule_can_come_from_a_setting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "reason"),
-    [("%MISSING%", "'%MISSING%' does not resolve to a value"), ("hourly", "6 are required")],
+    ("app", "name", "reason"),
+    [
+        (timer_app("%MISSING%"), "sweep", "'%MISSING%' does not resolve to a value"),
+        (timer_app("hourly"), "sweep", "6 are required"),
+        (http_app(bad={"route": "admin/x"}), "bad", "built in routes"),
+        (queue_app(), "on_message", "queueTrigger"),
+    ],
 )
-def test_a_timer_with_an_invalid_schedule_is_in_error(schedule: str, reason: str) -> None:
-    """The setting does not exist, or the expression is malformed."""
-    functions = load_app(timer_app(schedule))
+def test_a_function_in_error_does_not_affect_the_others(
+    app: func.FunctionApp, name: str, reason: str
+) -> None:
+    """Its schedule, route or trigger is invalid, or not supported here."""
+    app.function_name("good")(app.route("x")(lambda req: func.HttpResponse()))
 
-    assert functions.served == {}
-    assert reason in functions.errors["sweep"]
+    functions = load_app(app)
+
+    assert list(functions.served) == ["good"]
+    assert functions.errors.keys() == {name}
+    assert reason in functions.errors[name]
 
 
 @pytest.mark.parametrize(
@@ -115,18 +124,6 @@ def test_a_setting_can_disable_a_function(setting: str, value: str, disabled: bo
     functions = load_app(timer_app("0 0 0 * * *"), **{setting: value})
 
     assert functions.served["sweep"].disabled is disabled
-
-
-def test_other_triggers_and_bindings_are_in_error() -> None:
-    """The local host does not support them and reports that."""
-
-    def on_message(message: str) -> None:
-        return None
-
-    app = func.FunctionApp()
-    app.queue_trigger(arg_name="message", queue_name="q", connection="C")(on_message)
-
-    assert "queueTrigger" in load_app(app).errors["on_message"]
 
 
 @pytest.mark.parametrize(

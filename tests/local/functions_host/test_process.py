@@ -21,7 +21,7 @@ from tests.local.running_host import (
 )
 
 APP = """
-import threading, time
+import threading
 import azure.functions as func
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
@@ -97,26 +97,30 @@ def test_a_port_in_use_stops_the_host(tmp_path: Path) -> None:
     assert errors == f"cannot use port {port}: Address already in use\n"
 
 
-def test_the_host_does_not_start_without_keys(tmp_path: Path) -> None:
-    """Without keys, every request would be allowed."""
-    code, errors = failed_start(write_app(tmp_path, APP), settings={"LOCAL_HOST_MASTER_KEY": ""})
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("LOCAL_HOST_MASTER_KEY", "", "LOCAL_HOST_FUNCTION_KEY and LOCAL_HOST_MASTER_KEY must be"),
+        ("LOCAL_HOST_EASY_AUTH", "nonsense", "LOCAL_HOST_EASY_AUTH: "),
+    ],
+)
+def test_the_host_does_not_start_with_invalid_variables(
+    tmp_path: Path, name: str, value: str, error: str
+) -> None:
+    """Without keys or sign-in, every request would be allowed. The exit code is 2."""
+    code, errors = failed_start(write_app(tmp_path, APP), settings={name: value})
 
     assert code == 2
-    assert "LOCAL_HOST_FUNCTION_KEY and LOCAL_HOST_MASTER_KEY must be set" in errors
-
-
-def test_the_prefix_comes_from_host_json(tmp_path: Path) -> None:
-    """An empty prefix puts routes at the root."""
-    host_json = '{"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}'
-    with running_host(write_app(tmp_path, APP, host_json)) as host:
-        assert host.call("GET", "/hello").body == b"hello"
+    assert error in errors
 
 
 def test_packages_are_imported_before_the_apps_own_modules(tmp_path: Path) -> None:
-    """The app's folder is last on sys.path, and the current folder is not on it."""
+    """The app's folder is last on sys.path. An empty prefix in its host.json applies."""
     source = APP + "import sys, msgspec\nprint(msgspec.__file__, sys.path)\n"
+    host_json = '{"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}'
     (tmp_path / "msgspec.py").write_text("raise RuntimeError")
 
-    with running_host(write_app(tmp_path, source)) as host:
+    with running_host(write_app(tmp_path, source, host_json)) as host:
+        assert host.call("GET", "/hello").body == b"hello"
         assert f"{str(tmp_path)!r}]\n" in host.log()
         assert f"{str(ROOT)!r}," not in host.log()
