@@ -49,10 +49,10 @@ def take_layers(environ: MutableMapping[str, str]) -> list[Layer]:
     configured = {name: text for name in _LAYERS if (text := environ.pop(name, ""))}
     environ[AUTH_ENABLED] = str(EASY_AUTH in configured)
     layers = [_parse(name, text) for name, text in configured.items()]
-    return [_from_outside, *layers] if layers else []
+    return [from_outside, *layers] if layers else []
 
 
-async def _from_outside(request: Request, rest: Handler) -> Response:
+async def from_outside(request: Request, rest: Handler) -> Response:
     """Mark a request as one from outside. Without the mark, the host trusts it more."""
     return await rest(replace(request, headers={**request.headers, _LOG_ID: str(uuid4())}))
 

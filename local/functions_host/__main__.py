@@ -37,6 +37,8 @@ _SOCKET = "LOCAL_HOST_SOCKET"
 BODY_LIMIT = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 APP_FAILED = 3
 PORT_TAKEN = 4
+# Seconds until the responses in flight are sent.
+_FLUSH = 0.2
 _STDIN, _STDOUT, _STDERR = range(3)
 
 
@@ -110,6 +112,13 @@ def _take_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
     return socket.socket(fileno=int(number)) if number else None
 
 
+def _restart_soon(restart: Callable[[socket.socket], NoReturn], bound: socket.socket) -> None:
+    """Leave new connections to the next process, and restart when all responses are sent."""
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(bound)
+    loop.call_later(_FLUSH, restart, bound)
+
+
 def _restart(folder: Path, environ: dict[str, str], bound: socket.socket) -> NoReturn:
     """Replace this process by a new one that serves the same socket."""
     bound.set_inheritable(True)
@@ -132,7 +141,7 @@ async def _run(
     if loaded is None:
         return APP_FAILED
     functions, host_json = loaded
-    invoker = Invoker(tracing, host_json.timeout, partial(restart, bound))
+    invoker = Invoker(tracing, host_json.timeout, partial(_restart_soon, restart, bound))
     monitor = Monitor(Path(folder) if folder else None)
     host = Host(functions, keys, host_json, os.environ, invoker, monitor)
     host.start()

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import azure.functions as func
 
-from local.functions_host.http import Request, Response, encode_path
+from local.functions_host.http import Request, Response, encode_path, parse_query
 
 logger = logging.getLogger(__name__)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -56,7 +56,7 @@ async def to_http_request(request: Request, route_params: dict[str, str]) -> fun
         request.method,
         f"{base_url(request)}{encode_path(request.path)}{request.query_string}",
         headers=headers,
-        params={name: value for name, value in request.query.items() if value},
+        params=parse_query(request.query_string),
         route_params=route_params,
         body=body,
     )

@@ -29,7 +29,6 @@ class Request:
         path: decoded by `decode_path`; empty, or starts with a slash.
         query_string: as received, with the question mark if there is one.
         headers: by lower-case name; repeated headers are joined by commas.
-        query: decoded; repeated values are joined by commas.
         first: the first value of each header, by lower-case name.
         read_body: reads the whole body; raises BodyError.
     """
@@ -38,7 +37,6 @@ class Request:
     path: str
     query_string: str
     headers: Mapping[str, str]
-    query: Mapping[str, str]
     first: Mapping[str, str]
     read_body: Callable[[], Awaitable[bytes]] = no_body
 
@@ -132,3 +130,8 @@ def query_pairs(query_string: str) -> list[tuple[str, str]]:
     text = query_string.removeprefix("?").replace("+", " ")
     pairs = (each.partition("=") for each in text.split("&") if each)
     return [(_unescape(name), _unescape(value)) for name, _, value in pairs]
+
+
+def parse_query(query_string: str) -> dict[str, str]:
+    """Decode a query: repeated values are joined by commas, empty values are dropped."""
+    return {name: value for name, value in fold(query_pairs(query_string)).items() if value}

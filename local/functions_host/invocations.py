@@ -30,8 +30,6 @@ _current: contextvars.ContextVar[str | None] = contextvars.ContextVar("invocatio
 _thread_local = threading.local()
 _active: set[str] = set()
 _TRACE_PARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-# Seconds.
-_FLUSH = 0.2
 _CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 _HOST_TELEMETRY = "AzureFunctionsJobHost__telemetryMode"
 _WORKER_TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
@@ -106,7 +104,7 @@ class Invoker:
     Args:
         tracing: gives each invocation its trace context.
         timeout: seconds after which the worker is killed; None means never.
-        kill: kills the worker, which ends this process.
+        kill: ends this process soon, after the responses of what fails with it are sent.
     """
 
     def __init__(
@@ -148,7 +146,8 @@ class Invoker:
         A caller that is cancelled does not cancel the invocation.
         """
         first_of: set[asyncio.Future[Any]] = {task, self._killed}
-        await asyncio.wait(first_of, return_when=asyncio.FIRST_COMPLETED)
+        if not self._killed.done():
+            await asyncio.wait(first_of, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None
 
     def _expire(self, code: Code) -> None:
@@ -162,8 +161,7 @@ class Invoker:
             return
         self._killed.set_result(None)
         if self._kill:
-            # The responses of the invocations that fail with it are sent first.
-            asyncio.get_running_loop().call_later(_FLUSH, self._kill)
+            self._kill()
 
     async def _traced(
         self,

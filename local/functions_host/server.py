@@ -1,31 +1,20 @@
-"""An HTTP/1.x server that accepts and rejects what Kestrel, the real host's server, does.
+"""An HTTP/1.x server with the limits, the timeouts and the framing of Kestrel.
 
-Sources: HttpParser.cs, Http1Connection.cs, Http1MessageBody.cs, HttpUtilities.cs and
-KestrelServerLimits.cs of dotnet/aspnetcore 8.
+aiohttp is not used here: it rejects, repairs or hides too much before the host sees a request.
+Sources: KestrelServerLimits.cs, Http1Connection.cs and HttpProtocol.cs of dotnet/aspnetcore 8.
 """
 
 import asyncio
 import logging
 import os
-import re
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 
-from local.functions_host.http import (
-    BodyError,
-    Handler,
-    PathError,
-    Request,
-    Response,
-    decode_path,
-    first_values,
-    fold,
-    query_pairs,
-)
+from local.functions_host.http import BodyError, Handler, Request, Response, first_values, fold
+from local.functions_host.request_head import Head, Rejection, parse_head
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_BODY_LIMIT = 104_857_600
@@ -42,144 +31,10 @@ _DRAIN_TIMEOUT = 5.0
 _BYTES_PER_SECOND = 240.0
 _GRACE = 5.0
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[!$&'()\-._~0-9A-Za-z]+)(?::[0-9]+)?")
-_AUTHORITY = re.compile(r"[\-.:\[\]@0-9A-Za-z]+")
-_ABSOLUTE = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?]+)(?P<path>/[^?]*)?(?P<query>.*)")
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS = (204, 205, 304)
 
 logger = logging.getLogger(__name__)
-
-
-class Rejection(Exception):
-    """A request that the server itself responds to."""
-
-    def __init__(self, status: HTTPStatus, *headers: tuple[str, str]) -> None:
-        super().__init__(status.phrase)
-        self.response = Response(status, headers)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A request line and headers that are valid.
-
-    Attributes:
-        path: decoded; empty for `OPTIONS *` and CONNECT.
-        content_length: None if the body is chunked or there is no body.
-    """
-
-    method: str
-    path: str
-    query_string: str
-    is_http_10: bool
-    headers: tuple[tuple[str, str], ...]
-    content_length: int | None
-    is_chunked: bool
-    keeps_alive: bool
-
-
-def parse_head(lines: Sequence[bytes]) -> Head:
-    """Parse a request line and its header lines, without their line ends.
-
-    Raises:
-        Rejection: Kestrel rejects the request.
-    """
-    method, target, is_http_10 = _parse_request_line(lines[0])
-    headers = tuple(_parse_header(line) for line in lines[1:])
-    values = fold((name.lower(), value) for name, value in headers)
-    names = [name.lower() for name, _ in headers]
-    host = values.get("host")
-    if names.count("host") > 1 or (host is None and not is_http_10):
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    if host and not _HOST.fullmatch(host):
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    path, query_string = _parse_target(method, target, host or "")
-    is_chunked = _is_chunked(values.get("transfer-encoding"))
-    if is_chunked:
-        # A request with both could be read in two ways, so Kestrel renames the other header.
-        headers = tuple((_renamed(name), value) for name, value in headers)
-    length = None if is_chunked else _content_length(headers)
-    if is_http_10 and method in ("POST", "PUT") and length is None and not is_chunked:
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    connection = {each.strip().lower() for each in values.get("connection", "").split(",")}
-    keeps_alive = "keep-alive" in connection if is_http_10 else "close" not in connection
-    return Head(*(method, path, query_string, is_http_10, headers, length, is_chunked, keeps_alive))
-
-
-def _parse_request_line(line: bytes) -> tuple[str, str, bool]:
-    method, _, rest = line.partition(b" ")
-    target, _, version = rest.partition(b" ")
-    if not (_TOKEN.fullmatch(method) and target and target.isascii()) or b"\0" in target:
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
-        is_version = len(version) == len(b"HTTP/1.1")
-        raise Rejection(
-            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED if is_version else HTTPStatus.BAD_REQUEST
-        )
-    return method.decode().upper(), target.decode(), version == b"HTTP/1.0"
-
-
-def _parse_header(line: bytes) -> tuple[str, str]:
-    name, colon, value = line.partition(b":")
-    if not colon or not _TOKEN.fullmatch(name) or b"\0" in value or b"\r" in value:
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    try:
-        return name.decode(), value.strip(b" \t").decode()
-    except UnicodeDecodeError:
-        raise Rejection(HTTPStatus.BAD_REQUEST) from None
-
-
-def _parse_target(method: str, target: str, host: str) -> tuple[str, str]:
-    """The decoded path and the query string of a target in one of its four forms."""
-    if target.startswith("/"):
-        return _parse_path(target)
-    if absolute := _ABSOLUTE.fullmatch(target):
-        default_port = _DEFAULT_PORTS[absolute["scheme"]]
-        authority = absolute["authority"].lower().removesuffix(default_port)
-        if authority != host.removesuffix(default_port):
-            raise Rejection(HTTPStatus.BAD_REQUEST)
-        return _parse_path(f"{absolute['path'] or '/'}{absolute['query']}")
-    form = "OPTIONS" if target == "*" else "CONNECT"
-    if target != "*" and not _AUTHORITY.fullmatch(target):
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    if method != form:
-        raise Rejection(HTTPStatus.METHOD_NOT_ALLOWED, ("Allow", form))
-    if form == "CONNECT" and target != host:
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    return "", ""
-
-
-def _parse_path(target: str) -> tuple[str, str]:
-    path, mark, query = target.partition("?")
-    if "#" in target:
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    try:
-        return decode_path(path), mark + query
-    except PathError:
-        raise Rejection(HTTPStatus.BAD_REQUEST) from None
-
-
-def _is_chunked(transfer_encoding: str | None) -> bool:
-    if transfer_encoding is None:
-        return False
-    if transfer_encoding.rpartition(",")[2].strip().lower() != "chunked":
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    return True
-
-
-def _renamed(name: str) -> str:
-    return "X-Content-Length" if name.lower() == "content-length" else name
-
-
-def _content_length(headers: Sequence[tuple[str, str]]) -> int | None:
-    lengths = [value for name, value in headers if name.lower() == "content-length"]
-    if not lengths:
-        return None
-    if lengths[1:] or not (lengths[0].isascii() and lengths[0].isdigit()):
-        raise Rejection(HTTPStatus.BAD_REQUEST)
-    return int(lengths[0])
 
 
 class _Body:
@@ -196,8 +51,8 @@ class _Body:
         self._reader = reader
         self._writer = writer
         self._limit = limit
-        self._left = head.content_length or 0
-        self.is_read = not (self._left or head.is_chunked)
+        self._length = head.content_length or 0
+        self.is_read = not (self._length or head.is_chunked)
         self.has_failed = False
 
     async def read(self) -> bytes:
@@ -214,7 +69,7 @@ class _Body:
 
     async def _read(self) -> bytes:
         too_large = BodyError(f"the body is larger than {self._limit} bytes")
-        if self._left > self._limit:
+        if self._length > self._limit:
             raise too_large
         if not self.is_read and self._expects_continue():
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -246,7 +101,7 @@ class _Body:
         if self.is_read:
             return
         started, received = asyncio.get_running_loop().time(), 0
-        parts = self._chunks() if self._head.is_chunked else self._known_length()
+        parts = self._chunks() if self._head.is_chunked else self._take(self._length)
         try:
             while not self.is_read:
                 async with asyncio.timeout_at(started + _GRACE + received / _BYTES_PER_SECOND):
@@ -263,21 +118,29 @@ class _Body:
         except (ValueError, asyncio.LimitOverrunError):
             raise BodyError("the body is badly chunked") from None
 
-    async def _known_length(self) -> AsyncIterator[bytes]:
-        while self._left:
-            part = await self._reader.read(min(self._left, _BUFFER_LIMIT))
+    async def _take(self, size: int) -> AsyncIterator[bytes]:
+        while size:
+            part = await self._reader.read(min(size, _BUFFER_LIMIT))
             if not part:
-                raise asyncio.IncompleteReadError(b"", self._left)
-            self._left -= len(part)
+                raise asyncio.IncompleteReadError(b"", size)
+            size -= len(part)
             yield part
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        while size := int((await self._reader.readuntil(b"\r\n")).partition(b";")[0], 16):
-            yield await self._reader.readexactly(size)
+        while size := _chunk_size(await self._reader.readuntil(b"\r\n")):
+            async for part in self._take(size):
+                yield part
             if await self._reader.readexactly(2) != b"\r\n":
                 raise ValueError("a chunk does not end with a line break")
         while (await self._reader.readuntil(b"\r\n")).strip():  # trailers
             pass
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not digits.isalnum():
+        raise ValueError(f"{digits!r} is not the size of a chunk")
+    return int(digits, 16)
 
 
 class _Connection:
@@ -379,7 +242,6 @@ def _to_request(head: Head, body: _Body) -> Request:
         head.path,
         head.query_string,
         headers=fold(lower),
-        query=fold(query_pairs(head.query_string)),
         first=first_values(lower),
         read_body=body.read,
     )
