@@ -157,7 +157,7 @@ class Lifecycle:
         raise _busy()
 
     async def _activate(self, identity: Identity) -> None:
-        """Make it active. This also proves that nobody has deleted it since its token exists."""
+        """Make it active. This also proves that it was not deleted after its token was issued."""
         try:
             await self._registry.update(identity, identity.activate())
         except Conflict as error:

@@ -33,8 +33,8 @@ class SystemClock:
 class Services:
     """Everything that the operations need. A part is created when it is first used.
 
-    Whatever concerns the whole process is set up here, when the object is constructed, and not in a
-    part: any part may be the first that a worker uses.
+    Set-up of the whole process happens here, when the object is constructed, and not in a part: any
+    part may be the first that a worker uses.
 
     Parts are created inside the worker's event loop and without awaiting, so two calls never create
     the same part twice. The host kills a worker without notice, so no part relies on being closed.

@@ -90,8 +90,8 @@ class Reading(NamedTuple):
     """What the environment contains.
 
     Attributes:
-        settings: Usable only if nothing is invalid, but for `problem_base_uri` and `telemetry`,
-            which then may be defaults.
+        settings: Use them only if nothing is invalid. `problem_base_uri` and `telemetry` are always
+            usable: they have their defaults if they are invalid.
         invalid: One sentence for each invalid setting: what to change. Never a value.
         misspelled: Names that look like a setting, and the name of that setting.
     """
@@ -209,7 +209,7 @@ class _Environment:
 
 
 _PROXIES = (table.HTTPS_PROXY, table.NO_PROXY)
-# HTTP_PROXY is not ours, and nobody must set WEBSITE_AUTH_ENABLED.
+# HTTP_PROXY is a different setting, and WEBSITE_AUTH_ENABLED must never be set by hand.
 _NEVER_SUGGESTED = (*_PROXIES, table.SIGN_IN)
 # How many characters a misspelled name may lack or have in excess. A wrong one counts twice.
 _TYPING_ERRORS = 3

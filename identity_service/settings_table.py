@@ -39,8 +39,8 @@ class Setting(NamedTuple, Generic[T]):
         kind: Its type and its allowed values.
         default: The value if the setting is absent or empty.
         meaning: What it does, for docs/settings.md.
-        sample: The value in local.settings.sample.json if it is not the default. None if the
-            setting is not in there.
+        sample: The value in local.settings.sample.json if it is not the default. None if that file
+            does not have the setting.
         is_exact: Whether a library reads it as well, and only in this spelling.
     """
 
@@ -187,28 +187,28 @@ ENDPOINT = Setting(
     "COMMUNICATION_SERVICES_ENDPOINT",
     _ENDPOINT,
     "",
-    "The endpoint of the ACS resource. On its own, the app uses its managed identity and needs no"
-    " secret. Either this or the connection string is required.",
+    "The endpoint of the ACS resource. Required, unless the connection string is set. Without an"
+    " access key, the app authenticates with its managed identity.",
     sample="https://localhost:7072",
 )
 ACCESS_KEY = Setting(
     "COMMUNICATION_SERVICES_ACCESSKEY",
     _KEY,
     "",
-    "An access key of that resource, instead of the managed identity.",
+    "An access key of the resource. The app then uses it instead of the managed identity.",
 )
 CONNECTION_STRING = Setting(
     "COMMUNICATION_SERVICES_CONNECTION_STRING",
     _TEXT,
     "",
-    "Endpoint and access key in one setting, instead of the two above.",
+    "Endpoint and access key in one setting. Set either this or the two above, not both.",
 )
 TOKEN_CREDENTIALS = Setting(
     "AZURE_TOKEN_CREDENTIALS",
     _CREDENTIAL,
     "",
-    "`ManagedIdentityCredential` in Azure. Leave it out on a laptop to use `az login`. The name"
-    " must be in upper case.",
+    "Which credential azure-identity uses: `ManagedIdentityCredential` in Azure. Leave it out on a"
+    " laptop to use `az login`. azure-identity reads it too, so its name must be in upper case.",
     sample="ManagedIdentityCredential",
     is_exact=True,
 )
@@ -216,56 +216,60 @@ CLIENT_ID = Setting(
     "AZURE_CLIENT_ID",
     _TEXT,
     "",
-    "The client id of a user-assigned managed identity. Without it: the system-assigned one.",
+    "The client id of the user-assigned managed identity to use. If absent, the system-assigned one"
+    " is used.",
 )
 STORAGE = Setting(
     "AzureWebJobsStorage",
     _TEXT,
     "",
-    "A connection string with a key, instead of the `AzureWebJobsStorage__` settings. It wins over"
-    " them.",
+    "A connection string with a key or a shared access signature. If it is set, the"
+    " `AzureWebJobsStorage__` settings are ignored.",
     sample=None,
 )
 ACCOUNT_NAME = Setting(
     "AzureWebJobsStorage__accountName",
     _ACCOUNT,
     "",
-    "The app's storage account, which also has the registry's table.",
+    "The storage account of the Functions host. It also has the registry's table. Required, unless"
+    " one of the two other ways is used: the URLs below, or the connection string.",
     sample=None,
 )
 TABLE_SERVICE = Setting(
     "AzureWebJobsStorage__tableServiceUri",
     _ADDRESS,
     "",
-    "The URL of the account's tables, if it does not follow from the name.",
+    "The URL of the account's tables. Needed only if it is not"
+    " `https://<account>.table.core.windows.net`.",
     sample="https://127.0.0.1:7076/devstoreaccount1",
 )
 BLOB_SERVICE = Setting(
     "AzureWebJobsStorage__blobServiceUri",
     _TEXT,
     "",
-    "The same for the blobs of the Functions host.",
+    "The URL of the account's blobs, for the Functions host.",
     sample="https://127.0.0.1:7074/devstoreaccount1",
 )
 QUEUE_SERVICE = Setting(
     "AzureWebJobsStorage__queueServiceUri",
     _TEXT,
     "",
-    "The same for the queues of the Functions host.",
+    "The URL of the account's queues, for the Functions host.",
     sample="https://127.0.0.1:7075/devstoreaccount1",
 )
 STORAGE_CREDENTIAL = Setting(
     "AzureWebJobsStorage__credential",
     Kind("managedidentity, or absent", _one_of("managedidentity")),
     "",
-    "How the Functions host authenticates: with a managed identity, as this app does.",
+    "`managedidentity` in Azure: the Functions host then uses a managed identity for storage.",
     sample="managedidentity",
 )
 STORAGE_CLIENT_ID = Setting(
     "AzureWebJobsStorage__clientId",
     _TEXT,
     "",
-    "The client id of another user-assigned managed identity for storage.",
+    "The client id of the user-assigned managed identity for storage. The Functions host needs it."
+    " If it is absent, the app uses `AZURE_CLIENT_ID`.",
     sample=None,
 )
 RETENTION = Setting(
@@ -278,13 +282,13 @@ PURGE_PROTECTION = Setting(
     "PURGE_PROTECTION",
     _FLAG,
     False,
-    "`true` refuses every purge before the scheduled time.",
+    "`true`: callers cannot purge an identity. Only the sweep does, at the scheduled time.",
 )
 SCHEDULE = Setting(
     "CLEANUP_SCHEDULE",
     _SCHEDULE,
     "",
-    "When the sweep runs, in UTC; the first field has the seconds. It is required: without it,"
+    "When the sweep runs, in UTC. The first field is for seconds. Required, because without it"
     " nothing would ever be purged.",
     sample="0 */5 * * * *",
 )
@@ -298,49 +302,51 @@ TIME_BUDGET = Setting(
     "CLEANUP_TIME_BUDGET_SECONDS",
     _whole_number(10, 3600),
     240,
-    "After this many seconds, a sweep starts no new work. Keep it below the app's"
-    " `functionTimeout`.",
+    "After this many seconds, a sweep starts no new work. Keep it below `functionTimeout` in"
+    " host.json.",
 )
 MAX_ATTEMPTS = Setting(
     "CLEANUP_MAX_ATTEMPTS",
     _whole_number(1, 1000),
     10,
-    "After this many failures in a row, an entry is stuck: it is retried once a day, and"
+    "After this many failures in a row, an identity is stuck: the sweep retries it once a day, and"
     " `GET deleted-identities?stuck=true` lists it.",
 )
 REGISTERED_ONLY = Setting(
     "REGISTERED_IDENTITIES_ONLY",
     _FLAG,
     False,
-    "`true` refuses identities that the registry does not know, with 404.",
+    "`true`: calls for an identity that the registry does not know get 404. `false`: the app also"
+    " serves identities that were created elsewhere in the ACS resource.",
 )
 TEAMS_APP_ID = Setting(
     "TEAMS_APP_ID",
     _GUID,
     "",
-    "The Entra application whose Teams tokens signed-in users may exchange. Without it, they may"
-    " exchange none.",
+    "The Entra application whose Teams tokens signed-in users can exchange. If absent, they cannot"
+    " exchange any.",
 )
 PROBLEM_BASE = Setting(
     "PROBLEM_BASE_URI",
     _PAGE,
     PROBLEMS,
-    "Where you publish [problems.md](problems.md). The `type` of a problem is this URL, `#` and the"
-    " problem's code.",
+    "The address of your copy of [problems.md](problems.md). The `type` of a problem is this"
+    " address, `#` and the problem's code.",
 )
 HTTPS_PROXY = Setting(
     "HTTPS_PROXY",
     _PROXY,
     "",
-    "The proxy for connections to Azure. The name in lower case wins.",
+    "The proxy for https connections to Azure. `http://` can be left out. If the lower-case name is"
+    " also set, it wins.",
     sample=None,
 )
 NO_PROXY = Setting(
     "NO_PROXY",
     _TEXT,
     "",
-    "Hosts that are reached without the proxy, separated by commas, or `*` for all. The name in"
-    " lower case wins.",
+    "Hosts that are reached without the proxy, separated by commas. A host includes its subdomains."
+    " A single `*` means all hosts. If the lower-case name is also set, it wins.",
     sample=None,
 )
 WORKER_RUNTIME = Setting(
@@ -355,37 +361,38 @@ SIGN_IN = Setting(
     # Lenient, because the platform sets it: anything but true means that sign-in is off.
     Kind("true or false", lambda text: text.lower() == "true"),
     False,
-    "App Service Authentication sets it to `True`. Never set it yourself: it makes the app trust"
-    " the headers about signed-in users.",
+    "App Service Authentication sets it to `True`. Never set it yourself: the app then trusts the"
+    " header that names the signed-in user.",
     sample=None,
 )
 TELEMETRY = Setting(
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
     _FLAG,
     False,
-    "`true` enables OpenTelemetry in the worker: traces, and metrics of this app. A new worker then"
-    " takes longer to start.",
+    "`true` enables OpenTelemetry in the worker: traces and metrics of this app. New workers then"
+    " take longer to start.",
     sample=None,
 )
 TELEMETRY_MODE = Setting(
     "AzureFunctionsJobHost__telemetryMode",
     _TEXT,
     "",
-    "`OpenTelemetry`, together with the setting above: the same for the host.",
+    "`OpenTelemetry` enables OpenTelemetry in the host. Set it together with the one above.",
     sample=None,
 )
 INSIGHTS = Setting(
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     _TEXT,
     "",
-    "The Application Insights resource. It grants no access if local authentication is off.",
+    "The Application Insights resource. It is not a secret if local authentication is off there.",
     sample=None,
 )
 INSIGHTS_AUTHENTICATION = Setting(
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     _TEXT,
     "",
-    "`Authorization=AAD;ClientId=…`: the identity with which the host and the worker write there.",
+    "`Authorization=AAD;ClientId=…`: the managed identity with which the host and the worker write"
+    " to that resource.",
     sample=None,
 )
 
@@ -406,19 +413,20 @@ def _token_settings(
             f"{kind}_TOKEN_SCOPES",
             _SCOPES,
             scopes,
-            "The allowed scopes, separated by spaces or commas.",
+            "The scopes that a token can have, separated by spaces or commas.",
         ),
         Setting(
             f"{kind}_TOKEN_DEFAULT_MINUTES",
             _MINUTES,
             default,
-            "The lifetime of a token if the request does not give one. At most the next setting.",
+            "The lifetime of a token if the request does not set one. It cannot be more than"
+            f" `{kind}_TOKEN_MAX_MINUTES`.",
         ),
         Setting(
             f"{kind}_TOKEN_MAX_MINUTES",
             _MINUTES,
             highest,
-            "The longest lifetime that a request may give.",
+            "The longest lifetime that a request can set.",
         ),
     )
 
@@ -444,7 +452,7 @@ CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
     "Tokens for services": SERVICE_TOKENS,
     "Callers": (REGISTERED_ONLY, TEAMS_APP_ID, PROBLEM_BASE),
     "The network": (HTTPS_PROXY, NO_PROXY),
-    "Set by the platform": (
+    "The platform": (
         WORKER_RUNTIME,
         SIGN_IN,
         TELEMETRY,

@@ -1,6 +1,7 @@
 """The structure of the product: imports point one way, and each upstream has one adapter."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -108,6 +109,26 @@ def test_imports_point_one_way(name: str) -> None:
     imported = {part(each) for each in own_imports(name)}
 
     assert imported <= ALLOWED[part(name)]
+
+
+def reached(arrows: dict[str, set[str]], name: str) -> set[str]:
+    """What a module imports, directly or through other modules."""
+    return arrows[name].union(*(reached(arrows, each) for each in arrows[name]))
+
+
+def test_picture_shows_the_rules() -> None:
+    """The arrows in docs/architecture.md are allowed imports, and lead to all allowed imports."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("```mermaid")[1]
+    rules = {name: allowed - {name} for name, allowed in ALLOWED.items() if name}
+    picture = {name: set[str]() for name in re.findall(r"^ +(\w+)\[", text, re.MULTILINE)}
+    for name, targets in re.findall(r"^ +(\w+)\[.*?\] --> (.+)$", text, re.MULTILINE):
+        picture[name] |= set(targets.split(" & "))
+
+    assert picture.keys() == rules.keys()
+    assert {name for name in rules if picture[name] - rules[name]} == set()
+    assert {name: reached(picture, name) for name in rules} == {
+        name: reached(rules, name) for name in rules
+    }
 
 
 def test_no_import_cycle() -> None:

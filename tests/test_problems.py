@@ -1,5 +1,6 @@
 """docs/problems.md describes every problem, with its status and title."""
 
+import json
 import re
 from pathlib import Path
 
@@ -22,6 +23,16 @@ KINDS = [kind for kind in service_errors() if "code" in vars(kind)]
 def of_code(code: str) -> list[type[ServiceError]]:
     """The errors with this code."""
     return [kind for kind in KINDS if kind.code == code]
+
+
+def test_example() -> None:
+    """The example on the page has the type, title and status of its code."""
+    [text] = re.findall(r"(?m)^ {4}\{\n(?: {4}.*\n)+", PAGE.read_text())
+    example = json.loads(text)
+
+    [kind] = of_code(example["code"])
+    assert example["type"] == f"{PROBLEMS}#{kind.code}"
+    assert (example["title"], example["status"]) == (kind.title, kind.status)
 
 
 def test_codes() -> None:

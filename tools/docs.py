@@ -56,12 +56,17 @@ def settings() -> str:
 _SETTINGS = """\
 # Settings
 
-The settings of the app. They are environment variables; in Azure, they are the application settings
-of the function app. The case of a name does not matter. An empty setting counts as absent.
+The settings of the app are environment variables. In Azure, they are the application settings of
+the function app.
 
-If settings are invalid, every request gets 503 [`not_configured`](problems.md#not_configured). The
-log then names all of them, with how to fix each one and never with a value. The event
-`setting_not_known` names a setting that looks misspelled.
+- An empty setting counts as absent.
+- The case of a name does not matter, as in the Functions host. If a name is set in two spellings
+  with different values, it is invalid; the proxy settings are the exception.
+- While settings are invalid, every operation except `openapi` returns 503: `health` with the status
+  `not_configured`, all others with the problem [`not_configured`](problems.md#not_configured).
+  Sweeps fail. The log line `not_configured` lists all invalid settings, each with how to fix it and
+  never with its value.
+- The log line `setting_not_known` names an unknown setting whose name is similar to a known one.
 
 `make docs` writes this page from `identity_service/settings_table.py`.
 """

@@ -68,7 +68,7 @@ async def restore_identity(identity_id: str, lifecycle: Lifecycle) -> IdentityRe
 
     Raises:
         IdentityNotFound: there is no such deleted identity, or it is being purged.
-        IdentityBusy: there were too many conflicts.
+        IdentityBusy: other requests are changing the identity. Retry the request.
     """
     return IdentityResponse.of(await lifecycle.restore(identity_id))
 
@@ -80,6 +80,6 @@ async def purge_identity(identity_id: str, lifecycle: Lifecycle, deletion: Delet
         PurgeProtected: the settings do not allow it.
         IdentityNotFound: there is no such deleted identity.
         IdentityNotDeleted: it is not deleted: delete it first.
-        IdentityBusy: there were too many conflicts.
+        IdentityBusy: other requests are changing the identity. Retry the request.
     """
     await lifecycle.purge(identity_id, deletion)

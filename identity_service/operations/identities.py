@@ -27,7 +27,7 @@ async def create_identity(
 
     Raises:
         IdentityDeleted: the user's identity is deleted: restore it.
-        IdentityBusy: the user's identity is being purged, or there were too many conflicts.
+        IdentityBusy: the user's identity is being purged, or other requests are changing it.
     """
     created = await lifecycle.create(body.user)
     response = IdentityCreatedResponse if created.is_new else IdentityFoundResponse
@@ -43,7 +43,7 @@ async def create_identity_with_token(
         IdentityNotFound: the user's identity was purged during the call.
         IdentityDeleted: the user's identity is deleted: restore it.
         IdentityUnfinished: the user's identity is still being created.
-        IdentityBusy: the user's identity is being purged, or there were too many conflicts.
+        IdentityBusy: the user's identity is being purged, or other requests are changing it.
     """
     grant = service_tokens.grant(body.scopes, body.minutes)
     created, token = await lifecycle.create_with_token(body.user, grant)
@@ -88,8 +88,9 @@ async def delete_identity(
     """Delete an identity. It can be restored until it is purged.
 
     Raises:
-        IdentityNotFound: ACS has no such identity, or it is being purged.
-        IdentityBusy: there were too many conflicts.
+        IdentityNotFound: ACS has no such identity, it is being purged, or it is not registered and
+            the settings require it.
+        IdentityBusy: other requests are changing the identity. Retry the request.
     """
     deleted = await lifecycle.delete(identity_id, deletion, registered_only=registered_only)
     return DeletionResponse.of(deleted)

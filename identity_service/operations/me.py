@@ -47,7 +47,7 @@ async def issue_my_token(
         IdentityNotFound: the caller's identity was purged during the call.
         IdentityDeleted: the caller's identity is deleted: restore it.
         IdentityUnfinished: the caller's identity is still being created.
-        IdentityBusy: the caller's identity is being purged, or there were too many conflicts.
+        IdentityBusy: the caller's identity is being purged, or other requests are changing it.
     """
     grant = user_tokens.grant(body.requested_scopes, body.minutes)
     with _with_restore_hint():
@@ -71,7 +71,7 @@ async def delete_me(
 
     Raises:
         IdentityNotFound: the caller has no identity yet, or it is being purged.
-        IdentityBusy: there were too many conflicts.
+        IdentityBusy: other requests are changing the identity. Retry the request.
     """
     identity_id = await _own_identity_id(caller, registry)
     return DeletionResponse.of(await lifecycle.delete(identity_id, deletion, registered_only=True))
@@ -84,7 +84,7 @@ async def restore_me(
 
     Raises:
         IdentityNotFound: the caller has no deleted identity, or it is being purged.
-        IdentityBusy: there were too many conflicts.
+        IdentityBusy: other requests are changing the identity. Retry the request.
     """
     identity_id = await _own_identity_id(caller, registry)
     return IdentityResponse.of(await lifecycle.restore(identity_id))
@@ -98,7 +98,7 @@ async def exchange_my_teams_token(
     ACS checks that the token was issued for the caller's own `oid` and for the app in the settings.
 
     Raises:
-        NotAllowed: the caller is not a user of Entra, or the settings name no app.
+        NotAllowed: the caller is not a user of Entra, or `TEAMS_APP_ID` is not set.
         TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
     """
     if not caller.object_id:

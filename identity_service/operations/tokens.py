@@ -21,7 +21,8 @@ async def issue_token(
     """Issue an access token. To refresh a token, issue another one before it expires.
 
     Raises:
-        IdentityNotFound: ACS has no such identity.
+        IdentityNotFound: ACS has no such identity, or it is not registered and the settings require
+            it.
         IdentityDeleted: it is deleted: restore it.
         IdentityUnfinished: it is still being created.
     """
@@ -34,7 +35,8 @@ async def revoke_tokens(identity_id: str, lifecycle: Lifecycle, registered_only:
     """Revoke all access tokens of an identity. New tokens can be issued afterwards.
 
     Raises:
-        IdentityNotFound: ACS has no such identity.
+        IdentityNotFound: ACS has no such identity, or it is not registered and the settings require
+            it.
     """
     await lifecycle.revoke_tokens(identity_id, registered_only=registered_only)
 
