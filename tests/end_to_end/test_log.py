@@ -44,11 +44,11 @@ async def test_each_call_has_one_line(api: Client, control: Control) -> None:
 
     line = last_line(api, f"operation=issue_token .*identity_id={identity_id} ")
     request_id = re.escape(refused.json()["upstreamRequestId"])
-    assert re.fullmatch(
-        r".* \[(?P<invocation>[\w-]{36})\] operation_finished operation=issue_token status=503"
+    assert re.search(
+        "operation_finished operation=issue_token status=503"
         r" code=acs_unavailable duration_ms=\d+ acs_ms=\d+ throttles=0"
         rf" identity_id={identity_id} upstream_request_id={request_id}"
-        r" invocation_id=(?P=invocation)",
+        r" invocation_id=[\w-]{36}$",
         line,
     )
 
@@ -96,10 +96,10 @@ async def test_each_sweep_has_one_line(no_retention: Client) -> None:
     await no_retention.sweep()
 
     await until(lambda: logged(no_retention, FINISHED, sweeps + 1))
-    assert re.fullmatch(
-        r".* \[(?P<invocation>[\w-]{36})\] sweep_finished due=\d+ revoked=\d+ purged=\d+"
+    assert re.search(
+        r"sweep_finished due=\d+ revoked=\d+ purged=\d+"
         r" deferred=\d+ stuck=\d+ backlog=\d+ oldest_overdue_s=\d+ throttles=\d+"
-        r" duration_ms=\d+ invocation_id=(?P=invocation)",
+        r" duration_ms=\d+ invocation_id=[\w-]{36}$",
         last_line(no_retention, FINISHED),
     )
 
