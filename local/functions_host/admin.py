@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from email.message import Message
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
@@ -37,7 +38,7 @@ class _Access(Enum):
     MASTER_KEY_OR_PLATFORM = auto()
 
 
-_FILES = ("/admin/vfs", "/admin/zip")
+_FILES = ("/admin/vfs/", "/admin/zip/")
 # The real host's endpoints that change something.
 _NOT_SUPPORTED = (
     ("PUT DELETE", "functions/{name}", _Access.MASTER_KEY),
@@ -101,6 +102,7 @@ class Admin:
             ("POST", "host/log", platform, _accept_log),
             ("GET", "host/extensions", master, _always(_json({"extensions": []}))),
             ("GET", "instance/info", master, _always(_json({}))),
+            ("GET", "instance/http-health", master, _always(Response(HTTPStatus.OK))),
             ("GET", "functions", master, self._list),
             ("GET", "functions/{name}", master, self._describe_by_name),
             ("POST", "functions/{name}", master, self._start),
@@ -118,7 +120,7 @@ class Admin:
 
     async def respond(self, request: Request) -> Response:
         """Respond to any request under `/admin`. An unknown endpoint is 404 before the key."""
-        if request.path.lower().startswith(_FILES):
+        if f"{request.path.lower()}/".startswith(_FILES):
             return self._files(request)
         found = self._router.find(request.method, request.path)
         if not found:
@@ -275,10 +277,13 @@ async def _accept_log(request: Request) -> Response:
 
 
 def _has_json(request: Request) -> bool:
-    """Whether the Content-Type is application/json, text/json or application/…+json."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    """Whether the Content-Type is application/json, text/json or application/…+json, in UTF-8."""
+    content_type = Message()
+    content_type["Content-Type"] = request.headers.get("content-type", "")
+    media_type = content_type.get_content_type()
     is_suffixed = media_type.startswith("application/") and media_type.endswith("+json")
-    return media_type in ("application/json", "text/json") or is_suffixed
+    is_json = media_type in ("application/json", "text/json") or is_suffixed
+    return is_json and content_type.get_content_charset("utf-8") == "utf-8"
 
 
 def _keys(keys: Mapping[str, str], name: str | None, request: Request) -> Response:

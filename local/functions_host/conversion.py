@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from http.cookies import CookieError, Morsel, SimpleCookie
@@ -21,6 +21,8 @@ _HEADER_VALUE = re.compile(r"[\t -~]*")
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _AUTHORITY = re.compile(r"(?:[^@]*@)?(?:\[[0-9A-Fa-f:.]+\]|[\w-]+(?:\.[\w-]+)*\.?)(?::(\d*))?")
 _LARGEST_PORT = 65_535
+_LENGTH = re.compile("[0-9]{1,18}")
+_STATUS = re.compile("[+-]?[0-9]{1,9}")
 _SAME_SITE = ("lax", "strict", "none")
 
 
@@ -99,7 +101,7 @@ def to_response(result: object) -> Response:
             return Response(HTTPStatus.INTERNAL_SERVER_ERROR, kept)
         if not _HEADER_VALUE.fullmatch(value):
             raise ResultError(f"the header {name!r} is not printable ASCII")
-        if name.lower() == "content-length" and not (value.isascii() and value.isdigit()):
+        if name.lower() == "content-length" and not _LENGTH.fullmatch(value):
             raise ResultError(f"the Content-Length {value!r} is not a number")
     cookies = [("Set-Cookie", cookie) for cookie in _cookies(result)]
     return Response(status, (*headers, *cookies), result.get_body())
@@ -107,10 +109,8 @@ def to_response(result: object) -> Response:
 
 def _status(status: object) -> int:
     # The worker sends the status as text, and the host ignores what is not a number.
-    try:
-        return int(str(status))
-    except ValueError:
-        return HTTPStatus.OK
+    text = str(status).strip()
+    return int(text) if _STATUS.fullmatch(text) else HTTPStatus.OK
 
 
 def _headers(response: func.HttpResponse) -> tuple[tuple[str, str], ...]:
@@ -145,7 +145,7 @@ def _cookies(response: func.HttpResponse) -> Iterator[str]:
 def _format_cookie(cookie: "Morsel[Any]") -> str:
     parts = [f"{cookie.key}={quote(cookie.value, safe='')}"]
     if cookie["expires"]:
-        expires = parsedate_to_datetime(cookie["expires"])
+        expires = _parse_time(cookie["expires"])
         # A time without a zone is in UTC.
         expires = expires.astimezone(UTC) if expires.tzinfo else expires.replace(tzinfo=UTC)
         parts.append(f"expires={format_datetime(expires, usegmt=True)}")
@@ -159,3 +159,11 @@ def _format_cookie(cookie: "Morsel[Any]") -> str:
     if cookie["httponly"]:
         parts.append("httponly")
     return "; ".join(parts)
+
+
+def _parse_time(text: str) -> datetime:
+    """Parse the two forms that are in use. The worker's parser knows more."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return parsedate_to_datetime(text)

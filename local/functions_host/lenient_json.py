@@ -19,7 +19,7 @@ _TOKEN = re.compile(
 _VALUE_WORD = re.compile(
     r"null|undefined|true|false|NaN|-?Infinity|[-+]?(?:0[xX][0-9A-Fa-f]+|\d*\.?\d+(?:[eE][-+]?\d+)?)"
 )
-_LARGEST_DEPTH = 64
+_LARGEST_DEPTH = 32
 
 
 class JsonError(ValueError):
@@ -33,11 +33,11 @@ def read_fields(body: bytes) -> dict[str, str | None]:
         JsonError: the body is not an object.
     """
     try:
-        tokens = _tokens(body.decode())
+        tokens = _tokens(body.decode(errors="replace"))
         if next(tokens) != "{":
             raise JsonError("the body is not an object")
         return _fields(tokens, 1)
-    except (UnicodeDecodeError, StopIteration) as error:
+    except StopIteration as error:
         raise JsonError("the body is not JSON") from error
 
 

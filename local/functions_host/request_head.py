@@ -15,6 +15,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[!$&'()\-._~0-9A-Za-z]+)(?::[0-9]+)?")
 _AUTHORITY = re.compile(r"[\-.:\[\]@0-9A-Za-z]+")
 _ABSOLUTE = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?]+)(?P<path>/[^?]*)?(?P<query>.*)")
+_LENGTH = re.compile("[0-9]{1,18}")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -142,6 +143,6 @@ def _content_length(headers: Sequence[tuple[str, str]]) -> int | None:
     lengths = [value for name, value in headers if name.lower() == "content-length"]
     if not lengths:
         return None
-    if lengths[1:] or not (lengths[0].isascii() and lengths[0].isdigit()):
+    if lengths[1:] or not _LENGTH.fullmatch(lengths[0]):
         raise Rejection(HTTPStatus.BAD_REQUEST)
     return int(lengths[0])

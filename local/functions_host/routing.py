@@ -19,7 +19,7 @@ _DASHED_GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _GUID = re.compile(
     rf"[0-9a-f]{{32}}|{_DASHED_GUID}|\{{{_DASHED_GUID}\}}|\({_DASHED_GUID}\)", re.IGNORECASE
 )
-_INT = re.compile(r"\s*[+-]?[0-9]+\s*")
+_INT = re.compile(r"[\t-\r ]*[+-]?0*[0-9]{1,19}[\t-\r ]*")
 
 Found = TypeVar("Found")
 
@@ -53,7 +53,7 @@ def _has_length(least: int = 0, most: int | None = None) -> Check:
 
 # By name: what makes the check from the numbers in parentheses.
 _CONSTRAINTS: dict[str, Callable[..., Check]] = {
-    "alpha": lambda: lambda value: re.fullmatch("[A-Za-z]*", value) is not None,
+    "alpha": lambda: lambda value: re.fullmatch("[A-Za-z]*\n?", value) is not None,
     "bool": lambda: lambda value: value.strip().lower() in ("true", "false"),
     "guid": lambda: lambda value: _GUID.fullmatch(value.strip()) is not None,
     "int": lambda: _is_integer(32),

@@ -147,6 +147,7 @@ def test_other_functions_do_not_run_when_started_by_name(
         ("by_hand", AS_JSON, b"[" * 50_000, 400),
         ("unknown", AS_JSON, INPUT, 404),
         ("by_hand", AS_JSON, b'{"input": {}}', 400),
+        ("by_hand", AS_JSON | {"Content-Type": "text/json; charset=latin-1"}, INPUT, 415),
     ],
 )
 def test_a_start_by_name_is_checked(
@@ -170,6 +171,7 @@ def test_a_start_by_name_is_checked(
         ("/admin/host/config", [401, 403, 200]),
         ("/admin/unknown", [404, 404, 404]),
         ("/admin/vfs/host.json", [401, 401, 403]),
+        ("/admin/vfsx", [404, 404, 404]),
         ("/admin/host/ping", [200, 200, 200]),
     ],
 )

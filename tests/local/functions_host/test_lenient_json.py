@@ -16,6 +16,7 @@ from local.functions_host.lenient_json import JsonError, read_fields
         ('{"input": -1.5e3, "b": 0x1F, "c": null,}', {"input": "-1.5e3", "b": "0x1F", "c": "null"}),
         ('{"a": {"b": [1, {}, []]}, "c": [true,]}', {"a": None, "c": None}),
         ('{"input":""} x {', {"input": '""'}),
+        ('{"input":"\xff"}', {"input": '"\xff"'}),
         ('{"input":"","input":"x"}', {"input": '"x"'}),
     ],
 )
@@ -42,6 +43,7 @@ def test_an_object_is_read(text: str, fields: dict[str, str | None]) -> None:
         b"{,}",
         b'{"input":"x',
         b"\xff",
+        b'{"a":' + b"[" * 33 + b"]" * 33 + b"}",
         b'\xef\xbb\xbf{"input":""}',
         b'{"a":' + b"[" * 50_000,
     ],

@@ -166,6 +166,7 @@ def test_a_request_line_is_rejected(line: str, status: int) -> None:
         [b"Host: a", b"X: a\rb"],
         [b"Host: a", b"Content-Length: x"],
         [b"Host: a", b"Content-Length: -1"],
+        [b"Host: a", b"Content-Length: " + b"9" * 5000],
         [b"Host: a", b"Content-Length: 1", b"Content-Length: 1"],
         [b"Host: a", b"Transfer-Encoding: identity"],
         [b"Host: a", b"Transfer-Encoding: chunked, gzip"],
