@@ -113,7 +113,7 @@ class _Body:
                     yield part
         except TimeoutError:
             raise BodyError("the body has stalled") from None
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, OSError):
             raise BodyError("the body is cut off") from None
         except (ValueError, asyncio.LimitOverrunError):
             raise BodyError("the body is badly chunked") from None
@@ -159,8 +159,8 @@ class _Connection:
             while await self._exchange(handler):
                 pass
             await self._end()
-        except (ConnectionError, TimeoutError):
-            pass
+        except OSError:
+            pass  # the client has gone, or takes too long
         finally:
             self._writer.close()
 

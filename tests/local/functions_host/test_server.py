@@ -1,9 +1,10 @@
 """Facts about connections, which only raw bytes can show, and about how requests are parsed."""
 
+import struct
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
-from socket import SHUT_WR, create_connection
+from socket import SHUT_WR, SO_LINGER, SOL_SOCKET, create_connection
 
 import pytest
 
@@ -93,6 +94,18 @@ def test_a_body_that_stalls_fails_the_invocation(host: RunningHost) -> None:
 
     assert statuses(received) == [500]
     assert 4.5 < time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize("sent", [GET, LAST_GET, post(3), b"GET"])
+def test_a_client_that_resets_the_connection_is_no_error(host: RunningHost, sent: bytes) -> None:
+    """Nothing but a failed invocation is logged."""
+    for _ in range(20):
+        with create_connection(("127.0.0.1", host.port), TIMEOUT) as client:
+            client.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(sent)
+    exchange(host, LAST_GET)
+
+    assert "Unhandled exception" not in host.log()
 
 
 @pytest.mark.parametrize(
