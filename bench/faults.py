@@ -212,12 +212,12 @@ class _Measurement:
         ]
 
     async def _create_identities(self, group: Sequence[Operation]) -> list[str]:
-        return [await self._create_identity() for _ in group]
-
-    async def _create_identity(self) -> str:
-        async with self._session.post(f"{self._warm_url}/api/identities") as response:
-            response.raise_for_status()
-            return str((await response.json())["id"])
+        identities = []
+        for _ in group:
+            async with self._session.post(f"{self._warm_url}/api/identities") as response:
+                response.raise_for_status()
+                identities.append(str((await response.json())["id"]))
+        return identities
 
     async def _call_warm(self, operation: Operation, identity_id: str) -> Outcome:
         return await self._call(self._warm_url, operation, identity_id)

@@ -156,9 +156,7 @@ class Transition(NamedTuple):
 
 TRANSITIONS = {
     "activate": Transition(
-        Identity.activate,
-        {State.CREATING},
-        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+        Identity.activate, {State.CREATING}, {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES}
     ),
     "delete": Transition(
         lambda row: row.delete(LATER, RETENTION),
@@ -178,9 +176,7 @@ TRANSITIONS = {
         {"revoked": True, "due": NOW + RETENTION, **NO_FAILURES},
     ),
     "restore": Transition(
-        Identity.restore,
-        {State.DELETED},
-        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+        Identity.restore, {State.DELETED}, {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES}
     ),
     "start_purge": Transition(
         lambda row: row.start_purge(LATER),
@@ -216,7 +212,6 @@ def test_transition(name: str, state: State, revoked: bool) -> None:
     """A transition is allowed in exactly these states, and changes exactly these attributes."""
     change, allowed, changed = TRANSITIONS[name]
     row = in_state(state, revoked=revoked)
-
     if state in allowed:
         assert change(row) == replace(row, **changed)
     else:
@@ -275,11 +270,6 @@ ENTRIES = st.builds(DueEntry, MOMENTS, st.text(min_size=1, max_size=80))
 def test_parsed_due_entry(entry: DueEntry) -> None:
     """A due entry is parsed from its text."""
     assert DueEntry.parse(str(entry)) == entry
-
-
-def test_text_of_a_due_entry() -> None:
-    """The text has the time first."""
-    assert str(DueEntry(NOW, IDENTITY)) == f"2030-01-01T12:00:00.000000Z|{IDENTITY}"
 
 
 @given(ENTRIES, ENTRIES)

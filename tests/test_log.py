@@ -9,14 +9,7 @@ from typing import Any
 
 import pytest
 
-from identity_service.log import (
-    EventLog,
-    Invocation,
-    begin_invocation,
-    current_invocation,
-    line,
-    silence_libraries,
-)
+from identity_service.log import EventLog, Invocation, begin_invocation, current_invocation, line
 
 events = EventLog(__name__)
 
@@ -84,7 +77,6 @@ def test_handlers_find_the_values(caplog: pytest.LogCaptureFixture) -> None:
 def test_value_may_have_any_name(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """A value whose name `logging` uses itself is in the message only."""
     values: dict[str, Any] = {name: "value"}
-
     events.warning("here", **values)
 
     assert caplog.messages == [f"here {name}=value"]
@@ -104,7 +96,6 @@ def test_traceback(log: Callable[..., None], caplog: pytest.LogCaptureFixture) -
 def test_level(caplog: pytest.LogCaptureFixture) -> None:
     """Events below the logger's level are not logged."""
     caplog.set_level(logging.ERROR)
-
     events.info("here")
     events.warning("here")
     events.error("here")
@@ -188,7 +179,6 @@ def test_running_call_counts() -> None:
 def test_finished_call_costs_what_it_took() -> None:
     """After a call, successful or not, the time does not grow any more."""
     invocation = Invocation("one")
-
     with suppress(ValueError), invocation.acs_call():
         within = invocation.acs_seconds
         raise ValueError
@@ -206,16 +196,3 @@ def test_concurrent_calls_add_up() -> None:
             pass
         before = invocation.acs_seconds
         assert invocation.acs_seconds > before > 0
-
-
-# Libraries
-
-
-def test_libraries_log_warnings_only() -> None:
-    """The Azure SDKs log URLs at INFO, and such a URL may have the hash of a user id."""
-    logging.getLogger("azure").setLevel(logging.DEBUG)
-
-    silence_libraries()
-
-    for name in ("azure.core.pipeline.policies.http_logging_policy", "azure.identity"):
-        assert logging.getLogger(name).getEffectiveLevel() == logging.WARNING

@@ -60,7 +60,6 @@ def test_operations_by_result(reader: InMemoryMetricReader) -> None:
 def test_latency(reader: InMemoryMetricReader) -> None:
     """The durations of operations, and of the calls to ACS in them, are recorded."""
     events.info("operation_finished", **OPERATION, **COST)
-
     found = points(reader)
 
     assert found["operation.duration"] == [(OPERATION, 40)]
@@ -82,7 +81,6 @@ def test_sweep(reader: InMemoryMetricReader) -> None:
     """Gauges show the last sweep. The counter of purged identities adds up all sweeps."""
     events.info("sweep_finished", **{**SWEEP, "backlog": 900})
     events.info("sweep_finished", **SWEEP)
-
     found = points(reader)
 
     assert found["sweep.backlog"] == [({}, 3)]

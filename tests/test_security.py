@@ -52,8 +52,8 @@ def test_the_table_stores_no_token_and_no_key() -> None:
         attempts=1,
         last_error="acs_unavailable",
     )
-    stored = encode_identity(identity).keys() | encode_user("alice", "8:acs:a_b").keys()
 
+    stored = encode_identity(identity).keys() | encode_user("alice", "8:acs:a_b").keys()
     ids = {"PartitionKey", "RowKey", "state", "userId", "identityId"}
     times = {"createdOn", "deletedOn", "scheduledPurgeOn", "due"}
     assert stored == ids | times | {"revoked", "adopted", "attempts", "lastError"}
@@ -63,7 +63,6 @@ async def test_a_changed_user_row_decides_whose_token_is_issued(world: World) ->
     """The table is trusted: with a changed user row, alice gets a token of bob's identity."""
     bobs = await world.active("bob")
     await world.registry.insert_user("alice", bobs)
-
     issued = await issue_my_token(
         SignedInUser("alice"), IssueMyTokenRequest(), world.lifecycle, POLICY
     )

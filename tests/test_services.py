@@ -52,7 +52,6 @@ async def part(services: Services, name: str) -> Any:
 async def test_part_is_created_once(name: str, environ: dict[str, str]) -> None:
     """A hundred concurrent calls get the same part."""
     services = Services(environ)
-
     parts = await asyncio.gather(*(part(services, name) for _ in range(100)))
 
     assert len({id(each) for each in parts}) == 1
@@ -83,7 +82,6 @@ async def test_key_needs_no_credential(environ: dict[str, str], created: bool) -
 async def test_credential_for_storage(client_id: str) -> None:
     """Storage uses the app's own credential, unless the settings name another identity."""
     services = Services(MINIMAL | {"AzureWebJobsStorage__clientId": client_id})
-
     own = await part(services, "storage_credential") is services.credential
 
     assert own is (client_id == "")
@@ -118,7 +116,6 @@ def _reads_environment(client: object) -> bool:
 async def test_invalid_settings(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Every part fails, each time. The log says why, without a value; the caller is not told."""
     services = Services(INVALID)
-
     for _ in range(2):
         with pytest.raises(NotConfigured) as caught:
             await part(services, name)
@@ -135,17 +132,9 @@ def test_is_configured(environ: dict[str, str], configured: bool) -> None:
     assert Services(environ).is_configured is configured
 
 
-def test_page_of_the_problems_is_known_despite_invalid_settings() -> None:
-    """The problem about the settings leads to the right page."""
-    services = Services({"PROBLEM_BASE_URI": "https://docs.example/problems"})
-
-    assert services.problem_base_uri == "https://docs.example/problems"
-
-
 async def test_misspelled_setting_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The name of a setting that looks misspelled is logged once, without its value."""
     services = Services(MINIMAL | {"PURGE_PROTECTON": "secret"})
-
     for _ in range(2):
         await part(services, "settings")
 
@@ -160,7 +149,6 @@ async def test_misspelled_setting_is_logged(caplog: pytest.LogCaptureFixture) ->
 def test_libraries_are_silenced_at_start() -> None:
     """The Azure SDKs log warnings only, even before a client of theirs is created."""
     logging.getLogger("azure").setLevel(logging.DEBUG)
-
     Services({})
 
     assert not logging.getLogger("azure.core.pipeline").isEnabledFor(logging.INFO)
@@ -195,7 +183,6 @@ def test_metrics_are_recorded_from_the_start(
 async def test_warm_up_creates_the_clients() -> None:
     """With keys, the warm-up needs no credential."""
     services = Services(KEYS_ONLY)
-
     await services.warm_up()
 
     assert {"acs", "registry", "lifecycle"} <= vars(services).keys()
@@ -206,7 +193,6 @@ async def test_warm_up_fetches_the_tokens() -> None:
     """The warm-up requests a token for ACS and one for storage."""
     services, source = Services(MINIMAL), FakeSource()
     services.credential = Credential(source)
-
     await services.warm_up()
 
     assert source.requests == [ACS_SCOPE, STORAGE_SCOPE]
@@ -218,14 +204,7 @@ async def test_warm_up_survives_an_outage_of_the_identity_endpoint(
     """A failure is logged for each token, and the warm-up succeeds."""
     services = Services(MINIMAL)
     services.credential = Credential(FakeSource(ClientAuthenticationError("no endpoint")))
-
     await services.warm_up()
 
     assert len(caplog.messages) == 2
     assert all(message.startswith("credential_unavailable ") for message in caplog.messages)
-
-
-async def test_warm_up_with_invalid_settings() -> None:
-    """The warm-up fails, so that the platform sees it."""
-    with pytest.raises(NotConfigured):
-        await Services(INVALID).warm_up()

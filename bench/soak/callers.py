@@ -164,13 +164,13 @@ class Callers:
 
 
 def _intervals(until: float) -> Iterator[float]:
-    """Yield the end of each interval; a late request is not made up for."""
+    """Yield the end of each interval. After a late request, fewer intervals follow."""
     while now() < until:
         yield now() + INTERVAL
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
-    """Return the response's fields, or none if it is not a JSON object."""
+    """Return the fields of the response, which are none if it is not a JSON object."""
     try:
         body = json.loads(content)
     except ValueError:

@@ -95,7 +95,7 @@ class User:
         return self.is_gone or self.busy >= MAX_BUSY
 
     def check(self, request: Request, response: Response, allowed: Collection[int]) -> str:
-        """Return what is wrong with the response, or nothing, and update the user's state.
+        """Update the user's state; return what is wrong with the response, or nothing.
 
         `allowed` are the failures that the faults during the call may have caused.
         """
@@ -227,9 +227,8 @@ class User:
 
     def _refused(self, response: Response, *, may_be_gone: bool = False) -> str:
         """Check a refusal: it is right only if the identity is deleted or purged."""
-        if self.state is State.ACTIVE and not may_be_gone:
-            return f"with {self.state.value}"
-        if response.code not in _GONE:
+        is_active = self.state is State.ACTIVE and not may_be_gone
+        if is_active or response.code not in _GONE:
             return f"with {self.state.value}"
         if response.code == "identity_not_found":
             self.state = State.NOTHING

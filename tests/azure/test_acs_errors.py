@@ -82,18 +82,6 @@ TARGETS = {
     None: None,
 }
 
-ODD_WAITS = {
-    "absent": {},
-    "empty": {"Retry-After": ""},
-    "text": {"Retry-After": "soon"},
-    "fraction": {"Retry-After": "1.5"},
-    "zero": {"Retry-After": "0"},
-    "negative": {"Retry-After": "-5"},
-    "past date": {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"},
-    "date without a zone": {"Retry-After": "Wed, 21 Oct 2015 07:28:00"},
-    "truncated date": {"Retry-After": "Wed, 21 Oct"},
-    "10,000 digits": {"Retry-After": "9" * 10_000},
-}
 
 ODD_BODIES: dict[str, object] = {
     "empty": "",
@@ -114,6 +102,24 @@ ODD_BODIES: dict[str, object] = {
     "object as target": {"error": {"code": "ValidationError", "message": "m", "target": {"a": 1}}},
     "list as target": {"error": {"code": "ValidationError", "message": "m", "target": ["a"]}},
     "number as details": {"error": {"code": "ValidationError", "message": "m", "details": 7}},
+}
+
+
+# Status, Retry-After, and the seconds that the caller should wait.
+WAITS = {
+    "absent": (429, None, QUOTA_WINDOW),
+    "empty": (429, "", QUOTA_WINDOW),
+    "seconds": (429, "7", 7),
+    "text": (429, "soon", QUOTA_WINDOW),
+    "fraction": (429, "1.5", QUOTA_WINDOW),
+    "zero": (429, "0", QUOTA_WINDOW),
+    "negative": (429, "-5", QUOTA_WINDOW),
+    "past date": (429, "Wed, 21 Oct 2015 07:28:00 GMT", QUOTA_WINDOW),
+    "date without a zone": (429, "Wed, 21 Oct 2015 07:28:00", QUOTA_WINDOW),
+    "truncated date": (429, "Wed, 21 Oct", QUOTA_WINDOW),
+    "10,000 digits": (429, "9" * 10_000, QUOTA_WINDOW),
+    "absent in an outage": (503, None, None),
+    "seconds in an outage": (503, "5", 5),
 }
 
 
@@ -174,31 +180,17 @@ async def test_target_is_our_field(target: str | None, field: str | None) -> Non
     assert error.field == field
 
 
-async def test_message_is_passed_on() -> None:
-    """The caller gets ACS's own message about an invalid request."""
-    error = await error_for(Response(400, error_body("ValidationError")))
+@pytest.mark.parametrize("message", ["As ACS says.", "x" * 10_000], ids=["short", "long"])
+async def test_message_is_passed_on(message: str) -> None:
+    """The caller gets the first 200 characters of ACS's own message about an invalid request."""
+    error = await error_for(Response(400, error_body("ValidationError", message=message)))
 
-    assert error.detail == "ACS: As ACS says."
-
-
-async def test_long_message_is_cut() -> None:
-    """The caller gets the first 200 characters of a long message."""
-    error = await error_for(Response(400, error_body("ValidationError", message="x" * 10_000)))
-
-    assert error.detail == "ACS: " + "x" * 200
-
-
-async def test_retry_after_in_seconds() -> None:
-    """A Retry-After in seconds is passed on."""
-    error = await error_for(Response(429, error_body("TooManyRequests"), {"retry-after": "7"}))
-
-    assert error.retry_after == 7
+    assert error.detail == f"ACS: {message[:200]}"
 
 
 async def test_retry_after_as_a_date() -> None:
     """A Retry-After with a date becomes the seconds until then."""
     then = datetime.now(UTC) + timedelta(seconds=90)
-
     error = await error_for(
         Response(429, HTML, {"Retry-After": format_datetime(then, usegmt=True)})
     )
@@ -206,12 +198,13 @@ async def test_retry_after_as_a_date() -> None:
     assert error.retry_after == pytest.approx(90, abs=5)
 
 
-@pytest.mark.parametrize("headers", list(ODD_WAITS.values()), ids=list(ODD_WAITS))
-async def test_odd_retry_after(headers: dict[str, str]) -> None:
-    """Without a usable Retry-After, a throttled caller waits for one quota window."""
-    error = await error_for(Response(429, HTML, headers))
+@pytest.mark.parametrize(("status", "text", "wait"), list(WAITS.values()), ids=list(WAITS))
+async def test_retry_after(status: int, text: str | None, wait: int | None) -> None:
+    """ACS's wait is passed on. Without a usable one, a throttled caller waits a quota window."""
+    headers = {} if text is None else {"retry-after": text}
+    error = await error_for(Response(status, HTML, headers))
 
-    assert error.retry_after == QUOTA_WINDOW
+    assert error.retry_after == wait
 
 
 @given(text=st.text(st.characters(min_codepoint=32, max_codepoint=255)))
@@ -223,37 +216,20 @@ def test_any_retry_after(text: str) -> None:
     assert error.retry_after > 0
 
 
-@pytest.mark.parametrize(("headers", "wait"), [({}, None), ({"Retry-After": "5"}, 5)])
-async def test_retry_after_of_an_outage(headers: dict[str, str], wait: int | None) -> None:
-    """An outage has a Retry-After only if ACS sent one."""
-    error = await error_for(Response(503, HTML, headers))
-
-    assert error.retry_after == wait
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 429, 500, 502, 503, 504])
-@pytest.mark.parametrize("code", ["ValidationError", None])
-async def test_request_id(status: int, code: str | None) -> None:
-    """Every error has the correlation vector, which Microsoft's support asks for."""
-    headers = {"ms-cv": "vector.0", "x-ms-client-request-id": "ours", "X-Azure-Ref": "ref"}
-
-    error = await error_for(Response(status, error_body(code), headers))
-
-    assert error.upstream_request_id == "vector.0"
-
-
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
+        ({"ms-cv": "vector.0", "x-ms-client-request-id": "ours", "X-Azure-Ref": "ref"}, "vector.0"),
         ({"MS-CV": "", "x-ms-client-request-id": "ours"}, "ours"),
         ({"X-Azure-Ref": "ref"}, "ref"),
         ({}, None),
     ],
-    ids=["client request id", "front door's reference", "none"],
+    ids=["correlation vector", "client request id", "front door's reference", "none"],
 )
-async def test_other_request_id(headers: dict[str, str], expected: str | None) -> None:
-    """Without a correlation vector, another id takes its place."""
-    error = await error_for(Response(500, HTML, headers))
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 429, 500, 502, 503, 504])
+async def test_request_id(status: int, headers: dict[str, str], expected: str | None) -> None:
+    """Every error has the correlation vector for Microsoft's support, or the next best id."""
+    error = await error_for(Response(status, error_body("ValidationError"), headers))
 
     assert error.upstream_request_id == expected
 

@@ -84,10 +84,21 @@ async def token_of(credential: Credential, scope: str = SCOPE) -> str:
         return ""
 
 
+async def in_an_outage(
+    failure: Exception = DOWN, lifetime: float = 3600
+) -> tuple[FakeSource, Credential]:
+    """A source that fails, and its credential, which has an old token with this lifetime."""
+    source = FakeSource()
+    source.lifetime = lifetime
+    credential = Credential(source)
+    await token_of(credential)
+    source.failure = failure
+    return source, credential
+
+
 async def test_token_of_the_source_is_returned() -> None:
     """The credential returns what its source returns, and passes on the options."""
     source = FakeSource()
-
     token = await Credential(source).get_token_info(SCOPE, options={"tenant_id": "t"})
 
     assert (token.token, source.options) == ("secret-1", [{"tenant_id": "t"}])
@@ -105,7 +116,6 @@ async def test_older_protocol() -> None:
 async def test_there_is_no_cache() -> None:
     """The source is asked each time: it decides when to renew a token."""
     credential = Credential(FakeSource())
-
     tokens = [await token_of(credential), await token_of(credential)]
 
     assert tokens == ["secret-1", "secret-2"]
@@ -125,10 +135,7 @@ async def test_failure(failure: Exception, caplog: pytest.LogCaptureFixture) -> 
 @every_failure
 async def test_old_token_is_used_during_an_outage(failure: Exception) -> None:
     """While the source fails, the last token is returned."""
-    source = FakeSource()
-    credential = Credential(source)
-    await token_of(credential)
-    source.failure = failure
+    _, credential = await in_an_outage(failure)
 
     assert await token_of(credential) == "secret-1"
 
@@ -136,25 +143,26 @@ async def test_old_token_is_used_during_an_outage(failure: Exception) -> None:
 @pytest.mark.parametrize("lifetime", [LAST_USE - 2, 0, -60])
 async def test_old_token_about_to_expire_is_not_used(lifetime: float) -> None:
     """A token that may expire during the call is not returned."""
-    source = FakeSource()
-    source.lifetime = lifetime
-    credential = Credential(source)
-    await token_of(credential)
-    source.failure = DOWN
+    _, credential = await in_an_outage(lifetime=lifetime)
 
     assert await token_of(credential) == ""
 
 
 async def test_old_token_requests_no_early_renewal() -> None:
     """An old token has no `refresh_on`, so clients do not ask for another one on each call."""
-    source = FakeSource()
-    credential = Credential(source)
-    await token_of(credential)
-    source.failure = DOWN
+    _, credential = await in_an_outage()
 
-    token = await credential.get_token_info(SCOPE)
+    assert (await credential.get_token_info(SCOPE)).refresh_on is None
 
-    assert token.refresh_on is None
+
+async def test_scopes_are_independent() -> None:
+    """A scope gets no old token of another one, and its failure causes no pause for others."""
+    source, credential = await in_an_outage()
+
+    assert await token_of(credential, OTHER_SCOPE) == ""
+
+    source.failure = None
+    assert await token_of(credential) == "secret-3"
 
 
 def test_source_is_not_asked_right_after_a_failure(virtual_time: asyncio.Runner) -> None:
@@ -171,26 +179,6 @@ def test_source_is_not_asked_right_after_a_failure(virtual_time: asyncio.Runner)
         assert (await token_of(credential), len(source.requests)) == ("secret-2", 2)
 
     virtual_time.run(scenario())
-
-
-async def test_failures_of_scopes_are_independent() -> None:
-    """A failure for one scope causes no pause for another one."""
-    source = FakeSource(DOWN)
-    credential = Credential(source)
-    await token_of(credential)
-    source.failure = None
-
-    assert await token_of(credential, OTHER_SCOPE) == "secret-2"
-
-
-async def test_tokens_of_scopes_are_independent() -> None:
-    """An old token for one scope is not returned for another one."""
-    source = FakeSource()
-    credential = Credential(source)
-    await token_of(credential)
-    source.failure = DOWN
-
-    assert await token_of(credential, OTHER_SCOPE) == ""
 
 
 @pytest.mark.parametrize("has_old_token", [False, True])
@@ -238,7 +226,6 @@ async def test_cancelled_caller_does_not_affect_others() -> None:
     source.delay = 0.01
     credential = Credential(source)
     other = asyncio.create_task(token_of(credential))
-
     await cancelled(credential)
 
     assert (await other).startswith("secret-")
@@ -254,11 +241,7 @@ async def test_failed_warm_up_is_only_logged(caplog: pytest.LogCaptureFixture) -
 async def test_token_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """No token reaches the log, not even during an outage."""
     caplog.set_level(logging.DEBUG)
-    source = FakeSource()
-    credential = Credential(source)
-    await token_of(credential)
-    source.failure = DOWN
-
+    _, credential = await in_an_outage()
     await token_of(credential)
 
     assert "secret" not in caplog.text
@@ -267,7 +250,6 @@ async def test_token_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
 async def test_failure_is_one_short_line(caplog: pytest.LogCaptureFixture) -> None:
     """The message of a failure is logged on one line, and cut."""
     failure = CredentialUnavailableError("chain:\n\tfirst\n" + "x" * 10_000)
-
     await token_of(Credential(FakeSource(failure)))
 
     assert (caplog.text.count("\n"), len(caplog.text) < 700) == (1, True)
@@ -276,7 +258,6 @@ async def test_failure_is_one_short_line(caplog: pytest.LogCaptureFixture) -> No
 async def test_close() -> None:
     """Closing the credential closes its source."""
     source = FakeSource()
-
     async with Credential(source):
         pass
 

@@ -67,7 +67,6 @@ def test_any_user_id(user_id: str) -> None:
 def test_any_identity(moment: datetime, user_id: str) -> None:
     """The columns hold any values, and the key is valid."""
     identity = Identity(id=ID, state=State.ACTIVE, user_id=user_id, created_on=moment)
-
     entity = encode_identity(identity)
 
     assert entity["userId"] == user_id

@@ -16,8 +16,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from azure.data.tables.aio import TableClient
-from hypothesis import given
-from hypothesis import strategies as st
 
 from identity_service.azure.table_codec import PARTITIONS, partition
 from identity_service.azure.tables import TableRegistry
@@ -180,9 +178,12 @@ async def identity_of(registry: Registry, user_id: str = "alice") -> str | None:
 # Identity rows
 
 
-async def test_missing_row_is_none(registry: Registry) -> None:
-    """An identity without a row reads as None."""
+async def test_empty_registry(registry: Registry) -> None:
+    """An empty registry has no rows, no users, nothing due, and one empty page."""
     assert await registry.read(some_id(1)) is None
+    assert await registry.read_user("alice") is None
+    assert await entries(registry, until=NOW) == []
+    assert await pages(registry, 100) == [[]]
 
 
 async def test_inserted_row_can_be_read(registry: Registry) -> None:
@@ -200,7 +201,6 @@ async def test_inserted_row_can_be_read(registry: Registry) -> None:
         attempts=3,
         last_error="acs_unavailable",
     )
-
     inserted = await registry.insert(identity)
 
     assert await registry.read(some_id(1)) == inserted
@@ -211,7 +211,6 @@ async def test_inserted_row_can_be_read(registry: Registry) -> None:
 async def test_insert_of_an_existing_row_is_refused(registry: Registry) -> None:
     """An identity has one row. A refused insert adds no due entry."""
     row = await registry.insert(active())
-
     with pytest.raises(Conflict):
         await registry.insert(creating())
 
@@ -221,7 +220,6 @@ async def test_insert_of_an_existing_row_is_refused(registry: Registry) -> None:
 async def test_updated_row_can_be_read(registry: Registry) -> None:
     """Update returns what read returns, with the new ETag, and the next update accepts it."""
     row = await registry.insert(creating())
-
     updated = await registry.update(row, row.activate())
 
     assert await registry.read(row.id) == updated
@@ -232,7 +230,6 @@ async def test_update_replaces_every_column(registry: Registry) -> None:
     """A column that the new row does not have is removed."""
     row = await registry.insert(active())
     deleted = await registry.update(row, row.delete(NOW, RETENTION))
-
     restored = await registry.update(deleted, deleted.restore())
 
     assert await registry.read(row.id) == row.with_etag(restored.etag)
@@ -241,90 +238,56 @@ async def test_update_replaces_every_column(registry: Registry) -> None:
 async def test_update_changes_the_etag(registry: Registry) -> None:
     """Two versions of a row never have the same ETag, even if their values are equal."""
     row = await registry.insert(active())
-
     updated = await registry.update(row, row)
 
     assert updated.etag != row.etag
 
 
-async def test_update_of_a_changed_row_is_refused(registry: Registry) -> None:
-    """An outdated ETag changes neither the row nor its due entry."""
-    old = await registry.insert(creating())
-    row = await registry.update(old, changed(old, attempts=1))
-
-    with pytest.raises(Conflict):
-        await registry.update(old, changed(old, due=LATER))
-
-    assert await registry.read(row.id) == row
-    assert await entries(registry) == [DueEntry(NOW + LEASE, row.id)]
-
-
-async def test_update_of_a_missing_row_is_refused(registry: Registry) -> None:
-    """An update never brings a row back."""
-    row = await registry.insert(active())
-    await registry.remove(row)
-
-    with pytest.raises(Conflict):
-        await registry.update(row, row.delete(NOW, RETENTION))
-
-    assert (await registry.read(row.id), await entries(registry)) == (None, [])
-
-
 async def test_removed_row_is_gone(registry: Registry) -> None:
     """A removal removes the row and its due entry."""
     row = await registry.insert(creating())
-
     await registry.remove(row)
 
     assert (await registry.read(row.id), await entries(registry)) == (None, [])
 
 
-async def test_removal_of_a_changed_row_is_refused(registry: Registry) -> None:
-    """An outdated ETag removes neither the row nor its due entry."""
+@pytest.mark.parametrize("write", ["update", "remove"])
+async def test_write_to_a_changed_row_is_refused(registry: Registry, write: str) -> None:
+    """An outdated ETag changes or removes neither the row nor its due entry."""
     old = await registry.insert(creating())
     row = await registry.update(old, changed(old, attempts=1))
-
+    new = [changed(old, due=LATER)] if write == "update" else []
     with pytest.raises(Conflict):
-        await registry.remove(old)
+        await getattr(registry, write)(old, *new)
 
     assert await registry.read(row.id) == row
     assert await entries(registry) == [DueEntry(NOW + LEASE, row.id)]
 
 
-async def test_removal_of_a_missing_row_is_refused(registry: Registry) -> None:
-    """Only one caller can remove a row, so removals can be counted."""
-    row = await registry.insert(creating())
-    await registry.remove(row)
-
-    with pytest.raises(Conflict):
-        await registry.remove(row)
-
-
-async def test_one_of_many_inserts_is_accepted(registry: Registry) -> None:
-    """Fifty concurrent inserts write one row."""
-    assert await count_accepted(registry.insert(creating()) for _ in range(50)) == 1
-
-
-async def test_one_of_many_updates_is_accepted(registry: Registry) -> None:
-    """Fifty concurrent updates of one version write one row and one due entry."""
+@pytest.mark.parametrize("write", ["update", "remove"])
+async def test_write_to_a_missing_row_is_refused(registry: Registry, write: str) -> None:
+    """An update never brings a row back, and a removal succeeds once, so it can be counted."""
     row = await registry.insert(active())
+    await registry.remove(row)
+    new = [row.delete(NOW, RETENTION)] if write == "update" else []
+    with pytest.raises(Conflict):
+        await getattr(registry, write)(row, *new)
 
-    accepted = await count_accepted(
-        registry.update(row, row.delete(NOW + timedelta(seconds=second), RETENTION))
-        for second in range(50)
-    )
+    assert (await registry.read(row.id), await entries(registry)) == (None, [])
 
-    current = await registry.read(row.id)
-    assert accepted == 1
+
+async def test_one_of_many_writes_is_accepted(registry: Registry) -> None:
+    """Of fifty concurrent inserts, updates or removals of one version, one is accepted."""
+    assert await count_accepted(registry.insert(creating()) for _ in range(50)) == 1
+    row = await registry.read(some_id(1))
+    assert row
+    delays = [timedelta(seconds=second) for second in range(50)]
+    updates = (registry.update(row, changed(row, due=NOW + delay)) for delay in delays)
+    assert await count_accepted(updates) == 1
+    current = await registry.read(some_id(1))
     assert current
     assert [entry.due for entry in await entries(registry)] == [current.due]
-
-
-async def test_one_of_many_removals_is_accepted(registry: Registry) -> None:
-    """Twenty concurrent sweeps count a purge once."""
-    row = await registry.insert(creating())
-
-    assert await count_accepted(registry.remove(row) for _ in range(20)) == 1
+    assert await count_accepted(registry.remove(current) for _ in range(50)) == 1
 
 
 # Due entries
@@ -338,20 +301,19 @@ async def test_due_entry_changes_with_its_row(
     """There is one entry if and only if the row has a due time, and it is the row's."""
     row = await registry.insert(changed(creating(), due=before))
     inserted = await entries(registry)
-
     await registry.update(row, changed(row, due=after))
 
     assert inserted == [DueEntry(due, row.id) for due in [before] if due]
     assert await entries(registry) == [DueEntry(due, row.id) for due in [after] if due]
 
 
-async def test_update_is_refused_if_the_due_entry_is_missing(registry: Registry) -> None:
-    """The row does not change if its old entry cannot be removed."""
+@pytest.mark.parametrize("write", ["update", "remove"])
+async def test_write_is_refused_if_the_due_entry_is_missing(registry: Registry, write: str) -> None:
+    """The row neither changes nor goes if its old entry cannot be removed."""
     row = await registry.insert(creating())
     wrong = changed(row, due=NOW)
-
     with pytest.raises(Conflict):
-        await registry.update(wrong, wrong.activate())
+        await getattr(registry, write)(wrong, *([wrong.activate()] if write == "update" else []))
 
     assert (await registry.read(row.id), len(await entries(registry))) == (row, 1)
 
@@ -360,32 +322,17 @@ async def test_insert_is_refused_if_the_due_entry_exists(registry: Registry) -> 
     """The row is not written if its entry cannot be."""
     row = await registry.insert(creating())
     await registry.remove(changed(row, due=None))
-
     with pytest.raises(Conflict):
         await registry.insert(creating())
 
     assert await registry.read(row.id) is None
 
 
-async def test_removal_is_refused_if_the_due_entry_is_missing(registry: Registry) -> None:
-    """The row stays if its entry cannot be removed."""
-    row = await registry.insert(active())
-
-    with pytest.raises(Conflict):
-        await registry.remove(changed(row, due=NOW))
-
-    assert await registry.read(row.id) == row
-
-
-async def test_empty_registry_has_no_due_entries(registry: Registry) -> None:
-    """Nothing is due in an empty registry."""
-    assert await entries(registry, until=NOW) == []
-
-
 async def test_due_entries_are_in_order(registry: Registry) -> None:
     """Entries of all partitions come in the order of their times, then of their ids."""
     rows = [creating(number, NOW + timedelta(minutes=number * 7 % 10)) for number in range(64)]
     await insert_all(registry, rows)
+
     assert len({partition(row.id) for row in rows}) == PARTITIONS
 
     found = await entries(registry)
@@ -402,15 +349,6 @@ async def test_until_includes_its_moment(registry: Registry) -> None:
     found = await entries(registry, until=NOW)
 
     assert [entry.due for entry in found] == [NOW - moment, NOW]
-
-
-async def test_until_may_have_any_time_zone(registry: Registry) -> None:
-    """The same moment in another time zone is the same limit."""
-    await registry.insert(creating(due=NOW))
-
-    found = await entries(registry, until=NOW.astimezone(timezone(timedelta(hours=-9))))
-
-    assert len(found) == 1
 
 
 async def test_after_starts_behind_its_entry(registry: Registry) -> None:
@@ -447,7 +385,6 @@ async def test_due_entries_of_a_partition_may_fill_several_pages(registry: Regis
         for number, name in enumerate([*ids_in("07", 205), *ids_in("08", 3)])
     ]
     await insert_all(registry, rows)
-
     found = await entries(registry)
 
     assert found == sorted(DueEntry(row.due or NOW, row.id) for row in rows)
@@ -458,7 +395,6 @@ async def test_due_entries_can_be_removed_while_they_are_read(registry: Registry
     rows = [changed(creating(), id=name) for name in ids_in("07", 130)]
     await insert_all(registry, rows)
     seen = []
-
     async for entry in registry.due_entries():
         seen.append(entry.identity_id)
         row = await registry.read(entry.identity_id)
@@ -472,7 +408,6 @@ async def test_due_entries_can_be_removed_while_they_are_read(registry: Registry
 async def test_reading_due_entries_can_stop_early(registry: Registry) -> None:
     """A caller can read just the first entry."""
     await insert_all(registry, map(creating, range(20)))
-
     async for entry in registry.due_entries():
         first = entry
         break
@@ -485,7 +420,6 @@ async def test_reading_due_entries_can_stop_early(registry: Registry) -> None:
     [
         datetime(2030, 12, 31, 23, 59, 59, 999999, UTC),
         datetime(2030, 1, 1, 0, 0, 0, 0, UTC),
-        datetime(2030, 6, 1, 12, 0, 0, 1, UTC),
         datetime(2030, 6, 1, 12, 0, 0, 100000, UTC),
         datetime(2030, 6, 1, 12, 0, 0, 7, timezone(timedelta(hours=5, minutes=45))),
         datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
@@ -498,7 +432,6 @@ async def test_times_are_exact(registry: Registry, moment: datetime) -> None:
         creating(due=moment), created_on=moment, deleted_on=moment, scheduled_purge_on=moment
     )
     await registry.insert(identity)
-
     row = await registry.read(identity.id)
 
     assert row
@@ -509,17 +442,11 @@ async def test_times_are_exact(registry: Registry, moment: datetime) -> None:
 # User rows
 
 
-async def test_missing_user_is_none(registry: Registry) -> None:
-    """A user without a row reads as None."""
-    assert await registry.read_user("alice") is None
-
-
 @pytest.mark.parametrize("user_id", USER_IDS.values(), ids=USER_IDS)
 async def test_any_user_id(registry: Registry, user_id: str) -> None:
     """Any user id finds its user row, and is unchanged in the identity's row."""
     await registry.insert(changed(creating(), user_id=user_id))
     await registry.insert_user(user_id, some_id(1))
-
     row = await registry.read_user(user_id)
     identity = await registry.read(some_id(1))
 
@@ -539,79 +466,41 @@ async def test_user_ids_differ_by_every_character(registry: Registry) -> None:
     assert found == list(map(some_id, range(6)))
 
 
-async def test_insert_of_an_existing_user_is_refused(registry: Registry) -> None:
-    """A user has one identity."""
-    await registry.insert_user("alice", some_id(1))
-
-    with pytest.raises(Conflict):
-        await registry.insert_user("alice", some_id(2))
-
-    assert await identity_of(registry) == some_id(1)
-
-
-async def test_one_of_many_user_inserts_is_accepted(registry: Registry) -> None:
-    """Fifty concurrent creations for one user give the user one identity."""
-    writes = (registry.insert_user("alice", some_id(number)) for number in range(50))
-
-    assert await count_accepted(writes) == 1
+async def test_user_has_one_identity(registry: Registry) -> None:
+    """One of fifty concurrent inserts or replacements wins. User rows are not due, not listed."""
+    inserts = (registry.insert_user("alice", some_id(number)) for number in range(50))
+    assert await count_accepted(inserts) == 1
+    row = await registry.read_user("alice")
+    assert row
+    replacements = (registry.replace_user(row, some_id(number)) for number in range(50, 100))
+    assert await count_accepted(replacements) == 1
+    assert await identity_of(registry) in set(map(some_id, range(50, 100)))
+    assert (await entries(registry), await pages(registry, 10)) == ([], [[]])
 
 
-async def test_one_of_many_user_replacements_is_accepted(registry: Registry) -> None:
-    """Fifty concurrent creations that read the same user row give the user one identity."""
+async def test_outdated_user_row_is_not_used(registry: Registry) -> None:
+    """A changed row is not removed, and a removed one not replaced."""
     row = await user_row(registry)
-
-    writes = (registry.replace_user(row, some_id(number)) for number in range(50))
-
-    assert await count_accepted(writes) == 1
-
-
-async def test_replaced_user_row_names_the_new_identity(registry: Registry) -> None:
-    """A user row whose identity is gone can name another one."""
-    row = await user_row(registry)
-
     await registry.replace_user(row, some_id(2))
-
-    assert await identity_of(registry) == some_id(2)
-
-
-async def test_replacement_of_a_missing_user_row_is_refused(registry: Registry) -> None:
-    """A replacement never brings a user row back."""
-    row = await user_row(registry)
-    await registry.remove_user(row)
-
     with pytest.raises(Conflict):
-        await registry.replace_user(row, some_id(2))
+        await registry.remove_user(row)
+    current = await registry.read_user("alice")
 
+    assert current
+    assert current.identity_id == some_id(2)
+    await registry.remove_user(current)
+    with pytest.raises(Conflict):
+        await registry.replace_user(current, some_id(3))
     assert await identity_of(registry) is None
 
 
 async def test_removed_user_row_is_gone(registry: Registry) -> None:
     """Removing it again has no effect: the table service does not tell the difference."""
     row = await user_row(registry)
-
     await registry.remove_user(row)
     await registry.remove_user(row)
 
     assert await identity_of(registry) is None
-
-
-async def test_removal_of_a_changed_user_row_is_refused(registry: Registry) -> None:
-    """A purge of the old identity does not remove the row that names the new one."""
-    row = await user_row(registry)
-    await registry.replace_user(row, some_id(2))
-
-    with pytest.raises(Conflict):
-        await registry.remove_user(row)
-
-    assert await identity_of(registry) == some_id(2)
-
-
-async def test_user_rows_are_not_due_and_not_listed(registry: Registry) -> None:
-    """The three kinds of rows share the partitions, but are never mixed up."""
-    for number in range(20):
-        await registry.insert_user(f"user {number}", some_id(number))
-
-    assert (await entries(registry), await pages(registry, 10)) == ([], [[]])
 
 
 # Lists
@@ -623,7 +512,6 @@ async def test_active_identities_are_listed_once(registry: Registry, size: int) 
     rows = [*map(active, range(40))]
     others = [active(number).delete(NOW, RETENTION) for number in range(40, 60)]
     await insert_all(registry, rows + others)
-
     found = await pages(registry, size)
 
     listed = sorted((row for page in found for row in page), key=lambda row: row.id)
@@ -635,15 +523,9 @@ async def test_active_identities_of_a_partition_may_fill_several_pages(registry:
     """One partition can have more than a page."""
     names = ids_in("15", 130)
     await insert_all(registry, (changed(active(), id=name) for name in names))
-
     found = await pages(registry, 100)
 
     assert sorted(row.id for page in found for row in page) == sorted(names)
-
-
-async def test_empty_registry_has_one_empty_page(registry: Registry) -> None:
-    """A list of nothing has no further page."""
-    assert await pages(registry, 100) == [[]]
 
 
 async def test_rows_can_be_removed_between_pages(registry: Registry) -> None:
@@ -651,7 +533,6 @@ async def test_rows_can_be_removed_between_pages(registry: Registry) -> None:
     await insert_all(registry, map(active, range(40)))
     seen: list[str] = []
     page = await registry.list_active(None, 5)
-
     while True:
         for row in page.items:
             seen.append(row.id)
@@ -667,35 +548,19 @@ async def test_rows_can_be_removed_between_pages(registry: Registry) -> None:
 async def test_invalid_continuation_is_refused(registry: Registry, continuation: str) -> None:
     """Only a continuation of an earlier page is valid."""
     await registry.insert(active())
-
     with pytest.raises(InvalidQuery) as caught:
         await registry.list_active(continuation, 10)
 
     assert caught.value.field == "continuation"
 
 
-@given(st.text(max_size=60))
-async def test_any_invalid_continuation_is_refused(text: str) -> None:
-    """Any text that no page returned is refused without a request to the table."""
-    registry = TableRegistry.from_connection_string("AccountName=a;AccountKey=a2V5")
-
-    with pytest.raises(InvalidQuery):
-        await registry.list_active(f"!{text}", 10)
-
-
 # The table
-
-
-async def test_read_creates_the_table(table_registry: TableRegistry) -> None:
-    """The first call of an app may be a read."""
-    assert await table_registry.read(some_id(1)) is None
 
 
 async def test_concurrent_first_calls_create_the_table(table_registry: TableRegistry) -> None:
     """A hundred reads and writes at once succeed before the table exists."""
     inserts = (table_registry.insert(creating(number)) for number in range(50))
     reads = (table_registry.read(some_id(number)) for number in range(50, 100))
-
     await asyncio.gather(*inserts, *reads)
 
     assert len(await entries(table_registry)) == 50
@@ -707,7 +572,6 @@ async def test_cancelled_first_call_does_not_affect_others(table_registry: Table
         asyncio.create_task(table_registry.read(some_id(number))) for number in range(2)
     )
     await asyncio.sleep(0)
-
     cancelled.cancel()
 
     assert await other is None
@@ -716,34 +580,25 @@ async def test_cancelled_first_call_does_not_affect_others(table_registry: Table
 async def test_concurrent_workers_create_the_table(table: TableClient) -> None:
     """Twenty workers at once succeed before the table exists."""
     workers = [TableRegistry(table) for _ in range(20)]
-
     await asyncio.gather(*(worker.insert(creating(n)) for n, worker in enumerate(workers)))
 
     assert len(await entries(workers[0])) == 20
 
 
+@pytest.mark.parametrize("is_write", [False, True])
 async def test_deleted_table_is_created_again(
-    table: TableClient, table_registry: TableRegistry
+    table: TableClient, table_registry: TableRegistry, is_write: bool
 ) -> None:
-    """If the table is deleted while the app runs, one call fails and the next one creates it."""
-    await table_registry.insert(active())
-    await table.delete_table()
+    """If the table is deleted while the app runs, one call fails and the next one creates it.
 
-    with pytest.raises(RegistryUnavailable):
-        await table_registry.read(some_id(1))
-
-    assert await table_registry.read(some_id(1)) is None
-
-
-async def test_write_to_a_deleted_table_is_no_conflict(
-    table: TableClient, table_registry: TableRegistry
-) -> None:
-    """A missing table is 404 like a missing row, but it says nothing about the row."""
+    A missing table is 404 like a missing row, but it is no conflict: it says nothing about the row.
+    """
     row = await table_registry.insert(active())
     await table.delete_table()
-
     with pytest.raises(RegistryUnavailable):
-        await table_registry.update(row, row.delete(NOW, RETENTION))
+        await (table_registry.remove(row) if is_write else table_registry.read(row.id))
+
+    assert await table_registry.read(row.id) is None
 
 
 # Failures of the table service
@@ -842,7 +697,6 @@ async def test_failed_write_is_sent_once(
 ) -> None:
     """A second attempt could be refused because of the first one, and look like a conflict."""
     service = FailingService(status)
-
     async with service.registry() as registry:
         with pytest.raises(RegistryUnavailable):
             await write(registry)
@@ -854,7 +708,6 @@ async def test_failed_write_is_sent_once(
 async def test_failed_read_is_sent_again(status: int | None) -> None:
     """A read can be repeated."""
     service = FailingService(status)
-
     async with service.registry() as registry:
         with pytest.raises(RegistryUnavailable):
             await registry.read(some_id(1))

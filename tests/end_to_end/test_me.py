@@ -1,13 +1,9 @@
 """A signed-in user, from the first token to the deletion and back."""
 
-import asyncio
-import base64
-import json
 from datetime import UTC, datetime, timedelta
 
 from local.entra import object_id
 from tests.support.client import Client, Control, Me, claims
-from tests.support.stack import Azure
 
 
 def user_id_of(me: Me) -> str:
@@ -29,40 +25,6 @@ async def test_one_call_leads_from_sign_in_to_a_token(me: Me, control: Control) 
     found = (await me.read()).assert_success()
     assert found.keys() == {"id", "userId", "createdOn"}
     assert (found["id"], found["userId"]) == (issued["id"], user_id_of(me))
-
-
-async def test_later_tokens_are_for_the_same_identity(me: Me, control: Control) -> None:
-    """The user may choose scopes and a lifetime within the policy."""
-    first = (await me.issue()).assert_success()
-    second = (await me.issue(scopes=["voip"], expiresInMinutes=240)).assert_success()
-
-    assert first["id"] == second["id"]
-    assert claims(second["token"])["acsScope"] == "voip"
-    assert [await control.token_state(each["token"]) for each in (first, second)] == ["valid"] * 2
-
-
-async def test_two_users_have_two_identities(
-    me: Me, api: Client, control: Control, user: str
-) -> None:
-    """Neither user sees the other's."""
-    other = api.signed_in(await control.sign_in(f"other-{user}"))
-
-    mine, theirs = [(await each.issue()).assert_success()["id"] for each in (me, other)]
-
-    assert mine != theirs
-    assert (await other.read()).assert_success()["id"] == theirs
-
-
-async def test_eight_calls_at_once_create_one_identity(me: Me, control: Control) -> None:
-    """All eight get tokens for it, and duplicates are deleted in ACS."""
-    before = await control.active_identities()
-
-    replies = await asyncio.gather(*(me.issue() for _ in range(8)))
-
-    issued = [reply.assert_success() for reply in replies]
-    [identity_id] = {each["id"] for each in issued}
-    assert await control.active_identities() - before == {identity_id}
-    assert {await control.token_state(each["token"]) for each in issued} == {"valid"}
 
 
 async def test_revoke_my_tokens(me: Me, control: Control) -> None:
@@ -118,35 +80,3 @@ async def test_a_teams_user_exchanges_their_own_token(me: Me, control: Control, 
     assert exchanged.keys() == {"token", "expiresOn", "refreshAfter"}
     assert await control.token_state(exchanged["token"]) == "valid"
     assert claims(exchanged["token"])["skypeid"] == f"orgid:{object_id(user)}"
-
-
-async def test_the_teams_token_of_another_user_is_refused(me: Me, azure: Azure, user: str) -> None:
-    """The caller can choose neither the user id nor the app id."""
-    token, app_id = azure.env["ACS_TEAMS_USER_TOKEN"], azure.env["ACS_TEAMS_APP_ID"]
-
-    refused = await me.exchange(token)
-    chosen = [
-        await me.exchange(token, userId=object_id(user)),
-        await me.exchange(token, appId=app_id),
-    ]
-
-    assert refused.assert_problem(400, "teams_token_refused")["field"] == "userId"
-    fields = [reply.assert_problem(400, "invalid_body")["field"] for reply in chosen]
-    assert fields == ["userId", "appId"]
-
-
-async def test_the_sign_in_token_is_no_teams_token(me: Me) -> None:
-    """It has another audience."""
-    (await me.exchange(me.sign_in_token)).assert_problem(400, "teams_token_refused")
-
-
-async def test_a_forged_principal_changes_nothing(me: Me) -> None:
-    """The user is the one in the token, whatever X-MS-CLIENT-PRINCIPAL contains."""
-    (await me.issue()).assert_success()
-    forged = {"oid": "11111111-2222-3333-4444-555555555555", "tid": "another"}
-    principal = {"auth_typ": "aad", "claims": [{"typ": n, "val": v} for n, v in forged.items()]}
-    header = base64.b64encode(json.dumps(principal).encode()).decode()
-
-    found = await me.call("GET", "me", headers={**me.headers, "X-MS-CLIENT-PRINCIPAL": header})
-
-    assert found.assert_success()["userId"] == user_id_of(me)

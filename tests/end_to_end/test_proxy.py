@@ -100,15 +100,6 @@ async def test_everything_over_tls_uses_the_proxy(azure: Azure, start_app: Start
     assert proxy.hosts == set(upstreams(azure))
 
 
-async def test_name_in_lower_case(azure: Azure, start_app: StartApp) -> None:
-    """https_proxy works like HTTPS_PROXY, and a proxy needs no scheme."""
-    async with running_proxy() as proxy:
-        api = start_app(https_proxy=f"127.0.0.1:{proxy.port}")
-        (await api.post("identities/with-token", CHAT)).assert_success(201)
-
-    assert proxy.hosts == set(upstreams(azure))
-
-
 async def test_no_proxy(azure: Azure, start_app: StartApp) -> None:
     """A host in NO_PROXY is reached directly, others are not."""
     acs, tables = upstreams(azure)

@@ -127,30 +127,13 @@ def cases(named: dict[str, bytes]) -> Callable[[Callable[..., None]], Callable[.
     return pytest.mark.parametrize("raw", list(named.values()), ids=list(named))
 
 
-def test_request() -> None:
-    """A body in camelCase becomes a request."""
-    body = b'{"scopes":["chat","voip.join"],"expiresInMinutes":90}'
-
-    request = decode_body(body, IssueTokenRequest)
-
-    assert (request.scopes, request.minutes) == (["chat", "voip.join"], 90)
-
-
-def test_optional_field_may_be_absent() -> None:
-    """An absent lifetime is left to the policy."""
-    assert decode_body(b'{"scopes":["chat"]}', IssueTokenRequest).minutes is None
-
-
-@pytest.mark.parametrize("text", [b"60", b"60.0", b"6e1", b"6000e-2"])
-def test_whole_number_may_be_spelled_in_any_way(text: bytes) -> None:
-    """JSON does not distinguish 60 from 60.0."""
-    assert decode_body(with_minutes(text), IssueTokenRequest).minutes == 60
-
-
-@pytest.mark.parametrize("minutes", [60, 1440])
-def test_limits_of_a_lifetime_are_included(minutes: int) -> None:
-    """The shortest and the longest lifetime of ACS are valid."""
-    assert decode_body(with_minutes(b"%d" % minutes), IssueTokenRequest).minutes == minutes
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [(b"60", 60), (b"60.0", 60), (b"6e1", 60), (b"6000e-2", 60), (b"1440", 1440)],
+)
+def test_valid_minutes(text: bytes, minutes: int) -> None:
+    """A lifetime is 60 to 1440 minutes. JSON does not distinguish 60 from 60.0."""
+    assert decode_body(with_minutes(text), IssueTokenRequest).minutes == minutes
 
 
 def test_all_scopes() -> None:
@@ -165,11 +148,6 @@ def test_last_of_repeated_fields_wins() -> None:
     body = b'{"scopes":["chat"],"scopes":["voip"]}'
 
     assert decode_body(body, IssueTokenRequest).scopes == ["voip"]
-
-
-def test_no_body_is_an_empty_object() -> None:
-    """An empty body counts as `{}`."""
-    assert decode_body(b"", Empty) == Empty()
 
 
 @pytest.mark.parametrize("body", [b"", b"{}"])

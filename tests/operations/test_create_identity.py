@@ -1,20 +1,23 @@
 """create_identity: recorded first, active last, and one identity for each user."""
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from identity_service.errors import (
-    AcsUnavailable,
-    IdentityBusy,
-    IdentityDeleted,
-    RegistryUnavailable,
+from identity_service.errors import IdentityBusy, IdentityDeleted, RegistryUnavailable
+from identity_service.identity import Identity, State
+from identity_service.schemas import (
+    IdentityCreatedResponse,
+    IdentityFoundResponse,
+    IssuedTokenResponse,
 )
-from identity_service.identity import LEASE, Identity, State
-from identity_service.schemas import IdentityCreatedResponse, IdentityFoundResponse
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
 from tests.support.world import ACS_IS_DOWN, CONFLICT, HOUR, TABLE_IS_DOWN, World, refusal
+
+Created = IdentityFoundResponse | IssuedTokenResponse
 
 
 async def sweep_after_lease(world: World) -> None:
@@ -23,32 +26,17 @@ async def sweep_after_lease(world: World) -> None:
     await world.sweep()
 
 
-async def test_new_identity(world: World) -> None:
-    """A new identity is active, has no user, and nothing is due."""
-    created = await world.create()
+@pytest.mark.parametrize("user_id", [None, "alice"])
+async def test_new_identity(world: World, user_id: str | None) -> None:
+    """A new identity is active, is the identity of its user, and nothing is due."""
+    created = await world.create(user_id)
 
     assert (type(created), [created.id]) == (IdentityCreatedResponse, world.acs.identities)
-    assert world.row(created.id) == Identity(id=created.id, state=State.ACTIVE, created_on=START)
-    assert (world.due_entries(), world.user_rows()) == ([], {})
-
-
-async def test_recorded_as_creating(world: World) -> None:
-    """Before it is active, the identity is recorded with a due entry, so the sweep finds it."""
-    identity_id = await world.creating()
-
-    assert world.row(identity_id) == Identity(
-        id=identity_id, state=State.CREATING, created_on=START, due=START + LEASE
+    assert world.row(created.id) == Identity(
+        id=created.id, state=State.ACTIVE, user_id=user_id, created_on=START
     )
-
-
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_creation_in_acs_is_not_retried(world: World, happens: str) -> None:
-    """If ACS fails, the call is not repeated and nothing is recorded."""
-    getattr(world.acs, happens)("create", ACS_IS_DOWN)
-
-    assert await refusal(world.create()) is AcsUnavailable
-
-    assert (world.acs.calls, world.registry.calls) == (["create"], [])
+    assert world.due_entries() == []
+    assert world.user_rows() == ({user_id: created.id} if user_id else {})
 
 
 @pytest.mark.parametrize("error", [CONFLICT, TABLE_IS_DOWN], ids=["conflict", "unknown"])
@@ -85,55 +73,36 @@ async def test_lost_identity_is_logged(world: World, caplog: pytest.LogCaptureFi
     assert f"identity_lost identity_id={lost} code=acs_unavailable" in caplog.text
 
 
-@pytest.mark.parametrize(("happens", "state"), [("fails", State.CREATING), ("loses", State.ACTIVE)])
-async def test_unknown_activation(world: World, happens: str, state: State) -> None:
-    """If the result of the activation is unknown, nothing is undone and the next call succeeds."""
-    getattr(world.registry, happens)("update", TABLE_IS_DOWN)
-
+@pytest.mark.parametrize("happens", ["fails", "loses"])
+@pytest.mark.parametrize("call", ["insert_user", "update"])
+async def test_retry(world: World, call: str, happens: str) -> None:
+    """If it is unknown whether the creation was finished, a retry returns an active identity."""
+    getattr(world.registry, happens)(call, TABLE_IS_DOWN)
     assert await refusal(world.create("alice")) is RegistryUnavailable
 
-    [identity_id] = world.acs.identities
-    assert (world.row(identity_id).state, world.user_rows()) == (state, {"alice": identity_id})
-    assert await world.create("alice") == IdentityFoundResponse(id=identity_id)
+    found = await world.create("alice")
+
+    assert (world.row(found.id).state, world.user_rows()) == (State.ACTIVE, {"alice": found.id})
 
 
-async def test_finished_by_another_call(world: World) -> None:
-    """A creation that another call for the same user has finished succeeds as a new one."""
-    world.registry.precede("update", lambda: world.create("alice"))
-
-    created = await world.create("alice")
-
-    assert (type(created), [created.id]) == (IdentityCreatedResponse, world.acs.identities)
+async def start_purge(world: World) -> None:
+    """A purge of the identity starts and does not end."""
+    world.registry.change(world.acs.identities[0], state=State.PURGING)
 
 
-async def test_deleted_during_creation(world: World) -> None:
-    """An identity that is deleted during its creation is not returned."""
-
-    async def finish_and_delete() -> None:
-        await world.delete(await world.active("alice"))
-
-    world.registry.precede("update", finish_and_delete)
-
-    assert await refusal(world.create("alice")) is IdentityDeleted
-
-
-@pytest.mark.parametrize("step", ["insert_user", "update"])
-async def test_purged_during_creation(world: World, step: str) -> None:
-    """If the sweep purges the identity during its creation, its user is released."""
-    world.registry.precede(step, lambda: sweep_after_lease(world))
-
-    assert await refusal(world.create("alice")) is IdentityBusy
-
-    assert world.user_rows() == {}
-
-
-async def test_purge_starts_during_creation(world: World) -> None:
-    """If a purge of the identity has started during its creation, its user is released."""
-
-    async def start_purge() -> None:
-        world.registry.change(world.acs.identities[0], state=State.PURGING)
-
-    world.registry.precede("insert_user", start_purge)
+@pytest.mark.parametrize(
+    ("step", "purge"),
+    [
+        ("insert_user", sweep_after_lease),
+        ("update", sweep_after_lease),
+        ("insert_user", start_purge),
+    ],
+)
+async def test_purged_during_creation(
+    world: World, step: str, purge: Callable[[World], Awaitable[None]]
+) -> None:
+    """If the identity is purged during its creation, its user is released."""
+    world.registry.precede(step, lambda: purge(world))
 
     assert await refusal(world.create("alice")) is IdentityBusy
 
@@ -164,62 +133,34 @@ async def test_release_meets_another_creation(world: World) -> None:
     assert list(world.user_rows().values()) == world.acs.identities
 
 
-async def test_identity_of_a_user(world: World) -> None:
-    """The user row is written after the identity row, which names the user, and before the end."""
-    created = await world.create("alice")
-
-    assert world.user_rows() == {"alice": created.id}
-    assert world.row(created.id).user_id == "alice"
-    assert world.registry.calls == ["read_user", "insert", "insert_user", "update"]
-
-
 async def test_existing_identity_is_returned(world: World) -> None:
     """Each user has one identity. If it exists, it is returned without a call to ACS."""
     alice, bob = await world.create("alice"), await world.create("bob")
-
     found = await world.create("alice")
 
     assert (type(found), found.id) == (IdentityFoundResponse, alice.id)
     assert (world.acs.identities, world.acs.calls) == ([alice.id, bob.id], ["create", "create"])
 
 
-async def test_fifty_concurrent_calls(world: World) -> None:
+@pytest.mark.parametrize("create", [World.create, World.create_with_token])
+async def test_fifty_concurrent_calls(
+    world: World,
+    create: Callable[[World, str], Awaitable[IdentityFoundResponse | IssuedTokenResponse]],
+) -> None:
     """Fifty concurrent calls for a user create one identity and leave nothing else behind."""
-    responses = await asyncio.gather(*(world.create("alice") for _ in range(50)))
+    responses = await asyncio.gather(*(create(world, "alice") for _ in range(50)))
 
     [kept] = world.acs.identities
     assert {response.id for response in responses} == {kept}
-    assert sum(isinstance(response, IdentityCreatedResponse) for response in responses) == 1
+    assert [response.http_status for response in responses].count(201) == 1
     assert (list(world.registry.rows), world.due_entries()) == ([kept], [])
-
-
-async def test_unreadable_user_row(world: World) -> None:
-    """If it is unknown whether the user has an identity, none is created."""
-    world.registry.fails("read_user", TABLE_IS_DOWN)
-
-    assert await refusal(world.create("alice")) is RegistryUnavailable
-
-    assert world.acs.identities == []
-
-
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_user_row(world: World, happens: str) -> None:
-    """If the result of writing the user row is unknown, nothing is undone, and a retry succeeds."""
-    getattr(world.registry, happens)("insert_user", TABLE_IS_DOWN)
-
-    assert await refusal(world.create("alice")) is RegistryUnavailable
-
-    [identity_id] = world.acs.identities
-    assert world.row(identity_id).state is State.CREATING
-    retried = await world.create("alice")
-    assert (retried.id == identity_id) is (happens == "loses")
-    assert world.row(retried.id).state is State.ACTIVE
+    tokens = [each.token for each in responses if isinstance(each, IssuedTokenResponse)]
+    assert all(map(world.acs.is_valid, tokens))
 
 
 async def test_slower_creation_returns_the_other_identity(world: World) -> None:
     """The slower of two creations purges its own identity and returns the other one."""
     world.registry.precede("insert_user", lambda: world.create("alice"))
-
     found = await world.create("alice")
 
     assert type(found) is IdentityFoundResponse
@@ -245,9 +186,7 @@ async def test_duplicate_that_cannot_be_purged(
         (world.acs if call == "delete" else world.registry).fails(call, error)
 
     world.registry.precede("insert_user", win)
-
     found = await world.create("alice")
-
     [duplicate] = [entry.identity_id for entry in world.due_entries()]
     assert found == IdentityFoundResponse(id=world.user_rows()["alice"])
     assert f"duplicate_left_to_sweep identity_id={duplicate}" in caplog.text
@@ -287,7 +226,6 @@ async def test_other_user_row_disappears(world: World) -> None:
 async def test_user_row_without_an_identity(world: World, calls: int) -> None:
     """A user row that names an identity without a row does not count, and is replaced once."""
     await world.registry.insert_user("alice", UNKNOWN)
-
     responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
 
     [kept] = world.acs.identities
@@ -296,41 +234,22 @@ async def test_user_row_without_an_identity(world: World, calls: int) -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 2])
-async def test_interrupted_creation_is_finished(world: World, calls: int) -> None:
+async def test_interrupted_creation_is_finished(
+    world: World, calls: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """If the creation of the user's identity was interrupted, the next calls finish it."""
+    caplog.set_level(logging.INFO)
     identity_id = await world.creating("alice")
-
     responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
 
     assert responses == [IdentityFoundResponse(id=identity_id)] * calls
-    assert world.row(identity_id) == Identity(
-        id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START
-    )
-
-
-async def test_unknown_end_of_an_interrupted_creation(world: World) -> None:
-    """If it is unknown whether the creation was finished, the call fails."""
-    await world.creating("alice")
-    world.registry.loses("update", TABLE_IS_DOWN)
-
-    assert await refusal(world.create("alice")) is RegistryUnavailable
-
-
-async def test_four_conflicts(world: World) -> None:
-    """After four conflicts the call fails as busy."""
-    identity_id = await world.creating("alice")
-    world.registry.precede("update", world.change(identity_id), times=4)
-    world.registry.calls.clear()
-
-    assert await refusal(world.create("alice")) is IdentityBusy
-
-    assert world.registry.calls.count("update") == 4
+    assert world.row(identity_id).state is State.ACTIVE
+    assert ("creation_finished_by_other_call" in caplog.text) is (calls > 1)
 
 
 async def test_deleted_identity_of_the_user(world: World) -> None:
     """A user's deleted identity is not replaced. The error says how to restore it."""
     identity_id = await world.deleted("alice")
-
     with pytest.raises(IdentityDeleted, match=f"POST deleted-identities/{identity_id}/restore"):
         await world.create("alice")
 
@@ -338,19 +257,11 @@ async def test_deleted_identity_of_the_user(world: World) -> None:
 
 
 async def test_user_whose_identity_is_being_purged(world: World) -> None:
-    """While the user's identity is being purged, the call fails as busy and names a delay."""
+    """While the user's identity is being purged, the call fails at once and names a delay."""
     await world.purging("alice")
-
+    world.registry.calls.clear()
     with pytest.raises(IdentityBusy) as caught:
         await world.create("alice")
 
     assert caught.value.retry_after == 1
-
-
-async def test_user_whose_identity_is_purged(world: World) -> None:
-    """A user whose identity is purged gets a new one."""
-    await world.purge(await world.deleted("alice"))
-
-    created = await world.create("alice")
-
-    assert (type(created), [created.id]) == (IdentityCreatedResponse, world.acs.identities)
+    assert world.registry.calls == ["read_user", "read"]

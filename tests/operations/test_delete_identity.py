@@ -5,26 +5,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from identity_service.errors import (
-    AcsUnavailable,
-    IdentityBusy,
-    IdentityNotFound,
-    RegistryUnavailable,
-)
-from identity_service.identity import LEASE, DueEntry, Identity, State
+from identity_service.errors import IdentityNotFound, RegistryUnavailable
+from identity_service.identity import LEASE, DueEntry, Identity
 from identity_service.schemas import DeletionResponse
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
-from tests.support.world import (
-    ACS_IS_DOWN,
-    CONFLICT,
-    HOUR,
-    RETENTION,
-    SECOND,
-    TABLE_IS_DOWN,
-    World,
-    refusal,
-)
+from tests.support.world import HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World, refusal
 
 
 def before_the_record(world: World, act: Callable[[], Awaitable[object]]) -> None:
@@ -39,22 +25,13 @@ def before_the_record(world: World, act: Callable[[], Awaitable[object]]) -> Non
 async def test_deleted_identity(world: World) -> None:
     """A deleted identity keeps its user, is revoked, and is due once, after its retention."""
     identity_id = await world.active("alice")
-
     deletion = await world.delete(identity_id)
 
     assert deletion == DeletionResponse(
         id=identity_id, deleted_on=START, scheduled_purge_on=START + RETENTION
     )
-    assert world.row(identity_id) == Identity(
-        id=identity_id,
-        state=State.DELETED,
-        user_id="alice",
-        created_on=START,
-        deleted_on=START,
-        scheduled_purge_on=START + RETENTION,
-        revoked=True,
-        due=START + RETENTION,
-    )
+    active = Identity.create(identity_id, "alice", START).activate()
+    assert world.row(identity_id) == active.delete(START, RETENTION).record_revocation()
     assert world.due_entries() == [DueEntry(START + RETENTION, identity_id)]
     assert world.user_rows() == {"alice": identity_id}
 
@@ -63,98 +40,25 @@ async def test_tokens_are_revoked(world: World) -> None:
     """All tokens issued before the deletion are revoked. The identity stays in ACS."""
     created = await world.create_with_token()
     second = await world.issue(created.id)
-
     await world.delete(created.id)
 
     assert not any(map(world.acs.is_valid, [created.token, second.token]))
     assert world.acs.identities == [created.id]
 
 
-async def test_mark_comes_before_the_revocation(world: World) -> None:
-    """The mark is written first, with a lease, so the sweep finishes an interrupted deletion."""
-    identity_id = await world.unrevoked()
-
-    assert world.row(identity_id) == Identity(
-        id=identity_id,
-        state=State.DELETED,
-        created_on=START,
-        deleted_on=START,
-        scheduled_purge_on=START + RETENTION,
-        due=START + LEASE,
-    )
-
-
 # Failures
-
-
-async def test_unreadable_row(world: World) -> None:
-    """If the row cannot be read, nothing is written."""
-    identity_id = await world.active()
-    world.registry.fails("read", TABLE_IS_DOWN)
-
-    assert await refusal(world.delete(identity_id)) is RegistryUnavailable
-
-    assert world.row(identity_id).state is State.ACTIVE
-
-
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_mark(world: World, happens: str) -> None:
-    """If the result of writing the mark is unknown, nothing is revoked."""
-    identity_id = await world.active()
-    getattr(world.registry, happens)("update", TABLE_IS_DOWN)
-
-    assert await refusal(world.delete(identity_id)) is RegistryUnavailable
-
-    assert world.acs.revocations == []
-
-
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_revocation(world: World, happens: str) -> None:
-    """If the result of the revocation is unknown, the call fails and no revocation is recorded."""
-    identity_id = await world.active()
-    getattr(world.acs, happens)("revoke_tokens", ACS_IS_DOWN)
-
-    assert await refusal(world.delete(identity_id)) is AcsUnavailable
-
-    assert not world.row(identity_id).revoked
-
-
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_record(world: World, happens: str) -> None:
-    """If it is unknown whether the revocation is recorded, the call fails."""
-    identity_id = await world.active()
-    world.registry.passes("update")
-    getattr(world.registry, happens)("update", TABLE_IS_DOWN)
-
-    assert await refusal(world.delete(identity_id)) is RegistryUnavailable
-
-
-async def test_four_conflicts(world: World) -> None:
-    """After four conflicts the call fails as busy."""
-    identity_id = await world.active()
-    world.registry.fails("update", CONFLICT, times=4)
-    world.registry.calls.clear()
-
-    assert await refusal(world.delete(identity_id)) is IdentityBusy
-
-    assert world.registry.calls.count("update") == 4
 
 
 # Repeated and concurrent calls
 
 
 async def test_repeated_call(world: World) -> None:
-    """Repeating the call reads the row once, and returns the same dates."""
+    """Repeating the call returns the same dates."""
     identity_id = await world.active()
     first = await world.delete(identity_id)
     world.clock.advance(HOUR)
-    world.acs.calls.clear()
-    world.registry.calls.clear()
 
-    second = await world.delete(identity_id)
-
-    assert second == first
-    assert (world.acs.calls, world.registry.calls) == ([], ["read"])
+    assert await world.delete(identity_id) == first
 
 
 async def test_repeated_call_finishes_the_revocation(world: World) -> None:
@@ -170,55 +74,19 @@ async def test_repeated_call_finishes_the_revocation(world: World) -> None:
     assert not world.acs.is_valid(created.token)
 
 
-async def test_two_concurrent_calls(world: World) -> None:
-    """Two concurrent calls return the dates of the first one."""
+async def test_concurrent_calls(world: World) -> None:
+    """Concurrent calls all succeed, make one deletion and return the dates of the first one."""
     identity_id = await world.active()
 
-    async def later() -> DeletionResponse:
-        await world.clock.sleep(0.5)
+    async def call(delay: float) -> DeletionResponse:
+        await world.clock.sleep(delay)
         return await world.delete(identity_id)
 
-    world.acs.precede("revoke_tokens", lambda: world.clock.sleep(1))
+    world.acs.precede("revoke_tokens", lambda: world.clock.sleep(1), times=4)
+    deletions = await asyncio.gather(*map(call, [0, 0, 0.5, 0.5]))
 
-    first, second = await asyncio.gather(world.delete(identity_id), later())
-
-    assert first == second
-
-
-async def test_four_concurrent_calls(world: World) -> None:
-    """Four concurrent calls all succeed and make one deletion."""
-    identity_id = await world.active()
-
-    deletions = await asyncio.gather(*(world.delete(identity_id) for _ in range(4)))
-
-    assert len({deletion.deleted_on for deletion in deletions}) == 1
+    assert {deletion.deleted_on for deletion in deletions} == {START}
     assert world.due_entries() == [DueEntry(START + RETENTION, identity_id)]
-
-
-# Other states
-
-
-async def test_purged_identity(world: World) -> None:
-    """A purged identity is not found."""
-    identity_id = await world.deleted()
-    await world.purge(identity_id)
-
-    assert await refusal(world.delete(identity_id)) is IdentityNotFound
-
-    assert world.is_gone(identity_id)
-
-
-async def test_restored_identity(world: World) -> None:
-    """A restored identity can be deleted again, with new dates and a new revocation."""
-    identity_id = await world.deleted()
-    await world.restore(identity_id)
-    issued = await world.issue(identity_id)
-    world.clock.advance(HOUR)
-
-    deletion = await world.delete(identity_id)
-
-    assert deletion.deleted_on == START + HOUR
-    assert not world.acs.is_valid(issued.token)
 
 
 # Identities that this service has not created
@@ -227,18 +95,10 @@ async def test_restored_identity(world: World) -> None:
 async def test_identity_created_elsewhere(world: World) -> None:
     """The deletion of an identity that was created elsewhere writes its first row."""
     identity_id = world.acs.add()
-
     await world.delete(identity_id)
 
-    assert world.row(identity_id) == Identity(
-        id=identity_id,
-        state=State.DELETED,
-        adopted=True,
-        deleted_on=START,
-        scheduled_purge_on=START + RETENTION,
-        revoked=True,
-        due=START + RETENTION,
-    )
+    adopted = Identity.adopt_deleted(identity_id, START, RETENTION)
+    assert world.row(identity_id) == adopted.record_revocation()
 
 
 async def test_unknown_identity(world: World) -> None:
@@ -248,6 +108,18 @@ async def test_unknown_identity(world: World) -> None:
     assert world.is_gone(UNKNOWN)
 
 
+@pytest.mark.parametrize("call", [World.delete, World.restore])
+async def test_unknown_identity_that_was_deleted_while_acs_failed(
+    world: World, call: Callable[[World, str], Awaitable[object]]
+) -> None:
+    """The next call learns from ACS that the identity never existed, and removes its row."""
+    identity_id = await world.adopted_unknown()
+
+    assert await refusal(call(world, identity_id)) is IdentityNotFound
+
+    assert world.is_gone(identity_id)
+
+
 async def test_unknown_identity_whose_row_stays(world: World) -> None:
     """If the row of an unknown identity cannot be removed, it stays due for the sweep."""
     world.registry.fails("remove", TABLE_IS_DOWN)
@@ -255,15 +127,6 @@ async def test_unknown_identity_whose_row_stays(world: World) -> None:
     assert await refusal(world.delete(UNKNOWN)) is RegistryUnavailable
 
     assert world.due_entries() == [DueEntry(START + LEASE, UNKNOWN)]
-
-
-async def test_repeated_call_for_an_unknown_identity(world: World) -> None:
-    """If ACS failed before, repeating the call finds that the identity does not exist."""
-    identity_id = await world.adopted_unknown()
-
-    assert await refusal(world.delete(identity_id)) is IdentityNotFound
-
-    assert world.is_gone(identity_id)
 
 
 async def test_unknown_identity_whose_row_changes(world: World) -> None:
@@ -279,56 +142,12 @@ async def test_own_identity_that_acs_does_not_know(world: World) -> None:
     """An identity of this service that ACS does not know has no tokens: it is revoked."""
     identity_id = await world.active()
     world.acs.identities.remove(identity_id)
-
     deletion = await world.delete(identity_id)
 
     assert (deletion.id, world.row(identity_id).revoked) == (identity_id, True)
 
 
 # Other calls change the row
-
-
-async def test_adopted_by_another_call(world: World) -> None:
-    """If another deletion writes the first row, it is used, and one revocation is enough."""
-    identity_id = world.acs.add()
-    world.registry.precede("insert", lambda: world.delete(identity_id))
-
-    deletion = await world.delete(identity_id)
-
-    assert (deletion.deleted_on, len(world.acs.revocations)) == (START, 1)
-
-
-async def test_changed_before_the_mark(world: World) -> None:
-    """If the row changes before the mark is written, it is read again."""
-    identity_id = await world.active()
-    world.registry.precede("update", world.change(identity_id, last_error="a change"))
-
-    await world.delete(identity_id)
-
-    assert world.row(identity_id).revoked
-
-
-async def test_purged_before_the_mark(world: World) -> None:
-    """If the identity is purged before the mark is written, it is not found."""
-    identity_id = await world.active()
-
-    async def delete_and_purge() -> None:
-        await world.delete(identity_id)
-        await world.purge(identity_id)
-
-    world.registry.precede("update", delete_and_purge)
-
-    assert await refusal(world.delete(identity_id)) is IdentityNotFound
-
-
-async def test_changed_before_the_record(world: World) -> None:
-    """If the row changes before the record, the tokens are revoked again."""
-    identity_id = await world.active()
-    before_the_record(world, world.change(identity_id, attempts=1))
-
-    await world.delete(identity_id)
-
-    assert (len(world.acs.revocations), world.row(identity_id).revoked) == (2, True)
 
 
 async def test_token_between_two_deletions(world: World) -> None:
@@ -342,29 +161,9 @@ async def test_token_between_two_deletions(world: World) -> None:
         await world.delete_unrevoked(identity_id)
 
     before_the_record(world, restore_issue_delete)
-
     await world.delete(identity_id)
 
     assert [world.acs.is_valid(token) for token in tokens] == [False]
-
-
-@pytest.mark.parametrize(
-    ("other", "state"),
-    [(World.delete, State.DELETED), (World.restore, State.ACTIVE), (World.purge, None)],
-    ids=["deleted", "restored", "purged"],
-)
-async def test_other_call_before_the_record(
-    world: World, other: Callable[[World, str], Awaitable[object]], state: State | None
-) -> None:
-    """If the identity is deleted, restored or purged before the record, this call succeeds too."""
-    identity_id = await world.active()
-    before_the_record(world, lambda: other(world, identity_id))
-
-    deletion = await world.delete(identity_id)
-
-    row = world.registry.rows.get(identity_id)
-    assert (deletion.deleted_on, row and row.state) == (START, state)
-    assert len(world.acs.revocations) == (1 if other is World.purge else 2)
 
 
 async def test_deleted_again_before_the_record(world: World) -> None:
@@ -377,17 +176,7 @@ async def test_deleted_again_before_the_record(world: World) -> None:
         await world.delete_unrevoked(identity_id)
 
     before_the_record(world, restore_and_delete)
-
     deletion = await world.delete(identity_id)
-
     row = world.row(identity_id)
     assert (deletion.deleted_on, row.deleted_on) == (START, START + SECOND)
     assert not row.revoked
-
-
-async def test_purge_starts_before_the_record(world: World) -> None:
-    """If the purge starts before the record, the identity is not found."""
-    identity_id = await world.active()
-    before_the_record(world, world.change(identity_id, state=State.PURGING))
-
-    assert await refusal(world.delete(identity_id)) is IdentityNotFound

@@ -17,7 +17,6 @@ async def test_identity_of_the_user_only(world: World) -> None:
     """The user's identity is deleted, its tokens are revoked, and no other identity changes."""
     other = await world.active(BOB.user_id)
     created = await world.create_with_token(ALICE.user_id)
-
     deletion = await delete(world)
 
     assert deletion == DeletionResponse(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from identity_service.errors import NotAllowed, TeamsTokenRefused
+from identity_service.errors import NotAllowed
 from identity_service.operations.me import exchange_my_teams_token
 from identity_service.schemas import ExchangeMyTeamsTokenRequest
-from tests.support.world import ALICE, BOB, OBJECT_ID, World, refusal
+from tests.support.world import ALICE, BOB, OBJECT_ID, World
 
 APP_ID = "00000000-0000-4000-8000-000000000001"
 REQUEST = ExchangeMyTeamsTokenRequest(token="entra-token")
@@ -17,15 +17,6 @@ async def test_exchange(world: World) -> None:
 
     assert world.acs.exchanges == [("entra-token", APP_ID, OBJECT_ID)]
     assert world.acs.is_valid(exchanged.token)
-
-
-async def test_refused_token(world: World) -> None:
-    """If ACS refuses the Entra token, the call fails."""
-    world.acs.fails("exchange_teams_token", TeamsTokenRefused("planned by the test"))
-
-    call = exchange_my_teams_token(ALICE, REQUEST, world.acs, APP_ID)
-
-    assert await refusal(call) is TeamsTokenRefused
 
 
 async def test_user_of_another_provider(world: World) -> None:

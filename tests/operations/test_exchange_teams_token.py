@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
-from identity_service.errors import TeamsTokenRefused
 from identity_service.operations.tokens import exchange_teams_token
 from identity_service.schemas import ExchangeTeamsTokenRequest
 from tests.support.virtual_time import START
-from tests.support.world import World, refusal
+from tests.support.world import World
 
 APP_ID = "11111111-2222-3333-4444-555555555555"
 USER_ID = "66666666-7777-8888-9999-000000000000"
@@ -21,10 +20,3 @@ async def test_exchange(world: World) -> None:
     assert world.acs.is_valid(exchanged.token)
     assert exchanged.expires_on == START + timedelta(minutes=60)
     assert exchanged.refresh_after == START + timedelta(minutes=50)
-
-
-async def test_refused_token(world: World) -> None:
-    """If ACS refuses the Entra token, the call fails."""
-    world.acs.fails("exchange_teams_token", TeamsTokenRefused("planned by the test"))
-
-    assert await refusal(exchange_teams_token(REQUEST, world.acs)) is TeamsTokenRefused

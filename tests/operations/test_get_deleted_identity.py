@@ -2,20 +2,17 @@
 
 import pytest
 
-from identity_service.errors import IdentityNotFound, RegistryUnavailable
 from identity_service.identity import State
 from identity_service.operations.deleted_identities import get_deleted_identity
 from identity_service.schemas import DeletedIdentityResponse
-from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
-from tests.support.world import ACS_IS_DOWN, RETENTION, TABLE_IS_DOWN, World, refusal
+from tests.support.world import ACS_IS_DOWN, RETENTION, World
 
 
 @pytest.mark.parametrize("state", [State.DELETED, State.PURGING])
 async def test_deleted_identity(world: World, state: State) -> None:
     """A deleted identity is returned with its user and its dates until it is purged."""
     identity_id = await world.in_state(state, "alice")
-
     deleted = await get_deleted_identity(identity_id, world.registry)
 
     assert deleted == DeletedIdentityResponse(
@@ -35,22 +32,6 @@ async def test_failed_purge(world: World) -> None:
     world.clock.advance(RETENTION)
     world.acs.fails("delete", ACS_IS_DOWN)
     await world.sweep()
-
     deleted = await get_deleted_identity(identity_id, world.registry)
 
     assert (deleted.attempts, deleted.last_error) == (1, "acs_unavailable")
-
-
-async def test_purged_identity(world: World) -> None:
-    """A purged identity is not found."""
-    identity_id = await world.deleted()
-    await world.purge(identity_id)
-
-    assert await refusal(get_deleted_identity(identity_id, world.registry)) is IdentityNotFound
-
-
-async def test_unreadable_registry(world: World) -> None:
-    """If the row cannot be read, the call does not fail as not found."""
-    world.registry.fails("read", TABLE_IS_DOWN)
-
-    assert await refusal(get_deleted_identity(UNKNOWN, world.registry)) is RegistryUnavailable

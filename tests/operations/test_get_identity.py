@@ -2,18 +2,16 @@
 
 import pytest
 
-from identity_service.errors import DeletedIdentityHidden, RegistryUnavailable
+from identity_service.errors import DeletedIdentityHidden
 from identity_service.operations.identities import get_identity
 from identity_service.schemas import IdentityResponse
-from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
-from tests.support.world import TABLE_IS_DOWN, World, refusal
+from tests.support.world import World
 
 
 async def test_active_identity(world: World) -> None:
     """An active identity is returned with its user and the time of its creation."""
     identity_id = await world.active("alice")
-
     identity = await get_identity(identity_id, world.registry)
 
     assert identity == IdentityResponse(id=identity_id, user_id="alice", created_on=START)
@@ -25,10 +23,3 @@ async def test_deleted_identity(world: World) -> None:
 
     with pytest.raises(DeletedIdentityHidden, match=f"deleted-identities/{identity_id}"):
         await get_identity(identity_id, world.registry)
-
-
-async def test_unreadable_registry(world: World) -> None:
-    """If the row cannot be read, the call does not fail as not found."""
-    world.registry.fails("read", TABLE_IS_DOWN)
-
-    assert await refusal(get_identity(UNKNOWN, world.registry)) is RegistryUnavailable

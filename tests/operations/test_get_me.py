@@ -13,7 +13,6 @@ async def test_my_identity(world: World) -> None:
     """The response has everything that the registry holds about the user."""
     await world.active(BOB.user_id)
     identity_id = await world.active(ALICE.user_id)
-
     found = await get_me(ALICE, world.registry)
 
     assert found == IdentityResponse(id=identity_id, user_id=ALICE.user_id, created_on=START)

@@ -8,10 +8,7 @@ from identity_service.schemas import HealthResponse, UnhealthyResponse
 
 @pytest.mark.parametrize(
     ("is_configured", "expected"),
-    [
-        (True, HealthResponse(status="ok")),
-        (False, UnhealthyResponse(status="not_configured")),
-    ],
+    [(True, HealthResponse(status="ok")), (False, UnhealthyResponse(status="not_configured"))],
 )
 async def test_health(is_configured: bool, expected: HealthResponse) -> None:
     """The status says whether the settings are valid. The response has nothing else."""

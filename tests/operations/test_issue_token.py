@@ -4,24 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from identity_service.errors import (
-    AcsUnavailable,
-    IdentityDeleted,
-    IdentityNotFound,
-    NotAllowed,
-    RegistryUnavailable,
-    Throttled,
-)
+from identity_service.errors import IdentityDeleted, IdentityNotFound, NotAllowed
 from identity_service.policies import TokenGrant, TokenPolicy
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
-from tests.support.world import ACS_IS_DOWN, TABLE_IS_DOWN, World, refusal
+from tests.support.world import World, refusal
 
 
 async def test_token(world: World) -> None:
     """The token is valid, belongs to the identity, and has the requested scopes and lifetime."""
     identity_id = await world.active()
-
     issued = await world.issue(identity_id, minutes=90)
 
     assert (issued.id, world.acs.issued_for) == (identity_id, [identity_id])
@@ -46,7 +38,6 @@ async def test_policy_of_services(world: World) -> None:
 async def test_identity_created_elsewhere(world: World) -> None:
     """An identity that was created elsewhere gets a token, at one call to ACS and one read."""
     identity_id = world.acs.add()
-
     issued = await world.issue(identity_id)
 
     assert world.acs.is_valid(issued.token)
@@ -57,7 +48,6 @@ async def test_existing_tokens_stay_valid(world: World) -> None:
     """A new token does not revoke existing ones."""
     identity_id = await world.active()
     first = await world.issue(identity_id)
-
     await world.issue(identity_id)
 
     assert world.acs.is_valid(first.token)
@@ -70,57 +60,13 @@ async def test_unknown_identity(world: World) -> None:
     assert world.registry.calls == []
 
 
-@pytest.mark.parametrize("error", [ACS_IS_DOWN, Throttled("planned by the test", retry_after=7)])
-async def test_error_of_acs(world: World, error: AcsUnavailable | Throttled) -> None:
-    """An error of ACS is passed on."""
-    identity_id = await world.active()
-    world.acs.fails("issue_token", error)
-
-    with pytest.raises(type(error)) as caught:
-        await world.issue(identity_id)
-
-    assert caught.value is error
-
-
-async def test_unreadable_row(world: World) -> None:
-    """If the row cannot be read, the token is not returned: the identity may be deleted."""
-    identity_id = await world.active()
-    world.registry.fails("read", TABLE_IS_DOWN)
-
-    assert await refusal(world.issue(identity_id)) is RegistryUnavailable
-
-
-async def test_deleted_identity(world: World) -> None:
-    """A deleted identity gets no token. The error says how to restore it."""
-    identity_id = await world.deleted()
+@pytest.mark.parametrize("start", ["deleted", "unrevoked"])
+async def test_deleted_identity(world: World, start: str) -> None:
+    """A deleted identity, revoked or not, gets no token. The error says how to restore it."""
+    identity_id = await getattr(world, start)()
 
     with pytest.raises(IdentityDeleted, match=f"POST deleted-identities/{identity_id}/restore"):
         await world.issue(identity_id)
-
-
-async def test_deleted_identity_that_is_not_revoked(world: World) -> None:
-    """An identity that is deleted but not yet revoked gets no token."""
-    identity_id = await world.unrevoked()
-
-    assert await refusal(world.issue(identity_id)) is IdentityDeleted
-
-
-async def test_restored_identity(world: World) -> None:
-    """A restored identity gets tokens."""
-    identity_id = await world.deleted()
-    await world.restore(identity_id)
-
-    issued = await world.issue(identity_id)
-
-    assert world.acs.is_valid(issued.token)
-
-
-async def test_deleted_after_the_token_was_created(world: World) -> None:
-    """If the identity is deleted before its row is read, the token is not returned."""
-    identity_id = await world.active()
-    world.registry.precede("read", lambda: world.delete(identity_id))
-
-    assert await refusal(world.issue(identity_id)) is IdentityDeleted
 
 
 async def test_returned_just_before_the_mark(world: World) -> None:
@@ -132,7 +78,6 @@ async def test_returned_just_before_the_mark(world: World) -> None:
         tokens.append((await world.issue(identity_id)).token)
 
     world.registry.precede("update", issue)
-
     await world.delete(identity_id)
 
     assert [world.acs.is_valid(token) for token in tokens] == [False]
@@ -148,7 +93,6 @@ async def test_requested_after_the_revocation(world: World) -> None:
 
     world.registry.passes("update")
     world.registry.precede("update", issue)
-
     await world.delete(identity_id)
 
     assert outcomes == [IdentityDeleted]

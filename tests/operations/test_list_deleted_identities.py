@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity_service.errors import InvalidQuery, RegistryUnavailable
-from identity_service.identity import Page
+from identity_service.errors import InvalidQuery
+from identity_service.identity import Page, State
 from identity_service.operations.deleted_identities import (
     get_deleted_identity,
     list_deleted_identities,
@@ -13,7 +13,7 @@ from identity_service.operations.deleted_identities import (
 from identity_service.policies import CleanupPolicy
 from identity_service.schemas import DeletedIdentityResponse, ListDeletedIdentitiesQuery
 from tests.support.memory import MemoryRegistry
-from tests.support.world import ACS_IS_DOWN, HOUR, RETENTION, TABLE_IS_DOWN, World, refusal
+from tests.support.world import HOUR, World, refusal
 
 FIRST_PAGE = ListDeletedIdentitiesQuery()
 STUCK = ListDeletedIdentitiesQuery(stuck=True)
@@ -45,19 +45,13 @@ async def test_order(world: World) -> None:
     assert page.items[0] == await get_deleted_identity(second, world.registry)
 
 
-async def test_other_states(world: World) -> None:
-    """Identities that are active or being created are not listed."""
-    await world.active()
-    await world.creating()
+@pytest.mark.parametrize("state", State)
+async def test_states(world: World, state: State) -> None:
+    """Identities that are deleted or being purged are listed, and no others."""
+    identity_id = await world.in_state(state)
 
-    assert await listed(world) == Page([])
-
-
-async def test_identity_that_is_being_purged(world: World) -> None:
-    """An identity that is being purged is listed until it is gone."""
-    identity_id = await world.purging()
-
-    assert ids(await listed(world)) == [identity_id]
+    is_listed = state in (State.DELETED, State.PURGING)
+    assert ids(await listed(world)) == ([identity_id] if is_listed else [])
 
 
 async def test_pages(world: World) -> None:
@@ -65,7 +59,6 @@ async def test_pages(world: World) -> None:
     expected = [await world.deleted() for _ in range(5)]
     page = await listed(world, ListDeletedIdentitiesQuery(max_page_size=2))
     pages = [ids(page)]
-
     while page.continuation:
         query = ListDeletedIdentitiesQuery(max_page_size=2, continuation=page.continuation)
         page = await listed(world, query)
@@ -78,8 +71,8 @@ async def test_empty_page_before_the_last(world: World) -> None:
     """A page whose due entries belong to no deleted identity is empty but has a continuation."""
     await world.creating()
     identity_id = await world.deleted()
-
     first = await listed(world, ListDeletedIdentitiesQuery(max_page_size=1))
+
     assert first.continuation
     query = ListDeletedIdentitiesQuery(max_page_size=1, continuation=first.continuation)
     second = await listed(world, query)
@@ -96,19 +89,6 @@ async def test_stuck_identities(world: World) -> None:
 
     assert ids(await listed(world, STUCK)) == [twice, thrice]
     assert ids(await listed(world)) == [once, twice, thrice]
-
-
-async def test_error_of_a_stuck_identity(world: World) -> None:
-    """A stuck identity is listed with the code of its last error."""
-    world.cleanup = CleanupPolicy(max_attempts=1)
-    await world.deleted()
-    world.clock.advance(RETENTION)
-    world.acs.fails("delete", ACS_IS_DOWN)
-    await world.sweep()
-
-    page = await listed(world, STUCK)
-
-    assert [identity.last_error for identity in page.items] == ["acs_unavailable"]
 
 
 async def test_identity_purged_during_the_call(world: World) -> None:
@@ -151,12 +131,3 @@ async def test_any_continuation(text: str) -> None:
         field = "continuation"
 
     assert (page, field) == (Page([]), "continuation")
-
-
-@pytest.mark.parametrize("call", ["due_entries", "read"])
-async def test_unreadable_registry(world: World, call: str) -> None:
-    """If the registry cannot be read, the call fails and does not return a shorter page."""
-    await world.deleted()
-    world.registry.fails(call, TABLE_IS_DOWN)
-
-    assert await refusal(listed(world)) is RegistryUnavailable

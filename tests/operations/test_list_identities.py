@@ -2,13 +2,13 @@
 
 import pytest
 
-from identity_service.errors import InvalidQuery, RegistryUnavailable
+from identity_service.errors import InvalidQuery
 from identity_service.identity import Page, State
 from identity_service.operations.identities import list_identities
 from identity_service.schemas import IdentityResponse, ListIdentitiesQuery
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
-from tests.support.world import TABLE_IS_DOWN, World, refusal
+from tests.support.world import World, refusal
 
 
 async def listed(world: World, query: ListIdentitiesQuery) -> Page[IdentityResponse]:
@@ -19,7 +19,6 @@ async def listed(world: World, query: ListIdentitiesQuery) -> Page[IdentityRespo
 async def test_active_identities(world: World) -> None:
     """An active identity is listed as get_identity returns it."""
     identity_id = await world.active("alice")
-
     page = await listed(world, ListIdentitiesQuery())
 
     assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])
@@ -38,7 +37,6 @@ async def test_pages(world: World) -> None:
     expected = [await world.active() for _ in range(5)]
     page = await listed(world, ListIdentitiesQuery(max_page_size=2))
     pages = [page.items]
-
     while page.continuation:
         query = ListIdentitiesQuery(max_page_size=2, continuation=page.continuation)
         page = await listed(world, query)
@@ -59,7 +57,6 @@ async def test_identity_of_a_user(world: World) -> None:
     """The list of a user contains the user's identity only."""
     identity_id = await world.active("alice")
     await world.active("bob")
-
     page = await listed(world, ListIdentitiesQuery(user_id="alice"))
 
     assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])
@@ -73,29 +70,10 @@ async def test_user_whose_identity_is_not_active(world: World, state: State) -> 
     assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
 
 
-async def test_user_without_an_identity(world: World) -> None:
+@pytest.mark.parametrize("row", [{}, {"alice": UNKNOWN}], ids=["no row", "row without identity"])
+async def test_user_without_an_identity(world: World, row: dict[str, str]) -> None:
     """The list of a user without an identity is empty, which is not an error."""
-    assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
-
-
-async def test_user_row_without_an_identity(world: World) -> None:
-    """A user row that names an identity without a row does not count."""
-    await world.registry.insert_user("alice", UNKNOWN)
+    for user_id, identity_id in row.items():
+        await world.registry.insert_user(user_id, identity_id)
 
     assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
-
-
-@pytest.mark.parametrize(
-    ("call", "query"),
-    [
-        ("list_active", ListIdentitiesQuery()),
-        ("read_user", ListIdentitiesQuery(user_id="alice")),
-        ("read", ListIdentitiesQuery(user_id="alice")),
-    ],
-)
-async def test_unreadable_registry(world: World, call: str, query: ListIdentitiesQuery) -> None:
-    """If the registry cannot be read, the call fails and does not return an empty page."""
-    await world.active("alice")
-    world.registry.fails(call, TABLE_IS_DOWN)
-
-    assert await refusal(listed(world, query)) is RegistryUnavailable

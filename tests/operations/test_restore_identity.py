@@ -2,19 +2,11 @@
 
 import asyncio
 
-import pytest
-
-from identity_service.errors import (
-    AcsUnavailable,
-    IdentityBusy,
-    IdentityNotFound,
-    RegistryUnavailable,
-    ServiceError,
-)
+from identity_service.errors import ServiceError
 from identity_service.identity import Identity, State
 from identity_service.schemas import IdentityResponse
 from tests.support.virtual_time import START
-from tests.support.world import ACS_IS_DOWN, CONFLICT, TABLE_IS_DOWN, World, refusal
+from tests.support.world import World
 
 
 async def test_restored_identity(world: World) -> None:
@@ -23,7 +15,6 @@ async def test_restored_identity(world: World) -> None:
     before = world.row(identity_id)
     await world.delete(identity_id)
     world.registry.change(identity_id, attempts=3, last_error="acs_unavailable")
-
     restored = await world.restore(identity_id)
 
     assert restored == IdentityResponse(id=identity_id, user_id="alice", created_on=START)
@@ -35,126 +26,31 @@ async def test_old_tokens_stay_revoked(world: World) -> None:
     created = await world.create_with_token()
     await world.delete(created.id)
     world.acs.calls.clear()
-
     await world.restore(created.id)
 
     assert (world.acs.is_valid(created.token), world.acs.calls) == (False, [])
-
-
-async def test_active_identity(world: World) -> None:
-    """An active identity is returned, and nothing is written."""
-    identity_id = await world.active()
-    etag = world.registry.rows[identity_id].etag
-
-    restored = await world.restore(identity_id)
-
-    assert restored == IdentityResponse(id=identity_id, created_on=START)
-    assert world.registry.rows[identity_id].etag == etag
-
-
-async def test_purged_identity(world: World) -> None:
-    """A purged identity cannot be restored."""
-    identity_id = await world.deleted()
-    await world.purge(identity_id)
-
-    assert await refusal(world.restore(identity_id)) is IdentityNotFound
 
 
 async def test_unrevoked_identity(world: World) -> None:
     """If the tokens are not revoked yet, they are revoked before the identity is restored."""
     created = await world.create_with_token()
     await world.delete_unrevoked(created.id)
-
     await world.restore(created.id)
 
     assert not world.acs.is_valid(created.token)
     assert world.row(created.id).state is State.ACTIVE
 
 
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_revocation(world: World, happens: str) -> None:
-    """If the result of the revocation is unknown, the identity stays deleted."""
-    identity_id = await world.unrevoked()
-    before = world.row(identity_id)
-    getattr(world.acs, happens)("revoke_tokens", ACS_IS_DOWN)
-
-    assert await refusal(world.restore(identity_id)) is AcsUnavailable
-
-    assert world.row(identity_id) == before
-
-
-async def test_unrevoked_identity_that_acs_does_not_know(world: World) -> None:
-    """An unknown identity that was deleted while ACS failed is not found. Its row is removed."""
-    identity_id = await world.adopted_unknown()
-
-    assert await refusal(world.restore(identity_id)) is IdentityNotFound
-
-    assert world.is_gone(identity_id)
-
-
 async def test_identity_created_elsewhere(world: World) -> None:
     """An identity that was created elsewhere stays in the registry as an active one."""
     identity_id = world.acs.add()
     await world.delete(identity_id)
-
     await world.restore(identity_id)
 
     assert world.row(identity_id) == Identity(id=identity_id, state=State.ACTIVE, adopted=True)
 
 
-@pytest.mark.parametrize("happens", ["fails", "loses"])
-async def test_unknown_result(world: World, happens: str) -> None:
-    """If the result of the write is unknown, the call fails and nothing is undone."""
-    identity_id = await world.deleted()
-    getattr(world.registry, happens)("update", TABLE_IS_DOWN)
-
-    assert await refusal(world.restore(identity_id)) is RegistryUnavailable
-
-    assert world.row(identity_id).state is (State.DELETED if happens == "fails" else State.ACTIVE)
-
-
-async def test_four_conflicts(world: World) -> None:
-    """After four conflicts the call fails as busy."""
-    identity_id = await world.deleted()
-    world.registry.fails("update", CONFLICT, times=4)
-    world.registry.calls.clear()
-
-    assert await refusal(world.restore(identity_id)) is IdentityBusy
-
-    assert world.registry.calls.count("update") == 4
-
-
 # Other calls change the row
-
-
-async def test_purged_before_the_write(world: World) -> None:
-    """If the identity is purged before it is restored, it is not found."""
-    identity_id = await world.deleted()
-    world.registry.precede("update", lambda: world.purge(identity_id))
-
-    assert await refusal(world.restore(identity_id)) is IdentityNotFound
-
-    assert world.is_gone(identity_id)
-
-
-async def test_restored_by_another_call(world: World) -> None:
-    """If another call restores the identity first, both succeed."""
-    identity_id = await world.deleted()
-    world.registry.precede("update", lambda: world.restore(identity_id))
-
-    restored = await world.restore(identity_id)
-
-    assert restored.id == identity_id
-
-
-async def test_deletion_finished_by_another_call(world: World) -> None:
-    """If another call finishes the deletion first, the identity is read again and restored."""
-    identity_id = await world.unrevoked()
-    world.registry.precede("update", lambda: world.delete(identity_id))
-
-    await world.restore(identity_id)
-
-    assert world.row(identity_id).state is State.ACTIVE
 
 
 async def test_restored_and_deleted_by_other_calls(world: World) -> None:
@@ -168,7 +64,6 @@ async def test_restored_and_deleted_by_other_calls(world: World) -> None:
         await world.delete_unrevoked(identity_id)
 
     world.registry.precede("update", restore_issue_delete)
-
     await world.restore(identity_id)
 
     assert [world.acs.is_valid(token) for token in tokens] == [False]
@@ -177,7 +72,6 @@ async def test_restored_and_deleted_by_other_calls(world: World) -> None:
 async def test_concurrent_purge(world: World) -> None:
     """Of a concurrent restore and purge exactly one succeeds."""
     identity_id = await world.deleted("alice")
-
     restored, purged = await asyncio.gather(
         world.restore(identity_id), world.purge(identity_id), return_exceptions=True
     )

@@ -13,8 +13,11 @@ from identity_service.errors import (
     IdentityUnfinished,
 )
 from identity_service.identity import State
-from identity_service.operations.deleted_identities import get_deleted_identity
-from identity_service.operations.identities import get_identity
+from identity_service.operations.deleted_identities import (
+    get_deleted_identity,
+    list_deleted_identities,
+)
+from identity_service.operations.identities import get_identity, list_identities
 from identity_service.operations.me import (
     delete_me,
     get_me,
@@ -22,7 +25,13 @@ from identity_service.operations.me import (
     restore_me,
     revoke_my_tokens,
 )
-from identity_service.schemas import IssueMyTokenRequest
+from identity_service.operations.tokens import exchange_teams_token
+from identity_service.schemas import (
+    ExchangeTeamsTokenRequest,
+    IssueMyTokenRequest,
+    ListDeletedIdentitiesQuery,
+    ListIdentitiesQuery,
+)
 from tests.support.memory import UNKNOWN
 from tests.support.world import ALICE, World, refusal
 
@@ -31,6 +40,8 @@ Call = Callable[[World, str], Awaitable[object]]
 # Identities without a row.
 NOWHERE = "ACS does not know it"
 ELSEWHERE = "created elsewhere"
+
+TEAMS = ExchangeTeamsTokenRequest(token="entra-token", app_id="app", user_id="user")
 
 CALLS: dict[str, Call] = {
     "create_identity": lambda world, _: world.create(ALICE.user_id),
@@ -51,6 +62,15 @@ CALLS: dict[str, Call] = {
     "revoke_my_tokens": lambda world, _: revoke_my_tokens(ALICE, world.registry, world.acs),
     "delete_me": lambda world, _: delete_me(ALICE, world.registry, world.lifecycle, world.deletion),
     "restore_me": lambda world, _: restore_me(ALICE, world.registry, world.lifecycle),
+    # These depend on no state.
+    "list_identities": lambda world, _: list_identities(ListIdentitiesQuery(), world.registry),
+    "list_identities of a user": lambda world, _: list_identities(
+        ListIdentitiesQuery(user_id=ALICE.user_id), world.registry
+    ),
+    "list_deleted_identities": lambda world, _: list_deleted_identities(
+        ListDeletedIdentitiesQuery(), world.registry, world.cleanup
+    ),
+    "exchange_teams_token": lambda world, _: exchange_teams_token(TEAMS, world.acs),
 }
 
 OK = None
@@ -110,8 +130,8 @@ async def test_only_registered_identities(world: World, operation: str) -> None:
     """If only registered identities are allowed, others are not found and are not changed."""
     world.registered_only = True
     registered, other = await world.active(), world.acs.add()
-
     await CALLS[operation](world, registered)
+
     assert await refusal(CALLS[operation](world, other)) is IdentityNotFound
 
     assert list(world.registry.rows) == [registered]
@@ -123,7 +143,6 @@ async def test_user_without_an_identity(world: World, operation: str) -> None:
     """A signed-in user without an identity learns how to get one. No other identity is used."""
     await world.deleted("another user")
     world.acs.calls.clear()
-
     with pytest.raises(IdentityNotFound, match="POST me/tokens"):
         await CALLS[operation](world, UNKNOWN)
 

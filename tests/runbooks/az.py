@@ -1,4 +1,4 @@
-"""Answers the `az` commands of the page from the local Azure.
+"""Runs the `az` commands of the page against the local Azure.
 
 `operator.py` defines the command `az` as this module. The environment has the addresses.
 """

@@ -9,9 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from identity_service.azure.tables import TABLE
 from tests.runbooks.operator import TABLES, TOOLS, Operator, tool
-from tests.support.azurite import StorageAccount, Tables, running_tables
+from tests.support.azurite import Tables, running_tables
 from tests.support.client import Client, until
 from tests.support.stack import App, Azure, running_app
 
@@ -59,7 +58,6 @@ class Account:
 
     tables: Tables
     folder: Path
-    bundle: Path
 
     def lose(self) -> None:
         """Replaces the account with an empty one of the same name."""
@@ -68,18 +66,13 @@ class Account:
         self.folder.mkdir()
         self.tables.start()
 
-    async def lose_table(self) -> None:
-        """Deletes the registry's table."""
-        async with StorageAccount(self.tables.address, self.bundle).table(TABLE) as table:
-            await table.delete_table()
-
 
 @pytest.fixture(scope="module")
 def account(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """A storage account that a test may lose."""
-    bundle, folder = Path(azure.env["SSL_CERT_FILE"]), tmp_path_factory.mktemp("account")
+    folder = tmp_path_factory.mktemp("account")
     with running_tables(folder, azure.certificates) as tables:
-        yield Account(tables, folder, bundle)
+        yield Account(tables, folder)
 
 
 @pytest.fixture(scope="module")

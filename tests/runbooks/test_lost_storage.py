@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.runbooks.conftest import Account, Operate, has_registry
-from tests.runbooks.operator import TABLES, Operator
+from tests.runbooks.conftest import Account, has_registry
+from tests.runbooks.operator import Operator
 from tests.runbooks.page import section
 from tests.support.client import CHAT, Client, Control, until
 
@@ -41,32 +41,6 @@ async def test_callers_who_know_their_ids_still_get_tokens(
     assert await control.token_state(token) == "valid"
 
 
-async def test_registered_identities_only_must_be_turned_off(
-    operate: Operate, account: Account, lost_id: str
-) -> None:
-    """With REGISTERED_IDENTITIES_ONLY all lost identities are refused."""
-    settings = {TABLES: account.tables.address, "REGISTERED_IDENTITIES_ONLY": "true"}
-    strict = operate(settings=settings)
-    refused = await strict.api.post(f"identities/{lost_id}/tokens", CHAT)
-    refused.assert_problem(404, "identity_not_found")
-
-    await strict.change_settings(REGISTERED_IDENTITIES_ONLY="false")
-
-    await strict.api.new_token(lost_id)
-
-
-async def test_a_user_gets_a_new_identity(api: Client, account: Account) -> None:
-    """The registry no longer has the user's identity."""
-    user = {"userId": f"user-{uuid4()}"}
-    before = (await api.post("identities", user)).assert_success(201)
-    account.lose()
-    await until(lambda: has_registry(api))
-
-    after = (await api.post("identities", user)).assert_success(201)
-
-    assert after["id"] != before["id"]
-
-
 async def test_a_lost_identity_can_be_deleted(
     account_operator: Operator, api: Client, control: Control, lost_id: str
 ) -> None:
@@ -94,21 +68,6 @@ async def test_the_log_names_every_identity(
 
     assert len(named) == 3
     assert set(named) == (await control.identities()).keys() - others.keys()
-
-
-async def test_a_lost_table_is_created_again(
-    api: Client, account: Account, control: Control
-) -> None:
-    """Old ids still yield tokens, and new identities are recorded."""
-    old = await api.new_identity()
-    await account.lose_table()
-    await until(lambda: has_registry(api))
-
-    token = await api.new_token(old)
-    new = await api.new_identity()
-
-    assert await control.token_state(token) == "valid"
-    assert await api.all_ids("identities") == [new]
 
 
 async def test_a_copy_of_the_table_has_every_identity(operator: Operator) -> None:

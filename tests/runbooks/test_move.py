@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -11,7 +10,7 @@ from azure.communication.identity.aio import CommunicationIdentityClient
 from tests.runbooks.conftest import Operate
 from tests.runbooks.operator import Operator
 from tests.runbooks.page import section
-from tests.support.client import CHAT, Client, Control, until
+from tests.support.client import Client, Control, until
 from tests.support.stack import Azure, running_azure
 
 # Its only commands deploy an app, so these tests follow its steps.
@@ -43,47 +42,9 @@ def old(operator: Operator) -> Client:
     return operator.api
 
 
-@pytest.fixture
-async def user_with_identity(old: Client) -> tuple[str, str]:
-    """A user of the old app, and the id of their identity."""
-    user_id = f"user-{uuid4()}"
-    created = await old.post("identities", {"userId": user_id})
-    return user_id, str(created.assert_success(201)["id"])
-
-
-async def test_a_user_gets_a_new_identity_in_the_new_app(
-    api: Client, control: Control, user_with_identity: tuple[str, str]
-) -> None:
-    """It belongs to the new resource."""
-    user_id, old_id = user_with_identity
-
-    created = (await api.post("identities", {"userId": user_id})).assert_success(201)
-
-    resource = (await control.ask("GET", "identities"))["resourceId"]
-    assert created["id"].startswith(f"8:acs:{resource}_")
-    assert not old_id.startswith(f"8:acs:{resource}_")
-
-
-async def test_an_old_id_is_404_in_the_new_app(
-    api: Client, user_with_identity: tuple[str, str]
-) -> None:
-    """Reading it, issuing a token and deleting it are refused."""
-    _, old_id = user_with_identity
-
-    replies = [
-        await api.get(f"identities/{old_id}"),
-        await api.post(f"identities/{old_id}/tokens", CHAT),
-        await api.delete(f"identities/{old_id}"),
-    ]
-
-    for reply in replies:
-        reply.assert_problem(404, "identity_not_found")
-
-
-async def test_the_old_app_is_drained(
-    old: Client, old_control: Control, user_with_identity: tuple[str, str]
-) -> None:
+async def test_the_old_app_is_drained(old: Client, old_control: Control) -> None:
     """After all deletions and the retention, its lists and its resource are empty."""
+    await old.new_identity()
     for identity_id in await old.all_ids("identities"):
         (await old.delete(f"identities/{identity_id}")).assert_success(202)
 

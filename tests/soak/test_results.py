@@ -69,8 +69,8 @@ def test_every_identity_is_explained() -> None:
     assert accounts.lost == 3
 
 
-def test_purges_of_all_workers_are_counted() -> None:
-    """The purges of all workers' sweeps are added up."""
+def test_purges_are_counted() -> None:
+    """The purges of all sweeps of all workers are added up."""
     assert account_for(set(), set(), [LOG, LOG]).swept == 6
 
 

@@ -6,7 +6,7 @@ from bench.soak.faults import FAULTS, KILL, QUIET, Fault, plan
 from bench.soak.report import TOO_FEW_SAMPLES
 from bench.soak.run import soak
 
-SECONDS = 14.0
+SECONDS = 8.0
 TEN_MINUTES = plan(600, seed=0)
 
 

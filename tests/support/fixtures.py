@@ -83,7 +83,6 @@ def start_app(
     `without` names settings to leave out; `signs_in=False` turns off sign-in.
     """
     with ExitStack() as apps:
-
         if HOST_URL:
             pytest.skip("starts an app of its own")
 

@@ -7,10 +7,11 @@ response is lost, or another caller acts just before.
 import asyncio
 import contextlib
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
@@ -19,6 +20,7 @@ from identity_service.identity import DueEntry, Identity, Page, State, UserRow
 from identity_service.policies import AccessToken, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
 
+A = ParamSpec("A")
 T = TypeVar("T")
 
 RESOURCE = "8:acs:00000000-1111-2222-3333-444444444444"
@@ -46,7 +48,7 @@ class Plan:
 class Planned:
     """A service in memory whose calls can be planned. Plans are used in their order.
 
-    Each method calls `perform` once; its effect happens there, at once.
+    Each method is `planned`. Its effect happens at once, in `perform`.
 
     Attributes:
         calls: The names of the methods called, in order.
@@ -91,6 +93,19 @@ class Planned:
         self._plans[call].extend([plan] * times)
 
 
+def planned(
+    effect: Callable[Concatenate[Any, A], T],
+) -> Callable[Concatenate[Any, A], Coroutine[Any, Any, T]]:
+    """Make the effect of a call the method of a port."""
+
+    @wraps(effect)
+    async def call(self: Any, /, *args: A.args, **kwargs: A.kwargs) -> T:
+        result: T = await self.perform(effect.__name__, lambda: effect(self, *args, **kwargs))
+        return result
+
+    return call
+
+
 class MemoryAcs(Planned, Acs):
     """The port `Acs` in memory.
 
@@ -123,57 +138,43 @@ class MemoryAcs(Planned, Acs):
         self.identities.append(f"{RESOURCE}_{self._count:08x}-1111-2222-3333-444444444444")
         return self.identities[-1]
 
-    async def create(self) -> str:
+    @planned
+    def create(self) -> str:
         """See `ports.Acs`."""
-        return await self.perform("create", self.add)
+        return self.add()
 
-    async def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
+    @planned
+    def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
         """See `ports.Acs`."""
+        identity_id = self.add()
+        return identity_id, self._issue(identity_id, grant)
 
-        def effect() -> tuple[str, AccessToken]:
-            identity_id = self.add()
-            return identity_id, self._issue(identity_id, grant)
-
-        return await self.perform("create_with_token", effect)
-
-    async def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
+    @planned
+    def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
         """See `ports.Acs`."""
+        self.issued_for.append(identity_id)
+        self._require(identity_id)
+        return self._issue(identity_id, grant)
 
-        def effect() -> AccessToken:
-            self.issued_for.append(identity_id)
-            self._require(identity_id)
-            return self._issue(identity_id, grant)
-
-        return await self.perform("issue_token", effect)
-
-    async def revoke_tokens(self, identity_id: str) -> None:
+    @planned
+    def revoke_tokens(self, identity_id: str) -> None:
         """See `ports.Acs`."""
+        self._require(identity_id)
+        self.revocations.append(identity_id)
+        self._invalidate_tokens(identity_id)
 
-        def effect() -> None:
-            self._require(identity_id)
-            self.revocations.append(identity_id)
-            self._invalidate_tokens(identity_id)
-
-        await self.perform("revoke_tokens", effect)
-
-    async def delete(self, identity_id: str) -> None:
+    @planned
+    def delete(self, identity_id: str) -> None:
         """See `ports.Acs`."""
+        self._require(identity_id)
+        self.identities.remove(identity_id)
+        self._invalidate_tokens(identity_id)
 
-        def effect() -> None:
-            self._require(identity_id)
-            self.identities.remove(identity_id)
-            self._invalidate_tokens(identity_id)
-
-        await self.perform("delete", effect)
-
-    async def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
+    @planned
+    def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
         """See `ports.Acs`."""
-
-        def effect() -> AccessToken:
-            self.exchanges.append((token, app_id, user_id))
-            return self._issue(user_id, TokenGrant(("voip",), 60))
-
-        return await self.perform("exchange_teams_token", effect)
+        self.exchanges.append((token, app_id, user_id))
+        return self._issue(user_id, TokenGrant(("voip",), 60))
 
     def _require(self, identity_id: str) -> None:
         if identity_id not in self.identities:
@@ -209,69 +210,53 @@ class MemoryRegistry(Planned, Registry):
         self.users: dict[str, UserRow] = {}
         self._versions = 0
 
-    async def read(self, identity_id: str) -> Identity | None:
+    @planned
+    def read(self, identity_id: str) -> Identity | None:
         """See `ports.Registry`."""
-        return await self.perform("read", lambda: self.rows.get(identity_id))
+        return self.rows.get(identity_id)
 
-    async def insert(self, identity: Identity) -> Identity:
+    @planned
+    def insert(self, identity: Identity) -> Identity:
         """See `ports.Registry`."""
+        _require(identity.id not in self.rows)
+        return self._put(None, identity)
 
-        def effect() -> Identity:
-            _require(identity.id not in self.rows)
-            return self._put(None, identity)
-
-        return await self.perform("insert", effect)
-
-    async def update(self, old: Identity, new: Identity) -> Identity:
+    @planned
+    def update(self, old: Identity, new: Identity) -> Identity:
         """See `ports.Registry`."""
+        _require(old.id in self.rows and self.rows[old.id].etag == old.etag)
+        return self._put(old.due, new)
 
-        def effect() -> Identity:
-            _require(old.id in self.rows and self.rows[old.id].etag == old.etag)
-            return self._put(old.due, new)
-
-        return await self.perform("update", effect)
-
-    async def remove(self, identity: Identity) -> None:
+    @planned
+    def remove(self, identity: Identity) -> None:
         """See `ports.Registry`."""
+        row = self.rows.get(identity.id)
+        _require(row is not None and row.etag == identity.etag)
+        self._reschedule(identity.id, identity.due, None)
+        del self.rows[identity.id]
 
-        def effect() -> None:
-            row = self.rows.get(identity.id)
-            _require(row is not None and row.etag == identity.etag)
-            self._reschedule(identity.id, identity.due, None)
-            del self.rows[identity.id]
-
-        await self.perform("remove", effect)
-
-    async def read_user(self, user_id: str) -> UserRow | None:
+    @planned
+    def read_user(self, user_id: str) -> UserRow | None:
         """See `ports.Registry`."""
-        return await self.perform("read_user", lambda: self.users.get(user_id))
+        return self.users.get(user_id)
 
-    async def insert_user(self, user_id: str, identity_id: str) -> None:
+    @planned
+    def insert_user(self, user_id: str, identity_id: str) -> None:
         """See `ports.Registry`."""
+        _require(user_id not in self.users)
+        self._put_user(user_id, identity_id)
 
-        def effect() -> None:
-            _require(user_id not in self.users)
-            self._put_user(user_id, identity_id)
-
-        await self.perform("insert_user", effect)
-
-    async def replace_user(self, row: UserRow, identity_id: str) -> None:
+    @planned
+    def replace_user(self, row: UserRow, identity_id: str) -> None:
         """See `ports.Registry`."""
+        _require(row.user_id in self.users and self.users[row.user_id].etag == row.etag)
+        self._put_user(row.user_id, identity_id)
 
-        def effect() -> None:
-            _require(row.user_id in self.users and self.users[row.user_id].etag == row.etag)
-            self._put_user(row.user_id, identity_id)
-
-        await self.perform("replace_user", effect)
-
-    async def remove_user(self, row: UserRow) -> None:
+    @planned
+    def remove_user(self, row: UserRow) -> None:
         """See `ports.Registry`. Removing a row that does not exist succeeds, as in the table."""
-
-        def effect() -> None:
-            _require(row.user_id not in self.users or self.users[row.user_id].etag == row.etag)
-            self.users.pop(row.user_id, None)
-
-        await self.perform("remove_user", effect)
+        _require(row.user_id not in self.users or self.users[row.user_id].etag == row.etag)
+        self.users.pop(row.user_id, None)
 
     async def due_entries(
         self, *, after: DueEntry | None = None, until: datetime | None = None
@@ -288,17 +273,14 @@ class MemoryRegistry(Planned, Registry):
         for entry in await self.perform("due_entries", effect):
             yield entry
 
-    async def list_active(self, continuation: str | None, size: int) -> Page[Identity]:
+    @planned
+    def list_active(self, continuation: str | None, size: int) -> Page[Identity]:
         """See `ports.Registry`."""
-
-        def effect() -> Page[Identity]:
-            after = _after(continuation)
-            active = [row for row in self.rows.values() if row.state is State.ACTIVE]
-            rest = sorted((row for row in active if row.id > after), key=lambda row: row.id)
-            more = len(rest) > size
-            return Page(rest[:size], f"{_CONTINUATION}{rest[size - 1].id}" if more else None)
-
-        return await self.perform("list_active", effect)
+        after = _after(continuation)
+        active = [row for row in self.rows.values() if row.state is State.ACTIVE]
+        rest = sorted((row for row in active if row.id > after), key=lambda row: row.id)
+        more = len(rest) > size
+        return Page(rest[:size], f"{_CONTINUATION}{rest[size - 1].id}" if more else None)
 
     def change(self, identity_id: str, **changes: object) -> None:
         """Change a row as another caller would, between two steps of an operation."""

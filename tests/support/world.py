@@ -110,13 +110,8 @@ class World:
 
     async def in_state(self, state: State, user_id: str | None = None) -> str:
         """The id of an identity in this state."""
-        reach = {
-            State.CREATING: self.creating,
-            State.ACTIVE: self.active,
-            State.DELETED: self.deleted,
-            State.PURGING: self.purging,
-        }
-        return await reach[state](user_id)
+        identity_id: str = await getattr(self, state)(user_id)
+        return identity_id
 
     async def active(self, user_id: str | None = None) -> str:
         """The id of an active identity."""

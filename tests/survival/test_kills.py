@@ -62,20 +62,11 @@ def new_user() -> str:
     return f"user-{uuid4()}"
 
 
-def create(operation: str = "create") -> SetUp:
-    """Create an identity without a user."""
+def create(operation: str = "create", *, with_user: bool = False) -> SetUp:
+    """Create an identity, for a user who has none if `with_user`."""
 
     async def set_up(_: Records, table: str) -> Task:
-        return Task(operation=operation, table=table)
-
-    return set_up
-
-
-def create_for_user(operation: str = "create") -> SetUp:
-    """Create an identity for a user who has none."""
-
-    async def set_up(_: Records, table: str) -> Task:
-        return Task(operation=operation, table=table, user_id=new_user())
+        return Task(operation=operation, table=table, user_id=new_user() if with_user else None)
 
     return set_up
 
@@ -130,8 +121,8 @@ async def sweep(records: Records, table: str) -> Task:
 CASES = {
     "create": Case(create(), orphans=2),
     "create with token": Case(create("create with token"), orphans=2),
-    "create for user": Case(create_for_user(), orphans=2),
-    "create with token for user": Case(create_for_user("create with token"), orphans=2),
+    "create for user": Case(create(with_user=True), orphans=2),
+    "create with token for user": Case(create("create with token", with_user=True), orphans=2),
     "create for user with dangling row": Case(
         create_for_user_with_dangling_row, orphans=2, dangling=9
     ),
@@ -180,7 +171,7 @@ async def test_killed_at_every_call(name: str, records: Records, workers: Worker
 async def test_retry_after_a_kill(operation: str, records: Records, workers: Workers) -> None:
     """A retry right after a kill, before any sweep, gives the user one identity for good."""
     table = await records.new_table()
-    set_up = create_for_user(operation)
+    set_up = create(operation, with_user=True)
     complete = await workers.run(await set_up(records, table))
 
     async def kill_and_retry(number: int, moment: Moment) -> str | None:
