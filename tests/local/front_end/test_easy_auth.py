@@ -92,7 +92,7 @@ def tampered() -> str:
 
 WRONG_TOKENS = {
     "expired": signed(exp=int(time.time()) - 60),
-    "not yet valid": signed(nbf=int(time.time()) + 600),
+    "not yet valid": signed(nbf=int(time.time()) + 86_400),
     "for another audience": signed(aud="https://communication.azure.com"),
     "without audience": signed(aud=None),
     "of another issuer": signed(iss="https://sts.example/another/"),
