@@ -5,7 +5,7 @@ This happens when the app is loaded. A wrong name or a wrong type stops the app 
 
 from collections.abc import Awaitable, Callable
 from functools import cached_property
-from inspect import signature
+from inspect import iscoroutinefunction, signature
 from typing import Any, get_type_hints
 
 from azure.functions import HttpRequest
@@ -20,6 +20,10 @@ from identity_service.settings import Settings
 
 Operation = Callable[..., Awaitable[Any]]
 _Source = Callable[[HttpRequest], Any]
+
+
+# The parameters that come from a request.
+FROM_REQUEST = {"identity_id", "caller", "query", "body"}
 
 
 class BindingError(Exception):
@@ -37,10 +41,17 @@ class BoundOperation:
         self.name = operation.__name__
         self._operation = operation
         self._services = services
+        if not iscoroutinefunction(operation):
+            raise BindingError(f"{self.name}: an operation must be an async function.")
         hints = get_type_hints(operation)
         self._sources = {
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
         }
+
+    @property
+    def parameters(self) -> set[str]:
+        """The names of its parameters."""
+        return set(self._sources)
 
     async def call(self, req: HttpRequest) -> Any:
         """Run the operation for a request.
