@@ -15,10 +15,13 @@ ROUTES = {route.name: route for route in routes()}
 LOGGER = re.compile(r"^\d{4}-\S+Z [A-Z]+ ([\w.]+) \[", re.MULTILINE)
 # What the libraries would log.
 OF_LIBRARIES = re.compile("Request URL|Response status|ManagedIdentityCredential|Unclosed")
+APP_ID = "11111111-2222-3333-4444-555555555555"
 BODIES: dict[str, object] = {
     "create_identity": {"userId": "a user of a cold worker"},
     "create_identity_with_token": {**CHAT, "userId": "another user of a cold worker"},
     "issue_token": CHAT,
+    "exchange_teams_token": {"token": "a.b.c", "appId": APP_ID, "userId": APP_ID},
+    "exchange_my_teams_token": {"token": "a.b.c"},
 }
 ONE_EACH = {"https://communication.azure.com": 1, "https://storage.azure.com": 1}
 
