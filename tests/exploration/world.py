@@ -50,7 +50,10 @@ EMPTY = Snapshot(frozenset(), frozenset(), frozenset(), frozenset(), frozenset()
 
 
 class FixedClock(VirtualClock):
-    """A clock that the scheduler sets. No two operations read the same second: responses have whole ones."""
+    """A clock that the scheduler sets.
+
+    No two operations read the same second: responses have whole seconds.
+    """
 
     def __init__(self) -> None:
         super().__init__()
