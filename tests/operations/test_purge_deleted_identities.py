@@ -655,7 +655,7 @@ async def nothing(_: World) -> None:
         ),
     ],
 )
-async def test_each_change_is_one_line(  # noqa: PLR0913 -- a table
+async def test_each_change_is_one_line(  # noqa: PLR0913, PLR0917 -- a table
     world: World,
     caplog: pytest.LogCaptureFixture,
     start: str,
