@@ -12,6 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 import trustme
@@ -28,7 +29,7 @@ from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Kind, describe
 from identity_service.azure.tables import TableRegistry
 from identity_service.errors import AcsRefusedUs, AcsUnavailable, RegistryUnavailable, ServiceError
-from identity_service.identity import Identity
+from identity_service.identity import Identity, UserRow
 from identity_service.log import restrain_libraries
 from identity_service.policies import TokenGrant
 from tests.azure.test_credential import FakeSource
@@ -39,6 +40,8 @@ GRANT = TokenGrant(("chat",), 60)
 PASSWORD = "pass-w0rd"
 KEY = base64.b64encode(b"secret-account-key").decode()
 USER = "alice@contoso.example"
+ROW = Identity.create(IDENTITY, USER, START).with_etag("version")
+USER_ROW = UserRow(user_id=USER, identity_id=IDENTITY, etag="version")
 # In a line of the log each of these would be a leak. `secret-` is the beginning of all tokens.
 SECRETS = (PASSWORD, "pass%2Dw0rd", KEY, "secret-", USER)
 
@@ -56,6 +59,7 @@ class Endpoint:
         return self.url.partition("://")[2]
 
 
+T = TypeVar("T")
 Start = Callable[[AsyncExitStack], Awaitable[Endpoint]]
 
 
@@ -179,6 +183,13 @@ WRONG_SERVICES: dict[str, tuple[int, str, str]] = {
     "XML 404": (404, "<?xml version='1.0'?><Error><Code>Gone</Code></Error>", "application/xml"),
 }
 
+each_unreachable = pytest.mark.parametrize(
+    ("start", "kind", "reason"), list(UNREACHABLE.values()), ids=list(UNREACHABLE)
+)
+each_wrong_service = pytest.mark.parametrize(
+    "response", list(WRONG_SERVICES.values()), ids=list(WRONG_SERVICES)
+)
+
 ACS_CALLS: dict[str, Callable[[AcsClient], Awaitable[object]]] = {
     "create": lambda acs: acs.create(),
     "create_with_token": lambda acs: acs.create_with_token(GRANT),
@@ -196,9 +207,13 @@ async def due(registry: TableRegistry) -> object:
 
 REGISTRY_CALLS: dict[str, Callable[[TableRegistry], Awaitable[object]]] = {
     "read": lambda registry: registry.read(IDENTITY),
-    "insert": lambda registry: registry.insert(Identity.create(IDENTITY, USER, START)),
+    "insert": lambda registry: registry.insert(ROW),
     "read_user": lambda registry: registry.read_user(USER),
     "insert_user": lambda registry: registry.insert_user(USER, IDENTITY),
+    "update": lambda registry: registry.update(ROW, ROW.activate()),
+    "remove": lambda registry: registry.remove(ROW),
+    "replace_user": lambda registry: registry.replace_user(USER_ROW, IDENTITY),
+    "remove_user": lambda registry: registry.remove_user(USER_ROW),
     "due_entries": due,
     "list_active": lambda registry: registry.list_active(None, 10),
 }
@@ -236,6 +251,23 @@ async def error_of(call: Awaitable[object]) -> ServiceError:
     return caught.value
 
 
+async def outcomes(
+    adapter: T,
+    calls: dict[str, Callable[[T], Awaitable[object]]],
+    caplog: pytest.LogCaptureFixture,
+) -> tuple[dict[str, object], list[str]]:
+    """For each call: the type and the kind of its error. And the lines, of which each has one."""
+    errors: dict[str, object] = {}
+    logged = []
+    for name, call in calls.items():
+        error = await error_of(call(adapter))
+        errors[name] = type(error), error.kind
+        [line] = lines(caplog)
+        logged.append(line)
+        caplog.clear()
+    return errors, logged
+
+
 def acs_at(endpoint: Endpoint) -> AcsClient:
     """The adapter as the app connects it. Without TLS it needs a key."""
     way = Credential(FakeSource()) if endpoint.url.startswith("https") else KEY
@@ -254,52 +286,36 @@ def registry_at(endpoint: Endpoint) -> TableRegistry:
 # No connection
 
 
-@pytest.mark.parametrize("name", ACS_CALLS)
-@pytest.mark.parametrize(
-    ("start", "kind", "reason"), list(UNREACHABLE.values()), ids=list(UNREACHABLE)
-)
-async def test_acs_is_unreachable(  # noqa: PLR0913, PLR0917 -- a table
-    servers: AsyncExitStack,
-    caplog: pytest.LogCaptureFixture,
-    start: Start,
-    kind: Kind,
-    reason: str,
-    name: str,
+@each_unreachable
+async def test_acs_is_unreachable(
+    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, start: Start, kind: Kind, reason: str
 ) -> None:
-    """One line has host, kind and reason. The error has the kind."""
+    """One line of each call has host, kind and reason. The error has the kind."""
     endpoint = await start(servers)
     acs = acs_at(endpoint)
-    error = await error_of(ACS_CALLS[name](acs))
+    errors, logged = await outcomes(acs, ACS_CALLS, caplog)
     await acs.close()
 
-    assert (type(error), error.kind) == (AcsUnavailable, kind)
-    [line] = lines(caplog)
-    assert line.startswith(f'acs_unavailable host={endpoint.host} kind={kind} reason="')
-    assert reason in line
+    assert errors == dict.fromkeys(ACS_CALLS, (AcsUnavailable, kind))
+    for line in logged:
+        assert line.startswith(f'acs_unavailable host={endpoint.host} kind={kind} reason="')
+        assert reason in line
 
 
-@pytest.mark.parametrize("name", REGISTRY_CALLS)
-@pytest.mark.parametrize(
-    ("start", "kind", "reason"), list(UNREACHABLE.values()), ids=list(UNREACHABLE)
-)
-async def test_registry_is_unreachable(  # noqa: PLR0913, PLR0917 -- a table
-    servers: AsyncExitStack,
-    caplog: pytest.LogCaptureFixture,
-    start: Start,
-    kind: Kind,
-    reason: str,
-    name: str,
+@each_unreachable
+async def test_registry_is_unreachable(
+    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, start: Start, kind: Kind, reason: str
 ) -> None:
-    """One line has host, kind and reason, also for a call that asks all partitions."""
+    """The same holds for the table service, also for a call that asks all partitions."""
     endpoint = await start(servers)
     registry = registry_at(endpoint)
-    error = await error_of(REGISTRY_CALLS[name](registry))
+    errors, logged = await outcomes(registry, REGISTRY_CALLS, caplog)
     await registry.close()
 
-    assert (type(error), error.kind) == (RegistryUnavailable, kind)
-    [line] = lines(caplog)
-    assert line.startswith(f'registry_unavailable host={endpoint.host} kind={kind} reason="')
-    assert reason in line
+    assert errors == dict.fromkeys(REGISTRY_CALLS, (RegistryUnavailable, kind))
+    for line in logged:
+        assert line.startswith(f'registry_unavailable host={endpoint.host} kind={kind} reason="')
+        assert reason in line
 
 
 # Another service
@@ -327,44 +343,38 @@ class WrongService:
         return Endpoint(f"http://127.0.0.1:{server.port}")
 
 
-@pytest.mark.parametrize("name", ACS_CALLS)
-@pytest.mark.parametrize("response", list(WRONG_SERVICES.values()), ids=list(WRONG_SERVICES))
+@each_wrong_service
 async def test_wrong_service_instead_of_acs(
-    servers: AsyncExitStack,
-    caplog: pytest.LogCaptureFixture,
-    response: tuple[int, str, str],
-    name: str,
+    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, response: tuple[int, str, str]
 ) -> None:
     """A response that is not from ACS is never the caller's fault, and never a missing identity."""
     endpoint = await WrongService(*response).start(servers)
     acs = acs_at(endpoint)
-    error = await error_of(ACS_CALLS[name](acs))
+    errors, logged = await outcomes(acs, ACS_CALLS, caplog)
     await acs.close()
 
-    assert (type(error), error.kind) == (AcsUnavailable, "status")
-    [line] = lines(caplog)
-    assert line.startswith(f'acs_unavailable host={endpoint.host} kind=status reason="')
+    assert errors == dict.fromkeys(ACS_CALLS, (AcsUnavailable, "status"))
+    for line in logged:
+        assert line.startswith(f'acs_unavailable host={endpoint.host} kind=status reason="')
 
 
 @pytest.mark.parametrize("has_table", [False, True], ids=["from the start", "later"])
-@pytest.mark.parametrize("name", REGISTRY_CALLS)
-@pytest.mark.parametrize("response", list(WRONG_SERVICES.values()), ids=list(WRONG_SERVICES))
+@each_wrong_service
 async def test_wrong_service_instead_of_the_table_service(
     servers: AsyncExitStack,
     caplog: pytest.LogCaptureFixture,
     response: tuple[int, str, str],
-    name: str,
     has_table: bool,
 ) -> None:
     """A response that is not of the table service is no missing row, no conflict and no defect."""
     endpoint = await WrongService(*response, has_table=has_table).start(servers)
     registry = registry_at(endpoint)
-    error = await error_of(REGISTRY_CALLS[name](registry))
+    errors, logged = await outcomes(registry, REGISTRY_CALLS, caplog)
     await registry.close()
 
-    assert (type(error), error.kind) == (RegistryUnavailable, "status")
-    [line] = lines(caplog)
-    assert line.startswith(f'registry_unavailable host={endpoint.host} kind=status reason="')
+    assert errors == dict.fromkeys(REGISTRY_CALLS, (RegistryUnavailable, "status"))
+    for line in logged:
+        assert line.startswith(f'registry_unavailable host={endpoint.host} kind=status reason="')
 
 
 @pytest.mark.parametrize("status", [401, 403])
