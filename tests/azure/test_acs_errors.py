@@ -212,9 +212,7 @@ async def test_retry_after(status: int, text: str | None, wait: int | None) -> N
 @given(text=st.text(st.characters(min_codepoint=32, max_codepoint=255)))
 def test_any_retry_after(text: str) -> None:
     """Any Retry-After gives a throttled caller a positive number of seconds."""
-    error = translate(
-        HttpResponseError(response=Response(429, HTML, {"Retry-After": text})), HOST
-    )
+    error = translate(HttpResponseError(response=Response(429, HTML, {"Retry-After": text})), HOST)
 
     assert isinstance(error.retry_after, int)
     assert error.retry_after > 0
