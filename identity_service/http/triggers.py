@@ -21,6 +21,7 @@ from azure.functions.warmup import WarmUpContext
 
 from identity_service.errors import AcsTooSlow, InternalError, ServiceError
 from identity_service.http.binding import FROM_REQUEST, BindingError, BoundOperation, Operation
+from identity_service.http.responses import code, problem, subject, success
 from identity_service.log import EventLog, begin_invocation
 from identity_service.services import Services
 
