@@ -4,11 +4,10 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
 from traceback import format_exception
 from typing import Any
 
@@ -175,19 +174,21 @@ def restrain_libraries() -> None:
     user row has a hash of the user id. What libraries do log is scrubbed.
     """
     logging.getLogger("azure").setLevel(logging.WARNING)
-    _scrub_records()
-
-
-@cache
-def _scrub_records() -> None:
     create = logging.getLogRecordFactory()
+    if not isinstance(create, _ScrubbedRecords):
+        logging.setLogRecordFactory(_ScrubbedRecords(create))
 
-    def scrubbed(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = create(*args, **kwargs)
+
+class _ScrubbedRecords:
+    """Creates log records without secrets."""
+
+    def __init__(self, create: Callable[..., logging.LogRecord]) -> None:
+        self._create = create
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self._create(*args, **kwargs)
         _scrub_record(record)
         return record
-
-    logging.setLogRecordFactory(scrubbed)
 
 
 def _scrub_record(record: logging.LogRecord) -> None:

@@ -205,8 +205,9 @@ class Sweep:
     async def _revoke(self, identity: Identity) -> None:
         try:
             await self._lifecycle.finish_deletion(identity)
-        except IdentityNotFound:
-            return  # it never existed, and its row is removed
+        except IdentityNotFound:  # it never existed, and its row is removed
+            events.info("identity_forgotten", identity_id=identity.id)
+            return
         self.report.revoked += 1
         events.info("identity_revoked", identity_id=identity.id)
 

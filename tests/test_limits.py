@@ -1,6 +1,7 @@
-"""Limits on what callers can use: calls of one user, and operations at once."""
+"""What callers can use of one instance: calls per user, and calls at once."""
 
 import asyncio
+import contextlib
 
 import pytest
 from hypothesis import given
@@ -17,12 +18,13 @@ from tools.openapi.document import operations
 
 
 class Clock:
-    """The time of the limits, which stands still."""
+    """The time in seconds, which a test sets."""
 
-    now = 1000.0
+    def __init__(self) -> None:
+        self.now = 1000.0
 
     def __call__(self) -> float:
-        """The current time in seconds."""
+        """The time."""
         return self.now
 
 
@@ -34,106 +36,156 @@ def clock() -> Clock:
 
 @pytest.fixture
 def budgets(clock: Clock) -> UserBudgets:
-    """The budgets of users."""
+    """The budgets of one instance."""
     return UserBudgets(clock)
 
 
-def spend(budgets: UserBudgets, user_id: str, calls_per_minute: int) -> int:
-    """Send one call. Returns 0, or the seconds to wait."""
+def accepted(budgets: UserBudgets, user: str, calls_per_minute: int) -> int:
+    """How many calls the user can send at once."""
+    count = 0
     try:
-        budgets.spend(user_id, calls_per_minute)
-    except TooManyCalls as refused:
-        return refused.retry_after or 0
-    return 0
+        while True:
+            budgets.spend(user, calls_per_minute)
+            count += 1
+    except TooManyCalls:
+        return count
 
 
-# Budgets
+def wait_of(budgets: UserBudgets, user: str, calls_per_minute: int) -> int:
+    """The seconds that a refused user is asked to wait."""
+    with pytest.raises(TooManyCalls) as caught:
+        budgets.spend(user, calls_per_minute)
+    assert caught.value.retry_after
+    return caught.value.retry_after
 
 
-@pytest.mark.parametrize(("calls", "wait"), [(1, 60), (2, 30), (30, 2), (60, 1), (7, 9), (1000, 1)])
-def test_budget(budgets: UserBudgets, calls: int, wait: int) -> None:
-    """A user can send the calls of one minute at once. The next one is refused, with the wait."""
-    assert [spend(budgets, "alice", calls) for _ in range(calls + 3)] == [0] * calls + [wait] * 3
+@pytest.mark.parametrize("calls", [1, 7, 30, 59, 61, 100_000])
+def test_calls_of_a_minute_can_be_sent_at_once(budgets: UserBudgets, calls: int) -> None:
+    """Exactly as many as the setting says."""
+    assert accepted(budgets, "alice", calls) == calls
 
 
-def test_budget_comes_back(budgets: UserBudgets, clock: Clock) -> None:
-    """After the wait one more call succeeds, and after a minute all of them."""
-    for _ in range(30):
-        spend(budgets, "alice", 30)
+@pytest.mark.parametrize("calls", [1, 7, 30, 59, 61])
+def test_calls_become_available_one_by_one(budgets: UserBudgets, clock: Clock, calls: int) -> None:
+    """After the burst, each part of a minute gives one call, not sooner."""
+    accepted(budgets, "alice", calls)
+    for _ in range(3):
+        clock.now += 60 / calls - 0.01
+        assert accepted(budgets, "alice", calls) == 0
+        clock.now += 0.01
+        assert accepted(budgets, "alice", calls) == 1
 
-    clock.now += 1.9
-    assert spend(budgets, "alice", 30) == 1
-    clock.now += 0.1
-    assert [spend(budgets, "alice", 30) for _ in range(2)] == [0, 2]
+
+def test_budget_is_full_after_a_minute(budgets: UserBudgets, clock: Clock) -> None:
+    """It is never more than full."""
+    accepted(budgets, "alice", 30)
     clock.now += 60
-    assert [spend(budgets, "alice", 30) for _ in range(31)] == [0] * 30 + [2]
 
+    assert accepted(budgets, "alice", 30) == 30
 
-def test_budget_of_another_user(budgets: UserBudgets) -> None:
-    """A user who has no call left does not affect the others."""
-    for _ in range(100):
-        spend(budgets, "alice", 30)
-
-    assert spend(budgets, "bob", 30) == 0
+    clock.now += 3600
+    assert accepted(budgets, "alice", 30) == 30
 
 
 @given(st.integers(1, 200), st.lists(st.floats(0, 5), max_size=300))
 def test_calls_in_any_minute(calls: int, pauses: list[float]) -> None:
-    """With any pauses, a user has at most twice the calls in any minute, and never waits longer."""
-    clock, accepted = Clock(), list[float]()
+    """With any pauses, a user has at most twice the calls in any minute."""
+    clock, times = Clock(), list[float]()
     budgets = UserBudgets(clock)
     for pause in pauses:
         clock.now += pause
-        wait = spend(budgets, "alice", calls)
-        assert 0 <= wait <= max(1, 60 // calls + 1)
-        accepted += [] if wait else [clock.now]
+        with contextlib.suppress(TooManyCalls):
+            budgets.spend("alice", calls)
+            times.append(clock.now)
 
-    for start in accepted:
-        assert sum(start <= each < start + 60 for each in accepted) <= 2 * calls
+    for start in times:
+        assert sum(start <= each < start + 60 for each in times) <= 2 * calls
 
 
-def test_budgets_use_bounded_memory(budgets: UserBudgets) -> None:
-    """10,000 users are remembered. Of more, the one that called longest ago is forgotten."""
-    for number in range(USERS):
-        spend(budgets, f"user-{number}", 1)
-    assert spend(budgets, "user-0", 1) == 60
+@pytest.mark.parametrize(("calls", "wait"), [(1, 60), (30, 2), (60, 1), (40, 2), (100_000, 1)])
+def test_retry_after(budgets: UserBudgets, clock: Clock, calls: int, wait: int) -> None:
+    """It is in whole seconds, at least one, and a call after it is accepted."""
+    accepted(budgets, "alice", calls)
 
-    spend(budgets, "one more", 1)
+    assert wait_of(budgets, "alice", calls) == wait
 
-    assert spend(budgets, "user-0", 1) == 60
-    assert spend(budgets, "user-1", 1) == 0
+    clock.now += wait
+    budgets.spend("alice", calls)
+
+
+def test_refused_calls_cost_nothing(budgets: UserBudgets, clock: Clock) -> None:
+    """A client that ignores Retry-After does not wait longer."""
+    accepted(budgets, "alice", 30)
+    for _ in range(1000):
+        assert wait_of(budgets, "alice", 30) == 2
+    clock.now += 2
+
+    assert accepted(budgets, "alice", 30) == 1
+
+
+def test_users_are_independent(budgets: UserBudgets) -> None:
+    """One user's calls cost no one else."""
+    accepted(budgets, "alice", 30)
+
+    assert accepted(budgets, "bob", 30) == 30
+
+
+def test_number_of_users_is_bounded(budgets: UserBudgets) -> None:
+    """The user that called longest ago is forgotten. A refused call counts as a call."""
+    accepted(budgets, "alice", 1)
+    accepted(budgets, "bob", 1)
+    for number in range(USERS - 2):
+        budgets.spend(f"user {number}", 1)
+    assert wait_of(budgets, "alice", 1) == 60
+    budgets.spend("one more", 1)
+
+    assert wait_of(budgets, "alice", 1) == 60
+    assert accepted(budgets, "bob", 1) == 1
     assert len(budgets._full_at) == USERS
 
 
-# Slots
-
-
-def test_slots() -> None:
-    """Each slot is free again after its operation, also after one that failed."""
-    slots = Slots()
-    for _ in range(OPERATIONS + 1):
-        with pytest.raises(ZeroDivisionError), slots.one():
-            raise ZeroDivisionError
-
+async def use(slots: Slots, end: asyncio.Event, error: Exception | None = None) -> None:
+    """An operation that runs until the event."""
     with slots.one():
-        pass
+        await end.wait()
+        if error:
+            raise error
 
 
-def test_no_slot_is_left() -> None:
-    """Beyond the limit an operation is refused at once. A refusal uses no slot."""
-    slots = Slots()
-    used = [slots.one() for _ in range(OPERATIONS)]
-    for slot in used:
-        slot.__enter__()
+async def test_calls_beyond_the_slots_are_refused_at_once() -> None:
+    """Each operation has a slot until its end. Beyond them, a call is refused with Retry-After."""
+    slots, end = Slots(), asyncio.Event()
+    running = [asyncio.create_task(use(slots, end)) for _ in range(OPERATIONS)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as caught:
+        await use(slots, end)
 
-    for _ in range(3):
-        with pytest.raises(Overloaded) as caught, slots.one():
-            pass
     assert caught.value.retry_after == 1
 
-    used[0].__exit__(None, None, None)
-    with slots.one():
-        pass
+    end.set()
+    await asyncio.gather(*running)
+
+
+@pytest.mark.parametrize("ending", ["success", "error", "cancellation"])
+async def test_slot_is_free_after_the_end(ending: str) -> None:
+    """All slots are free again, however the operations end, and after refusals too."""
+    slots, end = Slots(), asyncio.Event()
+    for _ in range(2):
+        error = ValueError() if ending == "error" else None
+        running = [asyncio.create_task(use(slots, end, error)) for _ in range(OPERATIONS)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await use(slots, end)
+        if ending == "cancellation":
+            for task in running:
+                task.cancel()
+        else:
+            end.set()
+        await asyncio.gather(*running, return_exceptions=True)
+        end.clear()
+
+    end.set()
+    await use(slots, end)
 
 
 async def hang(acs: Acs) -> None:

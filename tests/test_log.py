@@ -1,18 +1,29 @@
 """The log: lines that a query can read, each with its invocation and its costs."""
 
 import asyncio
+import gc
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from identity_service.log import EventLog, Invocation, begin_invocation, current_invocation, line
+from identity_service.log import (
+    EventLog,
+    Invocation,
+    begin_invocation,
+    current_invocation,
+    line,
+    request_sent,
+    restrain_libraries,
+)
 
 events = EventLog(__name__)
 
+SECRET = "pass-w0rd"
+WITH_SECRET = f"http://user:{SECRET}@proxy"
 _PAIR = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
 
 
@@ -166,33 +177,194 @@ async def test_dropped_lines_are_replayed(caplog: pytest.LogCaptureFixture) -> N
     assert caplog.records[3].levelname == "WARNING"
 
 
-def test_running_call_counts() -> None:
-    """The time in ACS includes calls that are still running, for example at the deadline."""
-    invocation = Invocation("one")
-    assert invocation.acs_seconds == 0
+async def test_secrets_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Secrets are in no text, traceback, attribute and replayed line of an event."""
 
-    with invocation.acs_call():
-        before = invocation.acs_seconds
-        assert invocation.acs_seconds > before > 0
+    async def responded() -> None:
+        begin_invocation("one").is_over = True
+        events.error("failed", ValueError(WITH_SECRET), reason=WITH_SECRET)
 
+    async def following() -> None:
+        begin_invocation("two")
+        events.warning("next")
 
-def test_finished_call_costs_what_it_took() -> None:
-    """After a call, successful or not, the time does not grow any more."""
-    invocation = Invocation("one")
-    with suppress(ValueError), invocation.acs_call():
-        within = invocation.acs_seconds
-        raise ValueError
-    after = invocation.acs_seconds
+    await asyncio.create_task(responded())
+    await asyncio.create_task(following())
 
-    assert invocation.acs_seconds == after > within
+    assert len(caplog.records) == 3
+    assert caplog.text.count("http://***@proxy") == 4
+    assert SECRET not in repr([vars(record) for record in caplog.records])
 
 
-def test_concurrent_calls_add_up() -> None:
-    """The end of one call does not end the other one."""
-    invocation = Invocation("one")
+# What libraries log
 
-    with invocation.acs_call():
+
+@pytest.fixture
+def library(caplog: pytest.LogCaptureFixture) -> Iterator[logging.Logger]:
+    """The logger of a library in a process with restrained libraries."""
+    caplog.set_level(logging.DEBUG)
+    create = logging.getLogRecordFactory()
+    restrain_libraries()
+    yield logging.getLogger("a.library")
+    logging.setLogRecordFactory(create)
+
+
+def log_message(library: logging.Logger) -> None:
+    """A secret in the message."""
+    library.debug(f"cannot connect to {WITH_SECRET}")
+
+
+def log_argument(library: logging.Logger) -> None:
+    """A secret in an argument."""
+    library.info("cannot connect to %s, attempt %d", WITH_SECRET, 2)
+
+
+def log_object(library: logging.Logger) -> None:
+    """A secret in the text of an object."""
+    library.warning(ValueError(WITH_SECRET))
+
+
+def log_exception(library: logging.Logger) -> None:
+    """A secret in an exception and in its cause."""
+    try:
+        int(WITH_SECRET)
+    except ValueError as error:
+        failed = KeyError(WITH_SECRET)
+        failed.__cause__ = error
+        library.error("cannot connect", exc_info=failed)
+
+
+def log_invalid_arguments(library: logging.Logger) -> None:
+    """Arguments that do not fit the message."""
+    library.error("no place", WITH_SECRET)
+
+
+async def log_unretrieved(_: logging.Logger) -> None:
+    """An exception that no code retrieves: asyncio logs it."""
+
+    async def fail() -> None:
+        raise ValueError(WITH_SECRET)
+
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        log_message,
+        log_argument,
+        log_object,
+        log_exception,
+        log_invalid_arguments,
+        log_unretrieved,
+    ],
+)
+async def test_libraries_log_no_secrets(
+    library: logging.Logger, caplog: pytest.LogCaptureFixture, log: Callable[..., Any]
+) -> None:
+    """A record has no secret and no object with one: handlers may export what they find in it."""
+    result = log(library)
+    if result:
+        await result
+
+    [record] = [each for each in caplog.records if each.name in (library.name, "asyncio")]
+    assert "***@proxy" in caplog.text
+    assert SECRET not in caplog.text + repr(vars(record))
+
+
+def test_library_may_log_anything_else(
+    library: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other texts and values stay as they are, and a record has its own attributes."""
+    library.warning("%d of %s", 3, "a/b@c", extra={"key": [1]})
+
+    assert caplog.messages == ["3 of a/b@c"]
+    assert vars(caplog.records[0])["key"] == [1]
+
+
+def test_records_are_scrubbed_once(library: logging.Logger) -> None:
+    """Each worker does it once, and keeps the factory of records that it finds."""
+    factory = logging.getLogRecordFactory()
+    restrain_libraries()
+
+    assert logging.getLogRecordFactory() is factory
+    assert library
+
+
+# Times
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time in seconds, which a test sets."""
+    now = [100.0]
+    monkeypatch.setattr("identity_service.log.time.perf_counter", lambda: now[0])
+    return now
+
+
+def costs(invocation: Invocation) -> tuple[int, int]:
+    """The milliseconds in ACS, and those of waiting for the credential."""
+    return invocation.acs.milliseconds, invocation.credential.milliseconds
+
+
+def test_waiting_for_the_credential_is_not_time_in_acs(clock: list[float]) -> None:
+    """ACS is measured from the first request on, a repeated one included."""
+    invocation = begin_invocation("one")
+
+    with invocation.acs_call() as call:
+        clock[0] += 2
+        assert (call.is_sent, *costs(invocation)) == (False, 0, 2000)
+        request_sent()
+        clock[0] += 3
+        assert (call.is_sent, *costs(invocation)) == (True, 3000, 2000)
+        request_sent()
+        clock[0] += 1
+    clock[0] += 60
+
+    assert costs(invocation) == (4000, 2000)
+
+
+def test_failed_call_costs_what_it_took(clock: list[float]) -> None:
+    """After a call that failed before or after its request, no time is added."""
+    invocation = begin_invocation("one")
+    for is_sent in (False, True):
+        with suppress(ValueError), invocation.acs_call():
+            if is_sent:
+                request_sent()
+            clock[0] += 1
+            raise ValueError
+        clock[0] += 60
+
+    assert costs(invocation) == (1000, 1000)
+
+
+async def test_concurrent_calls_add_up(clock: list[float]) -> None:
+    """Each call is measured for itself. The end of one call does not end the other one."""
+    invocation = begin_invocation("one")
+    both_sent = asyncio.Barrier(2)
+
+    async def call() -> None:
         with invocation.acs_call():
-            pass
-        before = invocation.acs_seconds
-        assert invocation.acs_seconds > before > 0
+            request_sent()
+            await both_sent.wait()
+
+    calls = [asyncio.create_task(call())]
+    await asyncio.sleep(0)
+    clock[0] += 1
+    calls.append(asyncio.create_task(call()))
+    await asyncio.gather(*calls)
+    with invocation.acs_call():
+        clock[0] += 5
+
+    assert costs(invocation) == (1000, 5000)
+
+
+def test_request_without_a_call_is_not_measured() -> None:
+    """Requests of other clients are not counted."""
+    invocation = begin_invocation("one")
+    request_sent()
+
+    assert costs(invocation) == (0, 0)

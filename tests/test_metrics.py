@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -13,6 +14,7 @@ from identity_service.metrics import EventMetrics
 OPERATION = {"operation": "issue_token", "status": 200, "code": "ok"}
 COST = {"duration_ms": 40, "acs_ms": 30, "throttles": 0}
 SWEEP = {"purged": 8, "stuck": 1, "backlog": 3, "oldest_overdue_s": 75, "throttles": 2}
+FAILED_SWEEP: dict[str, Any] = {**SWEEP, "stuck": 0, "backlog": None, "oldest_overdue_s": None}
 Points = dict[str, list[tuple[dict[str, object], float]]]
 
 logger = logging.getLogger("metrics of a test")
@@ -87,6 +89,26 @@ def test_sweep(reader: InMemoryMetricReader) -> None:
     assert found["sweep.oldest_overdue"] == [({}, 75)]
     assert found["sweep.stuck"] == [({}, 1)]
     assert found["sweep.purged"] == [({}, 16)]
+
+
+def test_failed_sweep(reader: InMemoryMetricReader) -> None:
+    """A failed sweep leaves the gauges as they were, and what it did before is counted."""
+    events.info("sweep_finished", **SWEEP)
+    events.error("sweep_failed", **FAILED_SWEEP)
+    found = points(reader)
+
+    assert found["sweep.backlog"] == [({}, 3)]
+    assert found["sweep.oldest_overdue"] == [({}, 75)]
+    assert found["sweep.stuck"] == [({}, 1)]
+    assert found["sweep.purged"] == [({}, 16)]
+    assert found["acs.throttles"] == [({"operation": "purge_deleted_identities"}, 4)]
+
+
+def test_gauges_without_a_successful_sweep(reader: InMemoryMetricReader) -> None:
+    """If every sweep fails, the gauges have no value. They are not zero."""
+    events.error("sweep_failed", **FAILED_SWEEP)
+
+    assert {"sweep.backlog", "sweep.oldest_overdue", "sweep.stuck"}.isdisjoint(points(reader))
 
 
 def test_other_events_are_not_counted(reader: InMemoryMetricReader) -> None:

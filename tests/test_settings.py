@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from identity_service import ncrontab
 from identity_service.azure.tables import TableRegistry
-from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, TokenPolicy
+from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, SignInPolicy, TokenPolicy
 from identity_service.settings import Reading, Settings, Storage, read_settings
 from identity_service.settings_table import CHAPTERS, CREDENTIALS, SETTINGS, Setting
 from tests.support.settings import MINIMAL
@@ -97,6 +97,8 @@ INVALID_VALUES = {
     "REGISTERED_IDENTITIES_ONLY": ["yes"],
     "TEAMS_APP_ID": ["no-guid", "1"],
     "PROBLEM_BASE_URI": ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"],
+    "SIGN_IN_SCOPE": ["Identity.Use Identity.Read", "api://app /x", "ü"],
+    "USER_CALLS_PER_MINUTE": ["0", "100001", "-1", "a few"],
     "HTTPS_PROXY": ["socks5://secret-host", "http://:secret-word@", "http://x:port", "http://x:0"],
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": ["yes"],
 }
@@ -141,12 +143,15 @@ VALID_VALUES = [
     ("HTTPS_PROXY", PROXY, "proxy", PROXY),
     ("HTTPS_PROXY", "proxy.example:3128", "proxy", PROXY),
     ("NO_PROXY", "one.example", "no_proxy", "one.example"),
+    ("SIGN_IN_SCOPE", "Identity.Use", "sign_in", SignInPolicy(scope="Identity.Use")),
+    ("USER_CALLS_PER_MINUTE", "1", "sign_in", SignInPolicy(calls_per_minute=1)),
+    ("USER_CALLS_PER_MINUTE", "100000", "sign_in", SignInPolicy(calls_per_minute=100_000)),
     # The platform sets it. Anything but true means that sign-in is off.
-    ("WEBSITE_AUTH_ENABLED", "True", "sign_in_enabled", True),
-    ("WEBSITE_AUTH_ENABLED", "true", "sign_in_enabled", True),
-    ("WEBSITE_AUTH_ENABLED", "False", "sign_in_enabled", False),
-    ("WEBSITE_AUTH_ENABLED", "1", "sign_in_enabled", False),
-    ("WEBSITE_AUTH_ENABLED", "yes", "sign_in_enabled", False),
+    ("WEBSITE_AUTH_ENABLED", "True", "sign_in", SignInPolicy(enabled=True)),
+    ("WEBSITE_AUTH_ENABLED", "true", "sign_in", SignInPolicy(enabled=True)),
+    ("WEBSITE_AUTH_ENABLED", "False", "sign_in", SignInPolicy(enabled=False)),
+    ("WEBSITE_AUTH_ENABLED", "1", "sign_in", SignInPolicy(enabled=False)),
+    ("WEBSITE_AUTH_ENABLED", "yes", "sign_in", SignInPolicy(enabled=False)),
     ("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "true", "telemetry", True),
 ]
 # Settings without a value that is invalid on its own.
@@ -221,7 +226,7 @@ def test_defaults() -> None:
         service_tokens=TokenPolicy(SCOPES, 1440, 1440),
         user_tokens=TokenPolicy(("chat", "voip"), 60, 240),
         registered_only=False,
-        sign_in_enabled=False,
+        sign_in=SignInPolicy(enabled=False, scope="", calls_per_minute=30),
         teams_app_id="",
         problem_base_uri="/docs/problems.md",
         proxy="",
@@ -415,7 +420,7 @@ def test_any_connection_string(name: str, text: str) -> None:
     [
         ("AzureWebJobsStorage__accountname", "other", "storage"),
         ("purge_protection", "true", "deletion"),
-        ("Website_Auth_Enabled", "true", "sign_in_enabled"),
+        ("Website_Auth_Enabled", "true", "sign_in"),
         ("azure_client_id", "a-b-c", "client_id"),
         ("Https_Proxy", PROXY, "proxy"),
     ],

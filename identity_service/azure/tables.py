@@ -178,7 +178,6 @@ class TableRegistry:
 
     async def insert_user(self, user_id: str, identity_id: str) -> None:
         """See `ports.Registry`."""
-        # A batch of one, because the SDK drops the error code of a single insert.
         await self._send_batch(("create", encode_user(user_id, identity_id)))
 
     async def replace_user(self, row: UserRow, identity_id: str) -> None:
@@ -190,7 +189,11 @@ class TableRegistry:
     async def remove_user(self, row: UserRow) -> None:
         """See `ports.Registry`."""
         entity = encode_user(row.user_id, row.identity_id)
-        await self._send(lambda: self._table.delete_entity(entity, **_if_match(row.etag)))
+        try:
+            await self._send_batch(("delete", entity, _if_match(row.etag)))
+        except Conflict as conflict:
+            if str(conflict) not in _ROW_NOT_FOUND:  # a row that is gone is what the caller wants
+                raise
 
     async def due_entries(
         self, *, after: DueEntry | None = None, until: datetime | None = None
@@ -299,10 +302,6 @@ class TableRegistry:
         results = await self._send_batch(*changes)
         return identity.with_etag(results[0].get("etag", ""))
 
-    async def _send_batch(self, *changes: Change) -> list[Any]:
-        """Send one batch: all changes are made, or none."""
-        return await self._send(lambda: self._table.submit_transaction(changes))
-
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Read. A read can be abandoned at any time."""
         try:
@@ -314,16 +313,19 @@ class TableRegistry:
             reason = f"no response within {CONNECT + RESPONSE:.0f} s"
             raise self._unavailable(Failure("timeout", reason)) from error
 
-    async def _send(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Write. A write that was sent is waited for until its result is known or lost.
+    async def _send_batch(self, *changes: Change) -> list[Any]:
+        """Send one batch: all changes are made, or none.
+
+        A batch that was sent is waited for until its result is known or lost. A single change is a
+        batch too, because for other requests the SDK drops the error code or accepts any 404.
 
         Raises:
-            Conflict: another write was faster.
+            Conflict: another write was faster. Its text is the service's error code.
         """
         with self._translated():
             await self._ensure_table()
             try:
-                return await call()
+                return await self._table.submit_transaction(changes)
             except HttpResponseError as error:
                 if _code(error) in _CONFLICT:
                     raise Conflict(_code(error)) from error

@@ -28,7 +28,7 @@ from identity_service.errors import (
     Throttled,
 )
 from identity_service.policies import TokenGrant
-from tests.support.acs_transport import IDENTITY, Response, Transport, acs_client
+from tests.support.acs_transport import HOST, IDENTITY, Response, Transport, acs_client
 
 CHAT = TokenGrant(("chat",), 60)
 HTML = "<html><body>Gateway</body></html>"
@@ -46,6 +46,7 @@ NO_RESPONSE = {
 REFUSALS = [
     (302, None, AcsUnavailable),
     (400, "ValidationError", InvalidBody),
+    (400, "SomethingNew", AcsUnavailable),
     (400, None, AcsUnavailable),
     (401, "IdentityNotOwned", IdentityNotFound),
     (401, "InvalidAccessToken", TeamsTokenRefused),
@@ -55,6 +56,7 @@ REFUSALS = [
     (403, "Forbidden", AcsRefusedUs),
     (403, None, AcsRefusedUs),
     (404, "IdentityNotFound", IdentityNotFound),
+    (404, "ResourceNotFound", AcsUnavailable),
     (404, None, AcsUnavailable),
     (405, None, AcsUnavailable),
     (408, None, AcsTooSlow),
@@ -138,7 +140,7 @@ async def error_for(response: Response) -> ServiceError:
 @pytest.mark.parametrize(("error", "kind"), list(NO_RESPONSE.values()), ids=list(NO_RESPONSE))
 def test_no_response(error: AzureError, kind: type[ServiceError]) -> None:
     """A call without a response means that ACS is unavailable, or too slow if it timed out."""
-    assert type(translate(error)) is kind
+    assert type(translate(error, HOST)) is kind
 
 
 @pytest.mark.parametrize(("status", "code", "kind"), REFUSALS)
@@ -210,7 +212,7 @@ async def test_retry_after(status: int, text: str | None, wait: int | None) -> N
 @given(text=st.text(st.characters(min_codepoint=32, max_codepoint=255)))
 def test_any_retry_after(text: str) -> None:
     """Any Retry-After gives a throttled caller a positive number of seconds."""
-    error = translate(HttpResponseError(response=Response(429, HTML, {"Retry-After": text})))
+    error = translate(HttpResponseError(response=Response(429, HTML, {"Retry-After": text})), HOST)
 
     assert isinstance(error.retry_after, int)
     assert error.retry_after > 0

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from azure.core.credentials import AzureNamedKeyCredential
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.table_codec import PARTITIONS, partition
@@ -22,8 +23,10 @@ from identity_service.azure.tables import TableRegistry
 from identity_service.errors import InvalidQuery, RegistryUnavailable
 from identity_service.identity import LEASE, DueEntry, Identity, State, UserRow
 from identity_service.ports import Conflict, Registry
-from tests.support.azurite import StorageAccount, storage_account
+from tests.support.azurite import CONNECTION, StorageAccount, storage_account
 from tests.support.memory import MemoryRegistry
+
+Outcome = type[Exception] | None
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RETENTION = timedelta(days=7)
@@ -604,6 +607,101 @@ async def test_deleted_table_is_created_again(
 # Failures of the table service
 
 
+async def test_wrong_key(table: TableClient, caplog: pytest.LogCaptureFixture) -> None:
+    """With a wrong key, every call fails as refused, and never because of the caller."""
+    await table.create_table()
+    wrong = AzureNamedKeyCredential(table.account_name, ACCOUNT_KEY)
+    transport = table._client._client._pipeline._transport  # trusts the certificate
+    client = TableClient(
+        table.url, table.table_name, credential=wrong, transport=transport, **CONNECTION
+    )
+    registry = TableRegistry(client)
+    position = encoded([0, {"PartitionKey": "00", "RowKey": "i|"}])
+    for call in [*all_calls(registry), registry.list_active(position, 10)]:
+        caplog.clear()
+        with pytest.raises(RegistryUnavailable):
+            await call
+        [message] = caplog.messages
+        assert message.startswith("registry_refused_us status=400 code=InvalidAuthenticationInfo ")
+
+
+REFUSED = "registry_refused_us"
+UNAVAILABLE = "registry_unavailable"
+# What a read raises, a list with a continuation, and a write.
+Outcomes = tuple[Outcome, Outcome, Outcome]
+DOWN: Outcomes = (RegistryUnavailable, RegistryUnavailable, RegistryUnavailable)
+NO_ROW: Outcomes = (None, RegistryUnavailable, Conflict)
+CHANGED: Outcomes = (RegistryUnavailable, RegistryUnavailable, Conflict)
+NO_QUERY: Outcomes = (RegistryUnavailable, InvalidQuery, RegistryUnavailable)
+# A response's status and code, what they mean, and the event if it is neither a conflict nor the
+# caller's mistake.
+CODES: list[tuple[int, str, Outcomes, str]] = [
+    (403, "AuthenticationFailed", DOWN, REFUSED),
+    (403, "AuthorizationFailure", DOWN, REFUSED),
+    (403, "AuthorizationPermissionMismatch", DOWN, REFUSED),
+    (400, "InvalidAuthenticationInfo", DOWN, REFUSED),
+    (400, "AuthenticationFailed", DOWN, REFUSED),
+    (404, "TableNotFound", DOWN, UNAVAILABLE),
+    (404, "ResourceNotFound", NO_ROW, UNAVAILABLE),
+    (404, "EntityNotFound", NO_ROW, UNAVAILABLE),
+    (404, "AccountNotFound", DOWN, UNAVAILABLE),
+    (409, "EntityAlreadyExists", CHANGED, UNAVAILABLE),
+    (409, "TableBeingDeleted", DOWN, UNAVAILABLE),
+    (409, "SomethingNew", DOWN, UNAVAILABLE),
+    (412, "UpdateConditionNotSatisfied", CHANGED, UNAVAILABLE),
+    (412, "ConditionNotMet", CHANGED, UNAVAILABLE),
+    (412, "LeaseIdMissing", DOWN, UNAVAILABLE),
+    (400, "InvalidInput", NO_QUERY, UNAVAILABLE),
+    (400, "OutOfRangeInput", NO_QUERY, UNAVAILABLE),
+    (400, "InvalidDuplicateRow", DOWN, UNAVAILABLE),
+    (500, "InternalError", DOWN, UNAVAILABLE),
+    (503, "ServerBusy", DOWN, UNAVAILABLE),
+    (500, "OperationTimedOut", DOWN, UNAVAILABLE),
+]
+
+
+async def outcome(call: Awaitable[object]) -> Outcome:
+    """The type of the error that the call raises. None if it succeeds."""
+    try:
+        await call
+    except (RegistryUnavailable, InvalidQuery, Conflict) as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize(("status", "code", "outcomes", "event"), CODES)
+async def test_error_by_its_code(
+    caplog: pytest.LogCaptureFixture, status: int, code: str, outcomes: Outcomes, event: str
+) -> None:
+    """The code decides, and not the status. Only a failure of the registry is logged, once."""
+    read, listed, write = outcomes
+    position = encoded([0, {"PartitionKey": "00", "RowKey": "i|"}])
+    calls: list[tuple[Callable[[Registry], Awaitable[object]], Outcome]] = [
+        (lambda registry: registry.read(some_id(1)), read),
+        (lambda registry: registry.read_user("alice"), read),
+        (entries, RegistryUnavailable),
+        (lambda registry: registry.list_active(None, 10), RegistryUnavailable),
+        (lambda registry: registry.list_active(position, 10), listed),
+        *((call, write) for call in WRITES.values()),
+    ]
+    async with FailingService(status, code).registry() as registry:
+        for call, expected in calls:
+            caplog.clear()
+            assert await outcome(call(registry)) is expected
+            is_logged = expected is RegistryUnavailable
+            assert [message.partition(" ")[0] for message in caplog.messages] == [event] * is_logged
+            assert all(code in message for message in caplog.messages)
+
+
+async def test_invalid_row(caplog: pytest.LogCaptureFixture) -> None:
+    """A row that another program has changed is not understood. It is logged, and is no defect."""
+    service = FailingService(200, row={"PartitionKey": "00", "RowKey": "i|1", "state": "other"})
+    async with service.registry() as registry:
+        assert await outcome(registry.read(some_id(1))) is RegistryUnavailable
+
+    assert 'kind=status reason="invalid body, ValidationError: ' in caplog.text
+
+
 def all_calls(registry: Registry) -> list[Awaitable[object]]:
     """One call of each method of the port."""
     row = active().with_etag("version")
@@ -641,14 +739,20 @@ class FailingService:
 
     Args:
         status: The status of its responses. None if it closes the connection instead.
+        code: The error code in its responses.
+        row: The body of its responses, if it is not an error.
 
     Attributes:
         requests: The methods of the requests, in order, without the creation of the table.
     """
 
-    def __init__(self, status: int | None) -> None:
+    def __init__(
+        self, status: int | None, code: str = "", row: dict[str, str] | None = None
+    ) -> None:
         self.requests: list[str] = []
         self._status = status
+        error = {"code": code, "message": {"lang": "en-US", "value": "planned by the test"}}
+        self._body: object = row or ({"odata.error": error} if code else None)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Read the whole request, then fail."""
@@ -659,6 +763,8 @@ class FailingService:
         if self._status is None:
             assert request.transport
             request.transport.abort()
+        if self._body:
+            return web.json_response(self._body, status=self._status or 200)
         return web.Response(status=self._status or 200)
 
     @contextlib.asynccontextmanager

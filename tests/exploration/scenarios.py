@@ -7,8 +7,8 @@ from identity_service.identity import LEASE, UserRow
 from tests.exploration.world import EMPTY, USER, ExploredWorld, Snapshot
 from tests.support.world import RETENTION, SECOND
 
-# How far the scheduler can advance the clock.
-TIME_STEPS = {"lease": LEASE + SECOND, "retention": RETENTION + SECOND}
+# How far the scheduler can advance the clock: past what any operation has set.
+TIME_STEPS = {"lease": LEASE + 10 * SECOND, "retention": RETENTION + 10 * SECOND}
 
 # How many random scenarios are among those listed here.
 LISTED = 0.6

@@ -38,10 +38,10 @@ issue | delete -- active
    1 A1                 issue: acs.issue_token -> +token-A1
    2 B1                 delete: registry.read -> active
    3 B2                 delete: registry.update -> identity-given0.2: active => \
-deleted +0.000002s, not revoked due +60.000002s
+deleted +2s, not revoked due +62s
    4 B3:late            delete: acs.revoke_tokens -> the operation returns AcsTooSlow
-   5 A2                 issue: registry.read -> deleted +0.000002s, not revoked \
-due +60.000002s; the operation returns IdentityDeleted
+   5 A2                 issue: registry.read -> deleted +2s, not revoked \
+due +62s; the operation returns IdentityDeleted
    6 B3:arrives         acs.revoke_tokens -> -token-A1; -token-given1.1
    7                    after the sweeps: nothing lost
      replay: python -m tests.exploration --scenario 'issue | delete -- active' \

@@ -50,7 +50,10 @@ EMPTY = Snapshot(frozenset(), frozenset(), frozenset(), frozenset(), frozenset()
 
 
 class FixedClock(VirtualClock):
-    """A clock that the scheduler sets. No two operations read the same microsecond."""
+    """A clock that the scheduler sets.
+
+    No two operations read the same second: responses have whole seconds.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +62,7 @@ class FixedClock(VirtualClock):
     def now(self) -> datetime:
         """The time of the running operation."""
         execution = running()
-        return self.time + timedelta(microseconds=execution.number if execution else 0)
+        return self.time + timedelta(seconds=execution.number if execution else 0)
 
     async def sleep(self, seconds: float) -> None:
         """Do not wait: the sweep's rate limit is not explored."""

@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 
 import pytest
 
-from identity_service.errors import Throttled
+from identity_service.errors import RegistryUnavailable, Throttled
 from identity_service.identity import LEASE, DueEntry, Identity, State
 from identity_service.log import begin_invocation
 from identity_service.policies import CleanupPolicy, DeletionPolicy
 from identity_service.sweep import CONCURRENCY, COUNTED, OUTAGE
+from tests.support.memory import MemoryRegistry
 from tests.support.virtual_time import START
 from tests.support.world import ACS_IS_DOWN, CONFLICT, HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World
 
@@ -34,6 +35,31 @@ async def due_for_purge(world: World, count: int) -> list[str]:
 def throttled(seconds: int) -> Throttled:
     """ACS accepts no call for this long."""
     return Throttled("planned by the test", retry_after=seconds)
+
+
+def failed(kind: str) -> RegistryUnavailable:
+    """A failure of the table whose kind is known."""
+    error = RegistryUnavailable("planned by the test")
+    error.kind = kind
+    return error
+
+
+class HalfReadable(MemoryRegistry):
+    """A registry that fails after some due entries."""
+
+    def __init__(self, registry: MemoryRegistry, readable: int) -> None:
+        super().__init__()
+        vars(self).update(vars(registry))
+        self._readable = readable
+
+    async def due_entries(
+        self, *, after: DueEntry | None = None, until: datetime | None = None
+    ) -> AsyncIterator[DueEntry]:
+        """The first entries, then an error."""
+        found = [each async for each in super().due_entries(after=after, until=until)]
+        for entry in found[: self._readable]:
+            yield entry
+        raise TABLE_IS_DOWN
 
 
 class Deletions:
@@ -509,14 +535,58 @@ async def test_outage_of_the_table(world: World) -> None:
     assert world.acs.calls == []
 
 
-async def test_unreadable_due_index(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """If the due index cannot be read, the sweep still reports, and logs the reason."""
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (TABLE_IS_DOWN, "code=registry_unavailable kind=-"),
+        (failed("dns"), "code=registry_unavailable kind=dns"),
+        (BUG, "code=internal_error kind=-"),
+    ],
+    ids=["table", "table, known kind", "bug"],
+)
+async def test_unreadable_due_index(
+    world: World, caplog: pytest.LogCaptureFixture, error: Exception, named: str
+) -> None:
+    """If the due index cannot be read, the sweep fails. What is due is unknown, and not zero."""
+    caplog.set_level(logging.INFO)
     await due_for_purge(world, 1)
-    world.registry.fails("due_entries", TABLE_IS_DOWN)
-    report = await world.sweep()
+    world.registry.fails("due_entries", error)
+    with pytest.raises(type(error)):
+        await world.sweep()
 
-    assert (report.due, report.purged) == (0, 0)
-    assert "sweep_interrupted code=registry_unavailable" in caplog.text
+    [message] = caplog.messages
+    assert message == (
+        f"sweep_failed {named} due=- revoked=0 purged=0 deferred=0 stuck=0 backlog=-"
+        " oldest_overdue_s=- throttles=0 duration_ms=0"
+    )
+
+
+async def test_due_index_fails_halfway(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """What was read is finished and reported. How much more is due is unknown."""
+    caplog.set_level(logging.INFO)
+    ids = await due_for_purge(world, 3)
+    world.registry = HalfReadable(world.registry, readable=2)
+    with pytest.raises(RegistryUnavailable):
+        await world.sweep()
+
+    assert [world.is_gone(each) for each in ids] == [True, True, False]
+    [*purged, last] = caplog.messages
+    assert sorted(purged) == [f"identity_purged identity_id={each}" for each in ids[:2]]
+    assert last.startswith(
+        "sweep_failed code=registry_unavailable kind=- due=- revoked=0 purged=2 deferred=0 stuck=0"
+        " backlog=- oldest_overdue_s=- "
+    )
+
+
+async def test_next_sweep_after_a_failure(world: World) -> None:
+    """A failed sweep loses nothing: the next one purges what was due."""
+    [identity_id] = await due_for_purge(world, 1)
+    world.registry.fails("due_entries", TABLE_IS_DOWN)
+    with pytest.raises(RegistryUnavailable):
+        await world.sweep()
+    await world.sweep()
+
+    assert world.is_gone(identity_id)
 
 
 async def test_conflicts_are_not_an_outage(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -528,6 +598,95 @@ async def test_conflicts_are_not_an_outage(world: World, caplog: pytest.LogCaptu
 
     assert (report.due, report.purged, report.deferred, report.backlog) == (100, 10, 0, 0)
     assert f"sweep_skipped identity_id={ids[0]}" in caplog.text
+
+
+# The log
+
+
+async def throttle(world: World) -> None:
+    """ACS accepts no deletion for a while."""
+    world.acs.fails("delete", throttled(1))
+
+
+async def fail_in_acs(world: World) -> None:
+    """ACS fails."""
+    world.acs.fails("delete", ACS_IS_DOWN)
+    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
+
+
+async def fail_in_table(world: World) -> None:
+    """The row cannot be read."""
+    world.registry.fails("read", TABLE_IS_DOWN)
+
+
+async def fail_everywhere(world: World) -> None:
+    """ACS fails, and the failure cannot be recorded."""
+    await fail_in_acs(world)
+    world.registry.passes("update")
+    world.registry.fails("update", TABLE_IS_DOWN)
+
+
+async def fail_unexpectedly(world: World) -> None:
+    """The deletion has a bug."""
+    world.acs.fails("delete", BUG)
+
+
+async def nothing(_: World) -> None:
+    """No failure."""
+
+
+@pytest.mark.parametrize(
+    ("start", "wait", "failure", "lines"),
+    [
+        ("deleted", RETENTION, nothing, ["identity_purged"]),
+        ("creating", LEASE, nothing, ["identity_purged"]),
+        ("unrevoked", LEASE, nothing, ["identity_revoked"]),
+        ("adopted_unknown", LEASE, nothing, ["identity_forgotten"]),
+        ("deleted", RETENTION, throttle, ["identity_deferred code=throttled"]),
+        ("deleted", RETENTION, fail_in_acs, ["identity_deferred code=acs_unavailable"]),
+        ("unrevoked", LEASE, fail_in_acs, ["identity_deferred code=acs_unavailable"]),
+        ("deleted", RETENTION, fail_in_table, ["identity_deferred code=registry_unavailable"]),
+        ("deleted", RETENTION, fail_everywhere, ["identity_deferred code=registry_unavailable"]),
+        (
+            "deleted",
+            RETENTION,
+            fail_unexpectedly,
+            ["internal_error", "identity_deferred code=internal_error"],
+        ),
+    ],
+)
+async def test_each_change_is_one_line(  # noqa: PLR0913, PLR0917 -- a table
+    world: World,
+    caplog: pytest.LogCaptureFixture,
+    start: str,
+    wait: timedelta,
+    failure: Callable[[World], Awaitable[None]],
+    lines: list[str],
+) -> None:
+    """What the sweep did with an identity is one line with its id, and the code of a problem."""
+    identity_id = await getattr(world, start)()
+    world.clock.advance(wait + SECOND)
+    await failure(world)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    await world.sweep()
+
+    events = [line.partition(" ") for line in lines]
+    expected = [f"{name} identity_id={identity_id} {code}".strip() for name, _, code in events]
+    *found, report = [message.partition("\n")[0] for message in caplog.messages]
+    assert found == expected
+    assert report.startswith("sweep_finished due=1 ")
+
+
+async def test_young_identity_is_deferred(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """An identity that ACS does not know yet is deferred with a line."""
+    caplog.set_level(logging.INFO)
+    identity_id = await world.creating()
+    world.acs.identities.clear()
+    world.clock.advance(LEASE + SECOND)
+    await world.sweep()
+
+    assert f"identity_deferred identity_id={identity_id} code=acs_unavailable" in caplog.messages
 
 
 # The report

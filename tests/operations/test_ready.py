@@ -1,14 +1,26 @@
 """ready: whether ACS and the registry respond, and how late the sweep is."""
 
 import asyncio
+import gc
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 
-from identity_service.errors import AcsRefusedUs, ServiceError
+from identity_service.azure.failures import Kind
+from identity_service.errors import (
+    AcsRefusedUs,
+    AcsTooSlow,
+    AcsUnavailable,
+    RegistryUnavailable,
+    ServiceError,
+    Throttled,
+)
 from identity_service.operations.status import NOBODY, Readiness, ready
 from identity_service.schemas import NotReadyResponse, ReadyResponse
 from tests.support.world import ACS_IS_DOWN, RETENTION, SECOND, TABLE_IS_DOWN, World
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @pytest.fixture
@@ -32,29 +44,66 @@ async def test_check_creates_nothing(world: World, readiness: Readiness) -> None
     assert (world.acs.issued_for, world.acs.identities) == ([NOBODY], [])
 
 
+def of_kind(error: ServiceError, kind: Kind) -> ServiceError:
+    """An error whose kind is known."""
+    error.kind = kind
+    return error
+
+
 @pytest.mark.parametrize(
-    ("error", "code"),
-    [(AcsRefusedUs("no role"), "acs_refused_us"), (ACS_IS_DOWN, "acs_unavailable")],
+    ("error", "code", "kind"),
+    [
+        (AcsRefusedUs("no role"), "acs_refused_us", None),
+        # The app's own credential failed.
+        (AcsUnavailable("no token"), "acs_unavailable", None),
+        *((of_kind(AcsUnavailable("x"), kind), "acs_unavailable", kind) for kind in KINDS),
+        (of_kind(AcsTooSlow("x"), "timeout"), "acs_too_slow", "timeout"),
+    ],
 )
 async def test_acs_fails(
-    world: World, readiness: Readiness, error: ServiceError, code: str
+    world: World, readiness: Readiness, error: ServiceError, code: str, kind: Kind | None
 ) -> None:
-    """If ACS fails, the service is not ready, and the status has the problem code."""
+    """If ACS fails, the service is not ready. The response has the problem's code and its kind."""
     world.acs.fails("issue_token", error)
     response = await ready(readiness)
 
     assert (type(response), response.http_status) == (NotReadyResponse, 503)
-    assert (response.acs.status, response.registry.status) == (code, "ok")
+    assert (response.acs.status, response.acs.kind) == (code, kind)
+    assert (response.registry.status, response.registry.kind) == ("ok", None)
 
 
-async def test_registry_fails(world: World, readiness: Readiness) -> None:
+@pytest.mark.parametrize("kind", [None, *KINDS])
+async def test_registry_fails(world: World, readiness: Readiness, kind: Kind | None) -> None:
     """If the registry fails, the service is not ready, and the sweep's delay is unknown."""
-    world.registry.fails("due_entries", TABLE_IS_DOWN)
+    error = RegistryUnavailable("planned by the test")
+    error.kind = kind
+    world.registry.fails("due_entries", error)
     response = await ready(readiness)
 
-    assert (type(response), response.acs.status) == (NotReadyResponse, "ok")
-    assert response.registry.status == "registry_unavailable"
+    assert (type(response), response.acs.status, response.acs.kind) == (
+        NotReadyResponse,
+        "ok",
+        None,
+    )
+    assert (response.registry.status, response.registry.kind) == ("registry_unavailable", kind)
     assert response.registry.oldest_overdue_seconds is None
+
+
+async def test_throttled(world: World, readiness: Readiness) -> None:
+    """ACS that throttles responds, so the service is ready. The status says that it throttles."""
+    world.acs.fails("issue_token", Throttled("planned by the test", retry_after=30))
+    response = await ready(readiness)
+
+    assert (type(response), response.http_status) == (ReadyResponse, 200)
+    assert (response.acs.status, response.acs.kind) == ("throttled", None)
+
+
+async def test_throttled_without_a_registry(world: World, readiness: Readiness) -> None:
+    """Throttling does not hide a failure of the registry."""
+    world.acs.fails("issue_token", Throttled("planned by the test", retry_after=30))
+    world.registry.fails("due_entries", TABLE_IS_DOWN)
+
+    assert (await ready(readiness)).http_status == 503
 
 
 async def test_no_response(world: World, readiness: Readiness) -> None:
@@ -66,7 +115,55 @@ async def test_no_response(world: World, readiness: Readiness) -> None:
 
     assert response.http_status == 503
     assert (response.acs.status, response.registry.status) == ("too_slow", "too_slow")
+    assert (response.acs.kind, response.registry.kind) == ("timeout", "timeout")
     assert world.clock.now() - started < timedelta(seconds=5)
+
+
+async def test_slow_check_goes_on(world: World, readiness: Readiness) -> None:
+    """A slow check is not cancelled: what it waits for is known and logged only at its end."""
+    ended = []
+
+    async def wait() -> None:
+        await asyncio.sleep(8)
+        ended.append(world.clock.now())
+
+    world.acs.precede("issue_token", wait)
+    response = await ready(readiness)
+
+    assert (response.acs.status, ended) == ("too_slow", [])
+    await world.clock.sleep(5)
+    assert len(ended) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [
+        (ACS_IS_DOWN, 0),  # the adapter has logged it
+        (ZeroDivisionError("planned by the test"), 1),
+    ],
+    ids=["outage", "bug"],
+)
+async def test_error_of_a_slow_check(
+    world: World,
+    readiness: Readiness,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    lines: int,
+) -> None:
+    """An error after the response is logged once, and not by asyncio."""
+
+    async def fail() -> None:
+        await asyncio.sleep(8)
+        raise error
+
+    world.acs.precede("issue_token", fail)
+    await ready(readiness)
+    await world.clock.sleep(5)
+    gc.collect()
+
+    assert [record.getMessage().partition("\n")[0] for record in caplog.records] == [
+        "internal_error operation=ready"
+    ] * lines
 
 
 @pytest.mark.parametrize(
