@@ -224,7 +224,8 @@ class Query(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """The query string of a list."""
 
     continuation: (
-        Annotated[str, Meta(description="the value from a nextLink, unchanged")] | UnsetType
+        Annotated[str, Meta(min_length=1, description="the value from a nextLink, unchanged")]
+        | UnsetType
     ) = UNSET
     max_page_size: (
         Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")] | UnsetType
