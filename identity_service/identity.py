@@ -59,18 +59,29 @@ def identity_id(text: str) -> str:
     return text
 
 
-# Texts that callers often send instead of an id, and what they are.
+# Texts that callers often send instead of an id, and what to do about them.
 _LOOK_ALIKES = (
-    (r"8:orgid:.*", "This is the id of a Teams user. Exchange a token with POST teams/token."),
-    (r"8:(teamsvisitor|live|sfb):.*", "This is the id of another kind of user, not of ACS."),
-    (r"28:.*", "This is the id of a bot. Only identities of ACS get access tokens."),
-    (r"4:.*|\+[0-9]+", "This is a phone number. Only identities of ACS get access tokens."),
+    (
+        r"8:(orgid|gcch|dod):.*",
+        "This is the id of a Teams user. Exchange a token with POST teams/token.",
+    ),
+    (
+        r"8:(teamsvisitor|live|sfb|echo123).*",
+        "This is the id of another kind of user. Send the id of an ACS identity.",
+    ),
+    (r"28:.*", "This is the id of a bot. Send the id of an ACS identity."),
+    (r"4:.*|\+[0-9]+", "This is a phone number. Send the id of an ACS identity."),
+    (r"19:.*", "This is the id of a chat thread. Send the id of an ACS identity."),
     (r".*%(25)*3A.*", "The id is percent-encoded more than once. Encode it once."),
     (
-        r"\[object .*|undefined|null|None|NaN",
-        "This is a value that was not converted to text.",
+        r"\[object .*|undefined|null|None|NaN|true|false",
+        "This is a value that was not converted to text. Send the `id` field of the identity.",
     ),
-    (rf"acs:{_GUID}_{_GUID}", "The prefix 8: is missing."),
+    (r"[{<:].*|%7B.*", "This is the placeholder of a URL, or JSON. Send the id itself."),
+    (rf"[\"'].*{_GUID}_{_GUID}.*", "The id has quotation marks. Send it without them."),
+    (rf"(acs:)?{_GUID}_{_GUID}", "The prefix 8:acs: is missing or incomplete."),
+    (_GUID, "This is a single GUID. The id of an identity has a prefix and two GUIDs."),
+    (r".+@.+", "This is the id of a user. GET identities?userId= finds the user's identity."),
 )
 
 

@@ -13,7 +13,7 @@ from identity_service.errors import Overloaded, TooManyCalls
 USERS = 10_000
 # Operations that run at once in one worker. Each may hold a socket to ACS and one to the tables.
 # The platform sends an instance far fewer requests at once.
-OPERATIONS = 256
+OPERATIONS = 512
 
 
 class UserBudgets:

@@ -33,16 +33,14 @@ class AccessToken:
     def received(cls, token: str, expires_on: datetime, now: datetime) -> Self:
         """A token that ACS has just sent.
 
-        As in Microsoft's own credentials, a token with a short lifetime is refreshed after half of
-        it. Source: AutoRefreshTokenCredential in @azure/communication-common.
+        As in Microsoft's own credentials, a token that expires within ten minutes is refreshed
+        after half of that time. Source: AutoRefreshTokenCredential in @azure/communication-common.
         """
         expires_on = expires_on.replace(microsecond=0)
         remaining = max(expires_on - now, timedelta())
-        before = min(REFRESH_BEFORE_EXPIRY, remaining / 2)
-        refresh_after = (expires_on - before).replace(microsecond=0)
-        if refresh_after < now:  # because the fraction of a second was cut off
-            refresh_after = expires_on
-        return cls(token, expires_on, refresh_after)
+        before = REFRESH_BEFORE_EXPIRY if remaining > REFRESH_BEFORE_EXPIRY else remaining / 2
+        before -= timedelta(microseconds=before.microseconds)  # rounds the result up
+        return cls(token, expires_on, expires_on - before)
 
 
 @dataclass(frozen=True)

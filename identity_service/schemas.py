@@ -3,7 +3,6 @@
 import re
 from datetime import datetime
 from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
-from unicodedata import category
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -17,6 +16,13 @@ T = TypeVar("T")
 PROBLEMS = "/docs/problems.md"
 
 # Fields
+
+# The id of an identity, which may be percent-encoded.
+_IDENTITY_ID = r"8(:|%3[Aa])((gcch|dod)-)?acs(:|%3[Aa])"
+_CONTROL = r"\x00-\x1f\x7f-\x9f"
+_BLANK = r"\s\u200b\ufeff"
+# The same in Python and in JavaScript.
+_USER_ID = rf"^(?!{_IDENTITY_ID})[^{_BLANK}{_CONTROL}]([^{_CONTROL}]*[^{_BLANK}{_CONTROL}])?$"
 
 IdentityId = Annotated[
     str,
@@ -35,6 +41,14 @@ UserId = Annotated[
         max_length=256,
         description="1 to 256 characters",
         examples=["alice@example.com"],
+    ),
+]
+# Look-ups accept other user ids, too: earlier versions wrote them.
+NewUserId = Annotated[
+    UserId,
+    Meta(
+        description="1 to 256 characters, no control characters, no white space at either end",
+        extra_json_schema={"pattern": _USER_ID},
     ),
 ]
 Scopes = Annotated[
@@ -85,7 +99,7 @@ class Request(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
 class CreateIdentityRequest(Request):
     """The user that the identity is for, if any."""
 
-    user_id: UserId | None = None
+    user_id: NewUserId | None = None
 
     def __post_init__(self) -> None:
         _check_user_id(self.user_id)
@@ -109,7 +123,7 @@ class IssueTokenRequest(Request):
 class CreateIdentityWithTokenRequest(IssueTokenRequest):
     """The scopes and the lifetime of the first token, and the user, if any."""
 
-    user_id: UserId | None = None
+    user_id: NewUserId | None = None
 
     def __post_init__(self) -> None:
         _check_scopes(self.scopes)
@@ -154,14 +168,15 @@ def _check_user_id(user_id: str | None) -> None:
     """Refuse what is certainly not a user id, before it gets an identity of its own."""
     if user_id is None:
         return
-    if re.match(r"8:(acs|gcch-acs|dod-acs):", user_id):
+    if re.match(_IDENTITY_ID, user_id):
         raise InvalidBody(
             "userId is the id of an identity, not of a user. For an existing identity, call"
             " identities/{id}/tokens.",
             field="userId",
             allowed="the id of a user in your own system",
         )
-    if user_id != user_id.strip() or any(category(each) == "Cc" for each in user_id):
+    # fullmatch, because `$` also matches before a line end.
+    if not re.fullmatch(_USER_ID, user_id):
         raise InvalidBody(
             "userId must not begin or end with white space, and must have no control characters.",
             field="userId",
@@ -193,7 +208,7 @@ def _scope_problem(element: object, before: list[object]) -> str:
     if element in SCOPES:
         return "repeats an earlier scope" if element in before else ""
     if "," in element or len(element.split()) > 1:
-        return "has several scopes: send each one as an element of its own"
+        return "has a comma or white space: send each scope as an element of its own"
     meant = element.strip().lower()
     if meant in SCOPES and element.strip() == meant:
         return f"has white space: send {meant}"

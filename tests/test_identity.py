@@ -1,6 +1,7 @@
 """The domain: ids, timestamps, every change of state, and the due entries."""
 
 import inspect
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple, Self
@@ -100,6 +101,69 @@ def test_error_of_an_invalid_id() -> None:
         "8:acs:<GUID>_<GUID> in lower case (or 8:gcch-acs:, 8:dod-acs:)",
     )
     assert "some-text" not in caught.value.detail
+
+
+OTHER_KIND = "Send the id of an ACS identity."
+LOOK_ALIKES = {
+    "upper case": (IDENTITY.upper(), "lower case"),
+    "prefix in upper case": (f"8:ACS:{GUIDS}", "lower case"),
+    "white space": (f" {IDENTITY}\n", "white space"),
+    "encoded twice": (IDENTITY.replace(":", "%3A"), "percent-encoded more than once"),
+    "encoded twice, in lower case": (
+        IDENTITY.replace(":", "%3a"),
+        "percent-encoded more than once",
+    ),
+    "encoded three times": (IDENTITY.replace(":", "%253A"), "percent-encoded more than once"),
+    "encoded four times": (IDENTITY.replace(":", "%25253A"), "percent-encoded more than once"),
+    "Teams user": ("8:orgid:88398e01-af2b-4529-9e83-7b0c125f193b", "POST teams/token"),
+    "Teams user in upper case": ("8:ORGID:88398e01", "POST teams/token"),
+    "Teams user of a sovereign cloud": ("8:gcch:88398e01-af2b", "POST teams/token"),
+    "Teams visitor": ("8:teamsvisitor:88398e01", OTHER_KIND),
+    "Skype user": ("8:live:alice", OTHER_KIND),
+    "bot": ("28:88398e01-af2b-4529-9e83-7b0c125f193b", OTHER_KIND),
+    "bot of a sovereign cloud": ("28:gcch:88398e01", OTHER_KIND),
+    "phone number": ("4:+14255550123", OTHER_KIND),
+    "phone number without prefix": ("+14255550123", OTHER_KIND),
+    "chat thread": ("19:acsV1_abc@thread.v2", OTHER_KIND),
+    "object": ("[object Object]", "not converted to text"),
+    "undefined": ("undefined", "not converted to text"),
+    "null": ("null", "not converted to text"),
+    "None": ("None", "not converted to text"),
+    "placeholder": ("{id}", "placeholder"),
+    "placeholder of Express": (":id", "placeholder"),
+    "JSON": (f'{{"id":"{IDENTITY}"}}', "JSON"),
+    "quotation marks": (f'"{IDENTITY}"', "quotation marks"),
+    "no prefix": (GUIDS, "prefix 8:acs:"),
+    "half of the prefix": (f"acs:{GUIDS}", "prefix 8:acs:"),
+    "GUID": ("88398e01-af2b-4529-9e83-7b0c125f193b", "two GUIDs"),
+    "mail address": ("alice@example.com", "identities?userId="),
+    "anything else": ("alice", "not the id of an ACS identity"),
+    "empty": ("", "not the id of an ACS identity"),
+}
+
+
+@pytest.mark.parametrize(("text", "explanation"), LOOK_ALIKES.values(), ids=LOOK_ALIKES)
+def test_look_alike(text: str, explanation: str) -> None:
+    """The error says what was sent instead of an id and what to do, and does not repeat it."""
+    with pytest.raises(InvalidIdentityId) as caught:
+        identity_id(text)
+
+    assert explanation in caught.value.detail
+    assert not text or text not in caught.value.detail
+    assert caught.value.field == "id"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["%25" * 3_000, "%" + "25" * 4_000, "'" * 8_000, "@" * 8_000, "8:" * 4_000, "[object " * 900],
+)
+def test_hostile_text(text: str) -> None:
+    """No text makes the explanation slow."""
+    started = time.process_time()
+    with pytest.raises(InvalidIdentityId):
+        identity_id(text)
+
+    assert time.process_time() - started < 0.5  # usually less than 0.01
 
 
 # Timestamps

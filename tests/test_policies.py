@@ -9,14 +9,52 @@ from hypothesis import strategies as st
 from identity_service.errors import NotAllowed
 from identity_service.policies import SCOPES, AccessToken, Scope, TokenGrant, TokenPolicy
 
+HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 POLICY = TokenPolicy(scopes=("chat", "voip"), default_minutes=60, max_minutes=240)
 
 
-def test_refresh_after() -> None:
-    """A client should request the next token ten minutes before the expiry."""
-    token = AccessToken("a.b.c", datetime(2030, 1, 2, 12, tzinfo=UTC))
+NOW = datetime(2030, 1, 2, 12, tzinfo=UTC)
 
-    assert token.refresh_after == token.expires_on - timedelta(minutes=10)
+
+@pytest.mark.parametrize(
+    ("lifetime", "refresh_after"),
+    [
+        (24 * HOUR, 24 * HOUR - 10 * MINUTE),
+        (HOUR, 50 * MINUTE),
+        (11 * MINUTE, MINUTE),
+        (10 * MINUTE + SECOND, SECOND),
+        (10 * MINUTE, 5 * MINUTE),
+        (8 * MINUTE, 4 * MINUTE),
+        (9 * SECOND, 5 * SECOND),
+        (SECOND, SECOND),
+        (timedelta(), timedelta()),
+        (-MINUTE, -MINUTE),
+    ],
+    ids=str,
+)
+def test_refresh_after(lifetime: timedelta, refresh_after: timedelta) -> None:
+    """A token is refreshed ten minutes before its expiry, or at half of a shorter lifetime."""
+    token = AccessToken.received("a.b.c", NOW + lifetime, NOW)
+
+    assert (token.expires_on, token.refresh_after) == (NOW + lifetime, NOW + refresh_after)
+
+
+@given(
+    st.datetimes(timezones=st.just(UTC), max_value=datetime(9000, 1, 1)),  # noqa: DTZ001 -- hypothesis adds the zone
+    st.timedeltas(SECOND, 24 * HOUR),
+)
+def test_refresh_lies_before_the_expiry(now: datetime, lifetime: timedelta) -> None:
+    """The refresh lies between now and the expiry, both in whole seconds, as ACS's SDKs do it.
+
+    A client that obeys it never loops: it waits for at least half of a short lifetime.
+    """
+    token = AccessToken.received("a.b.c", now + lifetime, now)
+    left = token.expires_on - now
+    by_microsoft = left / 2 if left <= 10 * MINUTE else left - 10 * MINUTE
+
+    assert now <= token.refresh_after <= token.expires_on <= now + lifetime
+    assert timedelta() <= token.refresh_after - (now + by_microsoft) < SECOND
+    assert token.refresh_after.microsecond == token.expires_on.microsecond == 0
 
 
 @pytest.mark.parametrize(("requested", "minutes"), [(None, 60), (60, 60), (61, 61), (240, 240)])

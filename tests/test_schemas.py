@@ -1,9 +1,17 @@
 """Requests accept what they document, and responses have their documented form."""
 
+import json
+import re
+import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from unicodedata import category
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from identity_service import schemas
 from identity_service.errors import InvalidBody, InvalidQuery
@@ -29,12 +37,20 @@ from identity_service.schemas import (
     Response,
     TeamsTokenResponse,
 )
+from tests.http.edge import URL
 from tests.support.acs_transport import IDENTITY
 
 GUID = "aaaaaaaa-2222-3333-4444-555555555555"
 LONGEST = "😀" * 256
+SPACES = [
+    each
+    for each in map(chr, range(sys.maxunicode + 1))
+    if each.isspace() or category(each) in ("Cc", "Zs", "Zl", "Zp")
+]
 EXPIRY = datetime(2030, 1, 2, 12, tzinfo=UTC)
-TOKEN = AccessToken("a.b.c", EXPIRY)
+TOKEN = AccessToken("a.b.c", EXPIRY, EXPIRY - timedelta(minutes=10))
+# A retention of 90 days later is still a time that Python can express.
+DELETED_LAST = datetime(9999, 1, 1, tzinfo=UTC)
 DELETED = Identity.adopt_deleted(IDENTITY, EXPIRY, timedelta(days=7))
 
 
@@ -81,14 +97,14 @@ def test_valid_body(raw: str, body: Request) -> None:
 def test_absent_fields() -> None:
     """An absent field is None: the policy decides."""
     assert IssueTokenRequest(scopes=["chat"]).minutes is None
-    assert CreateIdentityRequest().user is None
-    assert (IssueMyTokenRequest().requested_scopes, IssueMyTokenRequest().minutes) == (None, None)
+    assert CreateIdentityRequest().user_id is None
+    assert (IssueMyTokenRequest().scopes, IssueMyTokenRequest().minutes) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("kind", "raw", "field"),
     [
-        *((CreateIdentityRequest, raw, "userId") for raw in ('{"userId":""}', '{"userId":null}')),
+        (CreateIdentityRequest, '{"userId":""}', "userId"),
         (CreateIdentityRequest, f'{{"userId":"{LONGEST}x"}}', "userId"),
         (CreateIdentityRequest, '{"scopes":["chat"]}', "scopes"),
         (CreateIdentityWithTokenRequest, '{"scopes":["chat"],"userId":""}', "userId"),
@@ -98,7 +114,6 @@ def test_absent_fields() -> None:
         (IssueMyTokenRequest, '{"scopes":[]}', "scopes"),
         (IssueMyTokenRequest, '{"scopes":["chat","chat"]}', "scopes"),
         (IssueMyTokenRequest, '{"scopes":["spam"]}', "scopes"),
-        (IssueMyTokenRequest, '{"scopes":null}', "scopes"),
         (IssueMyTokenRequest, '{"expiresInMinutes":59}', "expiresInMinutes"),
         (IssueMyTokenRequest, '{"expiresInMinutes":60.5}', "expiresInMinutes"),
         (IssueMyTokenRequest, '{"userId":"bob"}', "userId"),
@@ -120,17 +135,114 @@ def test_invalid_body(kind: type[Request], raw: str, field: str) -> None:
     assert caught.value.field == field
 
 
+NO_USER_IDS = {
+    "space before": " alice",
+    "space after": "alice ",
+    "only spaces": "   ",
+    "no-break space": "alice\u00a0",
+    "em space": "\u2003alice",
+    "ideographic space": "alice\u3000",
+    "line separator": "alice\u2028",
+    "zero-width space": "alice\u200b",
+    "byte order mark": "\ufeffalice",
+    "line end after": "alice\n",
+    "tab within": "alice\tb",
+    "NUL": "alice\0b",
+    "DEL": "alice\x7f",
+    "control character of Latin-1": "alice\x85b",
+}
+USER_IDS = {
+    "space within": "Alice B",
+    "no-break space within": "Alice\u00a0B",
+    "emoji with a joiner": "👩\u200d💻",
+    "right to left": "שלום",
+    "Teams user": f"8:orgid:{GUID}",
+    "number": "8",
+    "other prefix": f"18:acs:{GUID}",
+    "acs without a number": "acs:alice",
+    "8 without a colon": "8acs",
+}
+# Requests with a userId that is written, and what else they need.
+WITH_USER_ID = {CreateIdentityRequest: {}, CreateIdentityWithTokenRequest: {"scopes": ["chat"]}}
+each_with_user_id = pytest.mark.parametrize(("kind", "rest"), WITH_USER_ID.items())
+
+
+def user_id_error(kind: type[Request], user_id: str, rest: dict[str, object]) -> InvalidBody:
+    """The error for a user id."""
+    with pytest.raises(InvalidBody) as caught:
+        decode_body(json.dumps({"userId": user_id, **rest}).encode(), kind)
+    assert caught.value.field == "userId"
+    assert user_id not in caught.value.detail
+    return caught.value
+
+
+@each_with_user_id
+@pytest.mark.parametrize("user_id", NO_USER_IDS.values(), ids=NO_USER_IDS)
+def test_white_space_in_a_user_id(
+    kind: type[Request], rest: dict[str, object], user_id: str
+) -> None:
+    """White space at the ends and control characters are refused, because nobody sees them."""
+    error = user_id_error(kind, user_id, rest)
+
+    assert error.detail.startswith("userId must not begin or end with white space")
+
+
+@pytest.mark.parametrize("space", SPACES, ids=ascii)
+def test_every_white_space_and_control_character(space: str) -> None:
+    """This holds for every such character in Unicode."""
+    user_id_error(CreateIdentityRequest, f"{space}alice", {})
+    user_id_error(CreateIdentityRequest, f"alice{space}", {})
+
+
+@each_with_user_id
+@pytest.mark.parametrize(
+    "user_id",
+    [
+        IDENTITY,
+        IDENTITY.replace("acs", "gcch-acs"),
+        IDENTITY.replace("acs", "dod-acs"),
+        IDENTITY.replace(":", "%3A"),
+        IDENTITY.replace(":", "%3a"),
+        "8:acs:",
+        "8:acs:alice",
+        f"{IDENTITY} ",
+    ],
+)
+def test_identity_as_user_id(kind: type[Request], rest: dict[str, object], user_id: str) -> None:
+    """The id of an identity as userId would create a second identity. The error says what to do."""
+    assert "identities/{id}" in user_id_error(kind, user_id, rest).detail
+
+
+@each_with_user_id
+@pytest.mark.parametrize("user_id", USER_IDS.values(), ids=USER_IDS)
+def test_any_other_user_id(kind: type[Request], rest: dict[str, object], user_id: str) -> None:
+    """Any other text is a user id, and is kept as it is."""
+    body: Any = decode_body(json.dumps({"userId": user_id, **rest}).encode(), kind)
+
+    assert body.user_id == user_id
+
+
 # Queries
+
+
+@pytest.mark.parametrize(
+    "user_id", [*NO_USER_IDS.values(), IDENTITY], ids=[*NO_USER_IDS, "identity"]
+)
+def test_query_for_an_older_user_id(user_id: str) -> None:
+    """A look-up accepts user ids that can no longer be written: earlier versions wrote them."""
+    query = decode_query(f"{URL}?{urlencode({'userId': user_id})}", ListIdentitiesQuery)
+
+    assert query.user_id == user_id
 
 
 def test_queries_of_the_lists() -> None:
     """A list of identities can be that of a user, a list of deleted ones those that are stuck."""
-    one = decode_query({"userId": "alice"}, ListIdentitiesQuery)
-    other = decode_query({"stuck": "true", "maxPageSize": "7"}, ListDeletedIdentitiesQuery)
+    one = decode_query(f"{URL}?userId=alice", ListIdentitiesQuery)
+    other = decode_query(f"{URL}?stuck=true&maxPageSize=7", ListDeletedIdentitiesQuery)
 
     assert (one.user_id, one.after, one.size) == ("alice", None, 100)
     assert (other.stuck, other.size) == (True, 7)
-    assert not decode_query({}, ListDeletedIdentitiesQuery).stuck
+    assert not decode_query(URL, ListDeletedIdentitiesQuery).stuck
 
 
 @pytest.mark.parametrize(
@@ -140,13 +252,14 @@ def test_queries_of_the_lists() -> None:
         (ListIdentitiesQuery, "userId", LONGEST + "x"),
         (ListIdentitiesQuery, "stuck", "true"),
         (ListDeletedIdentitiesQuery, "stuck", "yes"),
+        (ListDeletedIdentitiesQuery, "stuck", ""),
         (ListDeletedIdentitiesQuery, "userId", "alice"),
     ],
 )
 def test_invalid_query(kind: type[Query], name: str, text: str) -> None:
     """An invalid query is refused, and the error names the parameter."""
     with pytest.raises(InvalidQuery) as caught:
-        decode_query({name: text}, kind)
+        decode_query(f"{URL}?{urlencode({name: text})}", kind)
 
     assert caught.value.field == name
 
@@ -197,6 +310,34 @@ def test_deleted_identity() -> None:
     }
     postponed = DELETED.postpone(EXPIRY, "throttled")
     assert fields(DeletedIdentityResponse.of(postponed)) == {**deletion, **failed}
+
+
+MOMENT = st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- hypothesis adds the zone
+
+
+@given(MOMENT, MOMENT, MOMENT)
+def test_times(created: datetime, deleted: datetime, now: datetime) -> None:
+    """Every time in every response is RFC 3339 in whole seconds, in UTC, ending with Z."""
+    row = Identity.create(IDENTITY, None, created).activate()
+    gone = row.delete(min(deleted, DELETED_LAST), timedelta(days=90))
+    token = AccessToken.received("a.b.c", min(now, DELETED_LAST) + timedelta(days=1), now)
+    responses: list[Response] = [
+        IdentityResponse.of(row),
+        DeletionResponse.of(gone),
+        DeletedIdentityResponse.of(gone),
+        IssuedTokenResponse.of(IDENTITY, token),
+        IdentityWithTokenCreatedResponse.of(IDENTITY, token),
+        TeamsTokenResponse.of(token),
+    ]
+    times = [
+        getattr(response, field.name) and body[field.encode_name]
+        for response in responses
+        for field in msgspec.structs.fields(response)
+        if "datetime" in str(field.type) and (body := msgspec.to_builtins(response))
+    ]
+
+    assert len(times) == 12
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each) for each in times)
 
 
 def test_statuses() -> None:

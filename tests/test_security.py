@@ -121,13 +121,27 @@ async def test_only_people_are_users(
 
 
 @each_operation_for_users
-async def test_a_user_cannot_use_up_the_quota(operation: Operation) -> None:
-    """Every operation for users counts, and is refused beyond the user's budget."""
+async def test_a_user_cannot_use_up_the_quota(operation: Operation, world: World) -> None:
+    """Every operation for users counts, and is refused beyond the budget before ACS is called."""
     limited = services(USER_CALLS_PER_MINUTE="1")
+    limited.clock, limited.acs, limited.registry = world.clock, world.acs, world.registry
     limited.user_budgets.spend("aad/tenant/alice", 1)
 
-    with pytest.raises(TooManyCalls):
+    with pytest.raises(TooManyCalls) as caught:
         await call(operation, {**ALICE, "scp": "Use"}, limited)
+
+    assert caught.value.retry_after == 60
+    assert world.acs.calls == world.registry.calls == []
+
+
+@each_operation_for_users
+async def test_a_refused_caller_uses_up_no_budget(operation: Operation) -> None:
+    """Nobody but the user can use up the user's budget."""
+    limited = services(USER_CALLS_PER_MINUTE="1")
+    with pytest.raises(NotAllowed):
+        await call(operation, {**ALICE, "scp": "Use", "idtyp": "app"}, limited)
+
+    limited.user_budgets.spend("aad/tenant/alice", 1)
 
 
 def test_no_settings_contain_a_key() -> None:

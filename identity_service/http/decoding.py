@@ -4,7 +4,7 @@ import re
 from codecs import BOM_UTF8
 from functools import cache
 from typing import Any, TypeVar, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -47,8 +47,7 @@ def decode_body(raw: bytes, kind: type[R]) -> R:
     except msgspec.ValidationError as error:
         invalid = _explain(str(error), kind)
         if invalid.field == "scopes":  # the field that callers most often get wrong
-            value = msgspec.json.decode(raw).get("scopes")
-            invalid.detail = scopes_problem(value) or invalid.detail
+            invalid.detail = _scopes_problem(raw) or invalid.detail
         raise invalid from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson("The body must be one JSON object in UTF-8.") from error
@@ -61,27 +60,44 @@ def decode_query(url: str, kind: type[Q]) -> Q:
     The host drops empty parameters and joins repeated ones, so its own result is not used.
 
     Raises:
-        InvalidQuery: it is not of this kind, or a parameter is empty or repeated.
+        InvalidQuery: it is not of this kind, a parameter is empty or repeated, or a percent-encoded
+            text is not UTF-8.
     """
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     parameters: dict[str, str] = {}
-    for name, value in own_parameters(url):
-        if name in known and not value:
-            raise InvalidQuery(f"{name} is empty: leave it out or give it a value.", field=name)
-        if name in parameters:
-            raise InvalidQuery(f"{name} is repeated: send it once.", field=name)
-        parameters[name] = value
     try:
+        for name, value in own_parameters(url):
+            if name in known and not value:
+                raise InvalidQuery(f"{name} is empty: leave it out or give it a value.", field=name)
+            if name in known and name in parameters:
+                raise InvalidQuery(f"{name} is repeated: send it once.", field=name)
+            parameters[name] = value
         return msgspec.convert(parameters, kind, strict=False)
+    except UnicodeDecodeError as error:
+        raise InvalidQuery("The query must be percent-encoded UTF-8.") from error
     except msgspec.ValidationError as error:
         invalid = _explain(str(error), kind)
         raise InvalidQuery(invalid.detail, field=invalid.field, allowed=invalid.allowed) from error
 
 
 def own_parameters(url: str) -> list[tuple[str, str]]:
-    """The query parameters that are not for the Functions host, which ignores their case."""
-    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    """The query parameters that are not for the Functions host, which ignores their case.
+
+    The rest of the URL is not parsed: its host is the caller's own text.
+
+    Raises:
+        UnicodeDecodeError: a percent-encoded text is not UTF-8.
+    """
+    pairs = parse_qsl(url.partition("?")[2], keep_blank_values=True, errors="strict")
     return [(name, value) for name, value in pairs if name.lower() not in _HOST_PARAMETERS]
+
+
+def _scopes_problem(raw: bytes) -> str:
+    try:
+        return scopes_problem(msgspec.json.decode(raw)["scopes"])
+    # The scopes are missing, or something in or after them is no JSON.
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 @cache

@@ -3,6 +3,7 @@
 import math
 import time
 from base64 import urlsafe_b64decode
+from typing import TypeVar
 
 import msgspec
 
@@ -19,6 +20,10 @@ from identity_service.schemas import (
 
 # Source: https://learn.microsoft.com/azure/communication-services/quickstarts/manage-teams-identity
 TEAMS_AUDIENCE = "https://auth.msft.communication.azure.com"
+# Microsoft Graph, the audience of the tokens that most apps already have.
+GRAPH = "00000003-0000-0000-c000-000000000000"
+
+C = TypeVar("C")
 
 
 async def issue_token(
@@ -63,7 +68,7 @@ async def exchange_teams_token(body: ExchangeTeamsTokenRequest, acs: Acs) -> Tea
         token = await acs.exchange_teams_token(body.token, body.app_id, body.user_id)
     except TeamsTokenRefused as refused:
         if refused.field == "token":
-            refused.detail = _refusal(body.token) or refused.detail
+            refused.detail = _refusal(body.token, body.app_id) or refused.detail
         raise
     return TeamsTokenResponse.of(token)
 
@@ -71,27 +76,32 @@ async def exchange_teams_token(body: ExchangeTeamsTokenRequest, acs: Acs) -> Tea
 def _malformed(token: str) -> str:
     if token.lower().startswith("bearer "):
         return "Send the token alone, without Bearer."
-    if len(token.split()) != 1 or token != token.strip():
+    if token.split() != [token]:
         return "The token has white space. It may be cut off or wrapped."
     return ""
 
 
-def _refusal(token: str) -> str:
+def _refusal(token: str, app_id: str) -> str:
     """The likely reason of a refusal, from claims that nobody has verified."""
     try:
         payload = token.split(".")[1]
         claims = msgspec.json.decode(
-            urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims
+            urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=dict[str, msgspec.Raw]
         )
-    except (IndexError, ValueError, msgspec.MsgspecError):
+        expires_on = _claim(claims, "exp", float, math.inf)
+        audience = _claim(claims, "aud", str, "").rstrip("/")
+    except (IndexError, ValueError, msgspec.MsgspecError, RecursionError):
         return "The token is not a JSON Web Token. Send the Entra access token of the Teams user."
-    if claims.exp <= time.time():
+    if expires_on <= time.time():
         return "The token has expired. Get a new one from Entra."
-    if "://" in claims.aud and not claims.aud.startswith(TEAMS_AUDIENCE):
+    if audience != TEAMS_AUDIENCE and ("://" in audience or audience in (GRAPH, app_id.lower())):
         return f"The token is for another service. Request it for {TEAMS_AUDIENCE}."
     return ""
 
 
-class _Claims(msgspec.Struct):
-    exp: float = math.inf
-    aud: str = ""
+def _claim(claims: dict[str, msgspec.Raw], name: str, kind: type[C], absent: C) -> C:
+    """The value of a claim. One that has another type counts as absent."""
+    try:
+        return msgspec.json.decode(claims[name], type=kind)
+    except (KeyError, msgspec.ValidationError):
+        return absent

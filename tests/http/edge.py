@@ -29,20 +29,24 @@ def request(
     body: bytes = b"",
     *,
     identity_id: str | None = None,
-    query: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
 ) -> HttpRequest:
     """A request as the worker passes it to a function."""
     route = {} if identity_id is None else {"id": identity_id}
-    return HttpRequest("POST", url, headers=headers, params=query, route_params=route, body=body)
+    return HttpRequest("POST", url, headers=headers, route_params=route, body=body)
 
 
 async def serve(
-    req: HttpRequest, operation: Operation, services: Services, *, logged: bool = True
+    req: HttpRequest,
+    operation: Operation,
+    services: Services,
+    *,
+    route: str = "identities",
+    logged: bool = True,
 ) -> HttpResponse:
     """The response of the operation to the request."""
     bound = BoundOperation(operation, services)
-    return await serve_request(bound, req, CONTEXT, services, logged=logged)
+    return await serve_request(bound, route, req, CONTEXT, services, logged=logged)
 
 
 def content(response: HttpResponse) -> Any:

@@ -22,7 +22,7 @@ from identity_service.schemas import (
 )
 from identity_service.services import Services
 from identity_service.settings import Settings
-from tests.http.edge import memory_services, request
+from tests.http.edge import URL, memory_services, request
 from tests.support.acs_transport import IDENTITY
 from tests.support.world import World
 
@@ -130,11 +130,31 @@ def test_timer_binds_at_once(services: Services) -> None:
         add_timer(FunctionApp(), services, "0 0 0 * * *", unknown_name)
 
 
+def test_timer_has_no_request(services: Services) -> None:
+    """An operation that takes something from a request cannot run on a timer."""
+    with pytest.raises(BindingError, match="a timer has no request"):
+        add_timer(FunctionApp(), services, "0 0 0 * * *", right)
+
+
+def test_route_has_the_id_that_the_operation_takes(services: Services) -> None:
+    """Without `{id}` in its route, the operation would never get an id."""
+    triggers = Triggers(FunctionApp(), services, AuthLevel.FUNCTION)
+
+    with pytest.raises(BindingError, match=r"has no \{id\}"):
+        triggers.get("identities/{identity}", right)
+
+
+def test_operation_is_async(services: Services) -> None:
+    """A function that is not async would block the worker's event loop."""
+    with pytest.raises(BindingError, match="async"):
+        BoundOperation(len, services)  # type: ignore[arg-type]  # that is the mistake
+
+
 async def test_arguments_from_the_request(services: Services) -> None:
     """Id, caller, query and body come from the request, decoded."""
     req = request(
+        f"{URL}?maxPageSize=7&stuck=true",
         identity_id=IDENTITY,
-        query={"maxPageSize": "7", "stuck": "true"},
         headers=SIGNED_IN,
         body=b'{"scopes":["chat"]}',
     )
@@ -180,7 +200,7 @@ INVALID: dict[str, tuple[Operation, dict[str, object], str]] = {
     "id": (taking("identity_id", str), {"identity_id": "nobody"}, "invalid_identity_id"),
     "empty id": (taking("identity_id", str), {"identity_id": ""}, "invalid_identity_id"),
     "no id": (taking("identity_id", str), {}, "invalid_identity_id"),
-    "query": (taking("query", Query), {"query": {"maxPageSize": "0"}}, "invalid_query"),
+    "query": (taking("query", Query), {"url": f"{URL}?maxPageSize=0"}, "invalid_query"),
     "no JSON": (takes_body, {"body": b"{"}, "invalid_json"),
     "array": (takes_body, {"body": b"[]"}, "invalid_body"),
     "unknown field": (takes_body, {"body": b'{"name":"x"}'}, "invalid_body"),

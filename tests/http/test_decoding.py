@@ -1,8 +1,11 @@
 """A body or a query is decoded, or refused with an error that names the field."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable
+from urllib.parse import quote, urlencode
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +18,15 @@ from identity_service.errors import (
     ServiceError,
 )
 from identity_service.http.decoding import BODY_LIMIT, decode_body, decode_query
-from identity_service.schemas import IssueTokenRequest, Query, Request
+from identity_service.schemas import (
+    CreateIdentityRequest,
+    CreateIdentityWithTokenRequest,
+    IssueMyTokenRequest,
+    IssueTokenRequest,
+    Query,
+    Request,
+)
+from tests.http.edge import URL
 
 
 class Empty(Request):
@@ -30,7 +41,9 @@ NOT_JSON = {
     "blank": b"  ",
     "text": b"hello",
     "truncated": b'{"scopes":["chat"]',
-    "byte order mark": b'\xef\xbb\xbf{"scopes":["chat"]}',
+    "two byte order marks": b'\xef\xbb\xbf\xef\xbb\xbf{"scopes":["chat"]}',
+    "byte order mark at the end": b'{"scopes":["chat"]}\xef\xbb\xbf',
+    "byte order mark of UTF-32": b'\xff\xfe\x00\x00{"scopes":["chat"]}',
     "UTF-16": '{"scopes":["chat"]}'.encode("utf-16"),
     "invalid UTF-8 in a value": b'{"scopes":["\xff"]}',
     "invalid UTF-8 in a key": b'{"\xff":1}',
@@ -53,19 +66,60 @@ NOT_AN_OBJECT = {
     "deep array": b"[" * 5_000 + b"]" * 5_000,
 }
 
-BAD_SCOPES = {
-    "none": b"[]",
-    "null": b"null",
-    "a string": b'"voip"',
-    "upper case": b'["VOIP"]',
-    "unknown": b'["sms"]',
-    "a hundred": b"[" + b",".join([b'"chat"'] * 100) + b"]",
-    "six": b'["chat","chat","chat","chat","chat","chat"]',
-    "with null": b'["chat",null]',
-    "number": b"[1]",
-    "object": b'{"chat":true}',
-    "emoji": '["😀"]'.encode(),
-    "nested deeply": b"[" * 5_000 + b"]" * 5_000,
+# Scopes, and what the error says about them.
+_ARRAY = 'scopes must be an array, such as ["chat", "voip"].'
+_SIZE = "scopes must have 1 to 5 elements, not {}."
+_SEVERAL = "has a comma or white space: send each scope as an element of its own."
+BAD_SCOPES: dict[str, tuple[object, str]] = {
+    "null": (None, _ARRAY),
+    "a scope": ("voip", 'scopes must be an array, such as ["voip"].'),
+    "a text": ("VoIP", _ARRAY),
+    "an array in a text": ('["chat"]', _ARRAY),
+    "a long text": ("x" * 15_000, _ARRAY),
+    "a number": (1, _ARRAY),
+    "an object": ({"chat": True}, _ARRAY),
+    "no element": ([], _SIZE.format(0)),
+    "six elements": (
+        ["chat", "chat.join", "chat.join.limited", "voip", "voip.join", "sms"],
+        _SIZE.format(6),
+    ),
+    "thousands": (["chat"] * 1_600, _SIZE.format("1600")),
+    "null in it": (["chat", None], "scopes[1] must be a string."),
+    "a number in it": ([1], "scopes[0] must be a string."),
+    "true in it": ([True], "scopes[0] must be a string."),
+    "an array in it": (["chat", "voip", ["chat"]], "scopes[2] must be a string."),
+    "an object in it": ([{"chat": 1}], "scopes[0] must be a string."),
+    "upper case": (["VoIP"], "scopes[0] must be in lower case: send voip."),
+    "upper case and white space": ([" CHAT "], "scopes[0] must be in lower case: send chat."),
+    "white space": (["voip", "chat "], "scopes[1] has white space: send chat."),
+    "Unicode white space": (["\u2003chat"], "scopes[0] has white space: send chat."),
+    "line end": (["chat\n"], "scopes[0] has white space: send chat."),
+    "a comma": (["chat,voip"], f"scopes[0] {_SEVERAL}"),
+    "a comma and white space": (["chat, voip"], f"scopes[0] {_SEVERAL}"),
+    "a comma at the end": (["chat,"], f"scopes[0] {_SEVERAL}"),
+    "two words": (["chat voip"], f"scopes[0] {_SEVERAL}"),
+    "unknown": (["chat", "sms"], "scopes[1] is not a scope."),
+    "empty": ([""], "scopes[0] is not a scope."),
+    "emoji": (["😀"], "scopes[0] is not a scope."),
+    "look-alike letters": (["\u0441hat"], "scopes[0] is not a scope."),
+    "invisible": (["chat\u200b"], "scopes[0] is not a scope."),
+    "a long element": (["x" * 15_000], "scopes[0] is not a scope."),
+    "repeated": (["chat", "voip", "chat"], "scopes[2] repeats an earlier scope."),
+    "repeated, then unknown": (["chat", "chat", "sms"], "scopes[1] repeats an earlier scope."),
+    "unknown twice": (["sms", "sms"], "scopes[0] is not a scope."),
+}
+# Requests with scopes: of POST tokens, with-token, and me/tokens.
+WITH_SCOPES = [IssueTokenRequest, CreateIdentityWithTokenRequest, IssueMyTokenRequest]
+# What follows an invalid scope cannot be decoded, so the error only says what scopes are.
+UNDECODABLE = {
+    "cut off": b'{"scopes":["sms"',
+    "deep": b'{"scopes":[' + b"[" * 5_000,
+    "deep, complete": b'{"scopes":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    "deep in another field": b'{"scopes":["sms"],"more":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    "no UTF-8": b'{"scopes":["sms"],"more":"\xff"}',
+    "half a surrogate": b'{"scopes":["sms","\\ud800"]}',
+    "trailing text": b'{"scopes":["sms"]} x',
+    "repeated, then valid": b'{"scopes":["sms"],"scopes":["chat"]}',
 }
 
 BAD_MINUTES = {
@@ -77,7 +131,6 @@ BAD_MINUTES = {
     "negative": b"-60",
     "string": b'"60"',
     "true": b"true",
-    "null": b"null",
     "more than a double holds": b"1e400",
     "less than a double holds": b"-1e400",
     "400 digits": b"9" * 400,
@@ -172,19 +225,45 @@ def test_not_an_object(raw: bytes) -> None:
     assert details(error_of(raw, Empty)) == (InvalidBody, None, "an object with no fields")
 
 
-@cases(BAD_SCOPES)
-def test_invalid_scopes(raw: bytes) -> None:
-    """Scopes must be 1 to 5 of the five."""
-    error = error_of(b'{"scopes":%s}' % raw)
+@pytest.mark.parametrize(("scopes", "detail"), BAD_SCOPES.values(), ids=BAD_SCOPES)
+@pytest.mark.parametrize("kind", WITH_SCOPES)
+def test_invalid_scopes(kind: type[Request], scopes: object, detail: str) -> None:
+    """The error names the element and the rule that it violates, and repeats no text."""
+    if scopes is None and kind is IssueMyTokenRequest:
+        return  # optional there
+    error = error_of(json.dumps({"scopes": scopes}).encode(), kind)
+
+    assert (type(error), error.field, error.detail) == (InvalidBody, "scopes", detail)
+    assert error.allowed in (SCOPES, "each scope once")
+
+
+def test_byte_order_mark() -> None:
+    """One UTF-8 byte order mark at the start is skipped, as editors and PowerShell write it."""
+    assert decode_body(BOM_UTF8 + b'{"scopes":["chat"]}', IssueTokenRequest).scopes == ["chat"]
+    assert decode_body(BOM_UTF8, Empty) == Empty()
+
+
+@pytest.mark.parametrize("kind", [*WITH_SCOPES, CreateIdentityRequest])
+def test_null(kind: type[Request]) -> None:
+    """An optional field may be null, which means the same as an absent field."""
+    scopes = {"scopes": ["chat"]} if kind in WITH_SCOPES else {}
+    optional = {
+        field.encode_name: None for field in msgspec.structs.fields(kind) if field.default is None
+    }
+
+    assert len(optional) > 0
+    assert decode_body(json.dumps({**optional, **scopes}).encode(), kind) == decode_body(
+        json.dumps(scopes).encode(), kind
+    )
+
+
+@cases(UNDECODABLE)
+def test_invalid_scopes_in_an_undecodable_body(raw: bytes) -> None:
+    """An invalid scope is refused, even if the rest of the body cannot be decoded."""
+    error = error_of(raw)
 
     assert details(error) == (InvalidBody, "scopes", SCOPES)
-
-
-def test_repeated_scope() -> None:
-    """A repeated scope is refused."""
-    error = error_of(b'{"scopes":["chat","voip","chat"]}')
-
-    assert details(error) == (InvalidBody, "scopes", "each scope once")
+    assert error.detail == f"scopes must be {SCOPES}."
 
 
 @cases(BAD_MINUTES)
@@ -233,48 +312,127 @@ def test_any_bytes(kind: type[Request], raw: bytes) -> None:
     assert isinstance(outcome, kind | BodyTooLarge | InvalidJson | InvalidBody)
 
 
-def query_error(params: dict[str, str]) -> InvalidQuery:
+def query_error(query: str) -> InvalidQuery:
     """The error for a query."""
     with pytest.raises(InvalidQuery) as caught:
-        decode_query(params, Query)
+        decode_query(f"{URL}?{query}", Query)
     return caught.value
 
 
-@pytest.mark.parametrize(
-    ("params", "after", "size"),
-    [
-        ({"continuation": "abc", "maxPageSize": "20"}, "abc", 20),
-        ({}, None, 100),
-        ({"code": "secret-key", "clientId": "default"}, None, 100),
-    ],
-    ids=["all", "none", "those of the host"],
-)
-def test_query(params: dict[str, str], after: str | None, size: int) -> None:
-    """Every parameter is optional. Those that the host reads are ignored."""
-    query = decode_query(params, Query)
+QUERIES: dict[str, tuple[str, str | None, int]] = {
+    "all": ("?continuation=abc&maxPageSize=20", "abc", 20),
+    "none": ("", None, 100),
+    "no parameter": ("?", None, 100),
+    "only separators": ("?&&", None, 100),
+    "key": ("?code=secret-key&clientId=default", None, 100),
+    "key, percent-encoded name": ("?%63ode=secret-key&maxPageSize=20", None, 20),
+    "key in any case, empty, repeated": ("?CODE=&Code&code=a&code=b&CLIENTID=&clientid", None, 100),
+    "percent-encoded": ("?max%50ageSize=%32%30&continuation=a%26b%3D%3F%23", "a&b=?#", 20),
+    "plus": ("?continuation=a+b%2Bc", "a b+c", 100),
+    "percent sign": ("?continuation=100%", "100%", 100),
+    "question mark and number sign": ("?continuation=a?b#c", "a?b#c", 100),
+}
 
-    assert (query.after, query.size) == (after, size)
+
+@pytest.mark.parametrize(("query", "after", "size"), QUERIES.values(), ids=QUERIES)
+def test_query(query: str, after: str | None, size: int) -> None:
+    """Every parameter is optional. Those that the host reads are left alone."""
+    decoded = decode_query(URL + query, Query)
+
+    assert (decoded.after, decoded.size) == (after, size)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example#", "[evil.example", "x//evil.example/a", "\u2100.example", ""]
+)
+def test_query_of_any_host(host: str) -> None:
+    """The host in the URL is the caller's text. It does not hide or change the query."""
+    assert decode_query(f"https://{host}/api/identities?maxPageSize=7", Query).size == 7
+
+
+def test_query_in_the_host() -> None:
+    """If the host has a question mark, the query is refused. It is never taken as empty."""
+    with pytest.raises(InvalidQuery):
+        decode_query("https://x//evil.example/a?b/api/identities?maxPageSize=7", Query)
 
 
 @pytest.mark.parametrize("text", BAD_SIZES, ids=lambda text: ascii(text[:8]))
 def test_invalid_query(text: str) -> None:
     """The error names the parameter and what it accepts."""
-    error = query_error({"maxPageSize": text})
+    error = query_error(f"maxPageSize={quote(text)}")
 
     assert details(error) == (InvalidQuery, "maxPageSize", "a whole number from 1 to 100")
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "continuation=",
+        "continuation",
+        "continuation=&maxPageSize=5",
+        "%63ontinuation",
+        "a=1&continuation=",
+    ],
+)
+def test_empty_parameter(query: str) -> None:
+    """The host drops empty parameters. One that is known is refused, and the error names it."""
+    error = query_error(query)
+
+    assert error.field == "continuation"
+    assert error.detail == "continuation is empty: leave it out or give it a value."
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "continuation=a&continuation=a",
+        "continuation=a&maxPageSize=5&continuation=b",
+        "continuation=a&%63ontinuation=b",
+    ],
+)
+def test_repeated_parameter(query: str) -> None:
+    """The host joins repeated parameters. One that is known is refused, and the error names it."""
+    error = query_error(query)
+
+    assert error.field == "continuation"
+    assert error.detail == "continuation is repeated: send it once."
+
+
 @pytest.mark.parametrize("name", list(UNKNOWN_FIELDS.values()), ids=list(UNKNOWN_FIELDS))
-def test_unknown_parameter(name: str) -> None:
-    """The error names the unknown parameter and the known ones."""
-    assert details(query_error({name: "1"})) == (InvalidQuery, name, "continuation, maxPageSize")
+@pytest.mark.parametrize("value", ["=1", "=", "", "=1&maxPageSize=5"])
+def test_unknown_parameter(name: str, value: str) -> None:
+    """The error names the unknown parameter and the known ones, even if it is empty."""
+    if not name and not value:
+        return  # no parameter at all
+    error = query_error(quote(name) + value)
+
+    assert details(error) == (InvalidQuery, name, "continuation, maxPageSize")
 
 
-@given(params=st.dictionaries(st.text() | st.sampled_from(["maxPageSize", "code"]), st.text()))
-def test_any_query(params: dict[str, str]) -> None:
+@pytest.mark.parametrize("text", ["%FF", "%C3", "%ED%A0%80", "%C0%AF", "a%FFb"])
+@pytest.mark.parametrize("query", ["continuation={}", "{}=1"])
+def test_query_that_is_not_utf_8(query: str, text: str) -> None:
+    """Such a text is refused. Replaced characters could be those of another user's id."""
+    assert query_error(query.format(text)).detail == "The query must be percent-encoded UTF-8."
+
+
+def test_long_unknown_parameters_are_cut() -> None:
+    """The error repeats at most 60 characters of the caller's text."""
+    name = "x" * 5_000
+
+    assert query_error(f"{name}=1&{name}=2").field == "x" * 60
+
+
+@given(
+    query=st.text()
+    | st.lists(
+        st.tuples(st.sampled_from(["maxPageSize", "continuation", "code"]) | st.text(), st.text())
+    ).map(lambda pairs: urlencode(pairs, errors="surrogatepass"))
+)
+def test_any_query(query: str) -> None:
     """Any query is valid, or refused with InvalidQuery."""
     try:
-        outcome: object = decode_query(params, Query)
+        outcome: object = decode_query(f"{URL}?{query}", Query)
     except InvalidQuery as error:
         outcome = error
 

@@ -1,5 +1,7 @@
 """Results and errors as HTTP responses."""
 
+import json
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -20,6 +22,8 @@ from tests.http.edge import URL, content, request
 from tests.support.acs_transport import IDENTITY
 from tests.support.errors import service_errors
 
+ROOT = Path(__file__).parents[2]
+
 
 class Found(Response):
     """A result."""
@@ -33,36 +37,41 @@ class Created(Found):
     http_status: ClassVar[int] = 201
 
 
-# The URL of a request that creates an identity, and the path to the new one. The host ignores case.
-LOCATIONS = {
-    "create": (URL, "/api/identities/"),
-    "with a token": (f"{URL}/with-token", "/api/identities/"),
-    "key in the query": (f"{URL}?code=secret-key", "/api/identities/"),
-    "both": (f"{URL}/with-token?code=secret-key", "/api/identities/"),
-    "port": ("http://localhost:7071/api/identities", "/api/identities/"),
-    "no prefix": ("https://app.example/identities/with-token", "/identities/"),
-    "long prefix": ("https://app.example/acs/v1/identities", "/acs/v1/identities/"),
-    "similar prefix": ("https://app.example/identities-a/identities", "/identities-a/identities/"),
-    "upper case": ("https://app.example/API/IDENTITIES", "/API/IDENTITIES/"),
-    "mixed case": ("https://app.example/A/Identities/With-Token", "/A/Identities/"),
-    "trailing slash": (f"{URL}/", "/api/identities/"),
-    "trailing slash with a token": (f"{URL}/with-token/", "/api/identities/"),
+# URLs as callers can make them look: the host takes the host's name from headers, and ignores case.
+URLS = {
+    "plain": URL,
+    "key in the query": f"{URL}?code=secret-key",
+    "port": "http://localhost:7071/api/identities",
+    "upper case": "https://app.example/API/IDENTITIES",
+    "trailing slash": f"{URL}/",
+    "Disguised-Host with a path": "https://x//evil.example/a/api/identities",
+    "Disguised-Host with a query": "https://x//evil.example/a?b/api/identities",
+    "Disguised-Host with a fragment": "https://evil.example#/api/identities",
+    "Disguised-Host that is no host": "https://[evil.example/api/identities",
+    "empty": "",
 }
 
 RESPONSES = [
-    success(request(), None),
-    success(request(), Found(id=IDENTITY)),
-    success(request(), Created(id=IDENTITY)),
-    success(request(), Page([1])),
-    success(request(), Raw(b"{}")),
+    success(request(), "identities", None),
+    success(request(), "identities", Found(id=IDENTITY)),
+    success(request(), "identities", Created(id=IDENTITY)),
+    success(request(), "identities", Page([1])),
+    success(request(), "openapi.json", Raw(b"{}")),
     *(problem(kind("What is wrong.")) for kind in service_errors()),
 ]
+each_response = pytest.mark.parametrize("response", RESPONSES)
 
 
-@pytest.mark.parametrize("response", RESPONSES)
+@each_response
 def test_no_response_is_cached(response: HttpResponse) -> None:
     """Responses may contain tokens, and problems describe one moment."""
     assert response.headers["Cache-Control"] == "no-store"
+
+
+@each_response
+def test_browsers_guess_no_type(response: HttpResponse) -> None:
+    """A browser takes a response for what it is."""
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
@@ -72,45 +81,55 @@ def test_no_response_is_cached(response: HttpResponse) -> None:
 )
 def test_result(result: object, status: int, body: bytes) -> None:
     """No result has no body. Others are JSON; a result that is JSON already is sent as it is."""
-    response = success(request(), result)
+    response = success(request(), "identities", result)
 
     assert (response.status_code, response.get_body()) == (status, body)
     assert not body or response.mimetype == "application/json"
     assert "Location" not in response.headers
 
 
-@pytest.mark.parametrize(("url", "collection"), list(LOCATIONS.values()), ids=list(LOCATIONS))
-def test_creation(url: str, collection: str) -> None:
-    """A creation is 201. Its Location is made from the path: no host, and no key."""
-    response = success(request(url), Created(id=IDENTITY))
+@pytest.mark.parametrize("url", URLS.values(), ids=URLS)
+@pytest.mark.parametrize("route", ["identities", "identities/with-token"])
+def test_creation(url: str, route: str) -> None:
+    """A creation is 201. Its Location does not depend on the URL: no host, no key."""
+    headers = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil"}
+    response = success(request(url, headers=headers), route, Created(id=IDENTITY))
 
     assert response.status_code == 201
-    assert response.headers["Location"] == collection + IDENTITY
+    assert response.headers["Location"] == f"/api/identities/{IDENTITY}"
 
 
-def test_page() -> None:
-    """A page links to the next one, by path and query, without the host's parameters."""
-    query = {"maxPageSize": "2", "code": "secret-key", "clientId": "secret-client"}
-    req = request(f"{URL}?maxPageSize=2&code=secret-key", query=query)
-    response = success(req, Page([1, 2], "a/b c"))
+def test_the_host_uses_the_prefix() -> None:
+    """Links begin with the host's default prefix, which host.json does not change."""
+    host = json.loads((ROOT / "host.json").read_text())
+
+    assert "routePrefix" not in host.get("extensions", {}).get("http", {})
+
+
+@pytest.mark.parametrize("url", URLS.values(), ids=URLS)
+def test_page(url: str) -> None:
+    """A page links to the next one by route and query, without the host's parameters."""
+    host = url.partition("?")[0]
+    req = request(f"{host}?maxPageSize=2&code=secret-key&%43ode=secret-key&clientId=secret")
+    response = success(req, "deleted-identities", Page([1, 2], "a/b c&d"))
 
     assert response.status_code == 200
     assert content(response) == {
         "value": [1, 2],
-        "nextLink": "/api/identities?maxPageSize=2&continuation=a%2Fb+c",
+        "nextLink": "/api/deleted-identities?maxPageSize=2&continuation=a%2Fb+c%26d",
     }
 
 
 def test_link_replaces_the_continuation() -> None:
     """The second page links to the third one."""
-    response = success(request(query={"continuation": "one"}), Page([1], "two"))
+    response = success(request(f"{URL}?continuation=one"), "identities", Page([1], "two"))
 
     assert content(response)["nextLink"] == "/api/identities?continuation=two"
 
 
 def test_last_page() -> None:
     """The last page has no link."""
-    response = success(request(), Page([1]))
+    response = success(request(), "identities", Page([1]))
 
     assert content(response) == {"value": [1]}
 

@@ -11,6 +11,7 @@ from azure.functions import AuthLevel, FunctionApp, HttpResponse
 from identity_service.azure import acs, credential
 from identity_service.errors import (
     AcsUnavailable,
+    IdentityDeleted,
     InternalError,
     NotConfigured,
     RegistryUnavailable,
@@ -21,9 +22,11 @@ from identity_service.log import current_invocation
 from identity_service.policies import TokenGrant
 from identity_service.ports import Acs
 from identity_service.schemas import (
+    Check,
     IdentityCreatedResponse,
     IssuedTokenResponse,
     IssueTokenRequest,
+    NotReadyResponse,
     Response,
 )
 from identity_service.services import Services
@@ -98,17 +101,23 @@ def log_lines(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
 
 
 @pytest.mark.parametrize("level", [AuthLevel.FUNCTION, AuthLevel.ANONYMOUS])
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_http_trigger(services: Services, method: str, level: AuthLevel) -> None:
-    """The host learns name, route, method and level, and the first line of the docstring."""
+@pytest.mark.parametrize(
+    ("register", "methods"),
+    [("get", ["GET"]), ("probe", ["GET", "HEAD"]), ("post", ["POST"]), ("delete", ["DELETE"])],
+)
+def test_http_trigger(
+    services: Services, register: str, methods: list[str], level: AuthLevel
+) -> None:
+    """The host learns name, route, methods and level, and the first line of the docstring."""
     app = FunctionApp()
-    getattr(Triggers(app, services, level), method.lower())("identities/{id}", create)
+    getattr(Triggers(app, services, level), register)("identities/{id}", create)
 
     [function] = app.get_functions()
     trigger, _ = function.get_bindings_dict()["bindings"]
     assert function.get_function_name() == "create"
     assert function.get_user_function().__doc__ == "Create an identity."
-    assert (trigger["route"], trigger["methods"][0].value) == ("identities/{id}", method)
+    assert trigger["route"] == "identities/{id}"
+    assert [method.value for method in trigger["methods"]] == methods
     assert trigger["authLevel"] is level
 
 
@@ -247,8 +256,8 @@ async def test_log_line(services: Services, caplog: pytest.LogCaptureFixture) ->
     await serve(request(identity_id=IDENTITY), revoke, services)
 
     assert re.fullmatch(
-        "operation_finished operation=revoke status=204 code=ok"
-        r" duration_ms=\d+ acs_ms=0 throttles=0"
+        "operation_finished operation=revoke status=204 code=ok field=-"
+        r" duration_ms=\d+ acs_ms=0 credential_ms=0 throttles=0"
         rf" identity_id={IDENTITY} upstream_request_id=- invocation_id={INVOCATION}",
         "\n".join(caplog.messages),
     )
@@ -263,6 +272,60 @@ async def test_log_line_of_a_failure(
     await serve(request(identity_id=IDENTITY), revoke, services)
 
     assert "operation=revoke status=404 code=identity_not_found " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "field"),
+    [
+        (issue, b'{"scopes":["sms"]}', "scopes"),
+        (issue, b'{"scopes":["chat"],"expiresInMinutes":1}', "expiresInMinutes"),
+        (issue, b'{"somebody\'s name":1}', "-"),
+        (create, b"", "-"),
+    ],
+    ids=["scopes", "lifetime", "text of the caller", "no field"],
+)
+async def test_log_line_has_the_refused_field(
+    services: Services,
+    caplog: pytest.LogCaptureFixture,
+    operation: Operation,
+    body: bytes,
+    field: str,
+) -> None:
+    """The line names the field that was refused, but never a name that the caller invented."""
+    caplog.set_level(logging.INFO)
+    await serve(request(identity_id=IDENTITY, body=body), operation, services)
+
+    assert f" field={field} " in log_lines(caplog, "operation_finished")[0]
+
+
+async def test_log_line_of_an_unsuccessful_result(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A result that is no success has a code of its own in the log."""
+    caplog.set_level(logging.INFO)
+
+    async def operation() -> NotReadyResponse:
+        check = Check(status="throttled", latency_ms=1)
+        return NotReadyResponse(acs=check, registry=check)
+
+    await serve(request(), operation, services)
+
+    assert " status=503 code=not_ready " in log_lines(caplog, "operation_finished")[0]
+
+
+async def test_log_line_has_the_identity_that_was_found(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refusal has the identity that the operation was about, although no caller named it."""
+    caplog.set_level(logging.INFO)
+
+    async def operation() -> NoReturn:
+        current_invocation().identity_id = IDENTITY
+        raise IdentityDeleted("It is deleted.")
+
+    await serve(request(), operation, services)
+
+    assert f" identity_id={IDENTITY} " in log_lines(caplog, "operation_finished")[0]
 
 
 async def test_log_line_has_the_costs(services: Services, caplog: pytest.LogCaptureFixture) -> None:
@@ -300,7 +363,6 @@ async def test_log_has_no_secret(
         body,
         identity_id=IDENTITY,
         headers={"x-functions-key": "secret", "Authorization": "Bearer secret"},
-        query={"code": "secret"},
     )
     await serve(req, operation, services)
 
@@ -323,20 +385,36 @@ async def test_run_is_an_invocation(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("error", [RuntimeError("secret"), RegistryUnavailable("secret")])
-async def test_run_hides_errors(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+async def test_run_hides_unexpected_errors(caplog: pytest.LogCaptureFixture) -> None:
     """The host logs the error of an invocation, so it gets no details. Our log has them."""
 
     async def call() -> NoReturn:
-        raise error
+        raise RuntimeError("secret")
 
     with pytest.raises(InternalError) as caught:
         await run("sweep", call(), CONTEXT)
 
     assert "secret" not in str(caught.value)
     assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)
-    assert caplog.messages == [f"internal_error operation=sweep invocation_id={INVOCATION}"]
-    assert f"{type(error).__name__}: secret" in caplog.text
+    [line] = caplog.messages
+    assert line.startswith(f"internal_error operation=sweep invocation_id={INVOCATION}\n")
+    assert line.endswith("RuntimeError: secret")
+
+
+async def test_run_fails_with_an_expected_error(caplog: pytest.LogCaptureFixture) -> None:
+    """An expected error fails the invocation as it is, without its cause and without a line."""
+
+    async def call() -> NoReturn:
+        try:
+            await fail()
+        except RuntimeError as error:
+            raise RegistryUnavailable("No table.") from error
+
+    with pytest.raises(RegistryUnavailable, match=r"^No table\.$") as caught:
+        await run("sweep", call(), CONTEXT)
+
+    assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)
+    assert caplog.messages == []
 
 
 async def test_run_reports_invalid_settings(caplog: pytest.LogCaptureFixture) -> None:
