@@ -1,11 +1,20 @@
 """What callers can use of one instance: calls per user, and calls at once."""
 
 import asyncio
+import contextlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from identity_service.errors import Overloaded, TooManyCalls
+from identity_service.http.binding import BoundOperation
 from identity_service.limits import OPERATIONS, USERS, Slots, UserBudgets
+from identity_service.operations import identities, status
+from identity_service.ports import Acs
+from tests.http.edge import content, memory_services, request, serve
+from tests.support.world import World
+from tools.openapi.document import operations
 
 
 class Clock:
@@ -78,14 +87,19 @@ def test_budget_is_full_after_a_minute(budgets: UserBudgets, clock: Clock) -> No
     assert accepted(budgets, "alice", 30) == 30
 
 
-def test_calls_in_any_minute(budgets: UserBudgets, clock: Clock) -> None:
-    """A user who calls all the time gets a burst and the rate: at most twice the rate a minute."""
-    count = 0
-    for _ in range(600):
-        count += accepted(budgets, "alice", 30)
-        clock.now += 0.1
+@given(st.integers(1, 200), st.lists(st.floats(0, 5), max_size=300))
+def test_calls_in_any_minute(calls: int, pauses: list[float]) -> None:
+    """With any pauses, a user has at most twice the calls in any minute."""
+    clock, times = Clock(), list[float]()
+    budgets = UserBudgets(clock)
+    for pause in pauses:
+        clock.now += pause
+        with contextlib.suppress(TooManyCalls):
+            budgets.spend("alice", calls)
+            times.append(clock.now)
 
-    assert count == pytest.approx(60, abs=1)
+    for start in times:
+        assert sum(start <= each < start + 60 for each in times) <= 2 * calls
 
 
 @pytest.mark.parametrize(("calls", "wait"), [(1, 60), (30, 2), (60, 1), (40, 2), (100_000, 1)])
@@ -172,3 +186,40 @@ async def test_slot_is_free_after_the_end(ending: str) -> None:
 
     end.set()
     await use(slots, end)
+
+
+async def hang(acs: Acs) -> None:
+    """Wait for an upstream that never responds."""
+    await asyncio.Event().wait()
+
+
+def test_hanging_operations(virtual_time: asyncio.Runner, world: World) -> None:
+    """While operations hang, new calls are refused at once; health and openapi respond.
+
+    A slot is used until the operation ends, not until its caller has a response.
+    """
+    services = memory_services(world)
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        hanging = [serve(request(), hang, services) for _ in range(OPERATIONS)]
+        codes = [content(response)["code"] for response in await asyncio.gather(*hanging)]
+        assert codes == ["acs_too_slow"] * OPERATIONS
+        started = loop.time()
+        refused = await serve(request(), identities.list_identities, services)
+
+        assert (refused.status_code, content(refused)["code"]) == (503, "overloaded")
+        assert refused.headers["Retry-After"] == "1"
+        for operation in (status.health, status.openapi):
+            assert (await serve(request(), operation, services)).status_code == 200
+        assert loop.time() == started
+
+    virtual_time.run(scenario())
+
+
+@pytest.mark.parametrize("name", operations())
+def test_every_operation_that_waits_for_an_upstream_uses_a_slot(name: str, world: World) -> None:
+    """Only health and openapi wait for nothing, and ready asks once for all callers together."""
+    bound = BoundOperation(operations()[name], memory_services(world))
+
+    assert bound.calls_upstream == (name not in {"health", "openapi", "ready"})

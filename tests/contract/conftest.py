@@ -13,7 +13,8 @@ from tests.support.stack import App, running_app, running_azure
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
     """The app on a local Azure of its own."""
-    with running_azure(tmp_path) as azure, running_app(azure, tmp_path) as started:
+    unlimited = {"USER_CALLS_PER_MINUTE": "100000"}
+    with running_azure(tmp_path) as azure, running_app(azure, tmp_path, unlimited) as started:
         yield started
 
 

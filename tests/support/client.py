@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -26,6 +27,9 @@ OF_ANOTHER_RESOURCE = (
 )
 # Seconds until a condition must hold, and between two checks of it.
 PATIENCE, _PAUSE = 20.0, 0.02
+# The times in a response, and their only form: RFC 3339 in whole seconds.
+_TIMES = re.compile(r'"(?:\w+On|refreshAfter)":"([^"]*)"')
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 # User ids and tokens shorter than this may be in a log by chance.
 _SECRET_LENGTH = 9
 
@@ -50,27 +54,33 @@ class Reply:
         return str(self.json()["code"]) if is_problem else ""
 
     def assert_success(self, status: int = 200) -> Any:
-        """Asserts this status, the deadline and that no cache keeps it; returns the content."""
+        """Asserts this status and what holds for every success; returns the content."""
         assert self.status == status, self.body
-        assert self.headers["Cache-Control"] == "no-store"
-        assert self.seconds < DEADLINE
+        self._assert_ours()
         if not self.body:
             return None
         assert self.headers["Content-Type"] == "application/json"
+        times = _TIMES.findall(self.body.decode())
+        assert all(_TIME.fullmatch(each) for each in times), times
         return self.json()
 
     def assert_problem(self, status: int, code: str) -> Any:
         """Asserts this problem, in time and in the shape of all problems; returns its fields."""
         assert self.status == status, self.body
         assert self.headers["Content-Type"] == "application/problem+json"
-        assert self.headers["Cache-Control"] == "no-store"
-        assert self.seconds < DEADLINE
+        self._assert_ours()
         fields = self.json()
         assert (fields["status"], fields["code"]) == (status, code)
         optional = {"field", "allowed", "upstreamRequestId"}
         assert fields.keys() - optional == {"type", "title", "status", "code", "detail"}
         assert all(text for text in fields.values())
         return fields
+
+    def _assert_ours(self) -> None:
+        """Asserts the deadline, that no cache keeps the response, and that no browser sniffs it."""
+        assert self.seconds < DEADLINE
+        assert self.headers["Cache-Control"] == "no-store"
+        assert self.headers["X-Content-Type-Options"] == "nosniff"
 
     def assert_from_host(self, status: int) -> None:
         """Asserts that the host sent this response, which has no body."""
@@ -120,7 +130,7 @@ class Client:
         if isinstance(user_id, str) and len(user_id) >= _SECRET_LENGTH:
             digest = hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()
             self.app.secrets.update((user_id, digest))
-        if reply.headers.get("Content-Type") == "application/json":
+        if reply.body and reply.headers.get("Content-Type") == "application/json":
             token = reply.json().get("token")
             self.app.secrets.update([token] if token else [])
 
