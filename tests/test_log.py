@@ -312,7 +312,7 @@ def costs(invocation: Invocation) -> tuple[int, int]:
 
 def test_waiting_for_the_credential_is_not_time_in_acs(clock: list[float]) -> None:
     """ACS is measured from the first request on, a repeated one included."""
-    invocation = begin_invocation("one")
+    invocation = Invocation("one")
 
     with invocation.acs_call() as call:
         clock[0] += 2
@@ -329,7 +329,7 @@ def test_waiting_for_the_credential_is_not_time_in_acs(clock: list[float]) -> No
 
 def test_failed_call_costs_what_it_took(clock: list[float]) -> None:
     """After a call that failed before or after its request, no time is added."""
-    invocation = begin_invocation("one")
+    invocation = Invocation("one")
     for is_sent in (False, True):
         with suppress(ValueError), invocation.acs_call():
             if is_sent:
@@ -343,7 +343,7 @@ def test_failed_call_costs_what_it_took(clock: list[float]) -> None:
 
 async def test_concurrent_calls_add_up(clock: list[float]) -> None:
     """Each call is measured for itself. The end of one call does not end the other one."""
-    invocation = begin_invocation("one")
+    invocation = Invocation("one")
     both_sent = asyncio.Barrier(2)
 
     async def call() -> None:
@@ -364,7 +364,7 @@ async def test_concurrent_calls_add_up(clock: list[float]) -> None:
 
 def test_request_without_a_call_is_not_measured() -> None:
     """Requests of other clients are not counted."""
-    invocation = begin_invocation("one")
+    invocation = Invocation("one")
     request_sent()
 
     assert costs(invocation) == (0, 0)
