@@ -1,5 +1,6 @@
-"""What a cold worker imports, and that it imports OpenTelemetry only if telemetry is on."""
+"""What a cold worker imports, and that it logs the cause of a failure once, without a secret."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -44,3 +45,99 @@ def test_opentelemetry_off(setting: str) -> None:
 def test_opentelemetry_on() -> None:
     """With telemetry the API of OpenTelemetry is imported."""
     assert "opentelemetry" in imported(**{TELEMETRY: "true"})
+
+
+PASSWORD = "pass-w0rd"
+# A cold worker behind a proxy: one call of a service, ready, and the sweep. All log lines go to
+# stderr, and what the host would report of a failed invocation.
+_FAILING = """
+import asyncio, gc, logging, traceback
+from types import SimpleNamespace
+from azure.functions import HttpRequest
+logging.basicConfig(level=logging.INFO)
+import function_app
+functions = {each.get_function_name(): each.get_user_function()
+             for each in function_app.app.get_functions()}
+IDENTITY = "8:acs:11111111-2222-3333-4444-555555555555_0000002a-0000-1111-2222-333333333333"
+async def main():
+    issue = HttpRequest("POST", "http://x/", route_params={"id": IDENTITY},
+                        body=b'{"scopes": ["chat"]}', headers={"content-length": "19"})
+    ready = HttpRequest("GET", "http://x/", body=b"")
+    for name, argument in [("issue_token", issue), ("ready", ready),
+                           ("purge_deleted_identities", None)]:
+        try:
+            await functions[name](argument, SimpleNamespace(invocation_id=name))
+        except Exception:
+            traceback.print_exc()
+asyncio.run(main())
+gc.collect()
+"""
+KEYS = {
+    "COMMUNICATION_SERVICES_ACCESSKEY": "c2VjcmV0LWFjY2Vzcy1rZXk=",
+    "AzureWebJobsStorage": "AccountName=contoso;AccountKey=c2VjcmV0LXN0b3JhZ2Uta2V5;"
+    "TableEndpoint=https://contoso.table.core.windows.net",
+}
+CLIENT_SECRET = {
+    "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+    "AZURE_TENANT_ID": "11111111-2222-3333-4444-555555555555",
+    "AZURE_CLIENT_ID": "11111111-2222-3333-4444-555555555555",
+    "AZURE_CLIENT_SECRET": "secret-of-the-app",
+}
+SECRETS = (PASSWORD, "c2VjcmV0", "secret-of")
+
+
+async def behind_a_proxy(settings: dict[str, str]) -> list[str]:
+    """What a cold worker writes whose proxy does not accept its password."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        worker = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _FAILING),
+            cwd=ROOT,
+            env={**settings, "HTTPS_PROXY": f"http://user:{PASSWORD}@127.0.0.1:{port}"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await worker.communicate()
+    return output.decode().splitlines()
+
+
+def events(lines: list[str], invocation: str) -> list[str]:
+    """The names of the invocation's events."""
+    return [
+        line.split(":", 2)[2].partition(" ")[0]
+        for line in lines
+        if f"invocation_id={invocation}" in line
+    ]
+
+
+async def test_cause_of_a_failure_is_logged_once() -> None:
+    """Each invocation has one line for each upstream, with the proxy's status, and no secret."""
+    without_account = {name: text for name, text in MINIMAL.items() if "__" not in name}
+    lines = await behind_a_proxy(without_account | KEYS)
+
+    assert [line for line in lines if any(secret in line for secret in SECRETS)] == []
+    assert events(lines, "issue_token") == ["acs_unavailable", "operation_finished"]
+    assert sorted(events(lines, "ready")) == [
+        "acs_unavailable",
+        "operation_finished",
+        "registry_unavailable",
+    ]
+    assert events(lines, "purge_deleted_identities") == ["registry_unavailable", "sweep_failed"]
+    assert sum(" kind=proxy reason=" in line for line in lines) == 4
+    assert any("RegistryUnavailable" in line for line in lines)
+
+
+async def test_failing_credential_logs_no_secret() -> None:
+    """The same holds for the credential and for what azure-identity logs about it."""
+    lines = await behind_a_proxy(MINIMAL | CLIENT_SECRET)
+
+    assert [line for line in lines if any(secret in line for secret in SECRETS)] == []
+    assert events(lines, "issue_token") == ["credential_unavailable", "operation_finished"]
+    assert events(lines, "purge_deleted_identities")[-1] == "sweep_failed"

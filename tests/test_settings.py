@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from identity_service import ncrontab
 from identity_service.azure.tables import TableRegistry
-from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, SignInPolicy, TokenPolicy
+from identity_service.policies import (
+    SCOPES,
+    CleanupPolicy,
+    DeletionPolicy,
+    SignInPolicy,
+    TokenPolicy,
+)
 from identity_service.settings import Reading, Settings, Storage, read_settings
 from identity_service.settings_table import CHAPTERS, CREDENTIALS, SETTINGS, Setting
 from tests.support.settings import MINIMAL

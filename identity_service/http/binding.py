@@ -5,7 +5,7 @@ This happens when the app is loaded. A wrong name or a wrong type stops the app 
 
 from collections.abc import Awaitable, Callable
 from functools import cached_property
-from inspect import signature
+from inspect import iscoroutinefunction, signature
 from typing import Any, get_type_hints
 
 import msgspec
@@ -23,6 +23,10 @@ Operation = Callable[..., Awaitable[Any]]
 _Source = Callable[[HttpRequest], Any]
 
 
+# The parameters that come from a request.
+FROM_REQUEST = {"identity_id", "caller", "query", "body"}
+
+
 class BindingError(Exception):
     """An operation has a parameter that nothing provides, or that has the wrong type."""
 
@@ -38,6 +42,8 @@ class BoundOperation:
         self.name = operation.__name__
         self._operation = operation
         self._services = services
+        if not iscoroutinefunction(operation):
+            raise BindingError(f"{self.name}: an operation must be an async function.")
         hints = get_type_hints(operation)
         self._sources = {
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
@@ -53,6 +59,11 @@ class BoundOperation:
     def known_field(self, name: str | None) -> str | None:
         """The name of a field if the operation has it. Other names are the caller's own text."""
         return name if name in self._fields else None
+
+    @property
+    def parameters(self) -> set[str]:
+        """The names of its parameters."""
+        return set(self._sources)
 
     async def call(self, req: HttpRequest) -> Any:
         """Run the operation for a request.

@@ -20,7 +20,7 @@ from azure.functions import (
 from azure.functions.warmup import WarmUpContext
 
 from identity_service.errors import AcsTooSlow, InternalError, ServiceError
-from identity_service.http.binding import BoundOperation, Operation
+from identity_service.http.binding import FROM_REQUEST, BindingError, BoundOperation, Operation
 from identity_service.http.responses import code, problem, subject, success
 from identity_service.log import EventLog, begin_invocation
 from identity_service.services import Services
@@ -62,6 +62,8 @@ class Triggers:
         self, methods: list[str], route: str, operation: Operation, *, logged: bool = True
     ) -> None:
         bound = BoundOperation(operation, self._services)
+        if "identity_id" in bound.parameters and "{id}" not in route:
+            raise BindingError(f"{bound.name}: the route {route!r} has no {{id}}.")
 
         async def trigger(req: HttpRequest, context: Context) -> HttpResponse:
             return await serve(bound, route, req, context, self._services, logged=logged)
@@ -73,6 +75,8 @@ class Triggers:
 def add_timer(app: FunctionApp, services: Services, schedule: str, operation: Operation) -> None:
     """Run the operation on a schedule."""
     bound = BoundOperation(operation, services)
+    if from_request := bound.parameters & FROM_REQUEST:
+        raise BindingError(f"{bound.name}: a timer has no request for {sorted(from_request)}.")
 
     async def trigger(timer: TimerRequest, context: Context) -> None:  # noqa: ARG001 -- the host passes it
         await run(bound.name, bound.run(), context)

@@ -5,7 +5,9 @@ itself, pass a changed request on, or change the response.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import replace
 from functools import partial
+from uuid import uuid4
 
 from local.front_end.cors import Cors
 from local.front_end.easy_auth import EasyAuth
@@ -16,6 +18,8 @@ STATIC_FILES = "LOCAL_HOST_STATIC_FILES"
 SIGN_IN = "LOCAL_HOST_SIGN_IN"
 CORS_ORIGINS = "LOCAL_HOST_CORS_ORIGINS"
 EASY_AUTH = "LOCAL_HOST_EASY_AUTH"
+# App Service sets this for every request from outside.
+_LOG_ID = "x-arr-log-id"
 # App Service sets this for every app, so that the app knows whether sign-ins are checked.
 # Source: https://learn.microsoft.com/azure/app-service/reference-app-settings
 AUTH_ENABLED = "WEBSITE_AUTH_ENABLED"
@@ -44,7 +48,13 @@ def take_layers(environ: MutableMapping[str, str]) -> list[Layer]:
     """
     configured = {name: text for name in _LAYERS if (text := environ.pop(name, ""))}
     environ[AUTH_ENABLED] = str(EASY_AUTH in configured)
-    return [_parse(name, text) for name, text in configured.items()]
+    layers = [_parse(name, text) for name, text in configured.items()]
+    return [from_outside, *layers] if layers else []
+
+
+async def from_outside(request: Request, rest: Handler) -> Response:
+    """Mark a request as one from outside. Without the mark, the host trusts it more."""
+    return await rest(replace(request, headers={**request.headers, _LOG_ID: str(uuid4())}))
 
 
 def _parse(name: str, text: str) -> Layer:

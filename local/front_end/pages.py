@@ -124,7 +124,7 @@ class LocalSignIn:
         if (request.method, request.path) != ("POST", SIGN_IN_PATH):
             return await rest(request)
         try:
-            return await self._forward(request.body)
+            return await self._forward(await request.read_body())
         except (aiohttp.ClientError, TimeoutError):
             return _problem(HTTPStatus.BAD_GATEWAY, "The local Azure does not respond.")
 

@@ -14,42 +14,51 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from local import front_end
-from local.functions_host.functions import Functions, load, route_prefix
-from local.functions_host.host import Host, Keys
-from local.functions_host.http import DEFAULT_BODY_LIMIT, listen, serve
+from local.functions_host.functions import Functions, load
+from local.functions_host.host import Host
+from local.functions_host.host_json import HostJson, read_host_json
 from local.functions_host.indexing import AppError, index
-from local.functions_host.invocations import configure_tracing, log_to_stderr
+from local.functions_host.invocations import Invoker, configure_tracing, log_to_stderr
+from local.functions_host.keys import Keys
+from local.functions_host.server import DEFAULT_BODY_LIMIT, PortError, bind, serve
+from local.functions_host.timers import Monitor
 
 FUNCTION_KEY = "LOCAL_HOST_FUNCTION_KEY"
 MASTER_KEY = "LOCAL_HOST_MASTER_KEY"
+TIMERS = "LOCAL_HOST_TIMERS"
+# The socket that a restarted process takes over.
+_SOCKET = "LOCAL_HOST_SOCKET"
 BODY_LIMIT = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 APP_FAILED = 3
 PORT_TAKEN = 4
-_STDIN = 0
+# Seconds until the responses in flight are sent.
+_FLUSH = 0.2
+_STDIN, _STDOUT, _STDERR = range(3)
 
 
 def main() -> int:
     """Run the command line. Returns only if the app cannot be served."""
     options = _parser().parse_args()
+    restart = partial(_restart, Path.cwd(), dict(os.environ))
     keys, layers = _take_keys(os.environ), _take_layers(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     if options.until_stdin_closes:
         threading.Thread(target=_stop_with_stdin, daemon=True).start()
     try:
-        listener = listen(options.port)
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        print(f"cannot use port {options.port}: {reason}", file=sys.stderr)
+        bound = _take_socket(os.environ) or bind(options.port)
+        # Standard output carries only the address: what the app prints goes to the log.
+        with contextlib.redirect_stdout(sys.stderr):
+            return asyncio.run(_run(options.app.resolve(), keys, layers, bound, restart))
+    except PortError as error:
+        print(f"cannot use port {options.port}: {error}", file=sys.stderr)
         return PORT_TAKEN
-    # Standard output carries only the address: what the app prints goes to the log.
-    with contextlib.redirect_stdout(sys.stderr):
-        return asyncio.run(_run(options.app.resolve(), keys, layers, listener))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,28 +107,58 @@ def _stop_with_stdin() -> NoReturn:
     os._exit(0)
 
 
+def _take_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
+    number = environ.pop(_SOCKET, "")
+    return socket.socket(fileno=int(number)) if number else None
+
+
+def _restart_soon(restart: Callable[[socket.socket], NoReturn], bound: socket.socket) -> None:
+    """Leave new connections to the next process, and restart when all responses are sent."""
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(bound)
+    loop.call_later(_FLUSH, restart, bound)
+
+
+def _restart(folder: Path, environ: dict[str, str], bound: socket.socket) -> NoReturn:
+    """Replace this process by a new one that serves the same socket."""
+    bound.set_inheritable(True)
+    os.dup2(_STDERR, _STDOUT)  # the address was printed before
+    os.chdir(folder)
+    os.execve(sys.executable, sys.orig_argv, environ | {_SOCKET: str(bound.fileno())})  # noqa: S606 -- ourselves
+
+
 async def _run(
-    app: Path, keys: Keys, layers: list[front_end.Layer], listener: socket.socket
+    app: Path,
+    keys: Keys,
+    layers: list[front_end.Layer],
+    bound: socket.socket,
+    restart: Callable[[socket.socket], NoReturn],
 ) -> int:
     log_to_stderr()
     tracing = configure_tracing(os.environ)
-    functions = _load(app)
-    if functions is None:
+    folder = os.environ.pop(TIMERS, "")
+    loaded = _load(app)
+    if loaded is None:
         return APP_FAILED
-    host = Host(functions, keys, tracing)
+    functions, host_json = loaded
+    invoker = Invoker(tracing, host_json.timeout, partial(_restart_soon, restart, bound))
+    monitor = Monitor(Path(folder) if folder else None)
+    host = Host(functions, keys, host_json, os.environ, invoker, monitor)
     host.start()
     handler = front_end.through(layers, host.respond)
-    await serve(listener, handler, int(os.environ.get(BODY_LIMIT, DEFAULT_BODY_LIMIT)))
-    address = f"http://localhost:{listener.getsockname()[1]}"
-    print(f"listening {address}", file=sys.__stdout__, flush=True)
-    await asyncio.Event().wait()
+    limit = int(os.environ.get(BODY_LIMIT, DEFAULT_BODY_LIMIT))
+    async with await serve(bound, handler, limit):
+        address = f"http://localhost:{bound.getsockname()[1]}"
+        print(f"listening {address}", file=sys.__stdout__, flush=True)
+        await asyncio.Event().wait()
     return 0
 
 
-def _load(app: Path) -> Functions | None:
+def _load(app: Path) -> tuple[Functions, HostJson] | None:
     try:
         _enter(app)
-        return load(index(), route_prefix(app), os.environ)
+        host_json = read_host_json(app)
+        return load(index(), host_json.route_prefix, os.environ), host_json
     except AppError as error:
         print(error, file=sys.stderr)
     except (Exception, SystemExit):  # noqa: BLE001 -- an app can raise anything when it is imported

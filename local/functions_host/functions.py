@@ -1,30 +1,18 @@
 """Reads the app's functions as the host does: routes, schedules, authorization levels, errors."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
-from local.functions_host.indexing import AppError, Code, Indexed, Trigger
+from local.functions_host.indexing import Code, Indexed, Trigger
+from local.functions_host.keys import AuthLevel
 from local.functions_host.routing import Route, RouteError, Router
 from local.functions_host.timers import Schedule, ScheduleError
-
-DEFAULT_ROUTE_PREFIX = "api"
 
 
 class FunctionError(Exception):
     """One function cannot be served. The host logs it at start and serves the others."""
-
-
-class AuthLevel(IntEnum):
-    """The key that a function requires. A higher level includes the lower ones."""
-
-    ANONYMOUS = 0
-    FUNCTION = 1
-    ADMIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +33,8 @@ class TimerFunction:
     code: Code
     disabled: bool
     schedule: Schedule
+    runs_on_startup: bool
+    is_monitored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +50,12 @@ Function = HttpFunction | TimerFunction | WarmupFunction
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """The functions that are served, and the errors of those that are not, by name."""
+    """All functions, those that are served, and the errors of those that are not, by name."""
 
+    indexed: dict[str, Indexed] = field(default_factory=dict)
     served: dict[str, Function] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     router: Router[HttpFunction] = field(default_factory=Router)
-
-
-def route_prefix(app_directory: Path) -> str:
-    """`extensions.http.routePrefix` of host.json without outer slashes; "api" by default.
-
-    Raises:
-        AppError: host.json is not a JSON object, or its version is not 2.0.
-    """
-    path = app_directory / "host.json"
-    if not path.exists():
-        return DEFAULT_ROUTE_PREFIX
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise AppError(f"host.json cannot be read: {error}") from error
-    if not isinstance(document, dict):
-        raise AppError("host.json must be a JSON object")
-    if document.get("version") != "2.0":
-        raise AppError('host.json must contain "version": "2.0"')
-    http = document.get("extensions", {}).get("http", {})
-    return str(http.get("routePrefix", DEFAULT_ROUTE_PREFIX)).strip("/")
 
 
 def load(indexed: Iterable[Indexed], prefix: str, settings: Mapping[str, str]) -> Functions:
@@ -93,6 +63,7 @@ def load(indexed: Iterable[Indexed], prefix: str, settings: Mapping[str, str]) -
     functions = Functions()
     for each in sorted(indexed, key=lambda function: function.code.name.upper()):
         name = each.code.name
+        functions.indexed[name] = each
         try:
             function = _read(each, settings)
             if isinstance(function, HttpFunction):
@@ -110,13 +81,18 @@ def _read(indexed: Indexed, settings: Mapping[str, str]) -> Function:
     if indexed.others:
         types = ", ".join(binding["type"] for binding in indexed.others)
         raise FunctionError(f"bindings other than triggers are not supported here: {types}")
-    disabled = _is_disabled(code.name, settings)
+    disabled = is_disabled(code.name, settings)
     match trigger["type"]:
         case Trigger.HTTP:
             return _read_http(code, trigger, disabled=disabled)
         case Trigger.TIMER:
-            schedule = Schedule.parse(_resolve(trigger["schedule"], settings))
-            return TimerFunction(code, disabled, schedule)
+            return TimerFunction(
+                code,
+                disabled,
+                Schedule.parse(_resolve(trigger["schedule"], settings)),
+                runs_on_startup=bool(trigger.get("runOnStartup")),
+                is_monitored=bool(trigger.get("useMonitor", True)),
+            )
         case Trigger.WARMUP:
             return WarmupFunction(code, disabled)
         case other:
@@ -133,7 +109,8 @@ def _read_http(code: Code, trigger: dict[str, Any], *, disabled: bool) -> HttpFu
     )
 
 
-def _is_disabled(name: str, settings: Mapping[str, str]) -> bool:
+def is_disabled(name: str, settings: Mapping[str, str]) -> bool:
+    """Whether a setting disables the function."""
     # The second form is for shells that do not allow dots in variable names.
     names = (f"AzureWebJobs.{name}.Disabled", f"AzureWebJobs_{name}_Disabled")
     return any(settings.get(each, "").strip().lower() in ("1", "true") for each in names)

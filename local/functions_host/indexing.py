@@ -61,9 +61,17 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """A function as the worker reports it: its code, its trigger and its other bindings."""
+    """A function as the worker reports it.
+
+    Attributes:
+        code: what an invocation calls.
+        bindings: all of them, with the trigger.
+        trigger: the binding that starts the function.
+        others: the bindings that are neither the trigger nor the HTTP response.
+    """
 
     code: Code
+    bindings: tuple[dict[str, Any], ...]
     trigger: dict[str, Any]
     others: tuple[dict[str, Any], ...]
 
@@ -114,7 +122,7 @@ def _read(name: str, function: func.Function) -> Indexed:
     _check_hints(trigger, hints, takes_context=takes_context)
     directory = str(Path(inspect.getfile(call)).parent)
     code = Code(name, call, trigger["name"], takes_context, directory)
-    return Indexed(code, trigger, tuple(others))
+    return Indexed(code, tuple(bindings), trigger, tuple(others))
 
 
 def _is_http_output(binding: dict[str, Any]) -> bool:
@@ -138,10 +146,11 @@ def _check_hints(trigger: dict[str, Any], hints: dict[str, Any], *, takes_contex
         _check_hint(hints, trigger["name"], expected)
     if takes_context:
         _check_hint(hints, "context", func.Context)
-    _check_hint(hints, "return", func.HttpResponse if trigger["type"] == Trigger.HTTP else NoneType)
+    is_http = trigger["type"] == Trigger.HTTP
+    _check_hint(hints, "return", *((func.HttpResponse, str) if is_http else (NoneType,)))
 
 
-def _check_hint(hints: dict[str, Any], name: str, expected: type) -> None:
-    hint = hints.get(name, expected)
+def _check_hint(hints: dict[str, Any], name: str, *expected: type) -> None:
+    hint = hints.get(name, expected[0])
     if not (isinstance(hint, type) and issubclass(hint, expected)):
-        raise AppError(f"the annotation of {name!r} is {hint!r}, not {expected.__name__}")
+        raise AppError(f"the annotation of {name!r} is {hint!r}, not {expected[0].__name__}")

@@ -13,7 +13,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 _current: contextvars.ContextVar[str | None] = contextvars.ContextVar("invocation", default=None)
 _thread_local = threading.local()
 _active: set[str] = set()
-_TRACE_PARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
+_TRACE_PARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 _HOST_TELEMETRY = "AzureFunctionsJobHost__telemetryMode"
 _WORKER_TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
 
@@ -43,10 +44,10 @@ class TraceContext:
     attributes: dict[str, str] = field(default_factory=dict)
 
     def child(self) -> "TraceContext":
-        """A new span in this trace, or in a new trace if the caller sent no valid one."""
+        """A new span in this trace, or in a new trace if the caller sent no valid one. Sampled."""
         caller = _TRACE_PARENT.fullmatch(self.trace_parent)
-        trace, flags = caller.groups() if caller else (secrets.token_hex(16), "00")
-        parent = f"00-{trace}-{secrets.token_hex(8)}-{flags}"
+        trace = caller[1] if caller else secrets.token_hex(16)
+        parent = f"00-{trace}-{secrets.token_hex(8)}-01"
         return TraceContext(parent, self.trace_state if caller else "")
 
 
@@ -86,16 +87,36 @@ def no_result(result: object) -> None:
 
 
 @contextmanager
-def untraced(_name: str, caller: TraceContext) -> Iterator[TraceContext]:
-    """Give an invocation its trace context without recording a span."""
+def untraced(_name: str, _caller: TraceContext) -> Iterator[TraceContext]:
+    """Give an invocation no trace context, as the host does without telemetry."""
+    yield TraceContext()
+
+
+@contextmanager
+def continued(_name: str, caller: TraceContext) -> Iterator[TraceContext]:
+    """Give an invocation a trace context without recording a span."""
     yield caller.child()
 
 
 class Invoker:
-    """Starts invocations on the running loop. Functions that are not async run in threads."""
+    """Starts invocations on the running loop. Functions that are not async run in threads.
 
-    def __init__(self, tracing: Tracing = untraced) -> None:
+    Args:
+        tracing: gives each invocation its trace context.
+        timeout: seconds after which the worker is killed; None means never.
+        kill: ends this process soon, after the responses of what fails with it are sent.
+    """
+
+    def __init__(
+        self,
+        tracing: Tracing = untraced,
+        timeout: float | None = None,
+        kill: Callable[[], None] | None = None,
+    ) -> None:
         self._tracing = tracing
+        self._timeout = timeout
+        self._kill = kill
+        self._killed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._threads = ThreadPoolExecutor(thread_name_prefix="function")
         # The loop itself keeps only weak references to its tasks.
         self._running: set[asyncio.Task[Any]] = set()
@@ -103,43 +124,69 @@ class Invoker:
     def start(
         self,
         code: Code,
-        value: object,
+        bind: Callable[[], Awaitable[object]],
         encode: Callable[[object], Encoded],
         trace: TraceContext | None = None,
     ) -> "asyncio.Task[Encoded | None]":
-        """Call a function with its trigger's value. The task returns its encoded result.
+        """Call a function with the value that `bind` returns. The task returns its encoded result.
 
         The task never raises: an error is logged, and the result is None.
         """
-        task = asyncio.create_task(self._traced(code, value, encode, trace or TraceContext()))
+        task = asyncio.create_task(self._traced(code, bind, encode, trace or TraceContext()))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        if self._timeout is not None:
+            timer = asyncio.get_running_loop().call_later(self._timeout, self._expire, code)
+            task.add_done_callback(lambda _: timer.cancel())
         return task
+
+    async def result(self, task: "asyncio.Task[Encoded | None]") -> Encoded | None:
+        """The result of an invocation, or None if it fails or the worker is killed.
+
+        A caller that is cancelled does not cancel the invocation.
+        """
+        first_of: set[asyncio.Future[Any]] = {task, self._killed}
+        if not self._killed.done():
+            await asyncio.wait(first_of, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+
+    def _expire(self, code: Code) -> None:
+        logger.error(
+            "Timeout value of %s s was exceeded by function: 'Functions.%s'. "
+            "The worker is restarted.",
+            self._timeout,
+            code.name,
+        )
+        if self._killed.done():
+            return
+        self._killed.set_result(None)
+        if self._kill:
+            self._kill()
 
     async def _traced(
         self,
         code: Code,
-        value: object,
+        bind: Callable[[], Awaitable[object]],
         encode: Callable[[object], Encoded],
         trace: TraceContext,
     ) -> Encoded | None:
         with self._tracing(code.name, trace) as child:
             context = InvocationContext(str(uuid4()), code.name, code.directory, child)
-            return await self._run(code, value, encode, context)
+            return await self._run(code, bind, encode, context)
 
     async def _run(
         self,
         code: Code,
-        value: object,
+        bind: Callable[[], Awaitable[object]],
         encode: Callable[[object], Encoded],
         context: InvocationContext,
     ) -> Encoded | None:
         _current.set(context.invocation_id)
         _active.add(context.invocation_id)
-        arguments = {code.parameter: value}
-        if code.takes_context:
-            arguments["context"] = context
         try:
+            arguments = {code.parameter: await bind()}
+            if code.takes_context:
+                arguments["context"] = context
             return encode(await self._call(partial(code.call, **arguments)))
         # A cancellation that leaves the function is a failure like any other.
         except (Exception, asyncio.CancelledError):
@@ -203,9 +250,10 @@ def configure_tracing(settings: MutableMapping[str, str]) -> Tracing:
     Source: https://learn.microsoft.com/azure/azure-functions/opentelemetry-howto and
     otel.py of azure-functions-runtime 1.3.0.
     """
+    host = settings.get(_HOST_TELEMETRY) == "OpenTelemetry"
     worker = settings.get(_WORKER_TELEMETRY, "").lower() == "true"
-    if settings.get(_HOST_TELEMETRY) != "OpenTelemetry" or not worker:
-        return untraced
+    if not (host and worker):
+        return continued if host or settings.get(_CONNECTION_STRING) else untraced
     settings.setdefault("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "azure_functions")
     _export(settings)
     return _traced
@@ -217,7 +265,7 @@ def _export(settings: Mapping[str, str]) -> None:
     )
 
     configure_azure_monitor(
-        connection_string=settings["APPLICATIONINSIGHTS_CONNECTION_STRING"],
+        connection_string=settings[_CONNECTION_STRING],
         logger_name=settings.get("PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME", ""),
         enable_live_metrics=False,  # live metrics would send two requests per second
     )

@@ -11,13 +11,15 @@ from typing import Generic, TypeVar
 
 _RESERVED = ("admin", "runtime")
 _PARAMETER = re.compile(
-    r"\{(?P<star>\*{0,2})(?P<name>[A-Za-z_]\w*)(?::(?P<constraint>[^{}?]+))?(?P<optional>\??)\}"
+    r"\{(?P<star>\*{0,2})(?P<name>[A-Za-z_]\w*)"
+    r"(?P<constraints>(?::[A-Za-z]+(?:\([0-9, -]*\))?)*)(?P<optional>\??)\}"
 )
+_CONSTRAINT = re.compile(r":([A-Za-z]+)(?:\(([^)]*)\))?")
 _DASHED_GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _GUID = re.compile(
     rf"[0-9a-f]{{32}}|{_DASHED_GUID}|\{{{_DASHED_GUID}\}}|\({_DASHED_GUID}\)", re.IGNORECASE
 )
-_INT = re.compile(r"\s*[+-]?[0-9]+\s*")
+_INT = re.compile(r"[\t-\r ]*[+-]?0*[0-9]{1,19}[\t-\r ]*")
 
 Found = TypeVar("Found")
 
@@ -26,15 +28,44 @@ class RouteError(ValueError):
     """A template that the host rejects, or that this local host does not support."""
 
 
-def _is_guid(value: str) -> bool:
-    return _GUID.fullmatch(value) is not None
+Check = Callable[[str], bool]
 
 
-def _is_int(value: str) -> bool:
-    return _INT.fullmatch(value) is not None and -(2**31) <= int(value) < 2**31
+def _is_integer(bits: int) -> Check:
+    limit = 2 ** (bits - 1)
+    return lambda value: _INT.fullmatch(value) is not None and -limit <= int(value) < limit
 
 
-_CONSTRAINTS: dict[str, Callable[[str], bool]] = {"guid": _is_guid, "int": _is_int}
+def _is_between(least: int | None = None, most: int | None = None) -> Check:
+    def check(value: str) -> bool:
+        return (
+            _is_integer(64)(value)
+            and (least is None or int(value) >= least)
+            and (most is None or int(value) <= most)
+        )
+
+    return check
+
+
+def _has_length(least: int = 0, most: int | None = None) -> Check:
+    return lambda value: least <= len(value) and (most is None or len(value) <= most)
+
+
+# By name: what makes the check from the numbers in parentheses.
+_CONSTRAINTS: dict[str, Callable[..., Check]] = {
+    "alpha": lambda: lambda value: re.fullmatch("[A-Za-z]*\n?", value) is not None,
+    "bool": lambda: lambda value: value.strip().lower() in ("true", "false"),
+    "guid": lambda: lambda value: _GUID.fullmatch(value.strip()) is not None,
+    "int": lambda: _is_integer(32),
+    "length": lambda least, most=None: _has_length(least, least if most is None else most),
+    "long": lambda: _is_integer(64),
+    "max": lambda most: _is_between(most=most),
+    "maxlength": lambda most: _has_length(most=most),
+    "min": _is_between,
+    "minlength": _has_length,
+    "range": _is_between,
+    "required": lambda: bool,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +80,15 @@ class Route:
 
     template: str
     pattern: re.Pattern[str]
-    checks: dict[str, Callable[[str], bool]]
+    checks: dict[str, list[Check]]
 
     @classmethod
     def parse(cls, prefix: str, template: str) -> "Route":
         """Parse a function's template. The route prefix may be empty.
 
         Raises:
-            RouteError: the route is reserved or malformed, or a segment is something other than a
-                literal, `{name}`, `{name?}`, `{*name}`, `{name:guid}` or `{name:int}`.
+            RouteError: the route is reserved or malformed, or has a constraint or a default value
+                that is not supported here.
         """
         if template.strip("/").lower().startswith(_RESERVED):
             raise RouteError("The specified route conflicts with one or more built in routes.")
@@ -71,33 +102,42 @@ class Route:
         if not found:
             return None
         values = {name: value for name, value in found.groupdict().items() if value}
-        valid = all(check(values[name]) for name, check in self.checks.items() if name in values)
+        checks = ((name, check) for name, given in self.checks.items() for check in given)
+        valid = all(check(values[name]) for name, check in checks if name in values)
         return values if valid else None
 
 
-def _compile(template: str) -> tuple[str, dict[str, Callable[[str], bool]]]:
+def _compile(template: str) -> tuple[str, dict[str, list[Check]]]:
     pattern, checks = "", {}
     names: set[str] = set()
     segments = template.split("/")
     for position, segment in enumerate(segments, 1):
-        parameter = _PARAMETER.fullmatch(segment)
-        if not parameter:
-            pattern += _literal(segment, template)
-            continue
-        pattern += _parameter(parameter, is_last=position == len(segments))
-        name, constraint = parameter["name"], parameter["constraint"]
-        if name.lower() in names:
-            raise RouteError(f"The route parameter {name!r} appears twice in {template!r}.")
-        names.add(name.lower())
-        if constraint:
-            checks[name] = _check(constraint)
+        parameters = list(_PARAMETER.finditer(segment))
+        pattern += _segment(segment, parameters, template, is_last=position == len(segments))
+        for parameter in parameters:
+            name = parameter["name"]
+            if name.lower() in names:
+                raise RouteError(f"The route parameter {name!r} appears twice in {template!r}.")
+            names.add(name.lower())
+            checks[name] = [
+                _check(*found) for found in _CONSTRAINT.findall(parameter["constraints"])
+            ]
     return pattern + "/?", checks
 
 
-def _literal(segment: str, template: str) -> str:
-    if not segment or set(segment) & set("{}?*"):
+def _segment(segment: str, parameters: list[re.Match[str]], template: str, *, is_last: bool) -> str:
+    """The pattern of one segment: a literal, a parameter, or several of both."""
+    literals = _PARAMETER.split(segment)[:: _PARAMETER.groups + 1]
+    if not segment or set("".join(literals)) & set("{}?*"):
         raise RouteError(f"Cannot read the segment {segment!r} of the route {template!r}.")
-    return "/" + re.escape(segment)
+    if len(parameters) == 1 and not any(literals):
+        return _parameter(parameters[0], is_last=is_last)
+    if any(each["star"] or each["optional"] for each in parameters):
+        raise RouteError(f"Cannot read the segment {segment!r} of the route {template!r}.")
+    pattern = re.escape(literals[0])
+    for parameter, literal in zip(parameters, literals[1:], strict=True):
+        pattern += f"(?P<{parameter['name']}>[^/]+){re.escape(literal)}"
+    return f"/{pattern}"
 
 
 def _parameter(parameter: re.Match[str], *, is_last: bool) -> str:
@@ -110,12 +150,14 @@ def _parameter(parameter: re.Match[str], *, is_last: bool) -> str:
     return f"(?:{group})?"
 
 
-def _check(constraint: str) -> Callable[[str], bool]:
+def _check(name: str, numbers: str) -> Check:
     try:
-        return _CONSTRAINTS[constraint.lower()]
-    except KeyError:
+        return _CONSTRAINTS[name.lower()](*(int(number) for number in numbers.split(",") if number))
+    except (KeyError, TypeError, ValueError):
         known = ", ".join(_CONSTRAINTS)
-        raise RouteError(f"The constraint {constraint!r} is not one of {known}.") from None
+        raise RouteError(
+            f"The constraint {name!r} is not one of {known}, or has the wrong numbers."
+        ) from None
 
 
 class Router(Generic[Found]):

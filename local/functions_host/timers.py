@@ -6,19 +6,24 @@ Source: https://github.com/atifaziz/NCrontab/wiki/Crontab-Expression
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
-import azure.functions as func
+from azure.functions.timer import TimerRequest
 
 # A long sleep would end at the wrong time if the laptop is suspended or the clock is changed.
 _LONGEST_SLEEP = 30.0
 # 29 February on a given weekday can be 40 years away.
 _HORIZON_DAYS = 41 * 366
 _SHORTEST_NAME = 3
+# The default of a DateTime in .NET.
+_NEVER = "0001-01-01T00:00:00"
 
 
 class ScheduleError(ValueError):
@@ -91,6 +96,11 @@ class Schedule:
                     return datetime.combine(day, found, moment.tzinfo)
         raise ScheduleError(f"{self.expression!r} never occurs")
 
+    def is_slow(self, moment: datetime) -> bool:
+        """Whether the next occurrences are at least a minute apart."""
+        first = self.next_after(moment)
+        return self.next_after(first) - first >= timedelta(minutes=1)
+
     def _includes(self, day: date) -> bool:
         return (
             day.month in self.months
@@ -145,30 +155,96 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-class TimerInput(func.TimerRequest):
-    """The value that a timer function receives."""
+class Monitor:
+    """Remembers when each timer ran last and runs next, in memory and in a folder if there is one.
 
-    def __init__(self) -> None:
-        # In azure-functions 1.x the base class is abstract and has no constructor of its own.
-        pass
-
-    @property
-    def past_due(self) -> bool:
-        """Always false: the host does not remember runs that were missed while it was down."""
-        return False
-
-
-async def run_on_schedule(schedule: Schedule, run: Callable[[], Awaitable[object]]) -> None:
-    """Run at each occurrence, forever. Occurrences during a run are skipped.
-
-    Raises:
-        ScheduleError: no further occurrence.
+    The real host keeps this in the app's storage account.
     """
-    due = schedule.next_after(datetime.now(UTC))
-    while True:
-        await _sleep_until(due)
-        await run()
-        due = schedule.next_after(max(due, datetime.now(UTC)))
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._statuses: dict[str, dict[str, str]] = {}
+
+    def status(self, name: str) -> dict[str, str] | None:
+        """`Last`, `Next` and `LastUpdated` of a timer, or None if it has not run yet."""
+        if name not in self._statuses and self._folder:
+            with suppress(FileNotFoundError):
+                text = (self._folder / f"{name}.json").read_text(encoding="utf-8")
+                self._statuses[name] = json.loads(text)
+        return self._statuses.get(name)
+
+    def update(self, name: str, last: datetime | None, upcoming: datetime) -> None:
+        """Record that a timer ran at `last`, and runs next at `upcoming`."""
+        at = last or datetime.now(UTC)
+        self._statuses[name] = {
+            "Last": last.isoformat() if last else _NEVER,
+            "Next": upcoming.isoformat(),
+            "LastUpdated": at.isoformat(),
+        }
+        if self._folder:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(self._statuses[name])
+            (self._folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+class Timer:
+    """Runs one timer function on its schedule. Occurrences during a run are skipped.
+
+    Like the real host, it monitors only schedules of a minute and more: it then runs at once, past
+    due, if an occurrence was missed while the host was down.
+    """
+
+    def __init__(
+        self, name: str, schedule: Schedule, monitor: Monitor, *, is_monitored: bool
+    ) -> None:
+        self._name = name
+        self._schedule = schedule
+        self._monitor = monitor
+        self._is_monitored = is_monitored and schedule.is_slow(datetime.now(UTC))
+
+    def request(self, *, past_due: bool = False) -> TimerRequest:
+        """The value that the function receives."""
+        status = self._monitor.status(self._name) if self._is_monitored else None
+        return TimerRequest(
+            past_due=past_due, schedule_status=status, schedule={"AdjustForDST": True}
+        )
+
+    async def run_on_schedule(
+        self, run: Callable[[TimerRequest], Awaitable[object]], *, at_start: bool = False
+    ) -> None:
+        """Run at each occurrence, forever.
+
+        Raises:
+            ScheduleError: no further occurrence.
+        """
+        now = datetime.now(UTC)
+        if self._was_missed(now):
+            await self._run(run, now, past_due=True)
+        elif at_start:
+            await self._run(run, now)
+        while True:
+            now = datetime.now(UTC)
+            due = self._schedule.next_after(now)
+            if self._is_monitored and not self._monitor.status(self._name):
+                self._monitor.update(self._name, None, due)
+            await _sleep_until(due)
+            await self._run(run, due)
+
+    def _was_missed(self, now: datetime) -> bool:
+        status = self._monitor.status(self._name) if self._is_monitored else None
+        return status is not None and datetime.fromisoformat(status["Next"]) < now
+
+    async def _run(
+        self,
+        run: Callable[[TimerRequest], Awaitable[object]],
+        due: datetime,
+        *,
+        past_due: bool = False,
+    ) -> None:
+        await run(self.request(past_due=past_due))
+        if self._is_monitored:
+            following = self._schedule.next_after(max(due, datetime.now(UTC)))
+            self._monitor.update(self._name, due, following)
 
 
 async def _sleep_until(moment: datetime) -> None:

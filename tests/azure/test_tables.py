@@ -610,7 +610,7 @@ async def test_deleted_table_is_created_again(
 async def test_wrong_key(table: TableClient, caplog: pytest.LogCaptureFixture) -> None:
     """With a wrong key, every call fails as refused, and never because of the caller."""
     await table.create_table()
-    wrong = AzureNamedKeyCredential(table.account_name, ACCOUNT_KEY)
+    wrong = AzureNamedKeyCredential(str(table.account_name), ACCOUNT_KEY)
     transport = table._client._client._pipeline._transport  # trusts the certificate
     client = TableClient(
         table.url, table.table_name, credential=wrong, transport=transport, **CONNECTION

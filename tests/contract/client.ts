@@ -1,4 +1,4 @@
-// Calls every operation with the client that openapi-typescript generates from openapi.json.
+// Calls the operations with the client that openapi-typescript generates from openapi.json.
 // Compiling it is half of the test: the compiler checks names, types and problems.
 import createClient, { type Middleware } from "openapi-fetch";
 import type { components, paths } from "./api.js";

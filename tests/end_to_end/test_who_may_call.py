@@ -11,14 +11,10 @@ from local.entra import object_id
 from tests.support.client import Client, Control, Me
 from tests.support.fixtures import StartApp
 from tests.support.stack import ROOT, Azure
+from tools.openapi.document import routes
 
 FOR_USERS = {
-    "get_me": ("GET", "me"),
-    "issue_my_token": ("POST", "me/tokens"),
-    "revoke_my_tokens": ("DELETE", "me/tokens"),
-    "delete_me": ("DELETE", "me"),
-    "restore_me": ("POST", "me/restore"),
-    "exchange_my_teams_token": ("POST", "me/teams-token"),
+    route.name: (route.method, route.path) for route in routes() if route.path.startswith("me")
 }
 PUBLIC = {"health"}
 HOST_401, APP_401 = "401 from the host", "401 not_signed_in"

@@ -130,6 +130,26 @@ def test_timer_binds_at_once(services: Services) -> None:
         add_timer(FunctionApp(), services, "0 0 0 * * *", unknown_name)
 
 
+def test_timer_has_no_request(services: Services) -> None:
+    """An operation that takes something from a request cannot run on a timer."""
+    with pytest.raises(BindingError, match="a timer has no request"):
+        add_timer(FunctionApp(), services, "0 0 0 * * *", right)
+
+
+def test_route_has_the_id_that_the_operation_takes(services: Services) -> None:
+    """Without `{id}` in its route, the operation would never get an id."""
+    triggers = Triggers(FunctionApp(), services, AuthLevel.FUNCTION)
+
+    with pytest.raises(BindingError, match=r"has no \{id\}"):
+        triggers.get("identities/{identity}", right)
+
+
+def test_operation_is_async(services: Services) -> None:
+    """A function that is not async would block the worker's event loop."""
+    with pytest.raises(BindingError, match="async"):
+        BoundOperation(len, services)  # type: ignore[arg-type]  # that is the mistake
+
+
 async def test_arguments_from_the_request(services: Services) -> None:
     """Id, caller, query and body come from the request, decoded."""
     req = request(

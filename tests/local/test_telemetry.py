@@ -68,7 +68,7 @@ def test_a_sweep_is_one_trace(watched: Watched) -> None:
     found = trace(watched, "purge_deleted_identities")
 
     assert found["CommunicationIdentityClient.delete_user"] == "purge_deleted_identities"
-    assert found["TableClient.delete_entity"] == "purge_deleted_identities"
+    assert found["TableClient.submit_transaction"] == "purge_deleted_identities"
 
 
 def test_metrics_arrive(watched: Watched) -> None:

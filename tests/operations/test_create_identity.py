@@ -1,6 +1,7 @@
 """create_identity: recorded first, active last, and one identity for each user."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -233,13 +234,17 @@ async def test_user_row_without_an_identity(world: World, calls: int) -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 2])
-async def test_interrupted_creation_is_finished(world: World, calls: int) -> None:
+async def test_interrupted_creation_is_finished(
+    world: World, calls: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """If the creation of the user's identity was interrupted, the next calls finish it."""
+    caplog.set_level(logging.INFO)
     identity_id = await world.creating("alice")
     responses = await asyncio.gather(*(world.create("alice") for _ in range(calls)))
 
     assert responses == [IdentityFoundResponse(id=identity_id)] * calls
     assert world.row(identity_id).state is State.ACTIVE
+    assert ("creation_finished_by_other_call" in caplog.text) is (calls > 1)
 
 
 async def test_deleted_identity_of_the_user(world: World) -> None:
@@ -252,9 +257,11 @@ async def test_deleted_identity_of_the_user(world: World) -> None:
 
 
 async def test_user_whose_identity_is_being_purged(world: World) -> None:
-    """While the user's identity is being purged, the call fails as busy and names a delay."""
+    """While the user's identity is being purged, the call fails at once and names a delay."""
     await world.purging("alice")
+    world.registry.calls.clear()
     with pytest.raises(IdentityBusy) as caught:
         await world.create("alice")
 
     assert caught.value.retry_after == 1
+    assert world.registry.calls == ["read_user", "read"]

@@ -35,6 +35,7 @@ async def test_both_respond(readiness: Readiness) -> None:
 
     assert (type(response), response.http_status) == (ReadyResponse, 200)
     assert (response.acs.status, response.registry.status) == ("ok", "ok")
+    assert all(0 <= check.latency_ms < 5000 for check in (response.acs, response.registry))
 
 
 async def test_check_creates_nothing(world: World, readiness: Readiness) -> None:
@@ -192,6 +193,7 @@ async def test_concurrent_calls(world: World, readiness: Readiness) -> None:
 
 async def test_age_of_the_result(world: World, readiness: Readiness) -> None:
     """A result is used for ten seconds. The next call checks again."""
+    await world.clock.sleep(100)
     world.acs.fails("issue_token", ACS_IS_DOWN)
     first = await ready(readiness)
     await world.clock.sleep(9.9)

@@ -16,11 +16,6 @@ OPERATIONS = [
 ]
 
 
-def test_six_operations() -> None:
-    """There are six of them."""
-    assert len(OPERATIONS) == 6
-
-
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
 def test_no_id(operation: Operation) -> None:
     """The identity is found through the signed-in user. No operation takes an id."""

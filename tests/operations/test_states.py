@@ -1,6 +1,7 @@
 """Every operation in every state of the identity: it succeeds, or it is refused."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -11,8 +12,10 @@ from identity_service.errors import (
     IdentityNotDeleted,
     IdentityNotFound,
     IdentityUnfinished,
+    ServiceError,
 )
-from identity_service.identity import State
+from identity_service.identity import State, is_identity_id
+from identity_service.log import begin_invocation
 from identity_service.operations.deleted_identities import (
     get_deleted_identity,
     list_deleted_identities,
@@ -33,7 +36,7 @@ from identity_service.schemas import (
     ListIdentitiesQuery,
 )
 from tests.support.memory import UNKNOWN
-from tests.support.world import ALICE, World, refusal
+from tests.support.world import ALICE, TABLE_IS_DOWN, World, refusal
 
 Call = Callable[[World, str], Awaitable[object]]
 
@@ -123,6 +126,34 @@ async def test_state(world: World, operation: str, state: str) -> None:
     else:
         assert await refusal(call) is error
         assert (world.registry.rows, world.acs.identities) == before
+
+
+ME = ["get_me", "issue_my_token", "revoke_my_tokens", "delete_me", "restore_me"]
+# The operations that find out which identity they are about. Others have it in their URL.
+OF_A_USER = ["create_identity", "create_identity_with_token", *ME]
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("operation", OF_A_USER)
+async def test_log_has_the_identity(world: World, operation: str, state: State) -> None:
+    """Refused or not, the log line of an operation of a user has the user's identity."""
+    identity_id = await reach(world, state)
+    invocation = begin_invocation("one")
+    with suppress(ServiceError):
+        await CALLS[operation](world, identity_id)
+
+    assert invocation.identity_id == identity_id
+
+
+@pytest.mark.parametrize("call", ["insert", "insert_user", "update"])
+@pytest.mark.parametrize("operation", ["create_identity", "issue_my_token"])
+async def test_log_has_a_new_identity(world: World, operation: str, call: str) -> None:
+    """If the creation of an identity fails after ACS has created it, the log line has its id."""
+    world.registry.fails(call, TABLE_IS_DOWN)
+    invocation = begin_invocation("one")
+    await refusal(CALLS[operation](world, UNKNOWN))
+
+    assert is_identity_id(invocation.identity_id)
 
 
 @pytest.mark.parametrize("operation", ["delete_identity", "issue_token", "revoke_tokens"])

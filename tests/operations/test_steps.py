@@ -154,6 +154,12 @@ async def finish_and_delete(world: World, identity_id: str) -> None:
     await world.delete(identity_id)
 
 
+async def delete_and_purge(world: World, identity_id: str) -> None:
+    """Other calls delete and purge the identity."""
+    await world.delete(identity_id)
+    await world.purge(identity_id)
+
+
 class Race(NamedTuple):
     """Another call acts just before a step of an operation.
 
@@ -179,6 +185,7 @@ RACES = [
     Race(WITH_TOKEN, NOWHERE, "update", finish, None, State.ACTIVE),
     Race(WITH_TOKEN, NOWHERE, "update", finish_and_delete, IdentityDeleted, State.DELETED),
     Race(WITH_TOKEN, State.ACTIVE, "read 2", World.delete, IdentityDeleted, State.DELETED),
+    Race(WITH_TOKEN, State.ACTIVE, "read 2", delete_and_purge, IdentityNotFound, GONE),
     Race("issue_token", State.ACTIVE, "read", World.delete, IdentityDeleted, State.DELETED),
     Race("delete_identity", ELSEWHERE, "insert", World.delete, None, State.DELETED),
     Race("delete_identity", State.ACTIVE, "update", change, None, State.DELETED),

@@ -197,9 +197,19 @@ class Client:
         assert reply.status == 200
 
     async def http_functions(self) -> list[dict[str, Any]]:
-        """Returns what the host knows about each function with an HTTP trigger."""
+        """Returns name, methods, route and level of each function with an HTTP trigger."""
         functions = (await self._call_host("GET", "functions")).json()
-        return [each for each in functions if each["trigger"] == "http"]
+        triggers = {each["name"]: each["config"]["bindings"][0] for each in functions}
+        return [
+            {
+                "name": name,
+                "methods": trigger["methods"],
+                "route": trigger["route"],
+                "authLevel": trigger["authLevel"].lower(),
+            }
+            for name, trigger in triggers.items()
+            if trigger["type"] == "httpTrigger"
+        ]
 
 
 class Me(Client):

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
+import pytest
+
 from tests.support.leaks import leaks
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +26,12 @@ FREE_PORTS = [f"--{name}-port=0" for name in ("app", "acs", "identity", "blob", 
 PATIENCE = 60.0
 # The last text that each command prints before it serves.
 SERVING = {"run": "Ctrl-C stops everything", "azure": "shell assignments", "acs": "authority"}
+# The address of a running host, with the settings of a running `python -m local azure` and a front
+# end that checks sign-ins. The end-to-end tests then start neither. Tests that need a host with
+# other settings, or its log, are skipped. Run them in one process: they share that Azure.
+HOST_URL = os.environ.get("TESTS_HOST_URL", "").rstrip("/")
+# The project folder of that `python -m local azure`.
+AZURE_FOLDER = Path(os.environ.get("TESTS_AZURE_FOLDER", ROOT))
 # The settings that differ from the sample: the sweep runs only when a test starts it.
 DEFAULTS = {"CLEANUP_SCHEDULE": "0 0 0 1 1 *"}
 
@@ -172,9 +180,18 @@ class Azure:
 @contextmanager
 def running_azure(folder: Path) -> Iterator[Azure]:
     """Runs everything but the app until the end of the block."""
-    with running(folder, "azure") as env:
-        settings_file = (folder / "local.settings.json").read_text()
-        yield Azure(env, settings_file, request_control(env, "GET", "sign-in"))
+    if HOST_URL:
+        yield _read_azure(AZURE_FOLDER)
+        return
+    with running(folder, "azure"):
+        yield _read_azure(folder)
+
+
+def _read_azure(folder: Path) -> Azure:
+    """Returns the Azure that runs in this folder."""
+    env = read_env(folder)
+    settings_file = (folder / "local.settings.json").read_text()
+    return Azure(env, settings_file, request_control(env, "GET", "sign-in"))
 
 
 def request_control(env: Mapping[str, str], method: str, path: str) -> str:
@@ -195,14 +212,22 @@ class App:
     """A running app.
 
     Attributes:
+        log_file: None if the tests have not started the app.
+        started: The same.
         secrets: Values that passed through the app and must not be in its log.
     """
 
     url: str
     azure: Azure
-    log_file: Path
-    process: subprocess.Popen[str]
+    log_file: Path | None = None
+    started: subprocess.Popen[str] | None = None
     secrets: set[str] = field(default_factory=set)
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """The process of the app."""
+        assert self.started, "the tests have not started this app"
+        return self.started
 
     @property
     def function_key(self) -> str:
@@ -217,6 +242,8 @@ class App:
     @property
     def log(self) -> str:
         """Everything that the app has logged so far."""
+        if not self.log_file:
+            pytest.skip("reads the log, which only an app that the tests start has")
         return self.log_file.read_text()
 
     def leaks(self) -> list[str]:
@@ -238,7 +265,14 @@ def running_app(
     `settings` are added to those of this Azure, and those in `without` are removed. The app gets no
     other variable but PATH. `signs_in` says whether the front end verifies users' tokens. At the
     end, the app must have written no secret to its log and nothing to standard output.
+
+    With TESTS_HOST_URL, this is the running app, and the test is skipped if it needs another one.
     """
+    if HOST_URL:
+        if settings:
+            pytest.skip("needs an app with other settings")
+        yield App(HOST_URL, azure)
+        return
     environ = {**azure.settings, **DEFAULTS, **(settings or {})}
     for name in without:
         del environ[name]

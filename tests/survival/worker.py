@@ -15,6 +15,7 @@ import sys
 import traceback
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar, cast
@@ -24,12 +25,12 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.tables import TableRegistry
-from identity_service.errors import ServiceError
+from identity_service.errors import RegistryUnavailable, ServiceError
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy, DeletionPolicy, TokenGrant
 from identity_service.ports import Acs, Registry
 from identity_service.services import Services, SystemClock
-from identity_service.sweep import purge_deleted_identities
+from identity_service.sweep import Sweep
 from tests.support.azurite import CONNECTION
 
 T = TypeVar("T")
@@ -252,10 +253,10 @@ class Product:
 
     async def _sweep(self) -> Swept:
         cleanup = CleanupPolicy(deletes_per_30s=self._task.limit, time_budget=timedelta(minutes=10))
-        report = await purge_deleted_identities(
-            self._lifecycle, self._registry, self._clock, cleanup
-        )
-        return Swept(**{name: getattr(report, name) for name in Swept.__struct_fields__})
+        sweep = Sweep(self._lifecycle, self._registry, self._clock, cleanup)
+        with suppress(RegistryUnavailable):  # it could not read what is due, but has purged some
+            await sweep.run()
+        return Swept(**{name: getattr(sweep.report, name) for name in Swept.__struct_fields__})
 
 
 async def _work(order: Order, send: Callable[[Message], None]) -> None:

@@ -46,5 +46,9 @@ async def send(  # noqa: PLR0913 -- the parts of a request, and what the app add
 
     lower = {name.lower(): value for name, value in (headers or {}).items()}
     handler = through(take_layers(dict(environ)), app)
-    response = await handler(Request(method, path, "", lower, {}, body))
+
+    async def read_body() -> bytes:
+        return body
+
+    response = await handler(Request(method, path, "", lower, lower, read_body))
     return Exchange(response, received[0].headers if received else None)

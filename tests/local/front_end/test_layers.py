@@ -58,7 +58,10 @@ async def test_layers_change_requests_from_the_outermost_in() -> None:
 
 
 def test_the_environment_configures_the_layers(tmp_path: Path) -> None:
-    """Pages come before CORS, and CORS before sign-in; the app sees no variable of the host."""
+    """Pages come before CORS, and CORS before sign-in; the app sees no variable of the host.
+
+    Before all of them, a request is marked as one from outside.
+    """
     Authority().write_bundle(tmp_path / "bundle.pem")
     endpoint = {"url": "x", "key": "x", "certificates": str(tmp_path / "bundle.pem")}
     environ = {
@@ -71,7 +74,7 @@ def test_the_environment_configures_the_layers(tmp_path: Path) -> None:
     layers = take_layers(environ)
 
     names = [layer.__qualname__.removesuffix(".layer") for layer in layers]
-    assert names == ["StaticFiles", "LocalSignIn", "Cors", "EasyAuth"]
+    assert names == ["from_outside", "StaticFiles", "LocalSignIn", "Cors", "EasyAuth"]
     assert environ == {"WEBSITE_AUTH_ENABLED": "True"}
 
 

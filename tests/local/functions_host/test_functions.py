@@ -1,20 +1,13 @@
-"""Facts about how the host reads an app's functions and host.json."""
+"""Facts about how the host reads an app's functions."""
 
-from pathlib import Path
 from typing import Any
 
 import azure.functions as func
 import pytest
 
-from local.functions_host.functions import (
-    AuthLevel,
-    Functions,
-    HttpFunction,
-    TimerFunction,
-    load,
-    route_prefix,
-)
-from local.functions_host.indexing import AppError, read_function
+from local.functions_host.functions import Functions, HttpFunction, TimerFunction, load
+from local.functions_host.indexing import read_function
+from local.functions_host.keys import AuthLevel
 
 
 def load_app(app: func.FunctionApp, prefix: str = "api", **settings: str) -> Functions:
@@ -124,30 +117,3 @@ def test_a_setting_can_disable_a_function(setting: str, value: str, disabled: bo
     functions = load_app(timer_app("0 0 0 * * *"), **{setting: value})
 
     assert functions.served["sweep"].disabled is disabled
-
-
-@pytest.mark.parametrize(
-    ("text", "prefix"),
-    [
-        (None, "api"),
-        ('{"version": "2.0"}', "api"),
-        ('\ufeff{"version": "2.0"}', "api"),
-        ('{"version": "2.0", "extensions": {"http": {"routePrefix": "/v1/x/"}}}', "v1/x"),
-        ('{"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}', ""),
-    ],
-)
-def test_host_json_sets_the_route_prefix(tmp_path: Path, text: str | None, prefix: str) -> None:
-    """The default is api, also without a host.json. A byte order mark is ignored."""
-    if text is not None:
-        (tmp_path / "host.json").write_text(text, encoding="utf-8")
-
-    assert route_prefix(tmp_path) == prefix
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": "1.0"}'])
-def test_an_invalid_host_json_is_rejected(tmp_path: Path, text: str) -> None:
-    """Azure rejects it too."""
-    (tmp_path / "host.json").write_text(text)
-
-    with pytest.raises(AppError, match=r"^host\.json "):
-        route_prefix(tmp_path)

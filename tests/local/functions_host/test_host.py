@@ -63,6 +63,8 @@ async def runs(req: func.HttpRequest) -> func.HttpResponse:
         await CHANGED.wait_for(lambda: RUNS.get(name, 0) >= count)
         return func.HttpResponse(json.dumps(RUNS), mimetype="application/json")
 '''
+# App Service's front end adds this header.
+FROM_OUTSIDE = {"X-ARR-LOG-ID": "1"}
 AS_JSON = WITH_MASTER_KEY | {"Content-Type": "application/json"}
 INPUT = b'{"input":""}'
 
@@ -98,11 +100,11 @@ def test_timers_run_on_schedule_and_never_overlap(host: RunningHost) -> None:
 
 def test_a_function_in_error_is_logged_and_listed(host: RunningHost) -> None:
     """The others are not affected."""
-    status = host.call("GET", "/admin/host/status", WITH_MASTER_KEY).json()
+    path = "/admin/functions/unresolved/status"
+    status = host.call("GET", path, WITH_MASTER_KEY).json()
 
     reason = "'%MISSING%' does not resolve to a value."
-    assert status.pop("tasks") > 0
-    assert status == {"state": "Running", "errors": [f"unresolved: {reason}"]}
+    assert reason in str(status["errors"])
     assert f"The 'unresolved' function is in error: {reason}" in host.log()
 
 
@@ -116,11 +118,20 @@ def test_a_timer_can_be_started_by_name(host: RunningHost) -> None:
     assert host.call("GET", "/api/runs/disabled_timer/1").status == 200
 
 
-@pytest.mark.parametrize("name", ["runs", "warm"])
-def test_other_functions_fail_when_started_by_name(host: RunningHost, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "logged"),
+    [
+        ("runs", "'Functions.runs' (Failed)\n    NotSupportedException"),
+        ("warm", "'Functions.warm' (Failed)\n    NotSupportedException"),
+        ("unresolved", "The 'unresolved' function is in error and does not run"),
+    ],
+)
+def test_other_functions_do_not_run_when_started_by_name(
+    host: RunningHost, name: str, logged: str
+) -> None:
     """The response is 202 all the same, and the log has the error."""
     assert host.call("POST", f"/admin/functions/{name}", AS_JSON, INPUT).status == 202
-    assert f"'Functions.{name}' (Failed)\n    NotSupportedException" in host.log()
+    assert logged in host.log()
 
 
 @pytest.mark.parametrize(
@@ -135,13 +146,14 @@ def test_other_functions_fail_when_started_by_name(host: RunningHost, name: str)
         ("by_hand", AS_JSON, b"\xff", 400),
         ("by_hand", AS_JSON, b"[" * 50_000, 400),
         ("unknown", AS_JSON, INPUT, 404),
-        ("unresolved", AS_JSON, INPUT, 404),
+        ("by_hand", AS_JSON, b'{"input": {}}', 400),
+        ("by_hand", AS_JSON | {"Content-Type": "text/json; charset=latin-1"}, INPUT, 415),
     ],
 )
 def test_a_start_by_name_is_checked(
     host: RunningHost, name: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
-    """It needs the master key, a JSON object and a function that is served."""
+    """It needs the master key, a JSON object whose input is no object, and a function."""
     response = host.call("POST", f"/admin/functions/{name}", headers, body)
 
     assert (response.status, response.body) == (status, b"")
@@ -153,7 +165,13 @@ def test_a_start_by_name_is_checked(
         ("/admin/host/status", [401, 403, 200]),
         ("/admin/functions", [401, 403, 200]),
         ("/Admin/Functions", [401, 403, 200]),
-        ("/admin/unknown", [401, 403, 404]),
+        ("/admin/functions/runs/keys", [401, 403, 200]),
+        ("/admin/host/keys/default", [401, 403, 200]),
+        ("/admin/host/systemkeys", [401, 403, 200]),
+        ("/admin/host/config", [401, 403, 200]),
+        ("/admin/unknown", [404, 404, 404]),
+        ("/admin/vfs/host.json", [401, 401, 403]),
+        ("/admin/vfsx", [404, 404, 404]),
         ("/admin/host/ping", [200, 200, 200]),
     ],
 )
@@ -162,20 +180,55 @@ def test_admin_endpoints_need_the_master_key(
 ) -> None:
     """Without a key the response is 401, with the host key 403. Only a ping needs no key."""
     received = [
-        host.call("GET", path, key).status for key in ({}, WITH_FUNCTION_KEY, WITH_MASTER_KEY)
+        host.call("GET", path, FROM_OUTSIDE | key).status
+        for key in ({}, WITH_FUNCTION_KEY, WITH_MASTER_KEY)
     ]
 
     assert received == statuses
 
 
-def test_the_list_describes_the_served_functions(host: RunningHost) -> None:
-    """It has names, triggers, routes, methods, levels and schedules."""
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("DELETE", "/admin/functions/by_hand", 501),
+        ("PUT", "/admin/functions/runs/keys/x", 501),
+        ("POST", "/admin/host/restart", 501),
+        ("PATCH", "/admin/functions/by_hand", 404),
+        ("HEAD", "/admin/functions", 404),
+    ],
+)
+def test_endpoints_that_change_something_are_not_supported(
+    host: RunningHost, method: str, path: str, status: int
+) -> None:
+    """With the master key they are 501. Other methods are 404, as in the real host."""
+    assert host.call(method, path, WITH_MASTER_KEY).status == status
+
+
+def test_an_admin_endpoint_asks_for_a_bearer_token(host: RunningHost) -> None:
+    """The response to an invalid token says so."""
+    path, token = "/admin/functions", {"Authorization": "Bearer x"}
+
+    assert host.call("GET", path).headers["WWW-Authenticate"] == "Bearer"
+    rejected = host.call("GET", path, token).headers["WWW-Authenticate"]
+    assert rejected == 'Bearer error="invalid_token"'
+
+
+def test_the_list_describes_every_function(host: RunningHost) -> None:
+    """It has bindings and a URL in lower case. It has functions in error, and disabled ones."""
     listed = host.call("GET", "/admin/functions", WITH_MASTER_KEY).json()
 
-    by_name = {function.pop("name"): function for function in listed}
-    route = {"route": "runs/{name}/{count:int}", "methods": ["GET"], "authLevel": "anonymous"}
-    assert by_name["runs"] == {"trigger": "http", "disabled": False, **route}
-    timer = {"trigger": "timer", "schedule": "* * * * * *"}
-    assert by_name["disabled_timer"] == {"disabled": True, **timer}
-    assert by_name["warm"] == {"trigger": "warmup", "disabled": False}
-    assert "unresolved" not in by_name
+    by_name = {function["name"]: function for function in listed}
+    base = f"http://127.0.0.1:{host.port}"
+    runs = by_name["runs"]
+    assert runs["invoke_url_template"] == f"{base}/api/runs/{{name}}/{{count:int}}"
+    assert runs["href"] == f"{base}/admin/functions/runs"
+    trigger, response = runs["config"]["bindings"]
+    assert (trigger["type"], trigger["methods"], trigger["authLevel"]) == (
+        *("httpTrigger", ["GET"]),
+        "ANONYMOUS",
+    )
+    assert response["type"] == "http"
+    assert by_name["disabled_timer"]["isDisabled"] is True
+    assert by_name["warm"]["invoke_url_template"] is None
+    [timer] = by_name["unresolved"]["config"]["bindings"]
+    assert timer["schedule"] == "%MISSING%"

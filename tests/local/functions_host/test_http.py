@@ -3,6 +3,7 @@
 import gzip
 import re
 from http.client import HTTPConnection
+from pathlib import Path
 from socket import create_connection
 
 import pytest
@@ -13,9 +14,14 @@ from tests.local.running_host import (
     WITH_FUNCTION_KEY,
     WITH_MASTER_KEY,
     RunningHost,
+    running_host,
+    write_app,
 )
 
 BODY_LIMIT = 100_000
+FAILED_ECHO = "Executed 'Functions.echo' (Failed)"
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+CALLER = {"traceparent": f"00-{TRACE}-{SPAN}-00", "tracestate": "a=b"}
 SETTINGS = {
     "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT),
     "AzureWebJobs.switched_off.Disabled": "true",
@@ -84,7 +90,9 @@ async def leaves_a_task(req: func.HttpRequest) -> func.HttpResponse:
 async def empty(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse()
 
-for name, level in ("locked", "FUNCTION"), ("root", "ADMIN"), ("switched_off", "ANONYMOUS"):
+LEVELS = {"locked": "FUNCTION", "locked_too": "FUNCTION", "root": "ADMIN",
+          "switched_off": "ANONYMOUS"}
+for name, level in LEVELS.items():
     app.function_name(name)(app.route(auth_level=func.AuthLevel[level], methods=["GET"])(empty))
 
 @app.route(route="set/{event}/wait/{other}", methods=["GET"])
@@ -108,7 +116,7 @@ def test_a_function_receives_the_request_as_the_host_decodes_it(host: RunningHos
     assert seen["url"] == (
         f"http://127.0.0.1:{host.port}/API/Echo/8:acs/a%2Fb?a=1&A=2&empty=&code=k"
     )
-    assert seen["query"] == {"a": "1,2", "code": "k"}
+    assert seen["query"] == {"A": "1,2", "code": "k"}
     assert seen["route"] == {"rest": "8:acs/a%2Fb"}
     assert seen["headers"]["x-custom"] == "é"
     assert seen["body"].encode("latin-1") == packed
@@ -128,18 +136,33 @@ def test_repeated_headers_are_joined_by_commas(host: RunningHost) -> None:
     assert b'"x-twice": "1,2"' in body
 
 
-@pytest.mark.parametrize(
-    ("headers", "received"), [({}, BODY_LIMIT), ({"Transfer-Encoding": "chunked"}, 0)]
-)
-def test_a_body_above_the_limit_is_rejected(
-    host: RunningHost, headers: dict[str, str], received: int
-) -> None:
-    """The response is 413. The host drops a chunked body within the limit: it has no length."""
-    allowed = host.call("POST", "/api/echo", headers, b"x" * BODY_LIMIT)
-    rejected = host.call("POST", "/api/echo", headers, b"x" * (BODY_LIMIT + 1))
+def test_a_body_above_the_limit_fails_the_invocation(host: RunningHost) -> None:
+    """The response is an empty 500, and the app is not called."""
+    before = host.log().count(FAILED_ECHO)
 
-    assert (allowed.status, len(allowed.json()["body"])) == (200, received)
-    assert (rejected.status, rejected.body) == (413, b"")
+    allowed = host.call("POST", "/api/echo", body=b"x" * BODY_LIMIT)
+    rejected = host.call("POST", "/api/echo", body=b"x" * (BODY_LIMIT + 1))
+
+    assert (allowed.status, len(allowed.json()["body"])) == (200, BODY_LIMIT)
+    assert (rejected.status, rejected.body) == (500, b"")
+    assert host.log().count(FAILED_ECHO) == before + 1
+
+
+@pytest.mark.parametrize(("path", "status"), [("/api/locked", 401), ("/api/unknown", 404)])
+def test_key_and_route_are_checked_before_the_size(
+    host: RunningHost, path: str, status: int
+) -> None:
+    """The rest of the body is skipped."""
+    assert host.call("GET", path, body=b"x" * (BODY_LIMIT + 1)).status == status
+
+
+def test_a_chunked_body_never_reaches_the_app(host: RunningHost) -> None:
+    """The host reads only bodies with a Content-Length, so their size does not matter either."""
+    chunked = {"Transfer-Encoding": "chunked"}
+
+    response = host.call("POST", "/api/echo", chunked, b"x" * (BODY_LIMIT + 1))
+
+    assert (response.status, response.json()["body"]) == (200, "")
 
 
 def test_expect_100_continue_is_answered(host: RunningHost) -> None:
@@ -172,7 +195,6 @@ def test_expect_100_continue_is_answered(host: RunningHost) -> None:
         ("HEAD", "/api/context", {}, 404),
         ("OPTIONS", "/api/context", {}, 404),
         ("GET", "/api/status/x", {}, 404),
-        ("POST", "/", {}, 404),
     ],
 )
 def test_the_host_rejects_a_request_with_an_empty_response(
@@ -185,17 +207,17 @@ def test_the_host_rejects_a_request_with_an_empty_response(
     assert "Content-Type" not in response.headers
 
 
-def test_the_root_has_a_home_page(host: RunningHost) -> None:
-    """It says that the app is running, and nothing else."""
-    response = host.call("GET", "/")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_root_has_a_home_page(host: RunningHost, method: str) -> None:
+    """It says that the app is running, and nothing else. The platform does not get it."""
+    response = host.call(method, "/", {"X-ARR-LOG-ID": "1"})
 
     assert response.status == 200
     assert b"up and running" in response.body
+    assert host.call(method, "/").status == 204
 
 
-@pytest.mark.parametrize(
-    "path", ["raises/error", "raises/cancelled", "nothing", "status/204?body=x"]
-)
+@pytest.mark.parametrize("path", ["raises/error", "raises/cancelled", "nothing"])
 def test_a_function_without_a_valid_result_gets_an_empty_500(host: RunningHost, path: str) -> None:
     """The reason is only in the log."""
     failure = f"'Functions.{path.partition('/')[0]}' (Failed)\n    Traceback"
@@ -207,13 +229,23 @@ def test_a_function_without_a_valid_result_gets_an_empty_500(host: RunningHost, 
     assert host.log().count(failure) == before + 1
 
 
-def test_a_response_has_its_length_and_charset(host: RunningHost) -> None:
-    """An empty one too. Only 204 and 304 have no length."""
+def test_a_response_is_chunked_unless_it_is_empty(host: RunningHost) -> None:
+    """A text has its charset. Only 204 and 304 have neither chunks nor a length."""
     text = host.call("GET", "/api/status/200?body=abc").headers
 
-    assert (text["Content-Length"], text["Content-Type"]) == ("3", "text/plain; charset=utf-8")
+    assert (text["Transfer-Encoding"], text["Content-Length"]) == ("chunked", None)
+    assert text["Content-Type"] == "text/plain; charset=utf-8"
     assert host.call("GET", "/api/status/202").headers["Content-Length"] == "0"
     assert "Content-Length" not in host.call("GET", "/api/status/204").headers
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_body_that_the_status_forbids_is_dropped(host: RunningHost, status: int) -> None:
+    """The connection ends, because the app has broken the protocol."""
+    response = host.call("GET", f"/api/status/{status}?body=abc")
+
+    assert (response.status, response.body) == (status, b"")
+    assert response.headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize(
@@ -229,6 +261,9 @@ def test_a_response_has_its_length_and_charset(host: RunningHost) -> None:
         (f"/api/locked?code={FUNCTION_KEY}", {}, 200),
         (f"/api/locked?CODE={MASTER_KEY}", {}, 200),
         (f"/api/locked?code={FUNCTION_KEY}", {"x-functions-key": "wrong"}, 401),
+        (f"/api/locked?code={FUNCTION_KEY}&code=wrong", {}, 200),
+        (f"/api/locked?code=wrong&code={FUNCTION_KEY}", {}, 401),
+        ("/api/locked", {"x-functions-key": f"{FUNCTION_KEY},wrong"}, 401),
         ("/api/root", WITH_FUNCTION_KEY, 401),
         ("/api/root", WITH_MASTER_KEY, 200),
         ("/api/echo", {}, 200),
@@ -257,18 +292,35 @@ def test_a_context_describes_the_invocation(host: RunningHost) -> None:
     assert one["loops"] == other["loops"] == 1
 
 
-def test_a_trace_is_continued(host: RunningHost) -> None:
-    """The host adds a span. Without a valid traceparent it starts a new trace."""
-    trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-    caller = {"traceparent": f"00-{trace}-{span}-01", "tracestate": "a=b"}
+def test_a_function_has_a_key_of_its_own(host: RunningHost) -> None:
+    """It opens only that function."""
+    path = "/admin/functions/locked/keys/default"
+    key = host.call("GET", path, WITH_MASTER_KEY).json()["value"]
 
-    continued = host.call("GET", "/api/context", caller).json()
-    started = host.call("GET", "/api/context", {"traceparent": "nonsense"}).json()
+    def status(function: str) -> int:
+        return host.call("GET", f"/api/{function}", {"x-functions-key": key}).status
 
-    assert re.fullmatch(rf"00-{trace}-[0-9a-f]{{16}}-01", continued["trace"])
-    assert span not in continued["trace"]
-    assert continued["state"] == "a=b"
-    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", started["trace"])
+    assert (status("locked"), status("root"), status("locked_too")) == (200, 401, 401)
+
+
+def test_without_telemetry_there_is_no_trace(host: RunningHost) -> None:
+    """The host creates a context only if Application Insights or OpenTelemetry is on."""
+    seen = host.call("GET", "/api/context", CALLER).json()
+
+    assert (seen["trace"], seen["state"]) == ("", "")
+
+
+def test_with_telemetry_a_trace_is_continued(tmp_path: Path) -> None:
+    """The host adds a sampled span. Without a valid traceparent it starts a new trace."""
+    settings = {"APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=x"}
+    with running_host(write_app(tmp_path, APP), settings) as host:
+        seen = host.call("GET", "/api/context", CALLER).json()
+        started = host.call("GET", "/api/context", {"traceparent": "nonsense"}).json()
+
+    assert re.fullmatch(rf"00-{TRACE}-[0-9a-f]{{16}}-01", seen["trace"])
+    assert SPAN not in seen["trace"]
+    assert seen["state"] == "a=b"
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", started["trace"])
 
 
 def test_a_sync_function_runs_in_a_thread_and_logs_for_its_invocation(host: RunningHost) -> None:

@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from local.functions_host.http import listen
+from local.functions_host.server import bind
 from tests.local.running_host import (
     COMMAND,
     KEYS,
@@ -89,7 +89,8 @@ def test_an_app_that_cannot_be_served_stops_the_host(
 
 def test_a_port_in_use_stops_the_host(tmp_path: Path) -> None:
     """The exit code is 4. The error is one line, and the app is not imported."""
-    with listen(0) as taken:
+    with bind(0) as taken:
+        taken.listen()
         port = taken.getsockname()[1]
         code, errors = failed_start(write_app(tmp_path, "raise RuntimeError"), port)
 

@@ -27,6 +27,9 @@ SEGMENT = st.text(st.characters(exclude_characters="/\0", exclude_categories=["C
         ("a/{id?}", "/api/a/b", {"id": "b"}),
         ("a/{n:int?}", "/api/a", {}),
         ("a/{n:int?}", "/api/a/b", None),
+        ("{a}-{b}", "/api/x-y-z", {"a": "x-y", "b": "z"}),
+        ("{a}-{b}", "/api/x-", None),
+        ("x{a}.json", "/api/xy.json", {"a": "y"}),
         ("a/{*rest}", "/api/a", {}),
         ("a/{*rest}", "/api/a/b", {"rest": "b"}),
         ("a/{*rest}", "/api/a/b/c%2Fd/", {"rest": "b/c%2Fd/"}),
@@ -69,6 +72,30 @@ def test_an_int_has_32_bits(value: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("constraint", "accepted", "refused"),
+    [
+        ("alpha", "aZ", "é"),
+        ("bool", "TRUE", "1"),
+        ("int:min(2)", "2", "1"),
+        ("length(2)", "ab", "abc"),
+        ("length(1,2)", "ab", "abc"),
+        ("long", "-9223372036854775808", "9223372036854775808"),
+        ("max(5)", "5", "6"),
+        ("maxlength(2)", "ab", "abc"),
+        ("minlength(2)", "ab", "a"),
+        ("range(1,9)", "9", "10"),
+        ("guid", " 11111111222233334444555555555555", "1111"),
+    ],
+)
+def test_a_constraint_limits_a_parameter(constraint: str, accepted: str, refused: str) -> None:
+    """A parameter can have several."""
+    route = Route.parse("", f"{{p:{constraint}}}")
+
+    assert route.match(f"/{accepted}") == {"p": accepted}
+    assert route.match(f"/{refused}") is None
+
+
+@pytest.mark.parametrize(
     ("template", "reason"),
     [
         ("admin", "built in routes"),
@@ -76,9 +103,10 @@ def test_an_int_has_32_bits(value: int) -> None:
         ("administrators", "built in routes"),
         ("runtime/webhooks", "built in routes"),
         ("{id}/{ID}", "twice"),
-        ("a/{id:alpha}", "constraint"),
-        ("a/{id:int:min(1)}", "constraint"),
-        ("a{id}", "Cannot read"),
+        ("a/{id:datetime}", "constraint"),
+        ("a/{id:int(1)}", "constraint"),
+        ("a{id?}", "Cannot read"),
+        ("{a}{*b}", "Cannot read"),
         ("{id", "Cannot read"),
         ("a//b", "Cannot read"),
         ("{id=1}", "Cannot read"),

@@ -1,0 +1,340 @@
+"""An HTTP/1.x server with the limits, the timeouts and the framing of Kestrel.
+
+aiohttp is not used here: it rejects, repairs or hides too much before the host sees a request.
+Sources: KestrelServerLimits.cs, Http1Connection.cs and HttpProtocol.cs of dotnet/aspnetcore 8.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from email.utils import formatdate
+from http import HTTPStatus
+
+from local.functions_host.http import BodyError, Handler, Request, Response, first_values, fold
+from local.functions_host.request_head import Head, Rejection, parse_head
+
+LOOPBACK = "127.0.0.1"
+DEFAULT_BODY_LIMIT = 104_857_600
+_REQUEST_LINE_LIMIT = 8_192
+_HEADERS_LIMIT = 32_768
+_HEADER_COUNT_LIMIT = 100
+# Longer lines are rejected without reading them to their end.
+_BUFFER_LIMIT = 65_536
+# Seconds.
+_KEEP_ALIVE_TIMEOUT = 130.0
+_HEAD_TIMEOUT = 30.0
+_DRAIN_TIMEOUT = 5.0
+# A body must arrive at this rate, after a grace period.
+_BYTES_PER_SECOND = 240.0
+_GRACE = 5.0
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_BODILESS = (204, 205, 304)
+
+logger = logging.getLogger(__name__)
+
+
+class _Body:
+    """The body of one request, which is read only when it is needed."""
+
+    def __init__(
+        self,
+        head: Head,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        limit: int,
+    ) -> None:
+        self._head = head
+        self._reader = reader
+        self._writer = writer
+        self._limit = limit
+        self._length = head.content_length or 0
+        self.is_read = not (self._length or head.is_chunked)
+        self.has_failed = False
+
+    async def read(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            BodyError: it is too large, cut off, stalled or badly chunked.
+        """
+        try:
+            return await self._read()
+        except BodyError:
+            self.has_failed = True
+            raise
+
+    async def _read(self) -> bytes:
+        too_large = BodyError(f"the body is larger than {self._limit} bytes")
+        if self._length > self._limit:
+            raise too_large
+        if not self.is_read and self._expects_continue():
+            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        data = bytearray()
+        async for part in self._parts():
+            data += part
+            if len(data) > self._limit:
+                raise too_large
+        return bytes(data)
+
+    async def drain(self) -> bool:
+        """Skip a body that was not read. False if it does not end in time."""
+        if self.is_read:
+            return True
+        if self._expects_continue():
+            return False
+        with suppress(BodyError, TimeoutError):
+            async with asyncio.timeout(_DRAIN_TIMEOUT):
+                async for _ in self._parts():
+                    pass
+        return self.is_read
+
+    def _expects_continue(self) -> bool:
+        expected = first_values(self._head.headers).get("expect", "")
+        return expected.lower() == "100-continue" and not self._head.is_http_10
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        """The parts of the body as they arrive."""
+        if self.is_read:
+            return
+        started, received = asyncio.get_running_loop().time(), 0
+        parts = self._chunks() if self._head.is_chunked else self._take(self._length)
+        try:
+            while not self.is_read:
+                async with asyncio.timeout_at(started + _GRACE + received / _BYTES_PER_SECOND):
+                    part = await anext(parts, None)
+                if part is None:
+                    self.is_read = True
+                else:
+                    received += len(part)
+                    yield part
+        except TimeoutError:
+            raise BodyError("the body has stalled") from None
+        except (asyncio.IncompleteReadError, OSError):
+            raise BodyError("the body is cut off") from None
+        except (ValueError, asyncio.LimitOverrunError):
+            raise BodyError("the body is badly chunked") from None
+
+    async def _take(self, size: int) -> AsyncIterator[bytes]:
+        while size:
+            part = await self._reader.read(min(size, _BUFFER_LIMIT))
+            if not part:
+                raise asyncio.IncompleteReadError(b"", size)
+            size -= len(part)
+            yield part
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while size := _chunk_size(await self._reader.readuntil(b"\r\n")):
+            async for part in self._take(size):
+                yield part
+            if await self._reader.readexactly(2) != b"\r\n":
+                raise ValueError("a chunk does not end with a line break")
+        while (await self._reader.readuntil(b"\r\n")).strip():  # trailers
+            pass
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not digits.isalnum():
+        raise ValueError(f"{digits!r} is not the size of a chunk")
+    return int(digits, 16)
+
+
+class _Connection:
+    """One connection: a sequence of requests and responses."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body_limit: int
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._body_limit = body_limit
+
+    async def serve(self, handler: Handler) -> None:
+        """Respond until either side ends the connection."""
+        try:
+            while await self._exchange(handler):
+                pass
+            await self._end()
+        except OSError:
+            pass  # the client has gone, or takes too long
+        finally:
+            self._writer.close()
+
+    async def _exchange(self, handler: Handler) -> bool:
+        """Respond to one request. False if it was the last one."""
+        try:
+            lines = await self._read_lines()
+            if not lines:
+                return False
+            head = parse_head(lines)
+        except Rejection as rejection:
+            self._writer.write(frame(rejection.response)[0])
+            return False
+        body = _Body(head, self._reader, self._writer, self._body_limit)
+        response = await _respond(_to_request(head, body), handler)
+        framed, keeps_alive = frame(
+            response,
+            head.method,
+            is_http_10=head.is_http_10,
+            keeps_alive=head.keeps_alive and not body.has_failed,
+        )
+        self._writer.write(framed)
+        await self._writer.drain()
+        return keeps_alive and await body.drain()
+
+    async def _read_lines(self) -> list[bytes]:
+        """The lines of a head, or none if the connection ends before one."""
+        async with asyncio.timeout(_KEEP_ALIVE_TIMEOUT):
+            line = await self._read_line(HTTPStatus.REQUEST_URI_TOO_LONG)
+            while line in (b"\r\n", b"\n"):
+                line = await self._read_line(HTTPStatus.REQUEST_URI_TOO_LONG)
+        if not line:
+            return []
+        if len(line) > _REQUEST_LINE_LIMIT:
+            raise Rejection(HTTPStatus.REQUEST_URI_TOO_LONG)
+        try:
+            async with asyncio.timeout(_HEAD_TIMEOUT):
+                return [_without_end(line), *await self._read_header_lines()]
+        except TimeoutError:
+            raise Rejection(HTTPStatus.REQUEST_TIMEOUT) from None
+
+    async def _read_header_lines(self) -> list[bytes]:
+        lines, size = [], 0
+        while (line := await self._read_line(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)) not in (
+            b"\r\n",
+            b"\n",
+        ):
+            size += len(line)
+            lines.append(_without_end(line))
+            if size > _HEADERS_LIMIT or len(lines) > _HEADER_COUNT_LIMIT:
+                raise Rejection(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            if not line.endswith(b"\n"):
+                raise Rejection(HTTPStatus.BAD_REQUEST)
+        return lines
+
+    async def _read_line(self, too_long: HTTPStatus) -> bytes:
+        try:
+            return await self._reader.readline()
+        except ValueError:
+            raise Rejection(too_long) from None
+
+    async def _end(self) -> None:
+        """End the connection so that the client can read the response before it is closed."""
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        async with asyncio.timeout(_DRAIN_TIMEOUT):
+            while await self._reader.read(_BUFFER_LIMIT):
+                pass
+
+
+def _without_end(line: bytes) -> bytes:
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _to_request(head: Head, body: _Body) -> Request:
+    lower = [(name.lower(), value) for name, value in head.headers]
+    return Request(
+        head.method,
+        head.path,
+        head.query_string,
+        headers=fold(lower),
+        first=first_values(lower),
+        read_body=body.read,
+    )
+
+
+async def _respond(request: Request, handler: Handler) -> Response:
+    try:
+        return await handler(request)
+    except Exception:
+        logger.exception("An unhandled host error has occurred.")
+        return Response(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def frame(
+    response: Response,
+    method: str = "GET",
+    *,
+    is_http_10: bool = False,
+    keeps_alive: bool = False,
+) -> tuple[bytes, bool]:
+    """The bytes of a response, and whether the connection can be kept after it.
+
+    A body is chunked, or ends with the connection for an HTTP/1.0 client. A Content-Length that
+    the app has set is kept; if it is too small or too large, the response is cut off.
+    """
+    headers = {name.lower(): (name, value) for name, value in response.headers}
+    body = b"" if method == "HEAD" else response.body
+    keeps_alive = keeps_alive and headers.pop("connection", ("", ""))[1].lower() != "close"
+    added: list[tuple[str, str]] = []
+    if response.status in _BODILESS:
+        keeps_alive, body = keeps_alive and not body, b""
+    elif "content-length" in headers:
+        length = int(headers["content-length"][1])
+        keeps_alive, body = keeps_alive and length == len(response.body), body[:length]
+    elif not response.body:
+        added.append(("Content-Length", "0"))
+    elif is_http_10:
+        keeps_alive = False
+    elif body:
+        added.append(("Transfer-Encoding", "chunked"))
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    if not keeps_alive:
+        added.append(("Connection", "close"))
+    elif is_http_10:
+        added.append(("Connection", "keep-alive"))
+    if "date" not in headers:
+        added.append(("Date", formatdate(usegmt=True)))
+    if "server" not in headers:
+        added.append(("Server", "Kestrel"))
+    given = [each for each in response.headers if each[0].lower() != "connection"]
+    status = f"{int(response.status)} {_REASONS.get(response.status, '')}"
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in [*given, *added])]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body, keeps_alive
+
+
+class PortError(Exception):
+    """A port that cannot be used."""
+
+
+def bind(port: int) -> socket.socket:
+    """A socket that has a port on loopback and refuses connections. Port 0 selects a free port.
+
+    Raises:
+        PortError: the port is in use, or needs more rights.
+    """
+    bound = socket.socket()
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((LOOPBACK, port))
+    except OSError as error:
+        bound.close()
+        raise PortError(os.strerror(error.errno or 0)) from error
+    return bound
+
+
+async def serve(bound: socket.socket, handler: Handler, body_limit: int) -> asyncio.Server:
+    """Start to serve a socket from `bind`.
+
+    Args:
+        bound: from `bind`.
+        handler: produces the responses.
+        body_limit: in bytes, for one request.
+
+    Raises:
+        PortError: another process listens on the port.
+    """
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _Connection(reader, writer, body_limit).serve(handler)
+
+    try:
+        return await asyncio.start_server(
+            connected, sock=bound, limit=_BUFFER_LIMIT, backlog=socket.SOMAXCONN
+        )
+    except OSError as error:
+        raise PortError(os.strerror(error.errno or 0)) from error

@@ -1,0 +1,91 @@
+"""Facts about the limits in host.json, and about the worker that they restart."""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from tests.local.running_host import WITH_FUNCTION_KEY, WITH_MASTER_KEY, running_host, write_app
+
+APP = """
+import asyncio, os, uuid
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+WORKER = str(uuid.uuid4())
+RUNNING, RELEASED = [], asyncio.Event()
+
+@app.route(route="worker")
+async def worker(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(WORKER, headers={"X-App": "app"})
+
+@app.route(route="hangs")
+async def hangs(req: func.HttpRequest) -> func.HttpResponse:
+    await asyncio.Event().wait()
+
+@app.route(route="waits")
+async def waits(req: func.HttpRequest) -> func.HttpResponse:
+    RUNNING.append(1)
+    await RELEASED.wait()
+    return func.HttpResponse(str(len(RUNNING)))
+
+@app.timer_trigger(arg_name="timer", schedule="0 0 0 1 1 *")
+async def release(timer: func.TimerRequest) -> None:
+    RELEASED.set()
+
+@app.route(route="locked", auth_level=func.AuthLevel.FUNCTION)
+async def locked(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse()
+"""
+
+
+def host_json(http: Mapping[str, object] | None = None, **settings: object) -> str:
+    """A host.json with these settings."""
+    return json.dumps({"version": "2.0", "extensions": {"http": http or {}}, **settings})
+
+
+def test_a_function_that_takes_too_long_restarts_the_worker(tmp_path: Path) -> None:
+    """It and everything else in flight gets 500. A new worker serves the same address and keys."""
+    app = write_app(tmp_path, APP, host_json(functionTimeout="00:00:01"))
+    with running_host(app) as host, ThreadPoolExecutor() as threads:
+        before = host.call("GET", "/api/worker").body
+        others = threads.submit(host.call, "GET", "/api/waits")
+
+        late = host.call("GET", "/api/hangs")
+
+        after = host.call("GET", "/api/worker")
+        locked = host.call("GET", "/api/locked", WITH_FUNCTION_KEY)
+        log = host.log()
+    assert (late.status, late.body, others.result().status) == (500, b"", 500)
+    assert (after.status, locked.status) == (200, 200)
+    assert after.body != before
+    assert "exceeded by function: 'Functions." in log
+
+
+def test_invocations_beyond_the_limits_wait_or_get_429(tmp_path: Path) -> None:
+    """Two run, one waits, and the fourth is rejected."""
+    limits = {"maxConcurrentRequests": 2, "maxOutstandingRequests": 3}
+    app = write_app(tmp_path, APP, host_json(limits))
+    with running_host(app) as host, ThreadPoolExecutor() as threads:
+        calls = [threads.submit(host.call, "GET", "/api/waits") for _ in range(4)]
+        first = next(as_completed(calls)).result()
+        headers = WITH_MASTER_KEY | {"Content-Type": "application/json"}
+        host.call("POST", "/admin/functions/release", headers, b"{}")
+
+        replies = [call.result() for call in calls]
+
+    assert (first.status, first.body) == (429, b"")
+    bodies = sorted(reply.body for reply in replies if reply.status == 200)
+    assert bodies == [b"2", b"2", b"3"]
+
+
+def test_custom_headers_are_added_to_responses_of_functions(tmp_path: Path) -> None:
+    """They replace the app's own, and are not added to the host's other responses."""
+    headers = {"customHeaders": {"X-App": "host", "X-Content-Type-Options": "nosniff"}}
+    with running_host(write_app(tmp_path, APP, host_json(headers))) as host:
+        added = host.call("GET", "/api/worker").headers
+        other = host.call("GET", "/api/none").headers
+
+    assert added.get_all("X-App") == ["host"]
+    assert added["X-Content-Type-Options"] == "nosniff"
+    assert "X-App" not in other
