@@ -83,6 +83,8 @@ Guid = Annotated[
 ]
 # Whole seconds: `_seconds` cuts off what the registry has beyond that.
 Instant = Annotated[datetime, Meta(tz=True, examples=["2030-01-01T12:00:00Z"])]
+# The operation explains white space in it: see `tokens.exchange_teams_token`.
+EntraToken = Annotated[str, Meta(min_length=1, extra_json_schema={"pattern": r"^\S+$"})]
 AcsToken = Annotated[
     str, Meta(description="an ACS access token: hand it to the client", examples=["eyJhbGciOi…"])
 ]
@@ -149,7 +151,7 @@ class IssueMyTokenRequest(Request):
 class ExchangeTeamsTokenRequest(Request):
     """The Entra token, and the app and the user that it was issued for."""
 
-    token: Annotated[str, Meta(min_length=1, description="the Teams user's Entra access token")]
+    token: Annotated[EntraToken, Meta(description="the Teams user's Entra access token")]
     app_id: Guid
     user_id: Guid
 
@@ -157,7 +159,7 @@ class ExchangeTeamsTokenRequest(Request):
 class ExchangeMyTeamsTokenRequest(Request):
     """The Entra token. The app and the user are not the caller's choice."""
 
-    token: Annotated[str, Meta(min_length=1, description="your own Entra access token")]
+    token: Annotated[EntraToken, Meta(description="your own Entra access token")]
 
 
 def _whole(minutes: float | None) -> int | None:

@@ -1,10 +1,13 @@
 """Unusual input, as the host decodes it from the wire."""
 
 from codecs import BOM_UTF8
+from collections.abc import Iterator
 
+import aiohttp
 import pytest
 
 from tests.support.client import CHAT, OF_ANOTHER_RESOURCE, Client, Control
+from tests.support.stack import App, Azure, running_app
 
 WITH_TOKEN = "identities/with-token"
 KIB = 1024
@@ -134,15 +137,29 @@ URLS = {
 }
 
 
+@pytest.fixture(scope="module")
+def app_of_its_own(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An app whose host may log failed invocations."""
+    with running_app(azure, tmp_path_factory.mktemp("app")) as started:
+        yield started
+
+
 @pytest.mark.parametrize(("more", "prefix"), URLS.values(), ids=URLS)
 @pytest.mark.parametrize("path", ["identities", "Identities/With-Token"])
 async def test_location_comes_from_the_route(  # noqa: PLR0913, PLR0917 -- a matrix
-    api: Client, control: Control, path: str, more: dict[str, str], prefix: str, user: str
+    session: aiohttp.ClientSession,
+    app_of_its_own: App,
+    control: Control,
+    path: str,
+    more: dict[str, str],
+    prefix: str,
+    user: str,
 ) -> None:
     """No URL makes a creation fail after the identity was created, and none gets into Location.
 
     The real host refuses some of these hosts with an empty 500, before the app is called.
     """
+    api = Client(session, app_of_its_own)
     before = await control.identities()
     body = {"userId": user, **(CHAT if "Token" in path else {})}
     query = f"?code={api.app.function_key}"

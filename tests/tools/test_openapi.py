@@ -4,6 +4,7 @@ import ast
 import difflib
 import inspect
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,14 +12,19 @@ from textwrap import dedent
 from types import FunctionType, ModuleType
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
 from identity_service import errors, lifecycle
 from identity_service import operations as operations_package
 from identity_service.errors import ServiceError
+from identity_service.http.decoding import decode_body
 from identity_service.lifecycle import Lifecycle
 from identity_service.operations.status import DOCUMENT
+from identity_service.schemas import CreateIdentityRequest
 from tests.support.errors import service_errors
 from tools.openapi.document import ROOT, current, operations, routes
 from tools.openapi.json_schemas import section
@@ -86,6 +92,53 @@ def test_every_problem_is_documented(committed: Any) -> None:
     codes = {schema["properties"]["code"]["const"] for schema in schemas if "allOf" in schema}
 
     assert codes == {kind.code for kind in service_errors()}
+
+
+def test_only_requests_have_nulls(committed: Any) -> None:
+    """Exactly the optional fields of requests may be null. A response leaves a field out."""
+    nullable = {
+        (name, field)
+        for name, schema in committed["components"]["schemas"].items()
+        for field, one in schema.get("properties", {}).items()
+        if "null" in one.get("type", [])
+    }
+
+    assert nullable == {
+        ("CreateIdentity", "userId"),
+        ("CreateIdentityWithToken", "userId"),
+        ("CreateIdentityWithToken", "expiresInMinutes"),
+        ("IssueToken", "expiresInMinutes"),
+        ("IssueMyToken", "scopes"),
+        ("IssueMyToken", "expiresInMinutes"),
+    }
+    assert json.dumps(committed).count('"null"') == len(nullable)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_limits_are_documented(name: str) -> None:
+    """Each operation has the limits that apply to it: the user's budget, and the running calls."""
+    documented = problems(OPERATIONS[name])
+    path = next(route.path for route in routes() if route.name == name)
+
+    assert (errors.TooManyCalls in documented) == (path.split("/")[0] == "me")
+    assert (errors.Overloaded in documented) == (name not in {"health", "openapi", "ready"})
+
+
+@given(st.text(max_size=300) | st.sampled_from(["8:acs:a", "8%3aacs:a", "\ufeffa", "a\n", "a b"]))
+def test_pattern_of_user_ids(user_id: str) -> None:
+    """The document describes exactly the user ids that a request may have."""
+    schema = json.loads(DOCUMENT.read_text("utf-8"))["components"]["schemas"]["CreateIdentity"]
+    field = schema["properties"]["userId"]
+    body = msgspec.json.encode({"userId": user_id})
+
+    # A pattern of ECMA 262: `$` does not match before a line end.
+    matches = re.search(field["pattern"].removesuffix("$") + r"\Z", user_id)
+    is_valid = matches and field["minLength"] <= len(user_id) <= field["maxLength"]
+    if is_valid:
+        decode_body(body, CreateIdentityRequest)
+    else:
+        with pytest.raises(ServiceError):
+            decode_body(body, CreateIdentityRequest)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
