@@ -33,6 +33,7 @@ from identity_service.errors import (
     TeamsTokenRefused,
 )
 from identity_service.identity import is_identity_id
+from identity_service.log import request_sent
 from identity_service.policies import AccessToken, TokenGrant
 from identity_service.ports import Acs
 from tests.local.acs.support import EmulatorClient, serve
@@ -140,6 +141,7 @@ class StubClient:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[CommunicationUserIdentifier]]:
         async def call(*args: object, **kwargs: object) -> CommunicationUserIdentifier:
+            request_sent()  # as the SDK's request hook does
             await asyncio.sleep(self._seconds)
             if self._error:
                 raise self._error.with_traceback(None)
