@@ -400,8 +400,11 @@ def states(client: Client, ids: set[str], few: int = BATCH) -> dict[str, str]:
 
 def _state(client: Client, identity_id: str) -> str:
     not_found = frozenset({HTTPStatus.NOT_FOUND})
-    content = client.call("GET", f"identities/{identity_id}", accepted=not_found).content
-    return "deleted" if content.get("code") == "identity_deleted" else content.get("state", "")
+    answer = client.call("GET", f"identities/{identity_id}", accepted=not_found)
+    if answer.failure and not answer.failure.problem:
+        raise answer.failure  # not the app's own answer
+    is_deleted = answer.failure and answer.failure.code == "identity_deleted"
+    return "deleted" if is_deleted else str(answer.content.get("state", ""))
 
 
 def all_identities(client: Client) -> Iterator[list[dict[str, Any]]]:
