@@ -91,13 +91,14 @@ class Journal:
             "records": summary.count,
             "sha256": summary.digest,
         }
-        with _plain_errors(self.path):
-            self._file = self._open()
+        with _plain_errors(self.path), contextlib.ExitStack() as opened:
+            self._file = opened.enter_context(self._open())
             lines = self._complete_lines()
             if lines:
                 self._resume(lines, header)
             else:
                 self._append([header])
+            opened.pop_all()
 
     def _open(self) -> io.BufferedRandom:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)

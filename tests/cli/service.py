@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -68,7 +69,9 @@ class Service:
     Attributes:
         identities: What the registry has, by id.
         unknown: The ids that ACS does not know.
-        answers: The next answers, instead of the usual ones.
+        answers: The next answers, instead of the usual ones. None stands for the usual one.
+        results: The next results of records in an import, by id, instead of the usual ones.
+        delay: Seconds before each response.
         received: Every request so far.
         page: How many items a page holds at most.
     """
@@ -77,7 +80,9 @@ class Service:
         self.url = url
         self.identities: dict[str, dict[str, Any]] = {}
         self.unknown: set[str] = set()
-        self.answers: deque[Answer] = deque()
+        self.answers: deque[Answer | None] = deque()
+        self.results: dict[str, list[str]] = {}
+        self.delay = 0.0
         self.received: list[Received] = []
         self.page = 1000
         self.lock = threading.Lock()
@@ -87,6 +92,11 @@ class Service:
         item = {"id": identity(number), "state": state, "createdOn": "2030-01-01T00:00:00Z"}
         self.identities[item["id"]] = item | ({"userId": user} if user is not None else {})
         return item["id"]
+
+    def imported(self) -> list[str]:
+        """Returns the ids that imports have sent, in their order."""
+        imports = [each for each in self.received if each.path == "/api/identities/import"]
+        return [record["id"] for each in imports for record in each.body["identities"]]
 
     def calls(self, method: str) -> list[str]:
         """Returns the paths of the requests with this method."""
@@ -123,7 +133,12 @@ class Service:
         return Answer(200, {"acs": check, "registry": check | {"heldPurges": 10_000}})
 
     def _import(self, records: list[dict[str, str]]) -> Answer:
-        results = [self._register(each["id"], each.get("userId")) for each in records]
+        results = [
+            {"id": each["id"], "result": self.results[each["id"]].pop(0)}
+            if self.results.get(each["id"])
+            else self._register(each["id"], each.get("userId"))
+            for each in records
+        ]
         return Answer(200, {"results": results})
 
     def _put(self, identity_id: str, user: str | None) -> Answer:
@@ -214,6 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             usual = self.service.respond(request) if instead is None or instead.acts else None
         answer = instead or usual
         assert answer
+        time.sleep(self.service.delay)
         if answer.drops:
             # Without the usual end of a connection.
             reset = struct.pack("ii", 1, 0)
@@ -243,11 +259,14 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def running_service() -> Iterator[Service]:
     """Runs the server until the end of the block."""
-    handler = type("Handler", (_Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+
+    class Handler(_Handler):
+        """The handler of this server."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         service = Service(f"http://127.0.0.1:{server.server_port}")
-        handler.service = service
+        Handler.service = service
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
