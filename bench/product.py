@@ -151,7 +151,7 @@ class Product:
         found: set[str] = set()
         continuation = None
         while True:
-            page = await self._registry.list_active(continuation, _PAGE)
+            page = await self._registry.list_identities([State.ACTIVE], continuation, _PAGE)
             found |= {identity.id for identity in page.items}
             continuation = page.continuation
             if continuation is None:

@@ -318,7 +318,7 @@ MOMENT = st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC))  #
 @given(MOMENT, MOMENT, MOMENT)
 def test_times(created: datetime, deleted: datetime, now: datetime) -> None:
     """Every time in every response is RFC 3339 in whole seconds, in UTC, ending with Z."""
-    row = Identity.create(IDENTITY, None, created).activate()
+    row = Identity.create(IDENTITY, None, created).finish_creation()
     gone = row.delete(min(deleted, DELETED_LAST), timedelta(days=90))
     token = AccessToken.received("a.b.c", min(now, DELETED_LAST) + timedelta(days=1), now)
     responses: list[Response] = [

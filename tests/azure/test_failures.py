@@ -29,7 +29,7 @@ from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Kind, describe
 from identity_service.azure.tables import TableRegistry
 from identity_service.errors import AcsRefusedUs, AcsUnavailable, RegistryUnavailable, ServiceError
-from identity_service.identity import Identity, UserRow
+from identity_service.identity import Identity, State, UserRow
 from identity_service.log import restrain_libraries
 from identity_service.policies import TokenGrant
 from tests.azure.test_credential import FakeSource
@@ -210,12 +210,12 @@ REGISTRY_CALLS: dict[str, Callable[[TableRegistry], Awaitable[object]]] = {
     "insert": lambda registry: registry.insert(ROW),
     "read_user": lambda registry: registry.read_user(USER),
     "insert_user": lambda registry: registry.insert_user(USER, IDENTITY),
-    "update": lambda registry: registry.update(ROW, ROW.activate()),
+    "update": lambda registry: registry.update(ROW, ROW.finish_creation()),
     "remove": lambda registry: registry.remove(ROW),
     "replace_user": lambda registry: registry.replace_user(USER_ROW, IDENTITY),
     "remove_user": lambda registry: registry.remove_user(USER_ROW),
     "due_entries": due,
-    "list_active": lambda registry: registry.list_active(None, 10),
+    "list_identities": lambda registry: registry.list_identities([State.ACTIVE], None, 10),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from identity_service.http.decoding import BODY_LIMIT
+from identity_service.schemas import ImportIdentitiesRequest
 from identity_service.settings_table import BODY_SIZE_LIMIT
 from tests.infra.bicep import FILES, INFRA, read
 
@@ -102,7 +102,7 @@ def test_body_size_limit() -> None:
     ]
 
     assert limit == f"'{BODY_SIZE_LIMIT.sample}'"
-    assert int(limit.strip("'")) == 1024 * 1024 > BODY_LIMIT
+    assert int(limit.strip("'")) == 1024 * 1024 > ImportIdentitiesRequest.body_limit
 
 
 def test_parameters_are_documented() -> None:

@@ -13,7 +13,7 @@ from tests.support.world import World, refusal
 
 async def listed(world: World, query: ListIdentitiesQuery) -> Page[IdentityResponse]:
     """A page of the list."""
-    return await list_identities(query, world.registry)
+    return await list_identities(query, world.registry, world.lifecycle)
 
 
 async def test_active_identities(world: World) -> None:
@@ -21,15 +21,26 @@ async def test_active_identities(world: World) -> None:
     identity_id = await world.active("alice")
     page = await listed(world, ListIdentitiesQuery())
 
-    assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])
+    assert page == Page(
+        [IdentityResponse(id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START)]
+    )
 
 
-async def test_other_states(world: World) -> None:
-    """Identities that are deleted, or being created or purged, are not listed."""
-    for state in (State.CREATING, State.DELETED, State.PURGING):
-        await world.in_state(state)
+@pytest.mark.parametrize("state", State)
+async def test_state(world: World, state: State) -> None:
+    """The list of a state has the identities in this state, each with its state."""
+    ids = {each: await world.in_state(each) for each in State}
+    page = await listed(world, ListIdentitiesQuery(state=state))
 
-    assert await listed(world, ListIdentitiesQuery()) == Page([])
+    assert [(one.id, one.state) for one in page.items] == [(ids[state], state)]
+
+
+async def test_default_state(world: World) -> None:
+    """Without a state, only active identities are listed."""
+    ids = {state: await world.in_state(state) for state in State}
+    page = await listed(world, ListIdentitiesQuery())
+
+    assert [one.id for one in page.items] == [ids[State.ACTIVE]]
 
 
 async def test_pages(world: World) -> None:
@@ -59,15 +70,34 @@ async def test_identity_of_a_user(world: World) -> None:
     await world.active("bob")
     page = await listed(world, ListIdentitiesQuery(user_id="alice"))
 
-    assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])
+    assert page == Page(
+        [IdentityResponse(id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START)]
+    )
 
 
-@pytest.mark.parametrize("state", [State.CREATING, State.DELETED, State.PURGING])
-async def test_user_whose_identity_is_not_active(world: World, state: State) -> None:
-    """The list of a user whose identity is not active is empty."""
-    await world.in_state(state, "alice")
+@pytest.mark.parametrize("state", State)
+async def test_identity_of_a_user_in_any_state(world: World, state: State) -> None:
+    """The list of a user has the user's identity in any state."""
+    identity_id = await world.in_state(state, "alice")
+    page = await listed(world, ListIdentitiesQuery(user_id="alice"))
 
-    assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
+    assert [(one.id, one.state) for one in page.items] == [(identity_id, state)]
+
+
+async def test_identity_of_a_user_in_one_state(world: World) -> None:
+    """With a state, the list of a user has the user's identity only in that state."""
+    identity_id = await world.deleted("alice")
+    deleted = await listed(world, ListIdentitiesQuery(user_id="alice", state=State.DELETED))
+    active = await listed(world, ListIdentitiesQuery(user_id="alice", state=State.ACTIVE))
+
+    assert ([one.id for one in deleted.items], active.items) == ([identity_id], [])
+
+
+async def test_identity_of_another_user(world: World) -> None:
+    """A user row that names an identity of another user does not count."""
+    await world.registry.insert_user("bob", await world.active("alice"))
+
+    assert await listed(world, ListIdentitiesQuery(user_id="bob")) == Page([])
 
 
 @pytest.mark.parametrize("row", [{}, {"alice": UNKNOWN}], ids=["no row", "row without identity"])

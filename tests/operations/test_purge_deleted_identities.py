@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 
 import pytest
 
 from identity_service.errors import RegistryUnavailable, Throttled
-from identity_service.identity import LEASE, DueEntry, Identity, State
+from identity_service.identity import LEASE, DueEntry, DueKind, Identity, State
 from identity_service.log import begin_invocation
 from identity_service.policies import CleanupPolicy, DeletionPolicy
 from identity_service.sweep import CONCURRENCY, COUNTED, OUTAGE
@@ -53,10 +53,16 @@ class HalfReadable(MemoryRegistry):
         self._readable = readable
 
     async def due_entries(
-        self, *, after: DueEntry | None = None, until: datetime | None = None
+        self,
+        kinds: Collection[DueKind] = tuple(DueKind),
+        *,
+        after: DueEntry | None = None,
+        until: datetime | None = None,
     ) -> AsyncIterator[DueEntry]:
         """The first entries, then an error."""
-        found = [each async for each in super().due_entries(after=after, until=until)]
+        found = [each async for each in super().due_entries(kinds, after=after, until=until)]
+        if not found:
+            return
         for entry in found[: self._readable]:
             yield entry
         raise TABLE_IS_DOWN
@@ -97,7 +103,7 @@ async def test_nothing_is_due(world: World) -> None:
     report = await world.sweep()
 
     assert (report.due, report.purged, report.deferred) == (0, 0, 0)
-    assert world.registry.calls == ["due_entries"]
+    assert world.registry.calls == ["due_entries"] * len(DueKind)
 
 
 @pytest.mark.parametrize(
@@ -557,7 +563,7 @@ async def test_unreadable_due_index(
 
     [message] = caplog.messages
     assert message == (
-        f"sweep_failed {named} due=- revoked=0 purged=0 deferred=0 stuck=0 backlog=-"
+        f"sweep_failed {named} due=- revoked=0 purged=0 deferred=0 stuck=0 held=- backlog=-"
         " oldest_overdue_s=- throttles=0 duration_ms=0"
     )
 
@@ -706,7 +712,7 @@ async def test_report(world: World, caplog: pytest.LogCaptureFixture) -> None:
     await world.sweep()
 
     assert (
-        "sweep_finished due=4 revoked=1 purged=1 deferred=2 stuck=1 backlog=2"
+        "sweep_finished due=4 revoked=1 purged=1 deferred=2 stuck=1 held=- backlog=2"
         " oldest_overdue_s=3600 throttles=2 duration_ms=225 " in caplog.text
     )
 
