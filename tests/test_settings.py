@@ -217,6 +217,22 @@ def test_default_above_the_maximum() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("invalid", "valid"),
+    [
+        ({"USER_TOKEN_MAX_MINUTES": "1441"}, {"USER_TOKEN_DEFAULT_MINUTES": "300"}),
+        ({"SERVICE_TOKEN_DEFAULT_MINUTES": "1441"}, {"SERVICE_TOKEN_MAX_MINUTES": "90"}),
+    ],
+)
+def test_valid_lifetime_is_not_reported(invalid: dict[str, str], valid: dict[str, str]) -> None:
+    """Only the invalid one of the two lifetimes is reported."""
+    reading = read(**invalid, **valid)
+
+    assert reading.invalid == [
+        f"{name} must be a whole number from 60 to 1440." for name in invalid
+    ]
+
+
 # Defaults
 
 
