@@ -116,11 +116,6 @@ class IssueTokenRequest(Request):
     def __post_init__(self) -> None:
         _check_scopes(self.scopes)
 
-    @property
-    def minutes(self) -> int | None:
-        """The requested lifetime, if any."""
-        return _whole(self.expires_in_minutes)
-
 
 class CreateIdentityWithTokenRequest(IssueTokenRequest):
     """The scopes and the lifetime of the first token, and the user, if any."""
@@ -142,11 +137,6 @@ class IssueMyTokenRequest(Request):
         if self.scopes is not None:
             _check_scopes(self.scopes)
 
-    @property
-    def minutes(self) -> int | None:
-        """The requested lifetime, if any."""
-        return _whole(self.expires_in_minutes)
-
 
 class ExchangeTeamsTokenRequest(Request):
     """The Entra token, and the app and the user that it was issued for."""
@@ -160,10 +150,6 @@ class ExchangeMyTeamsTokenRequest(Request):
     """The Entra token. The app and the user are not the caller's choice."""
 
     token: Annotated[EntraToken, Meta(description="your own Entra access token")]
-
-
-def _whole(minutes: float | None) -> int | None:
-    return None if minutes is None else int(minutes)
 
 
 def _check_user_id(user_id: str | None) -> None:

@@ -96,9 +96,10 @@ def test_valid_body(raw: str, body: Request) -> None:
 
 def test_absent_fields() -> None:
     """An absent field is None: the policy decides."""
-    assert IssueTokenRequest(scopes=["chat"]).minutes is None
+    assert IssueTokenRequest(scopes=["chat"]).expires_in_minutes is None
     assert CreateIdentityRequest().user_id is None
-    assert (IssueMyTokenRequest().scopes, IssueMyTokenRequest().minutes) == (None, None)
+    assert IssueMyTokenRequest().scopes is None
+    assert IssueMyTokenRequest().expires_in_minutes is None
 
 
 @pytest.mark.parametrize(

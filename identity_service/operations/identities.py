@@ -45,7 +45,7 @@ async def create_identity_with_token(
         IdentityUnfinished: the user's identity is still being created.
         IdentityBusy: the user's identity is being purged, or other requests are changing it.
     """
-    grant = service_tokens.grant(body.scopes, body.minutes)
+    grant = service_tokens.grant(body.scopes, body.expires_in_minutes)
     created, token = await lifecycle.create_with_token(body.user_id, grant)
     response = IdentityWithTokenCreatedResponse if created.is_new else IssuedTokenResponse
     return response.of(created.identity_id, token)

@@ -41,7 +41,7 @@ async def issue_token(
         IdentityDeleted: it is deleted: restore it.
         IdentityUnfinished: it is still being created.
     """
-    grant = service_tokens.grant(body.scopes, body.minutes)
+    grant = service_tokens.grant(body.scopes, body.expires_in_minutes)
     token = await lifecycle.issue_token(identity_id, grant, registered_only=registered_only)
     return IssuedTokenResponse.of(identity_id, token)
 

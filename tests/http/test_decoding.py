@@ -186,7 +186,7 @@ def cases(named: dict[str, bytes]) -> Callable[[Callable[..., None]], Callable[.
 )
 def test_valid_minutes(text: bytes, minutes: int) -> None:
     """A lifetime is 60 to 1440 minutes. JSON does not distinguish 60 from 60.0."""
-    assert decode_body(with_minutes(text), IssueTokenRequest).minutes == minutes
+    assert decode_body(with_minutes(text), IssueTokenRequest).expires_in_minutes == minutes
 
 
 def test_all_scopes() -> None:

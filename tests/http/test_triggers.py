@@ -51,7 +51,7 @@ async def create(acs: Acs) -> IdentityCreatedResponse:
 
 async def issue(identity_id: str, body: IssueTokenRequest, acs: Acs) -> IssuedTokenResponse:
     """Issue a token."""
-    grant = TokenGrant(tuple(body.scopes), body.minutes or 60)
+    grant = TokenGrant(tuple(body.scopes), minutes=60)
     return IssuedTokenResponse.of(identity_id, await acs.issue_token(identity_id, grant))
 
 
