@@ -73,13 +73,9 @@ def no_credential(reason: str) -> ServiceError:
 def unavailable(host: str, failure: Failure, **about: Any) -> ServiceError:
     """The error for our caller if ACS sent no usable response. Logs the cause."""
     events.error("acs_unavailable", host=host, kind=failure.kind, reason=excerpt(failure.reason))
-    error: ServiceError = (
-        AcsTooSlow("ACS did not respond in time.", **about)
-        if failure.kind == "timeout"
-        else AcsUnavailable(_DETAILS[failure.kind], **about)
-    )
-    error.kind = failure.kind
-    return error
+    if failure.kind == "timeout":
+        return AcsTooSlow("ACS did not respond in time.", kind=failure.kind, **about)
+    return AcsUnavailable(_DETAILS[failure.kind], kind=failure.kind, **about)
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:

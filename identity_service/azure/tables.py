@@ -375,9 +375,7 @@ class TableRegistry:
             kind=failure.kind,
             reason=excerpt(failure.reason),
         )
-        error = RegistryUnavailable("The registry did not respond.")
-        error.kind = failure.kind
-        return error
+        return RegistryUnavailable("The registry did not respond.", kind=failure.kind)
 
 
 def _retrieved(creation: asyncio.Future[None]) -> None:

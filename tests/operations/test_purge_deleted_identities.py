@@ -39,9 +39,7 @@ def throttled(seconds: int | None) -> Throttled:
 
 def failed(kind: str) -> RegistryUnavailable:
     """A failure of the table whose kind is known."""
-    error = RegistryUnavailable("planned by the test")
-    error.kind = kind
-    return error
+    return RegistryUnavailable("planned by the test", kind=kind)
 
 
 class HalfReadable(MemoryRegistry):
