@@ -117,11 +117,8 @@ async def serve(  # noqa: PLR0913 -- what the trigger knows
     try:
         result = await _before_deadline(operation.call(req))
         response = success(req, route, result)
-    except ServiceError as error:
-        result, response = error, problem(error, services.problem_base_uri)
     except Exception as error:  # noqa: BLE001 -- otherwise the host would send an empty 500
-        events.error("internal_error", error, operation=operation.name)
-        result = InternalError("The log of this service has the details.")
+        result = _service_error(error, operation.name)
         response = problem(result, services.problem_base_uri)
     if logged:
         events.info(
@@ -151,11 +148,16 @@ async def run(name: str, call: Awaitable[Any], context: Context) -> None:
     begin_invocation(context.invocation_id)
     try:
         await call
-    except ServiceError as error:
-        raise error from None  # the host would log the text of the library's error
-    except Exception as error:  # noqa: BLE001 -- the same
-        events.error("internal_error", error, operation=name)
-        raise InternalError("The log of this service has the details.") from None
+    except Exception as error:  # noqa: BLE001 -- the host would log the text of the library's error
+        raise _service_error(error, name) from None
+
+
+def _service_error(error: Exception, operation: str) -> ServiceError:
+    """The error, if it is expected. Otherwise it is logged, and replaced by one without details."""
+    if isinstance(error, ServiceError):
+        return error
+    events.error("internal_error", error, operation=operation)
+    return InternalError("The log of this service has the details.")
 
 
 async def _before_deadline(call: Awaitable[Any]) -> Any:
