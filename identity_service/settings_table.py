@@ -111,7 +111,8 @@ def _endpoint(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    return _https(text) and text.rstrip("/")
+    _https(text)
+    return text.rstrip("/")
 
 
 def _proxy(text: str) -> str:

@@ -22,7 +22,6 @@ from identity_service.settings import Settings
 Operation = Callable[..., Awaitable[Any]]
 _Source = Callable[[HttpRequest], Any]
 
-
 # The parameters that come from a request.
 FROM_REQUEST = {"identity_id", "caller", "query", "body"}
 
@@ -33,6 +32,10 @@ class BindingError(Exception):
 
 class BoundOperation:
     """An operation that knows where each of its parameters comes from.
+
+    Attributes:
+        parameters: The names of its parameters.
+        calls_upstream: Whether it holds sockets while it waits.
 
     Raises:
         BindingError: nothing provides a parameter.
@@ -48,7 +51,8 @@ class BoundOperation:
         self._sources = {
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
         }
-        self.calls_upstream = bool(self._sources.keys() & _UPSTREAM)
+        self.parameters = set(self._sources)
+        self.calls_upstream = bool(self.parameters & _UPSTREAM)
         self._fields = {"id"} | {
             field.encode_name
             for name in ("body", "query")
@@ -59,11 +63,6 @@ class BoundOperation:
     def known_field(self, name: str | None) -> str | None:
         """The name of a field if the operation has it. Other names are the caller's own text."""
         return name if name in self._fields else None
-
-    @property
-    def parameters(self) -> set[str]:
-        """The names of its parameters."""
-        return set(self._sources)
 
     async def call(self, req: HttpRequest) -> Any:
         """Run the operation for a request.
@@ -130,7 +129,7 @@ class BoundOperation:
             raise BindingError(f"{self.name}: {name!r} has type {kind}, expected {expected}.")
 
 
-# An operation with one of these holds sockets while it waits.
+# The parameters that call upstreams.
 _UPSTREAM = {"acs", "registry", "lifecycle"}
 _NO_REQUEST = HttpRequest("GET", "/", body=b"")
 
