@@ -215,19 +215,14 @@ class Query(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
         Annotated[str, Meta(min_length=1, description="the value from a nextLink, unchanged")]
         | UnsetType
     ) = UNSET
-    max_page_size: (
-        Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")] | UnsetType
-    ) = UNSET
+    max_page_size: Annotated[
+        int, Meta(ge=1, le=100, description="a whole number from 1 to 100")
+    ] = 100
 
     @property
     def after(self) -> str | None:
         """Where the page starts. None for the first page."""
         return None if self.continuation is UNSET else self.continuation
-
-    @property
-    def size(self) -> int:
-        """The most items that the page may hold."""
-        return 100 if self.max_page_size is UNSET else self.max_page_size
 
 
 class ListIdentitiesQuery(Query):

@@ -241,8 +241,8 @@ def test_queries_of_the_lists() -> None:
     one = decode_query(f"{URL}?userId=alice", ListIdentitiesQuery)
     other = decode_query(f"{URL}?stuck=true&maxPageSize=7", ListDeletedIdentitiesQuery)
 
-    assert (one.user_id, one.after, one.size) == ("alice", None, 100)
-    assert (other.stuck, other.size) == (True, 7)
+    assert (one.user_id, one.after, one.max_page_size) == ("alice", None, 100)
+    assert (other.stuck, other.max_page_size) == (True, 7)
     assert not decode_query(URL, ListDeletedIdentitiesQuery).stuck
 
 

@@ -36,7 +36,7 @@ async def list_deleted_identities(
     entries: list[DueEntry] = []
     async for entry in registry.due_entries(after=_position(query.after)):
         entries.append(entry)
-        if len(entries) == query.size:
+        if len(entries) == query.max_page_size:
             break
     identities = await asyncio.gather(*(registry.read(entry.identity_id) for entry in entries))
     min_attempts = cleanup.max_attempts if query.stuck else 0
@@ -49,7 +49,7 @@ async def list_deleted_identities(
         and _is_deleted(identity)
         and identity.attempts >= min_attempts
     ]
-    return Page(items, str(entries[-1]) if len(entries) == query.size else None)
+    return Page(items, str(entries[-1]) if len(entries) == query.max_page_size else None)
 
 
 def _is_deleted(identity: Identity) -> bool:

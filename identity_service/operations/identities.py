@@ -70,7 +70,7 @@ async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Pag
     """List the active identities, or those of one user."""
     if query.user_id is not UNSET:
         return Page(await _of_user(query.user_id, registry))
-    page = await registry.list_active(query.after, query.size)
+    page = await registry.list_active(query.after, query.max_page_size)
     return Page([IdentityResponse.of(identity) for identity in page.items], page.continuation)
 
 

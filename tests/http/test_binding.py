@@ -40,7 +40,7 @@ async def right(
     body: IssueTokenRequest,
 ) -> tuple[object, ...]:
     """Takes everything from the request."""
-    return identity_id, caller.user_id, query.size, body.scopes
+    return identity_id, caller.user_id, query.max_page_size, body.scopes
 
 
 async def right_parts(

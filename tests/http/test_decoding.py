@@ -339,7 +339,7 @@ def test_query(query: str, after: str | None, size: int) -> None:
     """Every parameter is optional. Those that the host reads are left alone."""
     decoded = decode_query(URL + query, Query)
 
-    assert (decoded.after, decoded.size) == (after, size)
+    assert (decoded.after, decoded.max_page_size) == (after, size)
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_query(query: str, after: str | None, size: int) -> None:
 )
 def test_query_of_any_host(host: str) -> None:
     """The host in the URL is the caller's text. It does not hide or change the query."""
-    assert decode_query(f"https://{host}/api/identities?maxPageSize=7", Query).size == 7
+    assert decode_query(f"https://{host}/api/identities?maxPageSize=7", Query).max_page_size == 7
 
 
 def test_query_in_the_host() -> None:
