@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 import trustme
@@ -286,35 +286,41 @@ def registry_at(endpoint: Endpoint) -> TableRegistry:
 # No connection
 
 
+class Upstream(NamedTuple):
+    """One of the two adapters, and what its failures look like."""
+
+    connect: Callable[[Endpoint], Any]
+    calls: dict[str, Callable[[Any], Awaitable[object]]]
+    error: type[ServiceError]
+    event: str
+
+
+UPSTREAMS = [
+    Upstream(acs_at, ACS_CALLS, AcsUnavailable, "acs_unavailable"),
+    # One of its calls asks all partitions.
+    Upstream(registry_at, REGISTRY_CALLS, RegistryUnavailable, "registry_unavailable"),
+]
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS, ids=["acs", "registry"])
 @each_unreachable
-async def test_acs_is_unreachable(
-    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, start: Start, kind: Kind, reason: str
+async def test_unreachable(  # noqa: PLR0913, PLR0917 -- two of them are fixtures
+    servers: AsyncExitStack,
+    caplog: pytest.LogCaptureFixture,
+    start: Start,
+    kind: Kind,
+    reason: str,
+    upstream: Upstream,
 ) -> None:
     """One line of each call has host, kind and reason. The error has the kind."""
     endpoint = await start(servers)
-    acs = acs_at(endpoint)
-    errors, logged = await outcomes(acs, ACS_CALLS, caplog)
-    await acs.close()
+    adapter = upstream.connect(endpoint)
+    errors, logged = await outcomes(adapter, upstream.calls, caplog)
+    await adapter.close()
 
-    assert errors == dict.fromkeys(ACS_CALLS, (AcsUnavailable, kind))
+    assert errors == dict.fromkeys(upstream.calls, (upstream.error, kind))
     for line in logged:
-        assert line.startswith(f'acs_unavailable host={endpoint.host} kind={kind} reason="')
-        assert reason in line
-
-
-@each_unreachable
-async def test_registry_is_unreachable(
-    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, start: Start, kind: Kind, reason: str
-) -> None:
-    """The same holds for the table service, also for a call that asks all partitions."""
-    endpoint = await start(servers)
-    registry = registry_at(endpoint)
-    errors, logged = await outcomes(registry, REGISTRY_CALLS, caplog)
-    await registry.close()
-
-    assert errors == dict.fromkeys(REGISTRY_CALLS, (RegistryUnavailable, kind))
-    for line in logged:
-        assert line.startswith(f'registry_unavailable host={endpoint.host} kind={kind} reason="')
+        assert line.startswith(f'{upstream.event} host={endpoint.host} kind={kind} reason="')
         assert reason in line
 
 
@@ -343,38 +349,28 @@ class WrongService:
         return Endpoint(f"http://127.0.0.1:{server.port}")
 
 
+@pytest.mark.parametrize(
+    ("upstream", "has_table"),
+    [(UPSTREAMS[0], False), (UPSTREAMS[1], False), (UPSTREAMS[1], True)],
+    ids=["acs", "registry", "registry, later"],
+)
 @each_wrong_service
-async def test_wrong_service_instead_of_acs(
-    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, response: tuple[int, str, str]
-) -> None:
-    """A response that is not from ACS is never the caller's fault, and never a missing identity."""
-    endpoint = await WrongService(*response).start(servers)
-    acs = acs_at(endpoint)
-    errors, logged = await outcomes(acs, ACS_CALLS, caplog)
-    await acs.close()
-
-    assert errors == dict.fromkeys(ACS_CALLS, (AcsUnavailable, "status"))
-    for line in logged:
-        assert line.startswith(f'acs_unavailable host={endpoint.host} kind=status reason="')
-
-
-@pytest.mark.parametrize("has_table", [False, True], ids=["from the start", "later"])
-@each_wrong_service
-async def test_wrong_service_instead_of_the_table_service(
+async def test_wrong_service(
     servers: AsyncExitStack,
     caplog: pytest.LogCaptureFixture,
     response: tuple[int, str, str],
+    upstream: Upstream,
     has_table: bool,
 ) -> None:
-    """A response that is not of the table service is no missing row, no conflict and no defect."""
+    """A response of another service is no missing identity or row, no conflict and no defect."""
     endpoint = await WrongService(*response, has_table=has_table).start(servers)
-    registry = registry_at(endpoint)
-    errors, logged = await outcomes(registry, REGISTRY_CALLS, caplog)
-    await registry.close()
+    adapter = upstream.connect(endpoint)
+    errors, logged = await outcomes(adapter, upstream.calls, caplog)
+    await adapter.close()
 
-    assert errors == dict.fromkeys(REGISTRY_CALLS, (RegistryUnavailable, "status"))
+    assert errors == dict.fromkeys(upstream.calls, (upstream.error, "status"))
     for line in logged:
-        assert line.startswith(f'registry_unavailable host={endpoint.host} kind=status reason="')
+        assert line.startswith(f'{upstream.event} host={endpoint.host} kind=status reason="')
 
 
 @pytest.mark.parametrize("status", [401, 403])
