@@ -37,7 +37,6 @@ class ServiceError(Exception):
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
-    kind: str | None = None
 
     def __init__(
         self,
@@ -47,6 +46,7 @@ class ServiceError(Exception):
         allowed: str | None = None,
         retry_after: int | None = None,
         upstream_request_id: str | None = None,
+        kind: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -54,6 +54,7 @@ class ServiceError(Exception):
         self.allowed = allowed
         self.retry_after = retry_after
         self.upstream_request_id = upstream_request_id
+        self.kind = kind
 
 
 class InvalidJson(ServiceError):

@@ -431,8 +431,8 @@ class Check(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
     Attributes:
         status: `ok`, or a problem code.
-        kind: How it failed, if it did not respond: `dns`, `connect`, `tls`, `proxy`, `timeout`, or
-            `status` for an unexpected response.
+        kind: How it failed: `dns`, `connect`, `tls`, `proxy`, `timeout`, `status` for an unexpected
+            response or a refusal, or `credential` if this service got no token of its own.
         latency_ms: How long it took, in milliseconds.
         oldest_overdue_seconds: How long the oldest due entry has been waiting for the sweep.
     """
