@@ -38,7 +38,7 @@ class ServiceError(Exception):
     code: ClassVar[str]
     title: ClassVar[str]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each describes one call
         self,
         detail: str,
         *,

@@ -8,7 +8,6 @@ from functools import cached_property
 from inspect import iscoroutinefunction, signature
 from typing import Any, get_type_hints
 
-import msgspec
 from azure.functions import HttpRequest
 
 from identity_service.errors import InvalidBody
@@ -49,16 +48,6 @@ class BoundOperation:
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
         }
         self.calls_upstream = bool(self._sources.keys() & _UPSTREAM)
-        self._fields = {"id"} | {
-            field.encode_name
-            for name in ("body", "query")
-            if name in self._sources
-            for field in msgspec.structs.fields(hints[name])
-        }
-
-    def known_field(self, name: str | None) -> str | None:
-        """The name of a field if the operation has it. Other names are the caller's own text."""
-        return name if name in self._fields else None
 
     @property
     def parameters(self) -> set[str]:

@@ -526,7 +526,7 @@ async def test_failures_with_successes_in_between(world: World) -> None:
     [(1, 0, 1), (5, 0, 5), (200, 0, OUTAGE), (200, 20, OUTAGE)],
     ids=["one", "a few", "many", "after successes"],
 )
-async def test_outage_of_the_table(
+async def test_outage_of_the_table(  # noqa: PLR0913, PLR0917 -- a table
     world: World, caplog: pytest.LogCaptureFixture, call: str, due: int, before: int, tried: int
 ) -> None:
     """If the table fails for all, the sweep stops early and fails. Its figures are unknown."""
@@ -540,9 +540,7 @@ async def test_outage_of_the_table(
 
     assert world.acs.calls.count("delete") <= before
     assert tried <= world.registry.calls.count(call) - before < tried + CONCURRENCY
-    assert caplog.messages[-1].startswith(
-        "sweep_failed code=registry_unavailable kind=dns due=- "
-    )
+    assert caplog.messages[-1].startswith("sweep_failed code=registry_unavailable kind=dns due=- ")
 
 
 @pytest.mark.parametrize(
@@ -573,7 +571,10 @@ async def test_outage_of_acs_is_not_one_of_the_table(world: World) -> None:
     ("error", "named"),
     [
         (TABLE_IS_DOWN, "code=registry_unavailable kind=-"),
-        (RegistryUnavailable("planned by the test", kind="dns"), "code=registry_unavailable kind=dns"),
+        (
+            RegistryUnavailable("planned by the test", kind="dns"),
+            "code=registry_unavailable kind=dns",
+        ),
         (BUG, "code=internal_error kind=-"),
     ],
     ids=["table", "table, known kind", "bug"],
