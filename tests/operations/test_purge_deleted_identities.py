@@ -557,6 +557,17 @@ async def test_table_fails_for_some(world: World, call: str, good: int, bad: int
     assert (report.due, report.purged, report.deferred) == (3, 2, 1)
 
 
+async def test_table_fails_for_every_second(world: World) -> None:
+    """Failures of the table with successes in between are not an outage, however many they are."""
+    await due_for_purge(world, 200)
+    for _ in range(100):
+        world.registry.fails("read", TABLE_IS_DOWN)
+        world.registry.passes("read")
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.deferred) == (200, 100, 100)
+
+
 async def test_outage_of_acs_is_not_one_of_the_table(world: World) -> None:
     """If ACS fails for some and the table for others, the sweep reports what it knows."""
     await due_for_purge(world, 2)
