@@ -1,10 +1,12 @@
 """Every request and response of the HTTP API. openapi.json is generated from these types."""
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import fields
 
 from identity_service.errors import InvalidBody
 from identity_service.identity import ID_PATTERN, Identity, State
@@ -412,8 +414,8 @@ class Check(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
     Attributes:
         status: `ok`, or a problem code.
-        kind: How it failed, if it did not respond: `dns`, `connect`, `tls`, `proxy`, `timeout`, or
-            `status` for an unexpected response.
+        kind: How it failed: `dns`, `connect`, `tls`, `proxy`, `timeout`, `status` for an unexpected
+            response or a refusal, or `credential` if this service got no token of its own.
         latency_ms: How long it took, in milliseconds.
         oldest_overdue_seconds: How long the oldest due entry has been waiting for the sweep.
     """
@@ -460,3 +462,19 @@ class Problem(Struct, kw_only=True, rename="camel", omit_defaults=True):
     field: str | None = None
     allowed: str | None = None
     upstream_request_id: str | None = None
+
+
+def _with_subclasses(kind: type[Struct]) -> Iterator[type[Struct]]:
+    yield kind
+    for subclass in kind.__subclasses__():
+        yield from _with_subclasses(subclass)
+
+
+# The names of everything that requests can have: the `id` in the URL, and the fields of bodies and
+# queries.
+FIELDS = {"id"} | {
+    field.encode_name
+    for base in (Request, Query)
+    for kind in _with_subclasses(base)
+    for field in fields(kind)
+}

@@ -85,7 +85,7 @@ async def purge_deleted_identities(
     """Finish what is due, oldest first, within the time budget.
 
     Raises:
-        RegistryUnavailable: the due entries could not be read, so it is unknown what is due.
+        RegistryUnavailable: the registry failed, so it is unknown what is due.
     """
     sweep = Sweep(lifecycle, registry, clock, cleanup)
     try:
@@ -119,13 +119,18 @@ class Sweep:
             clock, cleanup.deletes_per_30s, self._started + cleanup.time_budget
         )
         self._failures = 0
+        self._processed = 0
+        # The last failures of the registry in a row. A failure of ACS ends the row, because the
+        # registry has responded before.
+        self._registry_failures: list[RegistryUnavailable] = []
         self.report = SweepReport()
 
     async def run(self) -> None:
         """Process the due entries, several at a time.
 
         Raises:
-            RegistryUnavailable: the due entries could not be read to their end.
+            RegistryUnavailable: the due entries could not be read to their end, or the registry
+                failed for all entries, or for as many in a row as an outage has.
         """
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
@@ -148,16 +153,20 @@ class Sweep:
             # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
             self.report.duration = self._clock.now() - self._started
+        if self._registry_failures and len(self._registry_failures) >= min(OUTAGE, self._processed):
+            raise self._registry_failures[-1]
 
     def _must_stop(self) -> bool:
         return self._failures >= OUTAGE or self._limiter.is_over
 
     async def _process(self, entry: DueEntry) -> None:
         """Do what is due for one identity. If anything fails, its entry stays."""
+        self._processed += 1
         try:
             identity = await self._registry.read(entry.identity_id)
             if identity and identity.due == entry.due and identity.state is not State.ACTIVE:
-                await self._advance(identity)
+                if not await self._advance(identity):
+                    return
             else:
                 self.report.done += 1
         except Conflict:
@@ -166,18 +175,21 @@ class Sweep:
         except RegistryUnavailable as error:
             self._defer(entry.identity_id, error.code)
             self._failures += 1
+            self._registry_failures.append(error)
+            return
         except Exception as error:  # noqa: BLE001 -- a bug in one entry must not end the sweep
             events.error("internal_error", error, identity_id=entry.identity_id)
             self._defer(entry.identity_id, InternalError.code)
             self._failures += 1
+        self._registry_failures.clear()
 
-    async def _advance(self, identity: Identity) -> None:
-        """Take the next step of the identity, within the rate limit."""
+    async def _advance(self, identity: Identity) -> bool:
+        """Take the next step of the identity, within the rate limit. False if it is too late."""
         revoke_only = self._is_retained(identity)
         if not revoke_only and identity.state is not State.PURGING:
             identity = await self._lifecycle.start_purge(identity)
         if not await self._limiter.acquire() or self._failures >= OUTAGE:
-            return
+            return False
         try:
             await (self._revoke(identity) if revoke_only else self._purge(identity))
         except Throttled as throttled:
@@ -196,6 +208,7 @@ class Sweep:
         else:
             self._failures = 0
             self.report.done += 1
+        return True
 
     def _is_retained(self, identity: Identity) -> bool:
         """Whether only its revocation is due, because its purge is scheduled for later."""
@@ -206,15 +219,12 @@ class Sweep:
         try:
             await self._lifecycle.finish_deletion(identity)
         except IdentityNotFound:  # it never existed, and its row is removed
-            events.info("identity_forgotten", identity_id=identity.id)
             return
         self.report.revoked += 1
-        events.info("identity_revoked", identity_id=identity.id)
 
     async def _purge(self, identity: Identity) -> None:
         await self._lifecycle.finish_purge(identity)
         self.report.purged += 1
-        events.info("identity_purged", identity_id=identity.id)
 
     async def _postpone(self, identity: Identity, code: str) -> None:
         """Retry later, each time after a longer delay; if it is stuck, in a day."""

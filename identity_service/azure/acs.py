@@ -152,7 +152,8 @@ class AcsClient:
                 raise translate(error, self._host, has_identity=has_identity) from error
             except TimeoutError as error:
                 if not measured.is_sent:
-                    raise no_credential(f"no token within {REPEATABLE:.0f} s") from error
+                    reason = f"no token within {REPEATABLE:.0f} s"
+                    raise no_credential(ACS_SCOPE, reason) from error
                 failure = Failure("timeout", f"no response within {REPEATABLE:.0f} s")
                 raise unavailable(self._host, failure) from error
             except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -8,7 +8,6 @@ from functools import cached_property
 from inspect import iscoroutinefunction, signature
 from typing import Any, get_type_hints
 
-import msgspec
 from azure.functions import HttpRequest
 
 from identity_service.errors import InvalidBody
@@ -53,16 +52,6 @@ class BoundOperation:
         }
         self.parameters = set(self._sources)
         self.calls_upstream = bool(self.parameters & _UPSTREAM)
-        self._fields = {"id"} | {
-            field.encode_name
-            for name in ("body", "query")
-            if name in self._sources
-            for field in msgspec.structs.fields(hints[name])
-        }
-
-    def known_field(self, name: str | None) -> str | None:
-        """The name of a field if the operation has it. Other names are the caller's own text."""
-        return name if name in self._fields else None
 
     async def call(self, req: HttpRequest) -> Any:
         """Run the operation for a request.

@@ -21,7 +21,7 @@ from azure.functions.warmup import WarmUpContext
 
 from identity_service.errors import AcsTooSlow, InternalError, ServiceError
 from identity_service.http.binding import FROM_REQUEST, BindingError, BoundOperation, Operation
-from identity_service.http.responses import code, problem, subject, success
+from identity_service.http.responses import code, problem, refused_field, subject, success
 from identity_service.log import EventLog, begin_invocation
 from identity_service.services import Services
 
@@ -126,7 +126,7 @@ async def serve(  # noqa: PLR0913 -- what the trigger knows
             operation=operation.name,
             status=response.status_code,
             code=code(result),
-            field=operation.known_field(getattr(result, "field", None)),
+            field=refused_field(result),
             duration_ms=round((time.perf_counter() - started) * 1000),
             acs_ms=invocation.acs.milliseconds,
             credential_ms=invocation.credential.milliseconds,

@@ -5,6 +5,7 @@ from msgspec import UNSET
 from identity_service.errors import DeletedIdentityHidden, IdentityNotFound
 from identity_service.identity import Page, State
 from identity_service.lifecycle import Lifecycle
+from identity_service.log import current_invocation
 from identity_service.policies import DeletionPolicy, TokenPolicy
 from identity_service.ports import Registry
 from identity_service.schemas import (
@@ -76,7 +77,10 @@ async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Pag
 
 async def _of_user(user_id: str, registry: Registry) -> list[IdentityResponse]:
     user_row = await registry.read_user(user_id)
-    identity = await registry.read(user_row.identity_id) if user_row else None
+    if user_row is None:
+        return []
+    current_invocation().identity_id = user_row.identity_id
+    identity = await registry.read(user_row.identity_id)
     if identity is None or identity.state is not State.ACTIVE:
         return []
     return [IdentityResponse.of(identity)]

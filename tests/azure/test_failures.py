@@ -6,6 +6,7 @@ Both adapters call real servers with the real SDKs.
 import asyncio
 import base64
 import gc
+import json
 import logging
 import socket
 import ssl
@@ -24,10 +25,10 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 
-from identity_service.azure.acs import AcsClient
+from identity_service.azure.acs import ACS_SCOPE, AcsClient
 from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Kind, describe
-from identity_service.azure.tables import TableRegistry
+from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
 from identity_service.errors import AcsRefusedUs, AcsUnavailable, RegistryUnavailable, ServiceError
 from identity_service.identity import Identity, UserRow
 from identity_service.log import restrain_libraries
@@ -161,6 +162,7 @@ WRONG_SERVICES: dict[str, tuple[int, str, str]] = {
     "HTML 202": (202, "<html>Welcome</html>", "text/html"),
     "HTML 302": (302, "", "text/html"),
     "HTML 400": (400, "<html>Bad</html>", "text/html"),
+    "HTML 403": (403, "<html>Blocked</html>", "text/html"),
     "HTML 404": (404, "<html>Not found</html>", "text/html"),
     "HTML 405": (405, "<html>No</html>", "text/html"),
     "HTML 409": (409, "<html>Conflict</html>", "text/html"),
@@ -373,12 +375,16 @@ async def test_wrong_service(
         assert line.startswith(f'{upstream.event} host={endpoint.host} kind=status reason="')
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("status", "body"), [(401, ""), (401, "Denied"), (403, "Denied")], ids=["bare", "401", "403"]
+)
 async def test_refusal_is_one_line(
-    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, status: int
+    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, status: int, body: str
 ) -> None:
     """A refusal of our own credential is not an outage, and is logged once with its remedy."""
-    endpoint = await WrongService(status, "<html>", "text/html").start(servers)
+    error = {"code": body, "message": {"value": "No."}}
+    text = json.dumps({"error": error, "odata.error": error}) if body else ""
+    endpoint = await WrongService(status, text, "application/json").start(servers)
     acs, registry = acs_at(endpoint), registry_at(endpoint)
     of_acs = await error_of(acs.create())
     of_registry = await error_of(due(registry))
@@ -387,9 +393,10 @@ async def test_refusal_is_one_line(
 
     assert (type(of_acs), type(of_registry)) == (AcsRefusedUs, RegistryUnavailable)
     assert [line.partition(" code")[0] for line in lines(caplog)] == [
-        f"acs_refused_us status={status}",
-        f"registry_refused_us status={status}",
+        f"acs_refused_us host={endpoint.host} status={status}",
+        f"registry_refused_us host={endpoint.host} status={status}",
     ]
+    assert (of_acs.kind, of_registry.kind) == ("status", "status")
 
 
 STATUSES: list[tuple[int, Kind]] = [(407, "proxy"), (408, "timeout"), (504, "timeout")]
@@ -526,8 +533,10 @@ def test_slow_credential_is_not_blamed_on_others(
 
     errors = virtual_time.run(scenario())
 
-    assert {error.kind for error in errors} == {None}
-    assert [line.partition(" ")[0] for line in lines(caplog)] == ["credential_unavailable"] * 2
+    assert {error.kind for error in errors} == {"credential"}
+    assert [line.partition(" reason")[0] for line in lines(caplog)] == [
+        f"credential_unavailable scope={scope}" for scope in (ACS_SCOPE, STORAGE_SCOPE)
+    ]
 
 
 def test_credential_without_an_end_of_its_own(
@@ -547,8 +556,10 @@ def test_credential_without_an_end_of_its_own(
 
     error = virtual_time.run(scenario())
 
-    assert (type(error), error.kind) == (AcsUnavailable, None)
-    assert lines(caplog) == ['credential_unavailable reason="no token within 8 s"']
+    assert (type(error), error.kind) == (AcsUnavailable, "credential")
+    assert lines(caplog) == [
+        f'credential_unavailable scope={ACS_SCOPE} reason="no token within 8 s"'
+    ]
 
 
 # Errors that are hard to cause

@@ -48,15 +48,14 @@ async def test_check_creates_nothing(world: World, readiness: Readiness) -> None
 @pytest.mark.parametrize(
     ("error", "code", "kind"),
     [
-        (AcsRefusedUs("no role"), "acs_refused_us", None),
-        # The app's own credential failed.
-        (AcsUnavailable("no token"), "acs_unavailable", None),
+        (AcsRefusedUs("x", kind="status"), "acs_refused_us", "status"),
+        (AcsUnavailable("x", kind="credential"), "acs_unavailable", "credential"),
         *((AcsUnavailable("x", kind=kind), "acs_unavailable", kind) for kind in KINDS),
         (AcsTooSlow("x", kind="timeout"), "acs_too_slow", "timeout"),
     ],
 )
 async def test_acs_fails(
-    world: World, readiness: Readiness, error: ServiceError, code: str, kind: Kind | None
+    world: World, readiness: Readiness, error: ServiceError, code: str, kind: str
 ) -> None:
     """If ACS fails, the service is not ready. The response has the problem's code and its kind."""
     world.acs.fails("issue_token", error)
@@ -67,8 +66,8 @@ async def test_acs_fails(
     assert (response.registry.status, response.registry.kind) == ("ok", None)
 
 
-@pytest.mark.parametrize("kind", [None, *KINDS])
-async def test_registry_fails(world: World, readiness: Readiness, kind: Kind | None) -> None:
+@pytest.mark.parametrize("kind", ["credential", *KINDS])
+async def test_registry_fails(world: World, readiness: Readiness, kind: str) -> None:
     """If the registry fails, the service is not ready, and the sweep's delay is unknown."""
     world.registry.fails("due_entries", RegistryUnavailable("planned by the test", kind=kind))
     response = await ready(readiness)
