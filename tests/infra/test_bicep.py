@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,8 +114,8 @@ def test_body_size_limit() -> None:
 @pytest.mark.parametrize(
     "setting", [TELEMETRY, WORKER_TELEMETRY], ids=["3.13 and later", "before 3.13"]
 )
-def test_every_worker_gets_its_telemetry_setting(setting: Setting) -> None:
-    """With `openTelemetry`, the worker of each version of Python finds the setting that it reads."""
+def test_every_worker_gets_its_telemetry_setting(setting: Setting[Any]) -> None:
+    """With `openTelemetry`, the worker of each Python version finds the setting that it reads."""
     source = (INFRA / "app.bicep").read_text()
     telemetry = source.partition("var telemetrySettings")[2].partition(": {}")[0]
 
