@@ -396,11 +396,18 @@ TELEMETRY = Setting(
     " take longer to start.",
     sample=None,
 )
+WORKER_TELEMETRY = Setting(
+    "PYTHON_ENABLE_OPENTELEMETRY",
+    _TEXT,
+    "",
+    "`true` as well: the setting that workers before Python 3.13 read instead.",
+    sample=None,
+)
 TELEMETRY_MODE = Setting(
     "AzureFunctionsJobHost__telemetryMode",
     _TEXT,
     "",
-    "`OpenTelemetry` enables OpenTelemetry in the host. Set it together with the one above.",
+    "`OpenTelemetry` enables OpenTelemetry in the host. Set it together with the two above.",
     sample=None,
 )
 INSIGHTS = Setting(
@@ -480,6 +487,7 @@ CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
         BODY_SIZE_LIMIT,
         SIGN_IN,
         TELEMETRY,
+        WORKER_TELEMETRY,
         TELEMETRY_MODE,
         INSIGHTS,
         INSIGHTS_AUTHENTICATION,
