@@ -182,7 +182,8 @@ def _check_user_id(user_id: str | None) -> None:
     # fullmatch, because `$` also matches before a line end.
     if not re.fullmatch(_USER_ID, user_id):
         raise InvalidBody(
-            "userId must not begin or end with white space, and must have no control characters.",
+            "userId must not begin or end with white space or an invisible mark, and must have no"
+            " control characters.",
             field="userId",
             allowed="1 to 256 characters, compared byte by byte",
         )
