@@ -90,13 +90,12 @@ async def test_user_without_an_identity(world: World, row: dict[str, str]) -> No
 async def test_identity_of_an_older_user_id(world: World, user_id: str) -> None:
     """A request finds the identity of a user id that can no longer be written."""
     services = memory_services(world)
-    identity_id = await world.active(user_id)
-    for other in ("alice", "b", UNKNOWN.upper()):
-        await world.active(other)
+    older = await world.lifecycle.create(user_id)
+    await world.active("alice")
     response = await serve(
         request(f"{URL}?{urlencode({'userId': user_id})}"), list_identities, services
     )
 
     assert [(each["id"], each["userId"]) for each in content(response)["value"]] == [
-        (identity_id, user_id)
+        (older.identity_id, user_id)
     ]
