@@ -19,10 +19,12 @@ PROBLEMS = "/docs/problems.md"
 
 # Fields
 
-# The id of an identity, which may be percent-encoded.
-_IDENTITY_ID = r"8(:|%3[Aa])((gcch|dod)-)?acs(:|%3[Aa])"
+# The id of an identity, also in upper case, in quotation marks or percent-encoded.
+_COLON = "(:|%(25)*3[Aa])"
+_IDENTITY_ID = f"[\"'<]?8{_COLON}(([Gg][Cc][Cc][Hh]|[Dd][Oo][Dd])-)?[Aa][Cc][Ss]{_COLON}"
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
-_BLANK = r"\s\u200b\ufeff"
+# With marks that nobody sees: copied text often has them at its ends.
+_BLANK = r"\s\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 # The same in Python and in JavaScript.
 _USER_ID = rf"^(?!{_IDENTITY_ID})[^{_BLANK}{_CONTROL}]([^{_CONTROL}]*[^{_BLANK}{_CONTROL}])?$"
 
@@ -168,7 +170,8 @@ def _check_user_id(user_id: str | None) -> None:
     # fullmatch, because `$` also matches before a line end.
     if not re.fullmatch(_USER_ID, user_id):
         raise InvalidBody(
-            "userId must not begin or end with white space, and must have no control characters.",
+            "userId must not begin or end with white space or an invisible mark, and must have no"
+            " control characters.",
             field="userId",
             allowed="1 to 256 characters, compared byte by byte",
         )

@@ -329,7 +329,7 @@ TEAMS_APP_ID = Setting(
 )
 SIGN_IN_SCOPE = Setting(
     "SIGN_IN_SCOPE",
-    Kind("the name of one scope", _pattern(r"[!-~]+")),
+    Kind("the name of one scope, without the URI of the app", _pattern(r"(?!.*://)[!-+\--~]+")),
     "",
     "The delegated scope that a user's Entra token must have, such as `Identity.Use`. Without it,"
     " any delegated scope is enough.",

@@ -103,7 +103,12 @@ INVALID_VALUES = {
     "REGISTERED_IDENTITIES_ONLY": ["yes"],
     "TEAMS_APP_ID": ["no-guid", "1"],
     "PROBLEM_BASE_URI": ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"],
-    "SIGN_IN_SCOPE": ["Identity.Use Identity.Read", "api://app /x", "ü"],
+    "SIGN_IN_SCOPE": [
+        "Identity.Use Identity.Read",
+        "Identity.Use,Identity.Read",
+        "api://app/Identity.Use",
+        "ü",
+    ],
     "USER_CALLS_PER_MINUTE": ["0", "100001", "-1", "a few"],
     "HTTPS_PROXY": ["socks5://secret-host", "http://:secret-word@", "http://x:port", "http://x:0"],
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": ["yes"],

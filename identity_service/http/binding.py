@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from azure.functions import HttpRequest
 
 from identity_service.errors import InvalidBody
-from identity_service.http.decoding import decode_body, decode_query
+from identity_service.http.decoding import decode_body, decode_query, refuse_body_fields
 from identity_service.http.principal import signed_in_user
 from identity_service.identity import SignedInUser, identity_id
 from identity_service.schemas import Query, Request
@@ -89,7 +89,7 @@ class BoundOperation:
                 return lambda req: decode_query(req.url, kind)
             case "body":
                 self._check(name, kind, Request)
-                return lambda req: decode_body(_body(req), kind)
+                return lambda req: _decoded_body(req, kind)
         return self._provided(name, kind)
 
     def _signed_in_user(self, req: HttpRequest) -> SignedInUser:
@@ -134,6 +134,11 @@ def _parts(services: type[Services]) -> dict[str, Any]:
         if isinstance(part, cached_property | property)
     }
     return {**get_type_hints(services), **parts}
+
+
+def _decoded_body(req: HttpRequest, kind: type[Request]) -> Request:
+    refuse_body_fields(req.url, kind)
+    return decode_body(_body(req), kind)
 
 
 def _body(req: HttpRequest) -> bytes:

@@ -36,7 +36,8 @@ _BY_PARAMETER: dict[str, list[type[ServiceError]]] = {
         errors.TooManyCalls,
     ],
     "query": [errors.InvalidQuery],
-    "body": [errors.InvalidJson, errors.InvalidBody, errors.BodyTooLarge],
+    # A query with a field of the body is refused.
+    "body": [errors.InvalidJson, errors.InvalidBody, errors.InvalidQuery, errors.BodyTooLarge],
     "acs": _ACS,
     "registry": _REGISTRY,
     "lifecycle": [*_ACS, *_REGISTRY],
