@@ -39,9 +39,8 @@ class ServiceError(Exception):
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
-    kind: str | None = None
 
-    def __init__(  # noqa: PLR0913 -- all but the first are optional and named
+    def __init__(  # noqa: PLR0913 -- what callers, the log and `ready` say about an error
         self,
         detail: str,
         *,
@@ -50,6 +49,7 @@ class ServiceError(Exception):
         retry_after: int | None = None,
         upstream_request_id: str | None = None,
         identity_id: str | None = None,
+        kind: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -58,6 +58,7 @@ class ServiceError(Exception):
         self.retry_after = retry_after
         self.upstream_request_id = upstream_request_id
         self.identity_id = identity_id
+        self.kind = kind
 
 
 class InvalidJson(ServiceError):

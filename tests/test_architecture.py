@@ -21,6 +21,7 @@ ALLOWED = {
         "limits",
         "settings",
         "metrics",
+        "traces",
         "ports",
         "log",
         "errors",
@@ -51,6 +52,7 @@ ALLOWED = {
     "log": {"scrubbing"},
     "scrubbing": set(),
     "metrics": set(),
+    "traces": {"scrubbing"},
     "ncrontab": set(),
     "": set(),
 }
@@ -67,7 +69,7 @@ ADAPTERS = {
         "identity_service.http.triggers",
     },
     "aiohttp": {"identity_service.azure.failures"},
-    "opentelemetry": {"identity_service.metrics"},
+    "opentelemetry": {"identity_service.metrics", "identity_service.traces"},
 }
 
 

@@ -53,7 +53,7 @@ async def issue_my_token(
         IdentityUnfinished: the caller's identity is still being created.
         IdentityBusy: the caller's identity is being purged, or other requests are changing it.
     """
-    grant = user_tokens.grant(body.scopes, body.minutes)
+    grant = user_tokens.grant(body.scopes, body.expires_in_minutes)
     with _with_restore_hint():
         created, token = await lifecycle.create_with_token(caller.user_id, grant)
     return IssuedTokenResponse.of(created.identity_id, token)

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -624,7 +625,8 @@ async def test_wrong_key(table: TableClient, caplog: pytest.LogCaptureFixture) -
         with pytest.raises(RegistryUnavailable):
             await call
         [message] = caplog.messages
-        assert message.startswith("registry_refused_us status=400 code=InvalidAuthenticationInfo ")
+        assert message.startswith(f"registry_refused_us host={urlsplit(table.url).netloc} ")
+        assert " status=400 code=InvalidAuthenticationInfo " in message
 
 
 REFUSED = "registry_refused_us"
@@ -646,7 +648,9 @@ CODES: list[tuple[int, str, Outcomes, str]] = [
     (404, "TableNotFound", DOWN, UNAVAILABLE),
     (404, "ResourceNotFound", NO_ROW, UNAVAILABLE),
     (404, "EntityNotFound", NO_ROW, UNAVAILABLE),
+    (400, "ResourceNotFound", NO_ROW, UNAVAILABLE),
     (404, "AccountNotFound", DOWN, UNAVAILABLE),
+    (404, "ContainerNotFound", DOWN, UNAVAILABLE),
     (409, "EntityAlreadyExists", CHANGED, UNAVAILABLE),
     (409, "TableBeingDeleted", DOWN, UNAVAILABLE),
     (409, "SomethingNew", DOWN, UNAVAILABLE),

@@ -1,11 +1,14 @@
 """list_identities: the active identities in pages, or the identity of one user."""
 
+from urllib.parse import urlencode
+
 import pytest
 
 from identity_service.errors import InvalidQuery
 from identity_service.identity import Page, State
 from identity_service.operations.identities import list_identities
 from identity_service.schemas import IdentityResponse, ListIdentitiesQuery
+from tests.http.edge import URL, content, memory_services, request, serve
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
 from tests.support.world import World, refusal
@@ -107,3 +110,22 @@ async def test_user_without_an_identity(world: World, row: dict[str, str]) -> No
         await world.registry.insert_user(user_id, identity_id)
 
     assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
+
+
+@pytest.mark.parametrize(
+    "user_id",
+    [" alice", "alice ", "\u00a0", "a\0b", "alice\n", UNKNOWN, "alice\u200e", "a+b%&=#"],
+    ids=ascii,
+)
+async def test_identity_of_an_older_user_id(world: World, user_id: str) -> None:
+    """A request finds the identity of a user id that can no longer be written."""
+    services = memory_services(world)
+    older = await world.lifecycle.create(user_id)
+    await world.active("alice")
+    response = await serve(
+        request(f"{URL}?{urlencode({'userId': user_id})}"), list_identities, services
+    )
+
+    assert [(each["id"], each["userId"]) for each in content(response)["value"]] == [
+        (older.identity_id, user_id)
+    ]

@@ -282,19 +282,10 @@ def running_app(
         "LOCAL_HOST_EASY_AUTH": azure.sign_in if signs_in else "",
     }
     log_file = folder / "app.log"
-    call = [sys.executable, "-m", "local.functions_host", "--until-stdin-closes"]
+    call = ("local.functions_host", "--until-stdin-closes", "--port=0", f"--app={ROOT}")
     with (
         log_file.open("w") as log,
-        subprocess.Popen(  # noqa: S603 -- our own module
-            [*call, "--port=0", f"--app={ROOT}"],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **environ, **host},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        ) as process,
+        start_module(*call, environ={**environ, **host}, log=log) as process,
     ):
         assert process.stdout
         try:
@@ -306,6 +297,22 @@ def running_app(
             process.terminate()
         assert app.leaks() == [], app.leaks()
         assert process.stdout.read() == ""
+
+
+def start_module(
+    name: str, *options: str, environ: Mapping[str, str], log: IO[str]
+) -> subprocess.Popen[str]:
+    """Starts one of our modules in a process group of its own. It gets PATH and `environ` only."""
+    return subprocess.Popen(  # noqa: S603 -- our own module
+        [sys.executable, "-m", name, *options],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environ},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def _secrets(azure: Azure) -> set[str]:
