@@ -109,6 +109,8 @@ _REMEDY = (
     " connection string, or let the firewall of the storage account accept this app"
 )
 _NO_ACCESS = (401, 403)
+# Source: https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
+_THROTTLES = "ServerBusy"
 _STREAM_PAGE = 100
 
 
@@ -366,7 +368,9 @@ class TableRegistry:
             return RegistryUnavailable("The registry refused this service.")
         if code == _TABLE_NOT_FOUND:
             self._exists = False
-        return self._unavailable(describe(error, self._host, code))
+        unavailable = self._unavailable(describe(error, self._host, code))
+        unavailable.throttles = code == _THROTTLES
+        return unavailable
 
     def _unavailable(self, failure: Failure) -> RegistryUnavailable:
         events.error(
