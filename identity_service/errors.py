@@ -207,9 +207,14 @@ class IdentityNotKnownYet(AcsUnavailable):
 
 
 class RegistryUnavailable(ServiceError):
-    """The registry's table did not respond. A write may or may not have happened."""
+    """The registry's table did not respond. A write may or may not have happened.
+
+    Attributes:
+        throttles: It responded that it accepts no more calls for now.
+    """
 
     status, code, title = 503, "registry_unavailable", "The registry is unavailable"
+    throttles = False
 
 
 class IdentityBusy(ServiceError):

@@ -117,6 +117,8 @@ _REMEDY = (
 )
 # Without a code, 403 is the page of a firewall or of another service.
 _NOT_AUTHENTICATED, _FORBIDDEN = 401, 403
+# Source: https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
+_THROTTLES = "ServerBusy"
 _STREAM_PAGE = 100
 _LARGEST_PAGE = 1000
 
@@ -415,7 +417,9 @@ class TableRegistry:
             return RegistryUnavailable("The registry refused this service.", kind="status")
         if code == _TABLE_NOT_FOUND:
             self._exists = False
-        return self._unavailable(describe(error, self._host, code))
+        unavailable = self._unavailable(describe(error, self._host, code))
+        unavailable.throttles = code == _THROTTLES
+        return unavailable
 
     def _unavailable(self, failure: Failure) -> RegistryUnavailable:
         events.error(

@@ -699,6 +699,19 @@ async def test_error_by_its_code(
             assert all(code in message for message in caplog.messages)
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "throttles"),
+    [(503, "ServerBusy", True), (503, "Other", False), (500, "OperationTimedOut", False)],
+)
+async def test_table_throttles(status: int, code: str, throttles: bool) -> None:
+    """The error tells it apart from a table that does not respond."""
+    async with FailingService(status, code).registry() as registry:
+        with pytest.raises(RegistryUnavailable) as caught:
+            await registry.read(some_id(1))
+
+    assert caught.value.throttles is throttles
+
+
 async def test_invalid_row(caplog: pytest.LogCaptureFixture) -> None:
     """A row that another program has changed is not understood. It is logged, and is no defect."""
     service = FailingService(200, row={"PartitionKey": "00", "RowKey": "i|1", "state": "other"})

@@ -90,6 +90,19 @@ async def test_throttled(world: World, readiness: Readiness) -> None:
     assert (response.acs.status, response.acs.kind) == ("throttled", None)
 
 
+async def test_throttled_registry(world: World, readiness: Readiness) -> None:
+    """A table that throttles responds too, also while ACS throttles."""
+    error = RegistryUnavailable("planned by the test")
+    error.throttles, error.kind = True, "status"
+    world.registry.fails("due_entries", error)
+    world.acs.fails("issue_token", Throttled("planned by the test", retry_after=30))
+    response = await ready(readiness)
+
+    assert (type(response), response.http_status) == (ReadyResponse, 200)
+    assert (response.registry.status, response.registry.kind) == ("throttled", None)
+    assert response.registry.oldest_overdue_seconds is None
+
+
 async def test_throttled_without_a_registry(world: World, readiness: Readiness) -> None:
     """Throttling does not hide a failure of the registry."""
     world.acs.fails("issue_token", Throttled("planned by the test", retry_after=30))
