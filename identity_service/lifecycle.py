@@ -550,7 +550,10 @@ class Lifecycle:
     async def identity_of_user(self, user_id: str) -> Identity | None:
         """The user's identity, in any state. None if the identity does not name the user."""
         user_row = await self._registry.read_user(user_id)
-        identity = await self._registry.read(user_row.identity_id) if user_row else None
+        if user_row is None:
+            return None
+        current_invocation().identity_id = user_row.identity_id
+        identity = await self._registry.read(user_row.identity_id)
         if identity and (identity.user_id == user_id or identity.state is State.UNKNOWN):
             return identity
         return None

@@ -101,6 +101,8 @@ INVALID_VALUES = {
     "SERVICE_TOKEN_DEFAULT_MINUTES": ["59", "1441"],
     "SERVICE_TOKEN_MAX_MINUTES": ["59", "1441"],
     "REGISTERED_IDENTITIES_ONLY": ["yes"],
+    "PURGE_HOLD": ["yes"],
+    "VERIFICATIONS_PER_30S": ["0", "1001", "x", "1.5"],
     "TEAMS_APP_ID": ["no-guid", "1"],
     "PROBLEM_BASE_URI": ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"],
     "SIGN_IN_SCOPE": [
@@ -253,6 +255,7 @@ def test_defaults() -> None:
         service_tokens=TokenPolicy(SCOPES, 1440, 1440),
         user_tokens=TokenPolicy(("chat", "voip"), 60, 240),
         registered_only=False,
+        verifications_per_30s=333,
         sign_in=SignInPolicy(enabled=False, scope="", calls_per_minute=30),
         teams_app_id="",
         problem_base_uri="/docs/problems.md",

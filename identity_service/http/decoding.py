@@ -23,6 +23,7 @@ _LONGEST_ECHO = 60
 # msgspec's messages repeat what the caller sent, so each pattern is anchored at a fixed part.
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
+_IN_RECORD = re.compile(r"(.*) - at `\$\.(\w+)\[(\d+)\]([^`]*)`", re.DOTALL)
 _AT = re.compile(r".* - at `\$\.(\w+)[^`]*`", re.DOTALL)
 
 
@@ -133,10 +134,17 @@ def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
     return msgspec.json.Decoder(kind)
 
 
-def _explain(message: str, kind: type[Request | Query]) -> InvalidBody:
+def _explain(message: str, kind: type[Request | Query], whole: str = "The body") -> InvalidBody:
     """Turn msgspec's message into an error that names the field and what it accepts."""
+    found = _IN_RECORD.fullmatch(message)
+    if found and (record := _record(kind, found[2])):
+        place = f"{found[2]}[{found[3]}]"
+        invalid = _explain(f"{found[1]} - at `${found[4]}`", record, place)
+        invalid.field = f"{place}.{invalid.field}" if invalid.field else place
+        return invalid
     fields = {field.encode_name: _description(field.type) for field in msgspec.structs.fields(kind)}
     known = ", ".join(fields) or "no fields"
+    message = message.removesuffix(" - at `$`")
     if found := _UNKNOWN.fullmatch(message):
         name = found[1][:_LONGEST_ECHO]
         return InvalidBody("This operation has no such field.", field=name, allowed=known)
@@ -147,7 +155,15 @@ def _explain(message: str, kind: type[Request | Query]) -> InvalidBody:
     if found := _AT.fullmatch(message):
         name = found[1]
         return InvalidBody(f"{name} must be {fields[name]}.", field=name, allowed=fields[name])
-    return InvalidBody("The body must be a JSON object.", allowed=f"an object with {known}")
+    return InvalidBody(f"{whole} must be a JSON object.", allowed=f"an object with {known}")
+
+
+def _record(kind: type[Request | Query], name: str) -> type[Request] | None:
+    """The type of the records in the field with this name, if it has records."""
+    [field] = [field for field in msgspec.structs.fields(kind) if field.encode_name == name]
+    arguments = [part for each in get_args(field.type) for part in get_args(each)]
+    records = (part for part in arguments if isinstance(part, type) and issubclass(part, Request))
+    return next(records, None)
 
 
 def _description(annotation: Any) -> str:

@@ -65,8 +65,11 @@ def refused_field(result: object) -> str | None:
 
     `unknown` if no operation has a field of that name: it is the caller's own text.
     """
-    name = getattr(result, "field", None)
-    return name if name is None or name in FIELDS else "unknown"
+    name: str | None = getattr(result, "field", None)
+    if name is None:
+        return None
+    plain = name.rpartition(".")[2]  # without the record that it is in
+    return plain if plain in FIELDS else "unknown"
 
 
 def subject(req: HttpRequest, result: object) -> str:

@@ -18,7 +18,6 @@ from identity_service.errors import (
     ServiceError,
 )
 from identity_service.http.decoding import (
-    BODY_LIMIT,
     decode_body,
     decode_query,
     refuse_body_fields,
@@ -26,12 +25,14 @@ from identity_service.http.decoding import (
 from identity_service.schemas import (
     CreateIdentityRequest,
     CreateIdentityWithTokenRequest,
+    ImportIdentitiesRequest,
     IssueMyTokenRequest,
     IssueTokenRequest,
-    Query,
+    ListQuery,
     Request,
 )
 from tests.http.edge import URL
+from tests.support.acs_transport import IDENTITY
 
 
 class Empty(Request):
@@ -294,7 +295,7 @@ def test_long_unknown_field_is_cut() -> None:
 
 def test_body_at_the_limit() -> None:
     """A body of 16 KiB is accepted."""
-    body = b'{"scopes":["chat"]}'.ljust(BODY_LIMIT)
+    body = b'{"scopes":["chat"]}'.ljust(IssueTokenRequest.body_limit)
 
     assert decode_body(body, IssueTokenRequest).scopes == ["chat"]
 
@@ -322,7 +323,7 @@ def test_any_bytes(kind: type[Request], raw: bytes) -> None:
 def query_error(query: str) -> InvalidQuery:
     """The error for a query."""
     with pytest.raises(InvalidQuery) as caught:
-        decode_query(f"{URL}?{query}", Query)
+        decode_query(f"{URL}?{query}", ListQuery)
     return caught.value
 
 
@@ -344,7 +345,7 @@ QUERIES: dict[str, tuple[str, str | None, int]] = {
 @pytest.mark.parametrize(("query", "after", "size"), QUERIES.values(), ids=QUERIES)
 def test_query(query: str, after: str | None, size: int) -> None:
     """Every parameter is optional. Those that the host reads are left alone."""
-    decoded = decode_query(URL + query, Query)
+    decoded = decode_query(URL + query, ListQuery)
 
     assert (decoded.after, decoded.max_page_size) == (after, size)
 
@@ -354,7 +355,9 @@ def test_query(query: str, after: str | None, size: int) -> None:
 )
 def test_query_of_any_host(host: str) -> None:
     """The host in the URL is the caller's text. It does not hide or change the query."""
-    assert decode_query(f"https://{host}/api/identities?maxPageSize=7", Query).max_page_size == 7
+    assert (
+        decode_query(f"https://{host}/api/identities?maxPageSize=7", ListQuery).max_page_size == 7
+    )
 
 
 @pytest.mark.parametrize(
@@ -363,7 +366,7 @@ def test_query_of_any_host(host: str) -> None:
 def test_query_in_the_host(host: str) -> None:
     """If the host has a question mark, the query is refused. It is never taken as empty."""
     with pytest.raises(InvalidQuery):
-        decode_query(f"https://{host}/api/identities?maxPageSize=7", Query)
+        decode_query(f"https://{host}/api/identities?maxPageSize=7", ListQuery)
 
 
 BODY_FIELDS = {
@@ -396,7 +399,7 @@ def test_invalid_query(text: str) -> None:
     """The error names the parameter and what it accepts."""
     error = query_error(f"maxPageSize={quote(text)}")
 
-    assert details(error) == (InvalidQuery, "maxPageSize", "a whole number from 1 to 100")
+    assert details(error) == (InvalidQuery, "maxPageSize", "a whole number from 1 to 1000")
 
 
 @pytest.mark.parametrize(
@@ -467,8 +470,46 @@ def test_long_unknown_parameters_are_cut() -> None:
 def test_any_query(query: str) -> None:
     """Any query is valid, or refused with InvalidQuery."""
     try:
-        outcome: object = decode_query(f"{URL}?{query}", Query)
+        outcome: object = decode_query(f"{URL}?{query}", ListQuery)
     except InvalidQuery as error:
         outcome = error
 
-    assert isinstance(outcome, Query | InvalidQuery)
+    assert isinstance(outcome, ListQuery | InvalidQuery)
+
+
+# Records
+
+
+@pytest.mark.parametrize(
+    ("records", "field", "detail"),
+    [
+        (
+            [{"id": IDENTITY}, {"id": 1}],
+            "identities[1].id",
+            "id must be the id of an ACS identity.",
+        ),
+        ([{}], "identities[0].id", "id is missing: it must be the id of an ACS identity."),
+        ([{"id": "x", "user": "a"}], "identities[0].user", "This operation has no such field."),
+        ([{"id": "x", "userId": 5}], "identities[0].userId", "userId must be 1 to 256 characters"),
+        ([3], "identities[0]", "identities[0] must be a JSON object."),
+        ([], "identities", "identities must be 1 to 100 records."),
+        ([{"id": "x"}] * 101, "identities", "identities must be 1 to 100 records."),
+        ("x", "identities", "identities must be 1 to 100 records."),
+    ],
+)
+def test_invalid_record(records: object, field: str, detail: str) -> None:
+    """The error of an invalid record names the record and its field."""
+    body = msgspec.json.encode({"identities": records})
+    with pytest.raises(InvalidBody) as caught:
+        decode_body(body, ImportIdentitiesRequest)
+
+    assert caught.value.field == field
+    assert caught.value.detail.startswith(detail)
+
+
+def test_largest_import() -> None:
+    """An import of 100 records whose user ids have the longest form in JSON is accepted."""
+    records = [{"id": IDENTITY, "userId": "\N{GRINNING FACE}" * 256}] * 100
+    body = json.dumps({"identities": records}).encode()
+
+    assert len(decode_body(body, ImportIdentitiesRequest).identities) == 100

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 
 from identity_service.errors import RegistryUnavailable, Throttled
@@ -628,7 +629,7 @@ async def test_due_index_fails_halfway(world: World, caplog: pytest.LogCaptureFi
     assert sorted(purged) == [f"identity_purged identity_id={each}" for each in ids[:2]]
     assert last.startswith(
         "sweep_failed code=registry_unavailable kind=- due=- revoked=0 purged=2 deferred=0 stuck=0"
-        " backlog=- oldest_overdue_s=- "
+        " held=- backlog=- oldest_overdue_s=- "
     )
 
 
@@ -742,22 +743,139 @@ async def test_each_change_is_one_line(  # noqa: PLR0913, PLR0917 -- a table
     assert report.startswith(("sweep_finished due=1 ", "sweep_failed code=registry_unavailable "))
 
 
-async def test_purge_started_at_the_end_of_the_budget(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A purge that was decided on, but not carried out within the time budget, is in the log."""
-    caplog.set_level(logging.INFO)
+async def test_purge_after_the_end_of_the_budget(world: World) -> None:
+    """A purge that does not fit into the time budget is not decided on: it can be restored."""
     [first, second] = await due_for_purge(world, 2)
     world.cleanup = CleanupPolicy(deletes_per_30s=1, time_budget=timedelta(seconds=1))
-    caplog.clear()
+    report = await world.sweep()
+
+    assert (world.is_gone(first), report.backlog) == (True, 1)
+    await world.restore(second)
+
+
+async def test_restored_while_the_sweep_waits(world: World) -> None:
+    """An identity that is restored while the sweep waits for its turn is left alone."""
+    [first, second] = await due_for_purge(world, 2)
+    world.acs.precede("delete", lambda: world.restore(second))
+    await world.sweep()
+    issued = await world.issue(second)
     await world.sweep()
 
-    assert world.row(second).state is State.PURGING
-    assert caplog.messages[:-1] == [
-        f"identity_purge_started identity_id={first}",
-        f"identity_purge_started identity_id={second}",
-        f"identity_purged identity_id={first}",
-    ]
+    assert (world.is_gone(first), world.acs.is_valid(issued.token)) == (True, True)
+
+
+async def test_unfinished_work_comes_first(world: World) -> None:
+    """A revocation that is due later than many purges is carried out before them."""
+    purges = await due_for_purge(world, 3)
+    unrevoked = await world.unrevoked()
+    world.pass_lease()
+    world.acs.calls.clear()
+    await world.sweep()
+
+    assert world.acs.calls == ["revoke_tokens", *["delete"] * len(purges)]
+    assert world.row(unrevoked).revoked
+
+
+# Rows of other releases
+
+
+async def test_rows_of_a_newer_release(world: World) -> None:
+    """More rows than an outage has that this release cannot read do not block what is due."""
+    unknown = [await world.unrevoked() for _ in range(2 * OUTAGE)]
+    for identity_id in unknown:
+        world.registry.change(identity_id, state=State.UNKNOWN)
+    [purge] = await due_for_purge(world, 1)
+    before = {identity_id: world.row(identity_id) for identity_id in unknown}
+    report = await world.sweep()
+
+    assert (world.is_gone(purge), report.backlog) == (True, len(unknown))
+    assert {identity_id: world.row(identity_id) for identity_id in unknown} == before
+
+
+async def test_kind_erased_by_an_older_release(world: World) -> None:
+    """A write of an older release erases the kind from a row. Its due entry is still found."""
+    identity_id = await world.deleted("alice")
+    world.clock.advance(RETENTION)
+    row = world.registry.rows[identity_id]
+    world.registry.rows[identity_id] = msgspec.structs.replace(
+        row, state=State.PURGING, due_kind=DueKind.WORK
+    )
+    await world.sweep()
+
+    assert world.is_gone(identity_id)
+
+
+async def test_due_entry_of_an_older_release(world: World) -> None:
+    """A deleted identity whose due entry has no kind of its own is purged at its time."""
+    identity_id = await world.deleted("alice")
+    world.registry.change(identity_id, due_kind=DueKind.WORK)
+    world.clock.advance(RETENTION)
+    await world.sweep()
+
+    assert world.is_gone(identity_id)
+
+
+# Purges on hold
+
+HOLD = CleanupPolicy(purge_hold=True)
+
+
+async def test_nothing_is_purged_on_hold(world: World) -> None:
+    """On hold, the sweep purges nothing that was deleted. It counts what it would purge."""
+    held = [*await due_for_purge(world, 3), await world.deleted()]
+    world.cleanup = HOLD
+    world.acs.calls.clear()
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.backlog, report.held) == (0, 0, 0, 3)
+    assert (world.acs.calls, world.acs.identities) == ([], held)
+
+
+async def test_work_goes_on_on_hold(world: World) -> None:
+    """On hold, the sweep revokes, rolls back, and finishes interrupted creations and purges."""
+    unrevoked, purging = await world.unrevoked(), await world.purging()
+    creating, registering = await world.creating(), await world.registering()
+    world.clock.advance(RETENTION)
+    world.cleanup = HOLD
+    await world.sweep()
+
+    assert world.row(unrevoked).revoked
+    assert world.row(unrevoked).state is State.DELETED
+    assert (world.is_gone(purging), world.is_gone(creating)) == (True, True)
+    assert list(world.registry.rows) == [unrevoked]
+    assert registering in world.acs.identities
+
+
+async def test_older_due_entry_on_hold(world: World) -> None:
+    """On hold, a due entry of an older release moves to the held ones, and costs nothing more."""
+    identity_id = await world.deleted()
+    world.registry.change(identity_id, due_kind=DueKind.WORK)
+    world.clock.advance(RETENTION)
+    world.cleanup = HOLD
+    first, second = await world.sweep(), await world.sweep()
+
+    assert ([first.due, first.held], [second.due, second.held]) == ([1, 1], [0, 1])
+    assert world.row(identity_id).state is State.DELETED
+
+
+async def test_purge_by_hand_on_hold(world: World) -> None:
+    """On hold, a purge by hand still works."""
+    [identity_id] = await due_for_purge(world, 1)
+    world.cleanup = HOLD
+    await world.purge(identity_id)
+
+    assert world.is_gone(identity_id)
+
+
+async def test_end_of_the_hold(world: World) -> None:
+    """After the hold, the sweep purges what has waited."""
+    [identity_id] = await due_for_purge(world, 1)
+    world.cleanup = HOLD
+    await world.sweep()
+    world.cleanup = CleanupPolicy()
+    report = await world.sweep()
+
+    assert (world.is_gone(identity_id), report.held) == (True, None)
 
 
 async def test_young_identity_is_deferred(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -82,32 +82,32 @@ CALLS: dict[str, Call] = {
 }
 
 OK = None
-ABSENT, HIDDEN = IdentityNotFound, DeletedIdentityHidden
-DELETED, BUSY = IdentityDeleted, IdentityBusy
-UNFINISHED, NOT_DELETED = IdentityUnfinished, IdentityNotDeleted
-NEWER = IdentityNotReadable
+NONE, HIDDEN = IdentityNotFound, DeletedIdentityHidden
+GONE, BUSY = IdentityDeleted, IdentityBusy
+HALF, ALIVE = IdentityUnfinished, IdentityNotDeleted
+NEW = IdentityNotReadable
 
 # An identity without a row has no user, so the operations of its user find none. A row that is not
-# readable may be anything.
+# readable may be in any state.
 STATES = [NOWHERE, ELSEWHERE, *State]
 TABLE: dict[str, list[type[Exception] | None]] = {
-    # operation                   nowhere elsewhere creating     registering  active       deleted  purging unknown
-    "create_identity":            [OK,     OK,       OK,          BUSY,        OK,          DELETED, OK,     NEWER],
-    "create_identity_with_token": [OK,     OK,       OK,          BUSY,        OK,          DELETED, OK,     NEWER],
-    "register_identity":          [ABSENT, OK,       BUSY,        OK,          OK,          DELETED, ABSENT, NEWER],
-    "unregister_identity":        [ABSENT, ABSENT,   BUSY,        OK,          OK,          DELETED, ABSENT, NEWER],
-    "get_identity":               [ABSENT, ABSENT,   ABSENT,      ABSENT,      OK,          HIDDEN,  ABSENT, OK],
-    "delete_identity":            [ABSENT, OK,       ABSENT,      BUSY,        OK,          OK,      ABSENT, NEWER],
-    "issue_token":                [ABSENT, OK,       UNFINISHED,  OK,          OK,          DELETED, DELETED, NEWER],
-    "revoke_tokens":              [ABSENT, OK,       OK,          OK,          OK,          OK,      OK,     OK],
-    "get_deleted_identity":       [ABSENT, ABSENT,   ABSENT,      ABSENT,      ABSENT,      OK,      OK,     ABSENT],
-    "restore_identity":           [ABSENT, ABSENT,   ABSENT,      ABSENT,      OK,          OK,      ABSENT, NEWER],
-    "purge_identity":             [ABSENT, ABSENT,   NOT_DELETED, NOT_DELETED, NOT_DELETED, OK,      OK,     NEWER],
-    "get_me":                     [ABSENT, ABSENT,   ABSENT,      ABSENT,      OK,          HIDDEN,  ABSENT, NEWER],
-    "issue_my_token":             [OK,     OK,       OK,          BUSY,        OK,          DELETED, OK,     NEWER],
-    "revoke_my_tokens":           [ABSENT, ABSENT,   OK,          OK,          OK,          OK,      ABSENT, NEWER],
-    "delete_me":                  [ABSENT, ABSENT,   ABSENT,      BUSY,        OK,          OK,      ABSENT, NEWER],
-    "restore_me":                 [ABSENT, ABSENT,   ABSENT,      ABSENT,      OK,          OK,      ABSENT, NEWER],
+    #                             nowhere else creating regist. active deleted purging unknown
+    "create_identity":            [OK,   OK,   OK,    BUSY,  OK,    GONE,   OK,   NEW],
+    "create_identity_with_token": [OK,   OK,   OK,    BUSY,  OK,    GONE,   OK,   NEW],
+    "register_identity":          [NONE, OK,   BUSY,  OK,    OK,    GONE,   NONE, NEW],
+    "unregister_identity":        [NONE, NONE, BUSY,  OK,    OK,    GONE,   NONE, NEW],
+    "get_identity":               [NONE, NONE, NONE,  NONE,  OK,    HIDDEN, NONE, OK],
+    "delete_identity":            [NONE, OK,   NONE,  BUSY,  OK,    OK,     NONE, NEW],
+    "issue_token":                [NONE, OK,   HALF,  OK,    OK,    GONE,   GONE, NEW],
+    "revoke_tokens":              [NONE, OK,   OK,    OK,    OK,    OK,     OK,   OK],
+    "get_deleted_identity":       [NONE, NONE, NONE,  NONE,  NONE,  OK,     OK,   NONE],
+    "restore_identity":           [NONE, NONE, NONE,  NONE,  OK,    OK,     NONE, NEW],
+    "purge_identity":             [NONE, NONE, ALIVE, ALIVE, ALIVE, OK,     OK,   NEW],
+    "get_me":                     [NONE, NONE, NONE,  NONE,  OK,    HIDDEN, NONE, NEW],
+    "issue_my_token":             [OK,   OK,   OK,    BUSY,  OK,    GONE,   OK,   NEW],
+    "revoke_my_tokens":           [NONE, NONE, OK,    OK,    OK,    OK,     NONE, NEW],
+    "delete_me":                  [NONE, NONE, NONE,  BUSY,  OK,    OK,     NONE, NEW],
+    "restore_me":                 [NONE, NONE, NONE,  NONE,  OK,    OK,     NONE, NEW],
 }  # fmt: skip
 
 

@@ -9,11 +9,12 @@ from identity_service.errors import (
     AcsUnavailable,
     IdentityBusy,
     IdentityDeleted,
+    IdentityNotDeleted,
     IdentityNotFound,
     RegistryUnavailable,
 )
 from identity_service.identity import State
-from tests.operations.test_states import CALLS, ELSEWHERE, NOT_DELETED, NOWHERE, reach
+from tests.operations.test_states import CALLS, ELSEWHERE, NOWHERE, reach
 from tests.support.world import ACS_IS_DOWN, ALICE, CONFLICT, TABLE_IS_DOWN, World, refusal
 
 UNREVOKED = "deleted, not revoked"
@@ -184,7 +185,7 @@ class Race(NamedTuple):
     state: State | None
 
 
-DELETED, NOT_FOUND = IdentityDeleted, IdentityNotFound
+ALIVE, DELETED, NOT_FOUND = IdentityNotDeleted, IdentityDeleted, IdentityNotFound
 WITH_TOKEN = "create_identity_with_token"
 GONE = None
 RACES = [
@@ -209,7 +210,7 @@ RACES = [
     Race("register_identity", State.REGISTERING, "update", World.unregister, None, State.ACTIVE),
     Race("unregister_identity", State.ACTIVE, "remove", World.delete, DELETED, State.DELETED),
     Race("unregister_identity", State.ACTIVE, "remove", World.unregister, NOT_FOUND, GONE),
-    Race("purge_identity", State.DELETED, "update", World.restore, NOT_DELETED, State.ACTIVE),
+    Race("purge_identity", State.DELETED, "update", World.restore, ALIVE, State.ACTIVE),
     Race("purge_identity", State.DELETED, "update", start_purge, None, GONE),
     Race("purge_identity", State.DELETED, "remove", remove_row, None, GONE),
 ]
