@@ -63,7 +63,7 @@ class Screen:
         """Print a table, or one line of JSON for each item."""
         if self.as_json:
             for item in items:
-                self._print_line(json_line(item))
+                self._out.file.write(f"{json_line(item)}\n")
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
@@ -136,8 +136,9 @@ class Screen:
             yield Bar(progress, task)
 
     def _print_line(self, line: str) -> None:
-        # The console would wrap, and would split a line at characters that it thinks are ends.
+        # Not with the console, which would wrap. At once, so that it stands before later notes.
         self._out.file.write(f"{line}\n")
+        self._out.file.flush()
 
 
 class Bar:
