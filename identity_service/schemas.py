@@ -92,7 +92,7 @@ EntraToken = Annotated[str, Meta(min_length=1, extra_json_schema={"pattern": r"^
 AcsToken = Annotated[
     str, Meta(description="an ACS access token: hand it to the client", examples=["eyJhbGciOi…"])
 ]
-_STATES = ", ".join(State)
+_STATES = f"one of {', '.join(State)}"
 UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
 
 
@@ -287,7 +287,10 @@ class ListIdentitiesQuery(ListQuery):
     """
 
     user_id: UserId | UnsetType = UNSET
-    state: Annotated[State, Meta(description=_STATES)] | UnsetType = UNSET
+    state: (
+        Annotated[State, Meta(description=_STATES, extra_json_schema={"enum": list(State)})]
+        | UnsetType
+    ) = UNSET
 
 
 class ListDeletedIdentitiesQuery(ListQuery):

@@ -45,7 +45,6 @@ async def register_identity(
         UserMismatch: it is registered for another user, or for none: unregister it first.
         IdentityDeleted: it is deleted.
         IdentityBusy: it is being created, or other requests are changing it.
-        IdentityNotReadable: a newer release has changed it.
         Throttled: too many identities are being registered.
     """
     identity, is_new = await lifecycle.register(identity_id, body.user_id, verifications.acquire)
@@ -71,7 +70,6 @@ async def unregister_identity(
         UserMismatch: it does not belong to the user in the query.
         IdentityDeleted: it is deleted: restore it first.
         IdentityBusy: it is being created, or other requests are changing it.
-        IdentityNotReadable: a newer release has changed it.
     """
     await lifecycle.unregister(identity_id, query.expected_user)
 
