@@ -72,7 +72,8 @@ function Add-Role {
 
 function Remove-Role {
     if ($assigned -eq 'none') { return }
-    if (-not (Invoke-Az role assignment delete --ids $assigned --subscription $assigned.Split('/')[2]) -and
+    $subscription = $assigned.Split('/')[2]
+    if (-not (Invoke-Az role assignment delete --ids $assigned --subscription $subscription) -and
         $script:message -notmatch 'ResourceNotFound|ResourceGroupNotFound') {
         Stop-AfterAz ("The app's former role on the ACS resource is left. Remove a lock on the resource, then run`n" +
             "az role assignment delete --ids $assigned")
