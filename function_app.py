@@ -5,7 +5,14 @@ import os
 from azure.functions import AuthLevel, FunctionApp
 
 from identity_service.http.triggers import Triggers, add_timer, add_warmup
-from identity_service.operations import deleted_identities, identities, me, status, tokens
+from identity_service.operations import (
+    deleted_identities,
+    identities,
+    me,
+    registration,
+    status,
+    tokens,
+)
 from identity_service.services import Services
 from identity_service.sweep import purge_deleted_identities
 
@@ -18,6 +25,9 @@ service.post("identities", identities.create_identity)
 service.post("identities/with-token", identities.create_identity_with_token)
 service.get("identities", identities.list_identities)
 service.get("identities/{id}", identities.get_identity)
+service.put("identities/{id}", registration.register_identity)
+service.post("identities/import", registration.import_identities)
+service.delete("identities/{id}/registration", registration.unregister_identity)
 service.delete("identities/{id}", identities.delete_identity)
 service.post("identities/{id}/tokens", tokens.issue_token)
 service.delete("identities/{id}/tokens", tokens.revoke_tokens)

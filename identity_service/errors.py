@@ -7,12 +7,13 @@
     ├── NotAllowed, PurgeProtected, SignInNotEnabled                   403
     ├── IdentityNotFound, DeletedIdentityHidden                        404
     ├── IdentityDeleted, IdentityNotDeleted, IdentityUnfinished        409
+    ├── UserHasIdentity, UserMismatch                                  409
     ├── BodyTooLarge                                                   413
     ├── Throttled, TooManyCalls                                        429
     ├── InternalError                                                  500
     ├── AcsRefusedUs                                                   502
     ├── AcsUnavailable (IdentityNotKnownYet), RegistryUnavailable      503
-    ├── IdentityBusy, Overloaded, NotConfigured                        503
+    ├── IdentityBusy, IdentityNotReadable, Overloaded, NotConfigured   503
     └── AcsTooSlow                                                     504
 
 A class has an HTTP status, a code and a title. An instance adds the details of one call. Errors are
@@ -31,6 +32,7 @@ class ServiceError(Exception):
         allowed: The values that the field accepts.
         retry_after: Seconds after which a retry makes sense.
         upstream_request_id: The id that identifies the failed call to Microsoft's support.
+        identity_id: The identity that the error is about, if the request does not name it.
         kind: How an upstream failed, such as `dns` or `tls`. For `ready`, not for callers.
     """
 
@@ -39,7 +41,7 @@ class ServiceError(Exception):
     title: ClassVar[str]
     kind: str | None = None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all but the first are optional and named
         self,
         detail: str,
         *,
@@ -47,6 +49,7 @@ class ServiceError(Exception):
         allowed: str | None = None,
         retry_after: int | None = None,
         upstream_request_id: str | None = None,
+        identity_id: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -54,6 +57,7 @@ class ServiceError(Exception):
         self.allowed = allowed
         self.retry_after = retry_after
         self.upstream_request_id = upstream_request_id
+        self.identity_id = identity_id
 
 
 class InvalidJson(ServiceError):
@@ -149,6 +153,18 @@ class IdentityUnfinished(ServiceError):
     status, code, title = 409, "identity_unfinished", "The identity is still being created"
 
 
+class UserHasIdentity(ServiceError):
+    """The user already has another identity. A user has one identity."""
+
+    status, code, title = 409, "user_has_identity", "The user has another identity"
+
+
+class UserMismatch(ServiceError):
+    """The identity is registered for another user, or for none."""
+
+    status, code, title = 409, "user_mismatch", "The identity is registered differently"
+
+
 class BodyTooLarge(ServiceError):
     """The body is larger than any valid request."""
 
@@ -199,6 +215,12 @@ class IdentityBusy(ServiceError):
     """Other requests are changing the identity. Retry the request."""
 
     status, code, title = 503, "identity_busy", "Other requests are changing the identity"
+
+
+class IdentityNotReadable(ServiceError):
+    """This release cannot read the identity's row. A newer release may have written it."""
+
+    status, code, title = 503, "identity_not_readable", "The identity's row is not readable"
 
 
 class Overloaded(ServiceError):

@@ -1,20 +1,24 @@
 """The domain: an identity, its states, and every change of state.
 
-    creating ──► active ◄──► deleted ──► purging ──► (no row)
-        └───────────────────────────────────▲
+    creating ─────► active ◄──► deleted ──► purging ──► (no row)
+        │             ▲ └──► (no row): unregistered        ▲
+        └─────────────┼────────────────────────────────────┘
+    registering ──────┘
+        └──► (no row): rolled back
 
 The registry holds three kinds of rows:
 
     identity row    what we know about one identity; `due` says when the sweep must look at it
-    due entry       exists exactly when its identity row has a `due`; sorts by time
-    user row        names a user's identity; it counts only if that identity has a row
+    due entry       exists exactly when its identity row has a `due`; sorts by kind, then by time
+    user row        names a user's identity; it counts only if that identity's row names the user
+                    and is not being purged
 """
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -115,12 +119,25 @@ class SignedInUser:
 
 
 class State(StrEnum):
-    """The state of an identity."""
+    """The state of an identity.
+
+    `UNKNOWN` is never written. It stands for a row that this release cannot read, because a newer
+    release has written it or because it is damaged. Nothing changes such a row.
+    """
 
     CREATING = "creating"
+    REGISTERING = "registering"
     ACTIVE = "active"
     DELETED = "deleted"
     PURGING = "purging"
+    UNKNOWN = "unknown"
+
+
+class DueKind(StrEnum):
+    """Why an identity is due: work is not finished, or its purge waits for its date."""
+
+    WORK = "t"
+    PURGE = "p"
 
 
 class IllegalTransition(Exception):
@@ -136,13 +153,18 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     Attributes:
         user_id: The user that the identity belongs to, if any.
         created_on: When this service created it. None if it was created elsewhere.
+        known_on: For an identity that was created elsewhere: when the registry first wrote about
+            it.
         deleted_on: When it was deleted.
         scheduled_purge_on: When the sweep purges it.
         revoked: ACS has accepted the revocation that follows the current deletion.
-        adopted: The row was first written by a delete, for an identity created elsewhere.
+        adopted: The row was first written by a delete, and ACS has not yet confirmed that the
+            identity exists.
         due: When the sweep must look at it. None if no work is pending.
+        due_kind: Why. Rows of earlier releases have no kind, which means work.
         attempts: How often in a row the sweep has failed.
         last_error: The problem code of the last failure.
+        unknown_columns: What a newer release has added to the row. A write keeps it.
         etag: The version of the row that was last read or written.
     """
 
@@ -150,13 +172,16 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     state: State
     user_id: str | None = None
     created_on: datetime | None = None
+    known_on: datetime | None = None
     deleted_on: datetime | None = None
     scheduled_purge_on: datetime | None = None
     revoked: bool = False
     adopted: bool = False
     due: datetime | None = None
+    due_kind: DueKind = DueKind.WORK
     attempts: int = 0
     last_error: str | None = None
+    unknown_columns: tuple[tuple[str, Any], ...] = ()
     etag: str = ""
 
     @classmethod
@@ -171,13 +196,34 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         )
 
     @classmethod
+    def register(cls, identity_id: str, user_id: str | None, now: datetime) -> Self:
+        """An identity that was created elsewhere. Whether ACS has it is not known yet."""
+        return cls(
+            id=identity_id,
+            state=State.REGISTERING,
+            user_id=user_id,
+            known_on=now,
+            due=now + LEASE,
+        )
+
+    @classmethod
     def adopt_deleted(cls, identity_id: str, now: datetime, retention: timedelta) -> Self:
         """The first row of an identity that was created elsewhere and is deleted here."""
-        return cls(id=identity_id, state=State.ACTIVE, adopted=True).delete(now, retention)
+        adopted = cls(id=identity_id, state=State.ACTIVE, known_on=now, adopted=True)
+        return adopted.delete(now, retention)
 
-    def activate(self) -> Self:
-        """Finish the creation."""
+    def finish_creation(self) -> Self:
+        """Make a new identity active."""
         return self._to_active(State.CREATING)
+
+    def finish_registration(self) -> Self:
+        """Make a registered identity active, after ACS has confirmed that it exists."""
+        return self._to_active(State.REGISTERING)
+
+    def start_rollback(self, now: datetime) -> Self:
+        """Postpone a registration that is rolled back, which invalidates its ETag."""
+        self._require(State.REGISTERING)
+        return self._replace(due=now + LEASE)
 
     def restore(self) -> Self:
         """Undo the deletion."""
@@ -192,6 +238,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
             scheduled_purge_on=now + retention,
             revoked=False,
             due=now + LEASE,
+            due_kind=DueKind.WORK,
             attempts=0,
             last_error=None,
         )
@@ -199,7 +246,19 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     def record_revocation(self) -> Self:
         """Record that ACS has accepted the revocation that follows this deletion."""
         self._require(State.DELETED)
-        return self._replace(revoked=True, due=self.scheduled_purge_on, attempts=0, last_error=None)
+        return self._replace(
+            revoked=True,
+            adopted=False,
+            due=self.scheduled_purge_on,
+            due_kind=DueKind.PURGE,
+            attempts=0,
+            last_error=None,
+        )
+
+    def wait_for_purge(self) -> Self:
+        """Move the due entry of an earlier release to those that wait for their purge."""
+        self._require(State.DELETED)
+        return self._replace(due_kind=DueKind.PURGE)
 
     def start_purge(self, now: datetime) -> Self:
         """Decide that the identity is purged. This cannot be undone.
@@ -209,12 +268,26 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         self._require(State.CREATING, State.DELETED)
         lease = now + LEASE
         due = lease if self.due is None else min(self.due, lease)
-        return self._replace(state=State.PURGING, due=due)
+        return self._replace(state=State.PURGING, adopted=False, due=due, due_kind=DueKind.WORK)
 
     def postpone(self, until: datetime, error_code: str) -> Self:
         """Retry later, after the sweep has failed."""
-        self._require(State.CREATING, State.DELETED, State.PURGING)
-        return self._replace(attempts=self.attempts + 1, last_error=error_code, due=until)
+        self._require(State.CREATING, State.REGISTERING, State.DELETED, State.PURGING)
+        return self._replace(
+            attempts=self.attempts + 1, last_error=error_code, due=until, due_kind=DueKind.WORK
+        )
+
+    def belongs_to(self, user_id: str) -> bool:
+        """Whether a user row that names this identity counts."""
+        return self.user_id == user_id and self.state is not State.PURGING
+
+    def found_at(self, entry: "DueEntry") -> Self | None:
+        """The row if the due entry is its own. None if the entry is outdated.
+
+        A write by a release that does not know the kinds erases the kind from the row. The entry
+        still has it.
+        """
+        return self._replace(due_kind=entry.kind) if self.due == entry.due else None
 
     def with_etag(self, etag: str) -> Self:
         """The row with the version that a write has returned."""
@@ -222,7 +295,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
 
     def is_young(self, now: datetime) -> bool:
         """Whether "doesn't exist" from ACS proves nothing about it yet."""
-        return self.created_on is not None and now - self.created_on < YOUNG
+        since = self.created_on or self.known_on
+        return since is not None and now - since < YOUNG
 
     def _to_active(self, state: State) -> Self:
         self._require(state)
@@ -231,7 +305,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
             deleted_on=None,
             scheduled_purge_on=None,
             revoked=False,
+            adopted=False,
             due=None,
+            due_kind=DueKind.WORK,
             attempts=0,
             last_error=None,
         )
@@ -257,22 +333,25 @@ class DueEntry(msgspec.Struct, frozen=True, order=True):
 
     due: datetime
     identity_id: str
+    kind: DueKind = DueKind.WORK
 
-    def __str__(self) -> str:
+    @property
+    def position(self) -> str:
+        """Where it is in the order. Entries of both kinds are in one order."""
         return f"{timestamp(self.due)}|{self.identity_id}"
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """The entry that `str` rendered.
+    def at(cls, position: str, kind: DueKind = DueKind.WORK) -> Self:
+        """The entry at this position.
 
         Raises:
-            ValueError: the text does not have that form.
+            ValueError: the text is not a position.
         """
-        due, bar, identity_id = text.partition("|")
+        due, bar, identity_id = position.partition("|")
         parsed = datetime.strptime(due, _TIMESTAMP).replace(tzinfo=UTC)
         if not (bar and identity_id):
-            raise ValueError(text)
-        return cls(parsed, identity_id)
+            raise ValueError(position)
+        return cls(parsed, identity_id, kind)
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):

@@ -8,6 +8,7 @@ decides again, in at most `ROUNDS` rounds. If the result of a call is unknown, t
 it never assumes a result and never undoes anything.
 """
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,10 +18,13 @@ from identity_service.errors import (
     IdentityNotDeleted,
     IdentityNotFound,
     IdentityNotKnownYet,
+    IdentityNotReadable,
     IdentityUnfinished,
     PurgeProtected,
     RegistryUnavailable,
     ServiceError,
+    UserHasIdentity,
+    UserMismatch,
 )
 from identity_service.identity import Identity, State, UserRow
 from identity_service.log import EventLog, current_invocation
@@ -28,6 +32,9 @@ from identity_service.policies import AccessToken, DeletionPolicy, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
 
 ROUNDS = 4
+
+# What proves that ACS has an identity: a token that nobody receives.
+_VERIFICATION = TokenGrant(("chat",), 60)
 
 events = EventLog(__name__)
 
@@ -72,17 +79,22 @@ class Lifecycle:
 
         Raises: as `create` and `issue_token`.
         """
-        created = await self._create(user_id, grant)
-        if created.token:
-            return created, created.token
-        token = await self.issue_token(created.identity_id, grant, registered_only=True)
-        return created, token
+        for _ in range(ROUNDS):
+            created = await self._create(user_id, grant)
+            if created.token:
+                return created, created.token
+            token = await self._acs.issue_token(created.identity_id, grant)
+            identity = await self._registry.read(created.identity_id)
+            if identity and identity.user_id == user_id and identity.state is not State.PURGING:
+                _require_active(identity)
+                return created, token
+        raise _busy()
 
     async def _create(self, user_id: str | None, grant: TokenGrant | None) -> Created:
         user_row = None
         if user_id is not None:
             user_row = await self._registry.read_user(user_id)  # 0
-            if user_row and await self._exists(user_row.identity_id):
+            if user_row and await self._exists(user_row):
                 return Created(user_row.identity_id, is_new=False)
         identity_id, token = await self._create_in_acs(grant)  # 1
         identity = await self._record(identity_id, user_id)  # 2
@@ -96,27 +108,40 @@ class Lifecycle:
             return await self._acs.create(), None
         return await self._acs.create_with_token(grant)
 
-    async def _exists(self, identity_id: str) -> bool:
-        """Whether the identity that a user row names exists. Finishes its creation if needed."""
-        current_invocation().identity_id = identity_id
+    async def _exists(self, user_row: UserRow) -> bool:
+        """Whether the user row counts, and its identity is active. Finishes its creation if needed.
+
+        Raises:
+            IdentityDeleted: the identity is deleted.
+            IdentityBusy: it is being registered, or there were too many conflicts.
+        """
+        current_invocation().identity_id = user_row.identity_id
         for _ in range(ROUNDS):
-            identity = await self._registry.read(identity_id)
+            identity = await self._counted(user_row)
             if identity is None:
                 return False
             match identity.state:
                 case State.ACTIVE:
                     return True
                 case State.DELETED:
-                    raise _deleted(identity_id)
-                case State.PURGING:
-                    break
+                    raise _deleted(identity.id)
                 case State.CREATING:
                     await self._finish_creation(identity)
+                case _:
+                    break
         raise _busy()
+
+    async def _counted(self, user_row: UserRow) -> Identity | None:
+        """The identity that the user row names. None if the user row does not count."""
+        identity = await self._registry.read(user_row.identity_id)
+        if identity is None:
+            return None
+        _require_readable(identity)
+        return identity if identity.belongs_to(user_row.user_id) else None
 
     async def _finish_creation(self, identity: Identity) -> None:
         try:
-            await self._registry.update(identity, identity.activate())
+            await self._registry.update(identity, identity.finish_creation())
         except Conflict:
             events.info("creation_finished_by_other_call", identity_id=identity.id)
 
@@ -154,23 +179,136 @@ class Lifecycle:
         except (ServiceError, Conflict):
             events.warning("duplicate_left_to_sweep", identity_id=duplicate.id)
         user_row = await self._registry.read_user(user_id)
-        if user_row and await self._exists(user_row.identity_id):
+        if user_row and await self._exists(user_row):
             return Created(user_row.identity_id, is_new=False)
         raise _busy()
 
     async def _activate(self, identity: Identity) -> None:
-        """Make it active. This also proves that it was not deleted after its token was issued."""
+        """Make it active. This also proves that it was not deleted after its token was issued.
+
+        If that fails, the user row is left alone: it does not count, or another call has taken it
+        over.
+        """
         try:
-            await self._registry.update(identity, identity.activate())
+            await self._registry.update(identity, identity.finish_creation())
         except Conflict as error:
             current = await self._registry.read(identity.id)
-            if current and current.state is State.ACTIVE:
-                return
-            if current and current.state is State.DELETED:
-                raise _deleted(identity.id) from error
-            with suppress(Conflict):  # another creation has replaced the user row
-                await self._release_user(identity)
+            if current and current.user_id == identity.user_id:
+                if current.state is State.ACTIVE:
+                    return
+                if current.state is State.DELETED:
+                    raise _deleted(identity.id) from error
             raise _busy() from error
+
+    # Registration
+
+    async def register(
+        self, identity_id: str, user_id: str | None, admit: Callable[[], Awaitable[None]]
+    ) -> tuple[Identity, bool]:
+        """Register an identity that was created elsewhere. Returns whether this call did it.
+
+        ACS is asked whether it exists. A registration that fails removes its own rows, or the sweep
+        does it, and never touches the identity in ACS.
+
+        Args:
+            identity_id: The identity.
+            user_id: Its user, if any.
+            admit: Waits until ACS may be asked.
+
+        Raises:
+            IdentityNotFound: ACS has no such identity in this resource, or it is being purged.
+            UserMismatch: it is registered for another user, or for none.
+            UserHasIdentity: the user has another identity.
+            IdentityDeleted: it is deleted.
+            IdentityBusy: it is being created, or registered for another user, or there were too
+                many conflicts.
+        """
+        for _ in range(ROUNDS):
+            with suppress(Conflict):
+                identity = await self._registry.read(identity_id)  # 1
+                if identity and identity.state is State.ACTIVE:
+                    if user_id not in (None, identity.user_id):
+                        raise _registered_differently(identity_id)
+                    return await self._registry.update(identity, identity), False
+                _require_registrable(identity, user_id)
+                await admit()
+                if identity is None:
+                    registering = Identity.register(identity_id, user_id, self._clock.now())
+                    identity = await self._registry.insert(registering)  # 2
+                await self._verify(identity)  # 3
+                await self._claim_user(identity)  # 4
+                identity = await self._registry.update(
+                    identity, identity.finish_registration()
+                )  # 5
+                events.info("identity_registered", identity_id=identity_id)
+                return identity, True
+        raise _busy()
+
+    async def _verify(self, identity: Identity) -> None:
+        """Ask ACS whether it has the identity. If not, roll back."""
+        try:
+            await self._acs.issue_token(identity.id, _VERIFICATION)
+        except IdentityNotFound:
+            await self._give_up(identity)
+            raise
+
+    async def _claim_user(self, identity: Identity) -> None:
+        """Let the user row name the identity. If the user has another identity, roll back."""
+        if identity.user_id is None:
+            return
+        for _ in range(ROUNDS):
+            with suppress(Conflict):
+                await self._registry.insert_user(identity.user_id, identity.id)
+                return
+            user_row = await self._registry.read_user(identity.user_id)
+            if user_row is None:
+                continue
+            is_own = user_row.identity_id == identity.id
+            other = None if is_own else await self._counted(user_row)
+            if other:
+                await self._give_up(identity)
+                if other.state in (State.ACTIVE, State.DELETED):
+                    raise UserHasIdentity(
+                        "A user has one identity. Unregister or delete the other one first.",
+                        identity_id=other.id,
+                    )
+                raise _busy()
+            with suppress(Conflict):
+                # Even if it names this identity: its ETag keeps a rollback from deleting it.
+                await self._registry.replace_user(user_row, identity.id)
+                return
+        raise _busy()
+
+    async def _give_up(self, identity: Identity) -> None:
+        with suppress(Conflict):  # another registration has taken over
+            await self.roll_back(identity)
+
+    async def unregister(self, identity_id: str, user_id: str | None) -> None:
+        """Forget an active identity. ACS is not called: the identity and its tokens live on.
+
+        Args:
+            identity_id: The identity.
+            user_id: The user that it must belong to, if any is given.
+
+        Raises:
+            IdentityNotFound: the registry has no such identity, or it is being purged.
+            UserMismatch: it belongs to another user, or to none.
+            IdentityDeleted: it is deleted.
+            IdentityBusy: it is being created, or there were too many conflicts.
+        """
+        for _ in range(ROUNDS):
+            with suppress(Conflict):
+                identity = _require_unregistrable(await self._registry.read(identity_id))  # 1
+                if user_id not in (None, identity.user_id):
+                    raise _registered_differently(identity_id)
+                user_row = await self._user_row_of(identity)  # 2
+                await self._registry.remove(identity)  # 3
+                events.info("identity_unregistered", identity_id=identity_id)
+                if user_row:
+                    with suppress(Conflict):  # another identity has taken it over
+                        await self._registry.remove_user(user_row)  # 4
+                return
+        raise _busy()
 
     # Tokens
 
@@ -190,13 +328,12 @@ class Lifecycle:
         """
         token = await self._acs.issue_token(identity_id, grant)  # 1
         identity = await self._registry.read(identity_id)  # 2
-        if identity is None and registered_only:
-            raise _not_registered()
-        if identity is None or identity.state is State.ACTIVE:
+        if identity is None or identity.state is State.REGISTERING:
+            if registered_only:
+                raise _not_registered()
             return token
-        if identity.state is State.CREATING:
-            raise IdentityUnfinished("The identity is still being created.")
-        raise _deleted(identity_id)
+        _require_active(identity)
+        return token
 
     async def revoke_tokens(self, identity_id: str, *, registered_only: bool) -> None:
         """Revoke all tokens issued so far. New tokens can be issued afterwards.
@@ -211,23 +348,37 @@ class Lifecycle:
     # Deletion
 
     async def delete(
-        self, identity_id: str, policy: DeletionPolicy, *, registered_only: bool
+        self,
+        identity_id: str,
+        policy: DeletionPolicy,
+        *,
+        registered_only: bool,
+        user_id: str | None = None,
     ) -> Identity:
         """Mark the identity as deleted, then revoke its tokens. Repeating it finishes the rest.
 
+        Args:
+            identity_id: The identity.
+            policy: How long it can be restored.
+            registered_only: Whether an identity without a row is refused.
+            user_id: The user that it must belong to, if a user deletes it.
+
         Raises:
-            IdentityNotFound: it does not exist, is being created or purged, or is not registered as
-                required.
-            IdentityBusy: there were too many conflicts.
+            IdentityNotFound: it does not exist, is being created or purged, is not registered as
+                required, or is not the user's.
+            IdentityBusy: it is being registered, or there were too many conflicts.
         """
         marked: Identity | None = None
         for _ in range(ROUNDS):
             with suppress(Conflict):
                 identity = await self._registry.read(identity_id)  # 1
+                if marked and marked.adopted and (identity is None or identity.adopted):
+                    marked = None  # our row was removed: nothing is ours
                 if marked and (identity is None or identity.deleted_on != marked.deleted_on):
                     return marked  # since our revocation: restored, purged, or deleted again
-                if identity and identity.state in (State.CREATING, State.PURGING):
-                    raise IdentityNotFound("The identity does not exist.")
+                _require_deletable(identity, user_id)
+                if identity and identity.state is State.DELETED and marked is None:
+                    identity = await self._registry.update(identity, identity)
                 if identity and identity.state is State.DELETED and identity.revoked:
                     return identity
                 marked_now = await self._mark(identity_id, identity, policy, registered_only)  # 2
@@ -253,20 +404,23 @@ class Lifecycle:
             return identity
         return await self._registry.update(identity, identity.delete(now, policy.retention))
 
-    async def restore(self, identity_id: str) -> Identity:
+    async def restore(self, identity_id: str, user_id: str | None = None) -> Identity:
         """Make a deleted identity active again. Its old tokens stay revoked.
 
+        Args:
+            identity_id: The identity.
+            user_id: The user that it must belong to, if a user restores it.
+
         Raises:
-            IdentityNotFound: there is no such deleted identity, or it is being purged.
+            IdentityNotFound: there is no such deleted identity, it is being purged, or it is not
+                the user's.
             IdentityBusy: there were too many conflicts.
         """
         for _ in range(ROUNDS):
             with suppress(Conflict):
-                identity = await self._registry.read(identity_id)  # 1
-                if identity is None or identity.state in (State.CREATING, State.PURGING):
-                    raise IdentityNotFound("There is no such deleted identity.")
+                identity = _require_restorable(await self._registry.read(identity_id), user_id)  # 1
                 if identity.state is State.ACTIVE:
-                    return identity
+                    return await self._registry.update(identity, identity)
                 if not identity.revoked:
                     await self.revoke(identity)  # 2
                 return await self._registry.update(identity, identity.restore())  # 3
@@ -291,7 +445,8 @@ class Lifecycle:
                     if started:
                         return  # another call finished our purge
                     raise IdentityNotFound("There is no such deleted identity.")
-                if identity.state in (State.ACTIVE, State.CREATING):
+                _require_readable(identity)
+                if identity.state not in (State.DELETED, State.PURGING):
                     raise IdentityNotDeleted("Delete it first: DELETE identities/{id}.")
                 if identity.state is State.DELETED:
                     identity = await self.start_purge(identity)  # 2
@@ -330,7 +485,10 @@ class Lifecycle:
 
         Raises:
             Conflict: the identity has changed, for example because it was restored.
+        Raises: as `revoke`, for an identity about which ACS was never asked.
         """
+        if identity.adopted:
+            await self.revoke(identity)
         return await self._registry.update(identity, identity.start_purge(self._clock.now()))
 
     async def finish_purge(self, identity: Identity) -> None:
@@ -349,17 +507,108 @@ class Lifecycle:
         await self._registry.remove(identity)  # 5
 
     async def _release_user(self, identity: Identity) -> None:
-        if identity.user_id is None:
-            return
-        user_row = await self._registry.read_user(identity.user_id)
-        if user_row and user_row.identity_id == identity.id:
+        user_row = await self._user_row_of(identity)
+        if user_row:
+            with suppress(Conflict):  # another identity has taken it over
+                await self._registry.remove_user(user_row)
+
+    async def roll_back(self, identity: Identity) -> None:
+        """Remove the rows of a registration that has failed or was interrupted.
+
+        Raises:
+            Conflict: another registration has taken over.
+        """
+        user_row = await self._user_row_of(identity)  # 1
+        if user_row:
+            postponed = identity.start_rollback(self._clock.now())
+            identity = await self._registry.update(identity, postponed)  # 2
             await self._registry.remove_user(user_row)
+        await self._registry.remove(identity)  # 3
+        events.info("registration_rolled_back", identity_id=identity.id)
+
+    async def _user_row_of(self, identity: Identity) -> UserRow | None:
+        """The row of the identity's user, if it names this identity."""
+        if identity.user_id is None:
+            return None
+        user_row = await self._registry.read_user(identity.user_id)
+        return user_row if user_row and user_row.identity_id == identity.id else None
+
+
+# The states that an operation accepts. Any other state is an error.
+
+
+def _require_readable(identity: Identity) -> None:
+    if identity.state is State.UNKNOWN:
+        raise IdentityNotReadable("A newer release may have changed this identity. Retry.")
+
+
+def _require_active(identity: Identity) -> None:
+    """For a token."""
+    _require_readable(identity)
+    if identity.state in (State.CREATING, State.REGISTERING):
+        raise IdentityUnfinished("The identity is still being created or registered.")
+    if identity.state is not State.ACTIVE:
+        raise _deleted(identity.id)
+
+
+def _require_registrable(identity: Identity | None, user_id: str | None) -> None:
+    if identity is None:
+        return
+    _require_readable(identity)
+    if identity.state is State.DELETED:
+        raise _deleted(identity.id)
+    if identity.state is State.PURGING:
+        raise IdentityNotFound("The identity is being purged.")
+    if identity.state is not State.REGISTERING or identity.user_id != user_id:
+        raise _busy()
+
+
+def _require_unregistrable(identity: Identity | None) -> Identity:
+    if identity is None or identity.state is State.PURGING:
+        raise _not_registered()
+    _require_readable(identity)
+    if identity.state is State.DELETED:
+        raise _deleted(identity.id)
+    if identity.state not in (State.ACTIVE, State.REGISTERING):
+        raise _busy()
+    return identity
+
+
+def _require_deletable(identity: Identity | None, user_id: str | None) -> None:
+    if user_id is not None and (identity is None or identity.user_id != user_id):
+        raise IdentityNotFound("You have no such identity.")
+    if identity is None:
+        return
+    _require_readable(identity)
+    if identity.state is State.REGISTERING:
+        raise _busy()
+    if identity.state not in (State.ACTIVE, State.DELETED):
+        raise IdentityNotFound("The identity does not exist.")
+
+
+def _require_restorable(identity: Identity | None, user_id: str | None) -> Identity:
+    if identity is None or (user_id is not None and identity.user_id != user_id):
+        raise IdentityNotFound("There is no such deleted identity.")
+    _require_readable(identity)
+    if identity.state not in (State.ACTIVE, State.DELETED):
+        raise IdentityNotFound("There is no such deleted identity.")
+    return identity
 
 
 def _deleted(identity_id: str) -> IdentityDeleted:
     return IdentityDeleted(
         f"The identity is deleted. POST deleted-identities/{identity_id}/restore restores it,"
-        " until it is purged."
+        " until it is purged.",
+        identity_id=identity_id,
+    )
+
+
+def _registered_differently(identity_id: str) -> UserMismatch:
+    return UserMismatch(
+        "The identity is registered for another user, or for none. To change that, unregister it"
+        f" first: DELETE identities/{identity_id}/registration.",
+        field="userId",
+        identity_id=identity_id,
     )
 
 

@@ -1,12 +1,13 @@
-"""Limits on what callers can use of one instance: calls per user, and calls at once."""
+"""Limits of one instance: calls per user, operations at once, and verifications by ACS."""
 
+import asyncio
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from identity_service.errors import Overloaded, TooManyCalls
+from identity_service.errors import Overloaded, Throttled, TooManyCalls
 
 # Users whose budget is remembered. When there are more, the one that called longest ago is
 # forgotten, which gives that user a new budget.
@@ -14,6 +15,8 @@ USERS = 10_000
 # Operations that run at once in one worker. Each may hold a socket to ACS and one to the tables.
 # The platform sends an instance far fewer requests at once.
 OPERATIONS = 512
+# Seconds. A registration waits no longer than this for its verification.
+LONGEST_WAIT = 4.0
 
 
 class UserBudgets:
@@ -68,3 +71,31 @@ class Slots:
             yield
         finally:
             self._used -= 1
+
+
+class Verifications:
+    """Limits how often ACS is asked whether an identity exists.
+
+    Each question uses the quota for access tokens. They are evenly spaced, so that an import leaves
+    the rest of the quota to the users.
+    """
+
+    def __init__(self, per_30s: int) -> None:
+        self._interval = 30 / per_30s
+        self._next = 0.0
+
+    async def acquire(self) -> None:
+        """Wait until ACS may be asked.
+
+        Raises:
+            Throttled: that would take too long.
+        """
+        now = asyncio.get_running_loop().time()
+        mine = max(self._next, now)
+        if mine - now > LONGEST_WAIT:
+            raise Throttled(
+                "Other registrations use the quota for verifications.",
+                retry_after=math.ceil(mine - now),
+            )
+        self._next = mine + self._interval
+        await asyncio.sleep(mine - now)

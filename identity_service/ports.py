@@ -1,10 +1,10 @@
 """What the operations need from outside. The real adapters and the tests' fakes implement it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 from typing import Protocol
 
-from identity_service.identity import DueEntry, Identity, Page, UserRow
+from identity_service.identity import DueEntry, DueKind, Identity, Page, State, UserRow
 from identity_service.policies import AccessToken, TokenGrant
 
 
@@ -74,15 +74,29 @@ class Registry(Protocol):
         """Delete the user's row, if it is still as it was read."""
 
     def due_entries(
-        self, *, after: DueEntry | None = None, until: datetime | None = None
+        self,
+        kinds: Collection[DueKind] = tuple(DueKind),
+        *,
+        after: DueEntry | None = None,
+        until: datetime | None = None,
     ) -> AsyncIterator[DueEntry]:
         """The due entries in order, after `after` and up to those that are due at `until`.
 
         The cost grows with the number of entries read, not with the number of identities.
         """
 
-    async def list_active(self, continuation: str | None, size: int) -> Page[Identity]:
-        """Up to `size` active identities.
+    async def count_due(self, kind: DueKind, *, until: datetime, at_most: int) -> int:
+        """How many entries of this kind are due at `until`. Counts up to `at_most`."""
+
+    async def list_identities(
+        self,
+        states: Collection[State],
+        continuation: str | None,
+        size: int,
+        *,
+        min_attempts: int = 0,
+    ) -> Page[Identity]:
+        """Up to `size` identities in one of the states, after so many failures of the sweep.
 
         Raises:
             InvalidQuery: no earlier page returned this continuation.

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from identity_service.errors import InvalidBody
+from identity_service.errors import InvalidBody, ServiceError
 from identity_service.identity import ID_PATTERN, Identity, State
 from identity_service.policies import SCOPES, AccessToken, Scope
 
@@ -88,6 +88,7 @@ EntraToken = Annotated[str, Meta(min_length=1, extra_json_schema={"pattern": r"^
 AcsToken = Annotated[
     str, Meta(description="an ACS access token: hand it to the client", examples=["eyJhbGciOi…"])
 ]
+_STATES = ", ".join(State)
 UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
 
 
@@ -95,7 +96,14 @@ UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"}
 
 
 class Request(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """The body of a request. Unknown fields are refused, because they are usually typing errors."""
+    """The body of a request. Unknown fields are refused, because they are usually typing errors.
+
+    Attributes:
+        body_limit: The most bytes that it may have. The largest request of most operations contains
+            an Entra token of a few KiB.
+    """
+
+    body_limit: ClassVar[int] = 16 * 1024
 
 
 class CreateIdentityRequest(Request):
@@ -104,7 +112,32 @@ class CreateIdentityRequest(Request):
     user_id: NewUserId | None = None
 
     def __post_init__(self) -> None:
-        _check_user_id(self.user_id)
+        check_user_id(self.user_id)
+
+
+class RegisterIdentityRequest(CreateIdentityRequest):
+    """The user that the identity belongs to, if any."""
+
+
+class ImportRecord(Request):
+    """An identity that was created elsewhere, and its user, if any."""
+
+    # The operation checks the id and the user id: one invalid record must not refuse the others.
+    id: Annotated[str, Meta(max_length=256, description="the id of an ACS identity")]
+    user_id: (
+        Annotated[str, Meta(max_length=256, description="1 to 256 characters, or absent")] | None
+    ) = None
+
+
+class ImportIdentitiesRequest(Request):
+    """The identities to register."""
+
+    # Every user id may have 256 characters, and each character up to 12 bytes in JSON.
+    body_limit: ClassVar[int] = 512 * 1024
+
+    identities: Annotated[
+        list[ImportRecord], Meta(min_length=1, max_length=100, description="1 to 100 records")
+    ]
 
 
 class IssueTokenRequest(Request):
@@ -129,7 +162,7 @@ class CreateIdentityWithTokenRequest(IssueTokenRequest):
 
     def __post_init__(self) -> None:
         _check_scopes(self.scopes)
-        _check_user_id(self.user_id)
+        check_user_id(self.user_id)
 
 
 class IssueMyTokenRequest(Request):
@@ -166,7 +199,7 @@ def _whole(minutes: float | None) -> int | None:
     return None if minutes is None else int(minutes)
 
 
-def _check_user_id(user_id: str | None) -> None:
+def check_user_id(user_id: str | None) -> None:
     """Refuse what is certainly not a user id, before it gets an identity of its own."""
     if user_id is None:
         return
@@ -223,6 +256,21 @@ def _scope_problem(element: object, before: list[object]) -> str:
 
 
 class Query(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The query string of a request."""
+
+
+class UnregisterIdentityQuery(Query):
+    """Which user the identity must belong to, if any is given."""
+
+    user_id: UserId | UnsetType = UNSET
+
+    @property
+    def expected_user(self) -> str | None:
+        """The user, or None."""
+        return None if self.user_id is UNSET else self.user_id
+
+
+class ListQuery(Query):
     """The query string of a list."""
 
     continuation: (
@@ -230,7 +278,7 @@ class Query(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     max_page_size: (
-        Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")] | UnsetType
+        Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")] | UnsetType
     ) = UNSET
 
     @property
@@ -244,19 +292,27 @@ class Query(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
         return 100 if self.max_page_size is UNSET else self.max_page_size
 
 
-class ListIdentitiesQuery(Query):
-    """Which identities: all, or those of one user."""
+class ListIdentitiesQuery(ListQuery):
+    """Which identities.
+
+    Attributes:
+        user_id: The user's identity in any state, or in `state`.
+        state: Only identities in this state. Without it, and without `userId`, active ones.
+    """
 
     user_id: UserId | UnsetType = UNSET
+    state: Annotated[State, Meta(description=_STATES)] | UnsetType = UNSET
 
 
-class ListDeletedIdentitiesQuery(Query):
+class ListDeletedIdentitiesQuery(ListQuery):
     """Which deleted identities.
 
     Attributes:
+        user_id: Only that user's.
         stuck: Whether to list only those that the sweep is stuck with.
     """
 
+    user_id: UserId | UnsetType = UNSET
     stuck: Annotated[bool, Meta(description="true or false")] = False
 
 
@@ -286,22 +342,70 @@ class IdentityCreatedResponse(IdentityFoundResponse):
 
 
 class IdentityResponse(Response):
-    """An active identity.
+    """An identity.
 
     Attributes:
         created_on: When this service created it. Absent if it was created elsewhere.
+        known_on: For an identity that was created elsewhere: when this service first recorded it.
     """
 
     id: IdentityId
+    state: State
     user_id: UserId | None = None
     created_on: Instant | None = None
+    known_on: Instant | None = None
 
     @classmethod
     def of(cls, identity: Identity) -> Self:
         """The response for this identity."""
         return cls(
-            id=identity.id, user_id=identity.user_id, created_on=_seconds(identity.created_on)
+            id=identity.id,
+            state=identity.state,
+            user_id=identity.user_id,
+            created_on=_seconds(identity.created_on),
+            known_on=_seconds(identity.known_on),
         )
+
+
+class IdentityRegisteredResponse(IdentityResponse):
+    """The identity is registered now."""
+
+    http_status: ClassVar[int] = 201
+
+
+class ImportResult(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """The result of one record.
+
+    Attributes:
+        id: As in the request.
+        result: `registered`, `unchanged`, `not_attempted` if the time was up, or a problem code.
+        detail: What is wrong, for a problem code.
+        field: The field that is wrong.
+        identity_id: The other identity of the user, or the deleted one.
+    """
+
+    id: str
+    result: str
+    detail: str | None = None
+    field: str | None = None
+    identity_id: IdentityId | None = None
+
+    @classmethod
+    def refused(cls, identity_id: str, error: ServiceError) -> Self:
+        """The result of a record that was not registered."""
+        return cls(
+            id=identity_id,
+            result=error.code,
+            detail=error.detail,
+            field=error.field,
+            identity_id=error.identity_id,
+        )
+
+
+class ImportResponse(Response):
+    """One result for each record, in the same order."""
+
+    results: list[ImportResult]
 
 
 class DeletedIdentityResponse(Response):
@@ -317,6 +421,7 @@ class DeletedIdentityResponse(Response):
     state: Annotated[State, Meta(extra_json_schema={"enum": [State.DELETED, State.PURGING]})]
     user_id: UserId | None = None
     created_on: Instant | None = None
+    known_on: Instant | None = None
     deleted_on: Instant | None = None
     scheduled_purge_on: Instant | None = None
     attempts: int | None = None
@@ -330,6 +435,7 @@ class DeletedIdentityResponse(Response):
             state=identity.state,
             user_id=identity.user_id,
             created_on=_seconds(identity.created_on),
+            known_on=_seconds(identity.known_on),
             deleted_on=_seconds(identity.deleted_on),
             scheduled_purge_on=_seconds(identity.scheduled_purge_on),
             attempts=identity.attempts,
@@ -435,12 +541,15 @@ class Check(Struct, kw_only=True, rename="camel", omit_defaults=True):
             `status` for an unexpected response.
         latency_ms: How long it took, in milliseconds.
         oldest_overdue_seconds: How long the oldest due entry has been waiting for the sweep.
+        held_purges: How many purges are on hold although their date has passed; 10000 means 10,000
+            or more. Absent if purges are not on hold.
     """
 
     status: str
     latency_ms: int
     kind: str | None = None
     oldest_overdue_seconds: int | None = None
+    held_purges: int | None = None
 
 
 class ReadyResponse(Response):
@@ -468,6 +577,7 @@ class Problem(Struct, kw_only=True, rename="camel", omit_defaults=True):
         detail: What is wrong with this request.
         field: The field of the body, or the part of the URL, that is wrong.
         allowed: The values that the field accepts.
+        identity_id: The identity that is in the way.
         upstream_request_id: The id that identifies the call to Microsoft's support.
     """
 
@@ -478,4 +588,5 @@ class Problem(Struct, kw_only=True, rename="camel", omit_defaults=True):
     detail: str
     field: str | None = None
     allowed: str | None = None
+    identity_id: IdentityId | None = None
     upstream_request_id: str | None = None

@@ -10,7 +10,7 @@ from identity_service.azure.credential import AUTHORITY, Credential
 from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
-from identity_service.limits import Slots, UserBudgets
+from identity_service.limits import Slots, UserBudgets, Verifications
 from identity_service.log import EventLog, restrain_libraries
 from identity_service.operations.status import Readiness
 from identity_service.ports import Acs, Clock, Registry
@@ -117,9 +117,14 @@ class Services:
         return Lifecycle(self.acs, self.registry, self.clock)
 
     @cached_property
+    def verifications(self) -> Verifications:
+        """The limit of questions to ACS whether an identity exists."""
+        return Verifications(self.settings.verifications_per_30s)
+
+    @cached_property
     def readiness(self) -> Readiness:
         """The checks of the upstreams."""
-        return Readiness(self.acs, self.registry, self.clock)
+        return Readiness(self.acs, self.registry, self.clock, self.settings.cleanup)
 
     async def warm_up(self) -> None:
         """Create the clients and fetch their tokens before the first request.

@@ -53,6 +53,7 @@ class Settings:
         service_tokens: The tokens that services may have.
         user_tokens: The tokens that signed-in users may have.
         registered_only: Whether identities that the registry does not know are refused.
+        verifications_per_30s: How often ACS may be asked whether an identity exists.
         sign_in: Which signed-in users are trusted, and how often they may call.
         teams_app_id: The app for which users' Teams tokens are exchanged. Empty for none.
         problem_base_uri: The page that documents the problems.
@@ -70,6 +71,7 @@ class Settings:
     service_tokens: TokenPolicy
     user_tokens: TokenPolicy
     registered_only: bool
+    verifications_per_30s: int
     sign_in: SignInPolicy
     teams_app_id: str
     problem_base_uri: str
@@ -122,10 +124,12 @@ def read_settings(environ: Mapping[str, str]) -> Reading:
             deletes_per_30s=env.get(table.DELETES_PER_30S),
             time_budget=timedelta(seconds=env.get(table.TIME_BUDGET)),
             max_attempts=env.get(table.MAX_ATTEMPTS),
+            purge_hold=env.get(table.PURGE_HOLD),
         ),
         service_tokens=_read_token_policy(env, table.SERVICE_TOKENS),
         user_tokens=_read_token_policy(env, table.USER_TOKENS),
         registered_only=env.get(table.REGISTERED_ONLY),
+        verifications_per_30s=env.get(table.VERIFICATIONS),
         sign_in=SignInPolicy(
             enabled=env.get(table.SIGN_IN),
             scope=env.get(table.SIGN_IN_SCOPE),

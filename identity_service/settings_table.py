@@ -312,6 +312,20 @@ MAX_ATTEMPTS = Setting(
     "After this many failures in a row, an identity is stuck: the sweep retries it once a day, and"
     " `GET deleted-identities?stuck=true` lists it.",
 )
+PURGE_HOLD = Setting(
+    "PURGE_HOLD",
+    _FLAG,
+    False,
+    "`true`: the sweep purges nothing. It still revokes and finishes interrupted work. A purge by"
+    " hand still works.",
+)
+VERIFICATIONS = Setting(
+    "VERIFICATIONS_PER_30S",
+    _whole_number(1, 1000),
+    333,
+    "How often an instance asks ACS in 30 seconds whether an identity exists that is registered or"
+    " imported. Each question uses the quota for access tokens, which is 1000.",
+)
 REGISTERED_ONLY = Setting(
     "REGISTERED_IDENTITIES_ONLY",
     _FLAG,
@@ -468,11 +482,18 @@ CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
         STORAGE_CLIENT_ID,
         STORAGE,
     ),
-    "Deletion": (RETENTION, PURGE_PROTECTION),
+    "Deletion": (RETENTION, PURGE_PROTECTION, PURGE_HOLD),
     "The sweep": (SCHEDULE, DELETES_PER_30S, TIME_BUDGET, MAX_ATTEMPTS),
     "Tokens for signed-in users": USER_TOKENS,
     "Tokens for services": SERVICE_TOKENS,
-    "Callers": (REGISTERED_ONLY, SIGN_IN_SCOPE, USER_CALLS, TEAMS_APP_ID, PROBLEM_BASE),
+    "Callers": (
+        REGISTERED_ONLY,
+        VERIFICATIONS,
+        SIGN_IN_SCOPE,
+        USER_CALLS,
+        TEAMS_APP_ID,
+        PROBLEM_BASE,
+    ),
     "The network": (HTTPS_PROXY, NO_PROXY),
     "The platform": (
         WORKER_RUNTIME,

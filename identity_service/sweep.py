@@ -1,10 +1,12 @@
 """The sweep: the timer's work. It finishes everything that is due.
 
-It revokes what is deleted but not yet revoked, purges what is past its retention, and purges
-creations that were interrupted.
+It revokes what is deleted but not yet revoked, purges what is past its retention, purges creations
+that were interrupted, and rolls back registrations that were interrupted. Purges can be put on
+hold; then they wait, and everything else goes on.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +19,7 @@ from identity_service.errors import (
     ServiceError,
     Throttled,
 )
-from identity_service.identity import DueEntry, Identity, State
+from identity_service.identity import DueEntry, DueKind, Identity, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.log import EventLog, current_invocation
 from identity_service.policies import CleanupPolicy
@@ -29,6 +31,8 @@ CONCURRENCY = 16
 # After this many failures without a success in between, the cause is not a single entry. The sweep
 # stops, and the other entries wait for the next sweep instead of being postponed.
 OUTAGE = 3 * CONCURRENCY
+# The most held purges that are counted, so that counting costs no more than a constant.
+HELD = 10_000
 # When a sweep has to stop, it counts this many more entries for its report and reads no further.
 COUNTED = 1000
 FIRST_DELAY = timedelta(minutes=1)
@@ -47,6 +51,8 @@ class SweepReport:
         done: Entries that need no more work now.
         deferred: Entries that failed and wait for another sweep.
         stuck: Entries that failed too often and wait for a day.
+        held: Purges whose date has passed and that are on hold, `HELD` at most. None if purges are
+            not on hold.
         oldest_overdue: How long the oldest entry had been due when the sweep started.
     """
 
@@ -56,6 +62,7 @@ class SweepReport:
     purged: int = 0
     deferred: int = 0
     stuck: int = 0
+    held: int | None = None
     oldest_overdue: timedelta = timedelta()
     duration: timedelta = timedelta()
 
@@ -64,7 +71,7 @@ class SweepReport:
         """The due entries that are left for another sweep."""
         return self.due - self.done
 
-    def values(self) -> dict[str, int]:
+    def values(self) -> dict[str, int | None]:
         """The numbers for the log."""
         return {
             "due": self.due,
@@ -72,6 +79,7 @@ class SweepReport:
             "purged": self.purged,
             "deferred": self.deferred,
             "stuck": self.stuck,
+            "held": self.held,
             "backlog": self.backlog,
             "oldest_overdue_s": round(self.oldest_overdue.total_seconds()),
             "throttles": current_invocation().throttles,
@@ -131,7 +139,7 @@ class Sweep:
         running: set[asyncio.Task[None]] = set()
         left = 0
         try:
-            async for entry in self._registry.due_entries(until=self._started):
+            async for entry in self._due():
                 self._count_due(entry)
                 if not self._must_stop():
                     await slots.acquire()
@@ -148,18 +156,35 @@ class Sweep:
             # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
             self.report.duration = self._clock.now() - self._started
+        if self._cleanup.purge_hold:
+            self.report.held = await self._registry.count_due(
+                DueKind.PURGE, until=self._started, at_most=HELD
+            )
+
+    async def _due(self) -> AsyncIterator[DueEntry]:
+        """What is due: unfinished work first, so that revocations never wait behind purges."""
+        kinds = [DueKind.WORK] if self._cleanup.purge_hold else [DueKind.WORK, DueKind.PURGE]
+        for kind in kinds:
+            async for entry in self._registry.due_entries([kind], until=self._started):
+                yield entry
 
     def _must_stop(self) -> bool:
         return self._failures >= OUTAGE or self._limiter.is_over
 
     async def _process(self, entry: DueEntry) -> None:
         """Do what is due for one identity. If anything fails, its entry stays."""
+        if not await self._limiter.acquire() or self._failures >= OUTAGE:
+            return
         try:
+            # Read after the wait, because the identity may have been restored meanwhile.
             identity = await self._registry.read(entry.identity_id)
-            if identity and identity.due == entry.due and identity.state is not State.ACTIVE:
-                await self._advance(identity)
+            current = identity.found_at(entry) if identity else None
+            if identity and identity.state is State.UNKNOWN:
+                return  # the log has the reason
+            if current is None or current.state is State.ACTIVE:
+                self.report.done += 1  # the entry was outdated
             else:
-                self.report.done += 1
+                await self._advance(current)
         except Conflict:
             self.report.done += 1
             events.info("sweep_skipped", identity_id=entry.identity_id)
@@ -172,14 +197,14 @@ class Sweep:
             self._failures += 1
 
     async def _advance(self, identity: Identity) -> None:
-        """Take the next step of the identity, within the rate limit."""
-        revoke_only = self._is_retained(identity)
-        if not revoke_only and identity.state is not State.PURGING:
-            identity = await self._lifecycle.start_purge(identity)
-        if not await self._limiter.acquire() or self._failures >= OUTAGE:
-            return
+        """Take the next step of the identity."""
         try:
-            await (self._revoke(identity) if revoke_only else self._purge(identity))
+            if identity.state is State.CREATING or self._must_purge(identity):
+                identity = await self._lifecycle.start_purge(identity)
+            await self._step(identity)
+        except IdentityNotFound:  # it never existed, and its row is removed
+            self.report.done += 1
+            events.info("identity_forgotten", identity_id=identity.id)
         except Throttled as throttled:
             self._defer(identity.id, throttled.code)
             self._limiter.pause(throttled.retry_after or 0)
@@ -197,24 +222,27 @@ class Sweep:
             self._failures = 0
             self.report.done += 1
 
-    def _is_retained(self, identity: Identity) -> bool:
-        """Whether only its revocation is due, because its purge is scheduled for later."""
+    def _must_purge(self, identity: Identity) -> bool:
+        """Whether it is deleted, its retention is over, and purges are not on hold."""
+        if identity.state is not State.DELETED or self._cleanup.purge_hold:
+            return False
         purge_on = identity.scheduled_purge_on
-        return identity.state is State.DELETED and bool(purge_on and self._clock.now() < purge_on)
+        return purge_on is None or purge_on <= self._clock.now()
 
-    async def _revoke(self, identity: Identity) -> None:
-        try:
-            await self._lifecycle.finish_deletion(identity)
-        except IdentityNotFound:  # it never existed, and its row is removed
-            events.info("identity_forgotten", identity_id=identity.id)
-            return
-        self.report.revoked += 1
-        events.info("identity_revoked", identity_id=identity.id)
-
-    async def _purge(self, identity: Identity) -> None:
-        await self._lifecycle.finish_purge(identity)
-        self.report.purged += 1
-        events.info("identity_purged", identity_id=identity.id)
+    async def _step(self, identity: Identity) -> None:
+        match identity.state:
+            case State.PURGING:
+                await self._lifecycle.finish_purge(identity)
+                self.report.purged += 1
+                events.info("identity_purged", identity_id=identity.id)
+            case State.DELETED if not identity.revoked:
+                await self._lifecycle.finish_deletion(identity)
+                self.report.revoked += 1
+                events.info("identity_revoked", identity_id=identity.id)
+            case State.DELETED:
+                await self._registry.update(identity, identity.wait_for_purge())
+            case State.REGISTERING:
+                await self._lifecycle.roll_back(identity)
 
     async def _postpone(self, identity: Identity, code: str) -> None:
         """Retry later, each time after a longer delay; if it is stuck, in a day."""

@@ -1,7 +1,7 @@
 """How the registry's rows are stored: partitions, keys and columns.
 
-The key of an identity row is `i|<id>`, of a due entry `t|<due>|<id>` (it has no columns), and of a
-user row `u|<SHA-256 of the user id>`.
+The key of an identity row is `i|<id>`, of a due entry `<kind>|<due>|<id>` (it has no columns), and
+of a user row `u|<SHA-256 of the user id>`.
 """
 
 import hashlib
@@ -9,10 +9,21 @@ from typing import Any
 
 import msgspec
 
-from identity_service.identity import DueEntry, Identity, UserRow
+from identity_service.identity import DueEntry, DueKind, Identity, State, UserRow
+from identity_service.log import EventLog
+
+events = EventLog(__name__)
 
 # Never change this number: rows would be looked for in the wrong partitions.
 PARTITIONS = 16
+
+_KEYS = {"PartitionKey", "RowKey"}
+# The columns that this release knows.
+_COLUMNS = {field.encode_name for field in msgspec.structs.fields(Identity)} - {
+    "id",
+    "unknownColumns",
+    "etag",
+}
 
 Entity = dict[str, Any]
 Change = tuple[Any, ...]
@@ -35,31 +46,43 @@ def user_key(user_id: str) -> str:
 
 def encode_identity(identity: Identity) -> Entity:
     """The entity of an identity row. Default values have no column."""
-    columns = msgspec.to_builtins(identity)
+    columns = msgspec.to_builtins(msgspec.structs.replace(identity, unknown_columns=(), etag=""))
     identity_id = columns.pop("id")
-    columns.pop("etag", None)
     keys = {"PartitionKey": partition(identity_id), "RowKey": identity_key(identity_id)}
-    return {**keys, **columns}
+    return {**keys, **columns, **dict(identity.unknown_columns)}
 
 
 def decode_identity(entity: Any) -> Identity:
-    """The identity row of an entity."""
+    """The identity row of an entity.
+
+    If this release cannot read it, the row has the state `UNKNOWN`, and the log says why. So one
+    such row blocks nothing else.
+    """
     identity_id = entity["RowKey"].removeprefix("i|")
-    columns = {**entity, "id": identity_id, "etag": entity.metadata["etag"]}
-    return msgspec.convert(columns, Identity)
+    etag = entity.metadata["etag"]
+    known = {name: value for name, value in entity.items() if name in _COLUMNS}
+    unknown = tuple((name, value) for name, value in entity.items() if name not in _COLUMNS | _KEYS)
+    try:
+        row = msgspec.convert({**known, "id": identity_id}, Identity)
+    except msgspec.ValidationError as error:
+        state = known.get("state")
+        events.warning("row_not_readable", identity_id=identity_id, state=state, reason=str(error))
+        return Identity(id=identity_id, state=State.UNKNOWN, etag=etag)
+    return msgspec.structs.replace(row, unknown_columns=unknown, etag=etag)
 
 
 def due_entry_change(identity: Identity, change: str) -> list[Change]:
     """The change to the identity's due entry in a batch. None if nothing is due."""
     if identity.due is None:
         return []
-    key = f"t|{DueEntry(identity.due, identity.id)}"
+    key = f"{identity.due_kind}|{DueEntry(identity.due, identity.id).position}"
     return [(change, {"PartitionKey": partition(identity.id), "RowKey": key})]
 
 
 def decode_due_entry(row_key: str) -> DueEntry:
     """The due entry with this key."""
-    return DueEntry.parse(row_key.removeprefix("t|"))
+    kind, _, position = row_key.partition("|")
+    return DueEntry.at(position, DueKind(kind))
 
 
 def encode_user(user_id: str, identity_id: str) -> Entity:

@@ -8,7 +8,7 @@ import base64
 import contextlib
 import heapq
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -42,7 +42,15 @@ from identity_service.azure.table_codec import (
     user_key,
 )
 from identity_service.errors import InvalidQuery, RegistryUnavailable
-from identity_service.identity import DueEntry, Identity, Page, UserRow, timestamp
+from identity_service.identity import (
+    DueEntry,
+    DueKind,
+    Identity,
+    Page,
+    State,
+    UserRow,
+    timestamp,
+)
 from identity_service.log import EventLog
 from identity_service.ports import Conflict
 from identity_service.scrubbing import excerpt
@@ -110,6 +118,7 @@ _REMEDY = (
 )
 _NO_ACCESS = (401, 403)
 _STREAM_PAGE = 100
+_LARGEST_PAGE = 1000
 
 
 class TableRegistry:
@@ -160,7 +169,7 @@ class TableRegistry:
             encode_identity(new),
             {"mode": UpdateMode.REPLACE, **_if_match(old.etag)},
         )
-        if new.due == old.due:
+        if (new.due, new.due_kind) == (old.due, old.due_kind):
             return await self._write(new, change)
         return await self._write(
             new, change, *due_entry_change(old, "delete"), *due_entry_change(new, "create")
@@ -196,12 +205,20 @@ class TableRegistry:
                 raise
 
     async def due_entries(
-        self, *, after: DueEntry | None = None, until: datetime | None = None
+        self,
+        kinds: Collection[DueKind] = tuple(DueKind),
+        *,
+        after: DueEntry | None = None,
+        until: datetime | None = None,
     ) -> AsyncIterator[DueEntry]:
-        """See `ports.Registry`. Merges the sorted streams of all partitions."""
-        first = f"t|{after}" if after else "t|"
-        last = f"t|{timestamp(until)}~" if until else "t}"
-        readers = [self._due_pages(number, first, last) for number in range(PARTITIONS)]
+        """See `ports.Registry`. Merges the sorted streams of all partitions and kinds."""
+        first = after.position if after else ""
+        last = f"{timestamp(until)}~" if until else "~"
+        readers = [
+            self._due_pages(number, f"{kind}|{first}", f"{kind}|{last}")
+            for kind in kinds
+            for number in range(PARTITIONS)
+        ]
 
         async def first_pages() -> list[list[DueEntry] | None]:
             return await asyncio.gather(*(read() for read in readers))
@@ -221,12 +238,33 @@ class TableRegistry:
             else:
                 heapq.heappop(heap)
 
-    async def list_active(self, continuation: str | None, size: int) -> Page[Identity]:
+    async def count_due(self, kind: DueKind, *, until: datetime, at_most: int) -> int:
         """See `ports.Registry`. Reads one partition after the other."""
+        count = 0
+        for number in range(PARTITIONS):
+            last = f"{kind}|{timestamp(until)}~"
+            read = self._due_pages(number, f"{kind}|", last, size=_LARGEST_PAGE)
+            while count < at_most and (page := await self._ask(read)) is not None:
+                count += len(page)
+        return min(count, at_most)
+
+    async def list_identities(
+        self,
+        states: Collection[State],
+        continuation: str | None,
+        size: int,
+        *,
+        min_attempts: int = 0,
+    ) -> Page[Identity]:
+        """See `ports.Registry`. Reads one partition after the other."""
+        condition = f"{_RANGE} and ({_in_states(states)})"
+        if min_attempts:
+            condition += f" and attempts ge {min_attempts}"
         number, resume = _position(continuation)
         identities: list[Identity] = []
         for _ in range(PARTITIONS):
-            found, resume = await self._active_in(number, resume, size - len(identities))
+            left = size - len(identities)
+            found, resume = await self._identities_in(number, condition, resume, left)
             identities += found
             if resume is None:
                 number += 1
@@ -238,11 +276,11 @@ class TableRegistry:
         """Close the connections."""
         await self._table.close()
 
-    async def _active_in(
-        self, number: int, resume: object, size: int
+    async def _identities_in(
+        self, number: int, condition: str, resume: object, size: int
     ) -> tuple[list[Identity], object]:
         pages = self._table.query_entities(
-            f"{_RANGE} and state eq 'active'",
+            condition,
             parameters={"partition": f"{number:02d}", "first": "i|", "last": "i}"},
             results_per_page=size,
             **_READ,
@@ -258,13 +296,13 @@ class TableRegistry:
 
         return await self._ask(page), pages.continuation_token  # type: ignore[attr-defined]  # of the SDK's own iterator
 
-    def _due_pages(self, number: int, first: str, last: str) -> _ReadPage:
+    def _due_pages(self, number: int, first: str, last: str, size: int = _STREAM_PAGE) -> _ReadPage:
         """Reads the next page of due entries of one partition. The last one is None."""
         pages = self._table.query_entities(
             _RANGE,
             parameters={"partition": f"{number:02d}", "first": first, "last": last},
             select=["RowKey"],
-            results_per_page=_STREAM_PAGE,
+            results_per_page=size,
             **_READ,
         ).by_page()
 
@@ -384,6 +422,14 @@ def _retrieved(creation: asyncio.Future[None]) -> None:
     """Keep asyncio from logging an error for which no call waits any more."""
     if not creation.cancelled():
         creation.exception()
+
+
+def _in_states(states: Collection[State]) -> str:
+    """The condition for rows in one of the states. A row that is not readable has any other one."""
+    terms = [f"state eq '{state}'" for state in states if state is not State.UNKNOWN]
+    if State.UNKNOWN in states:
+        terms += [" and ".join(f"state ne '{state}'" for state in State)]
+    return " or ".join(f"({term})" for term in terms)
 
 
 def _if_match(etag: str) -> dict[str, Any]:

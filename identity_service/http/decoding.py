@@ -14,9 +14,6 @@ from identity_service.schemas import Query, Request, scopes_problem
 R = TypeVar("R", bound=Request)
 Q = TypeVar("Q", bound=Query)
 
-# Bytes. The largest valid request contains an Entra token of a few KiB.
-BODY_LIMIT = 16 * 1024
-
 # The query parameters that the Functions host reads: a function key and its name.
 _HOST_PARAMETERS = {"code", "clientid"}
 
@@ -35,12 +32,12 @@ def decode_body(raw: bytes, kind: type[R]) -> R:
     If a field is repeated, the last value wins.
 
     Raises:
-        BodyTooLarge: it has more than `BODY_LIMIT` bytes.
+        BodyTooLarge: it has more bytes than this kind of request may have.
         InvalidJson: it is not JSON in UTF-8.
         InvalidBody: it is JSON, but not of this kind.
     """
-    if len(raw) > BODY_LIMIT:
-        raise BodyTooLarge(f"The body has {len(raw)} bytes.", allowed=f"{BODY_LIMIT} bytes")
+    if len(raw) > kind.body_limit:
+        raise BodyTooLarge(f"The body has {len(raw)} bytes.", allowed=f"{kind.body_limit} bytes")
     raw = raw.removeprefix(BOM_UTF8)
     try:
         decoded: R = _decoder(kind).decode(raw or b"{}")

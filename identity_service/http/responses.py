@@ -44,6 +44,7 @@ def problem(error: ServiceError, base_uri: str = PROBLEMS) -> HttpResponse:
         detail=error.detail,
         field=error.field,
         allowed=error.allowed,
+        identity_id=error.identity_id,
         upstream_request_id=error.upstream_request_id,
     )
     response = _json(body, error.status, "application/problem+json")

@@ -54,6 +54,10 @@ class Triggers:
         """Serve POST requests."""
         self._http(["POST"], route, operation)
 
+    def put(self, route: str, operation: Operation) -> None:
+        """Serve PUT requests."""
+        self._http(["PUT"], route, operation)
+
     def delete(self, route: str, operation: Operation) -> None:
         """Serve DELETE requests."""
         self._http(["DELETE"], route, operation)

@@ -2,9 +2,12 @@
 
 import asyncio
 
+from msgspec import UNSET
+
 from identity_service.errors import IdentityNotFound, InvalidQuery
 from identity_service.identity import DueEntry, Identity, Page, State
 from identity_service.lifecycle import Lifecycle
+from identity_service.operations.identities import identity_of_user
 from identity_service.policies import CleanupPolicy, DeletionPolicy
 from identity_service.ports import Registry
 from identity_service.schemas import (
@@ -12,6 +15,8 @@ from identity_service.schemas import (
     IdentityResponse,
     ListDeletedIdentitiesQuery,
 )
+
+_DELETED = (State.DELETED, State.PURGING)
 
 
 async def get_deleted_identity(identity_id: str, registry: Registry) -> DeletedIdentityResponse:
@@ -33,32 +38,39 @@ async def list_deleted_identities(
 
     A page covers a number of due entries. Entries of identities that are not deleted are left out.
     """
+    if query.user_id is not UNSET:
+        identity = await identity_of_user(query.user_id, registry)
+        found = [identity] if identity and _is_deleted(identity) else []
+        if query.stuck:
+            found = [one for one in found if one.attempts >= cleanup.max_attempts]
+        return Page([DeletedIdentityResponse.of(one) for one in found])
+    if query.stuck:
+        page = await registry.list_identities(
+            _DELETED, query.after, query.size, min_attempts=cleanup.max_attempts
+        )
+        return Page([DeletedIdentityResponse.of(one) for one in page.items], page.continuation)
     entries: list[DueEntry] = []
     async for entry in registry.due_entries(after=_position(query.after)):
         entries.append(entry)
         if len(entries) == query.size:
             break
     identities = await asyncio.gather(*(registry.read(entry.identity_id) for entry in entries))
-    min_attempts = cleanup.max_attempts if query.stuck else 0
     items = [
         DeletedIdentityResponse.of(identity)
         for identity, entry in zip(identities, entries, strict=True)
         # An identity that was postponed in the meantime is listed later, at its new time.
-        if identity
-        and identity.due == entry.due
-        and _is_deleted(identity)
-        and identity.attempts >= min_attempts
+        if identity and identity.due == entry.due and _is_deleted(identity)
     ]
-    return Page(items, str(entries[-1]) if len(entries) == query.size else None)
+    return Page(items, entries[-1].position if len(entries) == query.size else None)
 
 
 def _is_deleted(identity: Identity) -> bool:
-    return identity.state in (State.DELETED, State.PURGING)
+    return identity.state in _DELETED
 
 
 def _position(continuation: str | None) -> DueEntry | None:
     try:
-        return DueEntry.parse(continuation) if continuation else None
+        return DueEntry.at(continuation) if continuation else None
     except ValueError as error:
         raise InvalidQuery.continuation() from error
 

@@ -3,7 +3,7 @@
 from msgspec import UNSET
 
 from identity_service.errors import DeletedIdentityHidden, IdentityNotFound
-from identity_service.identity import Page, State
+from identity_service.identity import Identity, Page, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import DeletionPolicy, TokenPolicy
 from identity_service.ports import Registry
@@ -55,31 +55,46 @@ async def get_identity(identity_id: str, registry: Registry) -> IdentityResponse
     """Get an active identity from the registry.
 
     Raises:
-        IdentityNotFound: the registry has no such identity.
+        IdentityNotFound: the registry has no such identity, or its creation, registration or purge
+            is not finished.
         DeletedIdentityHidden: it is deleted: get it from deleted-identities.
     """
     identity = await registry.read(identity_id)
-    if identity is None or identity.state in (State.CREATING, State.PURGING):
+    if identity is None:
         raise IdentityNotFound("The registry has no such identity.")
+    return visible(identity)
+
+
+def visible(identity: Identity) -> IdentityResponse:
+    """The response for an identity that is not deleted.
+
+    Raises: as `get_identity`.
+    """
     if identity.state is State.DELETED:
-        raise DeletedIdentityHidden(f"See deleted-identities/{identity_id}.")
+        raise DeletedIdentityHidden(f"See deleted-identities/{identity.id}.")
+    if identity.state not in (State.ACTIVE, State.UNKNOWN):
+        raise IdentityNotFound("The registry has no such identity.")
     return IdentityResponse.of(identity)
 
 
 async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Page[IdentityResponse]:
-    """List the active identities, or those of one user."""
+    """List the active identities, those in another state, or the identity of one user."""
     if query.user_id is not UNSET:
-        return Page(await _of_user(query.user_id, registry))
-    page = await registry.list_active(query.after, query.size)
+        identity = await identity_of_user(query.user_id, registry)
+        found = [identity] if identity and query.state in (UNSET, identity.state) else []
+        return Page([IdentityResponse.of(one) for one in found])
+    states = [State.ACTIVE] if query.state is UNSET else [query.state]
+    page = await registry.list_identities(states, query.after, query.size)
     return Page([IdentityResponse.of(identity) for identity in page.items], page.continuation)
 
 
-async def _of_user(user_id: str, registry: Registry) -> list[IdentityResponse]:
+async def identity_of_user(user_id: str, registry: Registry) -> Identity | None:
+    """The user's identity, in any state. None if the identity's row does not name the user."""
     user_row = await registry.read_user(user_id)
     identity = await registry.read(user_row.identity_id) if user_row else None
-    if identity is None or identity.state is not State.ACTIVE:
-        return []
-    return [IdentityResponse.of(identity)]
+    if identity and (identity.user_id == user_id or identity.state is State.UNKNOWN):
+        return identity
+    return None
 
 
 async def delete_identity(

@@ -7,12 +7,13 @@ from identity_service.errors import (
     DeletedIdentityHidden,
     IdentityDeleted,
     IdentityNotFound,
+    IdentityNotReadable,
     NotAllowed,
 )
-from identity_service.identity import SignedInUser
+from identity_service.identity import Identity, SignedInUser, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.log import current_invocation
-from identity_service.operations.identities import get_identity
+from identity_service.operations.identities import visible
 from identity_service.operations.tokens import exchange_teams_token
 from identity_service.policies import DeletionPolicy, TokenPolicy
 from identity_service.ports import Acs, Registry
@@ -35,7 +36,7 @@ async def get_me(caller: SignedInUser, registry: Registry) -> IdentityResponse:
         DeletedIdentityHidden: the caller's identity is deleted: restore it.
     """
     with _with_restore_hint():
-        return await get_identity(await _own_identity_id(caller, registry), registry)
+        return visible(await _own_identity(caller, registry))
 
 
 async def issue_my_token(
@@ -64,7 +65,8 @@ async def revoke_my_tokens(caller: SignedInUser, registry: Registry, acs: Acs) -
     Raises:
         IdentityNotFound: the caller has no identity yet.
     """
-    await acs.revoke_tokens(await _own_identity_id(caller, registry))
+    identity = await _own_identity(caller, registry)
+    await acs.revoke_tokens(identity.id)
 
 
 async def delete_me(
@@ -77,7 +79,10 @@ async def delete_me(
         IdentityBusy: other requests are changing the identity. Retry the request.
     """
     identity_id = await _own_identity_id(caller, registry)
-    return DeletionResponse.of(await lifecycle.delete(identity_id, deletion, registered_only=True))
+    deleted = await lifecycle.delete(
+        identity_id, deletion, registered_only=True, user_id=caller.user_id
+    )
+    return DeletionResponse.of(deleted)
 
 
 async def restore_me(
@@ -90,7 +95,7 @@ async def restore_me(
         IdentityBusy: other requests are changing the identity. Retry the request.
     """
     identity_id = await _own_identity_id(caller, registry)
-    return IdentityResponse.of(await lifecycle.restore(identity_id))
+    return IdentityResponse.of(await lifecycle.restore(identity_id, caller.user_id))
 
 
 async def exchange_my_teams_token(
@@ -117,9 +122,22 @@ async def exchange_my_teams_token(
 async def _own_identity_id(caller: SignedInUser, registry: Registry) -> str:
     user_row = await registry.read_user(caller.user_id)
     if user_row is None:
-        raise IdentityNotFound("You have no identity yet: POST me/tokens creates it.")
+        raise _no_identity()
     current_invocation().identity_id = user_row.identity_id
     return user_row.identity_id
+
+
+async def _own_identity(caller: SignedInUser, registry: Registry) -> Identity:
+    identity = await registry.read(await _own_identity_id(caller, registry))
+    if identity and identity.state is State.UNKNOWN:
+        raise IdentityNotReadable("A newer release may have changed your identity. Retry.")
+    if identity is None or not identity.belongs_to(caller.user_id):
+        raise _no_identity()
+    return identity
+
+
+def _no_identity() -> IdentityNotFound:
+    return IdentityNotFound("You have no identity yet: POST me/tokens creates it.")
 
 
 @contextmanager

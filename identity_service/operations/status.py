@@ -6,13 +6,14 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Raw
 
 from identity_service.errors import IdentityNotFound, ServiceError, Throttled
+from identity_service.identity import DueKind
 from identity_service.log import EventLog
-from identity_service.policies import TokenGrant
+from identity_service.policies import CleanupPolicy, TokenGrant
 from identity_service.ports import Acs, Clock, Registry
 from identity_service.schemas import (
     Check,
@@ -21,6 +22,9 @@ from identity_service.schemas import (
     ReadyResponse,
     UnhealthyResponse,
 )
+from identity_service.sweep import HELD
+
+T = TypeVar("T")
 
 events = EventLog(__name__)
 
@@ -63,10 +67,11 @@ async def ready(readiness: "Readiness") -> ReadyResponse | NotReadyResponse:
 class Readiness:
     """Checks the upstreams, at most once in `MAX_AGE` seconds for all callers together."""
 
-    def __init__(self, acs: Acs, registry: Registry, clock: Clock) -> None:
+    def __init__(self, acs: Acs, registry: Registry, clock: Clock, cleanup: CleanupPolicy) -> None:
         self._acs = acs
         self._registry = registry
         self._clock = clock
+        self._hold = cleanup.purge_hold
         self._checking = asyncio.Lock()
         self._result: ReadyResponse | None = None
         self._checked_at = 0.0
@@ -81,11 +86,12 @@ class Readiness:
         return self._result
 
     async def _check(self) -> ReadyResponse:
-        (acs, _), (registry, overdue) = await asyncio.gather(
+        (acs, _), (registry, sweep) = await asyncio.gather(
             _timed(self._ask_acs), _timed(self._ask_registry)
         )
-        if overdue is not None:
-            registry.oldest_overdue_seconds = round(overdue.total_seconds())
+        if sweep:
+            registry.oldest_overdue_seconds = round(sweep.overdue.total_seconds())
+            registry.held_purges = sweep.held
         # ACS responds if it throttles. Restarting or removing this instance would not help.
         is_ready = acs.status in ("ok", Throttled.code) and registry.status == "ok"
         return (ReadyResponse if is_ready else NotReadyResponse)(acs=acs, registry=registry)
@@ -96,17 +102,28 @@ class Readiness:
         except IdentityNotFound:
             return
 
-    async def _ask_registry(self) -> timedelta:
-        """How long the oldest due entry has been waiting."""
+    async def _ask_registry(self) -> "_Sweep":
+        """What waits for the sweep."""
         now = self._clock.now()
-        async for entry in self._registry.due_entries(until=now):
-            return now - entry.due
-        return timedelta()
+        held = None
+        if self._hold:
+            held = await self._registry.count_due(DueKind.PURGE, until=now, at_most=HELD)
+        kinds = [DueKind.WORK] if self._hold else list(DueKind)
+        async for entry in self._registry.due_entries(kinds, until=now):
+            return _Sweep(now - entry.due, held)
+        return _Sweep(timedelta(), held)
+
+
+class _Sweep(NamedTuple):
+    """How long the oldest due entry has been waiting, and how many purges are on hold."""
+
+    overdue: timedelta
+    held: int | None
 
 
 async def _timed(
-    ask: Callable[[], Coroutine[Any, Any, timedelta | None]],
-) -> tuple[Check, timedelta | None]:
+    ask: Callable[[], Coroutine[Any, Any, T | None]],
+) -> tuple[Check, T | None]:
     started = time.perf_counter()
     status, kind, result = "ok", None, None
     asking = asyncio.create_task(ask())

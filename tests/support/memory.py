@@ -7,7 +7,7 @@ response is lost, or another caller acts just before.
 import asyncio
 import contextlib
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from identity_service.errors import IdentityNotFound, InvalidQuery, ServiceError
-from identity_service.identity import DueEntry, Identity, Page, State, UserRow
+from identity_service.identity import DueEntry, DueKind, Identity, Page, State, UserRow
 from identity_service.policies import AccessToken, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
 
@@ -226,14 +226,14 @@ class MemoryRegistry(Planned, Registry):
     def update(self, old: Identity, new: Identity) -> Identity:
         """See `ports.Registry`."""
         _require(old.id in self.rows and self.rows[old.id].etag == old.etag)
-        return self._put(old.due, new)
+        return self._put(old, new)
 
     @planned
     def remove(self, identity: Identity) -> None:
         """See `ports.Registry`."""
         row = self.rows.get(identity.id)
         _require(row is not None and row.etag == identity.etag)
-        self._reschedule(identity.id, identity.due, None)
+        self._reschedule(identity, None)
         del self.rows[identity.id]
 
     @planned
@@ -260,7 +260,11 @@ class MemoryRegistry(Planned, Registry):
         self.users.pop(row.user_id, None)
 
     async def due_entries(
-        self, *, after: DueEntry | None = None, until: datetime | None = None
+        self,
+        kinds: Collection[DueKind] = tuple(DueKind),
+        *,
+        after: DueEntry | None = None,
+        until: datetime | None = None,
     ) -> AsyncIterator[DueEntry]:
         """See `ports.Registry`. It is read at once, so an entry can be outdated when it is used."""
 
@@ -268,29 +272,48 @@ class MemoryRegistry(Planned, Registry):
             return sorted(
                 entry
                 for entry in self.entries
-                if (after is None or entry > after) and (until is None or entry.due <= until)
+                if entry.kind in kinds
+                and (after is None or entry.position > after.position)
+                and (until is None or entry.due <= until)
             )
 
         for entry in await self.perform("due_entries", effect):
             yield entry
 
     @planned
-    def list_active(self, continuation: str | None, size: int) -> Page[Identity]:
+    def count_due(self, kind: DueKind, *, until: datetime, at_most: int) -> int:
+        """See `ports.Registry`."""
+        due = [entry for entry in self.entries if entry.kind is kind and entry.due <= until]
+        return min(len(due), at_most)
+
+    @planned
+    def list_identities(
+        self,
+        states: Collection[State],
+        continuation: str | None,
+        size: int,
+        *,
+        min_attempts: int = 0,
+    ) -> Page[Identity]:
         """See `ports.Registry`."""
         after = _after(continuation)
-        active = [row for row in self.rows.values() if row.state is State.ACTIVE]
-        rest = sorted((row for row in active if row.id > after), key=lambda row: row.id)
+        found = [
+            row
+            for row in self.rows.values()
+            if row.state in states and row.attempts >= min_attempts
+        ]
+        rest = sorted((row for row in found if row.id > after), key=lambda row: row.id)
         more = len(rest) > size
         return Page(rest[:size], f"{_CONTINUATION}{rest[size - 1].id}" if more else None)
 
     def change(self, identity_id: str, **changes: object) -> None:
         """Change a row as another caller would, between two steps of an operation."""
         row = self.rows[identity_id]
-        self._put(row.due, msgspec.structs.replace(row, **changes))
+        self._put(row, msgspec.structs.replace(row, **changes))
 
-    def _put(self, due: datetime | None, identity: Identity) -> Identity:
-        """Write the row, whose due entry was at `due`, and its new due entry; all or nothing."""
-        self._reschedule(identity.id, due, identity.due)
+    def _put(self, old: Identity | None, identity: Identity) -> Identity:
+        """Write the row, which was `old`, and its new due entry; all or nothing."""
+        self._reschedule(old, identity)
         self.rows[identity.id] = identity.with_etag(self._version())
         return self.rows[identity.id]
 
@@ -299,10 +322,13 @@ class MemoryRegistry(Planned, Registry):
             user_id=user_id, identity_id=identity_id, etag=self._version()
         )
 
-    def _reschedule(self, identity_id: str, old: datetime | None, new: datetime | None) -> None:
-        if old == new:
+    def _reschedule(self, old: Identity | None, new: Identity | None) -> None:
+        removed, added = (
+            DueEntry(row.due, row.id, row.due_kind) if row and row.due else None
+            for row in (old, new)
+        )
+        if removed == added:
             return
-        removed, added = (DueEntry(due, identity_id) if due else None for due in (old, new))
         _require(removed is None or removed in self.entries)
         _require(added not in self.entries)
         self.entries -= {removed}
