@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.runbooks.page import OPENING
+from tests.runbooks.page import ACSID_OPENING, OPENING
 from tests.support.client import Client
 from tests.support.stack import PATIENCE, ROOT, App, Azure, running_app
 
@@ -69,6 +69,7 @@ class Operator:
 
     Attributes:
         api: A service that calls the app that is running now.
+        folder: The folder in which the commands run.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Operator:
         app: App | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._session = session
         self._azure = azure
         self._running = ExitStack()
@@ -91,7 +92,8 @@ class Operator:
     async def run(self, command: str, **words: str) -> Outcome:
         """Runs a command in which these words in capitals are replaced."""
         before = self._settings
-        outcome = await self._shell(_STRICT + _PREAMBLE + OPENING + _filled(command, words))
+        opening = ACSID_OPENING if "acsid" in command else OPENING
+        outcome = await self._shell(_STRICT + _PREAMBLE + opening + _filled(command, words))
         if self._settings != before:
             await self._restart()
         return outcome
@@ -105,7 +107,7 @@ class Operator:
             tool("bash"),
             "-c",
             script.replace("https://APP.azurewebsites.net", self.api.app.url),
-            cwd=self._folder,
+            cwd=self.folder,
             env=self._environment(),
             stdin=DEVNULL,
             stdout=PIPE,
@@ -140,7 +142,7 @@ class Operator:
 
     def _start(self) -> Client:
         settings = self._settings
-        folder = self._folder / f"app-{len(list(self._folder.glob('app-*')))}"
+        folder = self.folder / f"app-{len(list(self.folder.glob('app-*')))}"
         folder.mkdir()
         app = self._running.enter_context(running_app(self._azure, folder, settings))
         keys = (value for name, value in settings.items() if name.startswith("COMMUNICATION_"))
@@ -150,8 +152,9 @@ class Operator:
     def _environment(self) -> dict[str, str]:
         return {
             **self._azure.env,
-            "PATH": os.environ["PATH"],
-            "CURL_HOME": str(self._folder),
+            # `make setup` installs acsid next to Python.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "CURL_HOME": str(self.folder),
             "APP_SETTINGS": str(self._settings_file),
             "TABLES": {**self._azure.settings, **self._settings}[TABLES],
             "ROOT": str(ROOT),

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from azure.communication.identity.aio import CommunicationIdentityClient
 
-from tests.runbooks.conftest import Operate
+from tests.runbooks.conftest import Operate, created_elsewhere
 from tests.runbooks.operator import Operator
 from tests.runbooks.page import section
 from tests.support.client import Client, Control, until
@@ -61,11 +60,7 @@ async def test_the_old_app_is_drained(old: Client, old_control: Control) -> None
 @pytest.fixture
 async def old_id(old: Client, old_azure: Azure) -> str:
     """The id of an identity of the old resource that is due to be deleted."""
-    client = CommunicationIdentityClient.from_connection_string(
-        old_azure.env["ACS_CONNECTION_STRING"], connection_verify=old_azure.env["SSL_CERT_FILE"]
-    )
-    async with client:
-        identity_id = str((await client.create_user()).properties["id"])
+    identity_id = await created_elsewhere(old_azure)
     (await old.delete(f"identities/{identity_id}")).assert_success(202)
     return identity_id
 
