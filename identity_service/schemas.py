@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -88,7 +88,11 @@ EntraToken = Annotated[str, Meta(min_length=1, extra_json_schema={"pattern": r"^
 AcsToken = Annotated[
     str, Meta(description="an ACS access token: hand it to the client", examples=["eyJhbGciOi…"])
 ]
-_STATES = ", ".join(State)
+ANY_STATE = "any"
+# One list of everything: during a walk over a list for each state, an identity could change from a
+# state that is still to come to one that has been listed, and be missed.
+StateFilter = Literal["creating", "registering", "active", "deleted", "purging", "unknown", "any"]
+_STATES = ", ".join(get_args(StateFilter))
 UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
 
 
@@ -301,7 +305,14 @@ class ListIdentitiesQuery(ListQuery):
     """
 
     user_id: UserId | UnsetType = UNSET
-    state: Annotated[State, Meta(description=_STATES)] | UnsetType = UNSET
+    state: Annotated[StateFilter, Meta(description=_STATES)] | UnsetType = UNSET
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states of the identities to list."""
+        if self.state == ANY_STATE or (self.state is UNSET and self.user_id is not UNSET):
+            return tuple(State)
+        return (State.ACTIVE if self.state is UNSET else State(self.state),)
 
 
 class ListDeletedIdentitiesQuery(ListQuery):

@@ -499,16 +499,17 @@ def import_file(
             skip_bad=skip_bad,
         )
         target = current.target()
-        reader = Reader(file, options)
-        summary = reader.check()
-        describe(current.screen, summary)
-        text = f"Register {summary.count:,} identities, {summary.with_user:,} of them with a user,"
-        text += f" at {target.url}"
+        with Reader(file, options) as reader:
+            summary = reader.check()
+            describe(current.screen, summary)
+            text = f"Register {summary.count:,} identities"
+            text += f", {summary.with_user:,} of them with a user, at {target.url}"
 
-        def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
-            transfer.Importer(client, journal, advance).run(transfer.unfinished(reader, journal))
+            def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
+                records = transfer.unfinished(reader, journal)
+                transfer.Importer(client, journal, advance).run(records)
 
-        FileRun(current, target, reader, "import", text, work).run(yes=yes)
+            FileRun(current, target, reader, "import", text, work).run(yes=yes)
 
 
 @app.command("export")
@@ -566,16 +567,17 @@ def _bulk(
 ) -> None:
     """Delete or restore the identities in a file, after showing what that does."""
     target = current.target()
-    reader = Reader(file, options)
-    summary = reader.check()
-    describe(current.screen, summary)
-    found = {"states": preview(current, target, reader)}
-    text = f"{kind.name.capitalize()} {summary.count:,} identities at {target.url}"
+    with Reader(file, options) as reader:
+        summary = reader.check()
+        describe(current.screen, summary)
+        found = {"states": preview(current, target, reader)}
+        text = f"{kind.name.capitalize()} {summary.count:,} identities at {target.url}"
 
-    def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
-        transfer.Bulk(client, journal, advance, kind).run(transfer.unfinished(reader, journal))
+        def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
+            records = transfer.unfinished(reader, journal)
+            transfer.Bulk(client, journal, advance, kind).run(records)
 
-    FileRun(current, target, reader, kind.name, text, work, found).run(yes=yes)
+        FileRun(current, target, reader, kind.name, text, work, found).run(yes=yes)
 
 
 def run() -> None:

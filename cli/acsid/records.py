@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TextIO
+from typing import Any, BinaryIO, Protocol, Self, TextIO
 
 from acsid.failures import Exit, Failure, usage
 
@@ -179,6 +179,12 @@ class Reader:
         except OSError as error:
             raise usage(f"{path} cannot be read: {error.strerror}.") from error
         self.summary = Summary()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def check(self) -> Summary:
         """Read everything once.

@@ -81,10 +81,9 @@ async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Pag
     """List the active identities, those in another state, or the identity of one user."""
     if query.user_id is not UNSET:
         identity = await identity_of_user(query.user_id, registry)
-        found = [identity] if identity and query.state in (UNSET, identity.state) else []
+        found = [identity] if identity and identity.state in query.states else []
         return Page([IdentityResponse.of(one) for one in found])
-    states = [State.ACTIVE] if query.state is UNSET else [query.state]
-    page = await registry.list_identities(states, query.after, query.size)
+    page = await registry.list_identities(query.states, query.after, query.size)
     return Page([IdentityResponse.of(identity) for identity in page.items], page.continuation)
 
 
