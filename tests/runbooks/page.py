@@ -13,7 +13,7 @@ _FENCED = re.compile(r"^```.*?^```\n", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 # Four spaces or more: further lines of a list item are indented by three.
 _BLOCK = re.compile(r"(?:^ {4,}\S.*\n)+", re.MULTILINE)
-_INLINE = re.compile(r"`((?:curl|azd?|acsid) [^`]+)`")
+_INLINE = re.compile(r"`((?:azd?|acsid) [^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,5 @@ def runbooks() -> list[Section]:
     return found
 
 
-# The variables that the commands use, for curl and for acsid.
-OPENING = section("operate").command("url=")
-ACSID_OPENING = section("how-to-do-it").command("ACSID_URL=")
+# The variables that all commands use.
+OPENING = section("operate").command("ACSID_URL=")
