@@ -6,7 +6,6 @@ hold; then they wait, and everything else goes on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -93,7 +92,7 @@ async def purge_deleted_identities(
     """Finish what is due, oldest first, within the time budget.
 
     Raises:
-        RegistryUnavailable: the due entries could not be read, so it is unknown what is due.
+        RegistryUnavailable: the registry failed, so it is unknown what is due.
     """
     sweep = Sweep(lifecycle, registry, clock, cleanup)
     try:
@@ -127,19 +126,40 @@ class Sweep:
             clock, cleanup.deletes_per_30s, self._started + cleanup.time_budget
         )
         self._failures = 0
+        self._processed = 0
+        # The last failures of the registry in a row. A failure of ACS ends the row, because the
+        # registry has responded before.
+        self._registry_failures: list[RegistryUnavailable] = []
         self.report = SweepReport()
 
     async def run(self) -> None:
         """Process the due entries, several at a time.
 
         Raises:
-            RegistryUnavailable: the due entries could not be read to their end.
+            RegistryUnavailable: the due entries could not be read to their end, or the registry
+                failed for all entries, or for as many in a row as an outage has.
         """
+        try:
+            # Unfinished work first, so that revocations never wait behind purges.
+            await self._process_all(DueKind.WORK)
+            if not self._cleanup.purge_hold:
+                await self._process_all(DueKind.PURGE)
+        finally:
+            self.report.duration = self._clock.now() - self._started
+        if self._cleanup.purge_hold:
+            self.report.held = await self._registry.count_due(
+                DueKind.PURGE, until=self._started, at_most=HELD
+            )
+
+    async def _process_all(self, kind: DueKind) -> None:
+        """Process the due entries of one kind. Failures of the other kind do not stop it."""
+        self._failures = self._processed = 0
+        self._registry_failures.clear()
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
         left = 0
         try:
-            async for entry in self._due():
+            async for entry in self._registry.due_entries([kind], until=self._started):
                 self._count_due(entry)
                 if not self._must_stop():
                     await slots.acquire()
@@ -155,18 +175,8 @@ class Sweep:
         finally:
             # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
-            self.report.duration = self._clock.now() - self._started
-        if self._cleanup.purge_hold:
-            self.report.held = await self._registry.count_due(
-                DueKind.PURGE, until=self._started, at_most=HELD
-            )
-
-    async def _due(self) -> AsyncIterator[DueEntry]:
-        """What is due: unfinished work first, so that revocations never wait behind purges."""
-        kinds = [DueKind.WORK] if self._cleanup.purge_hold else [DueKind.WORK, DueKind.PURGE]
-        for kind in kinds:
-            async for entry in self._registry.due_entries([kind], until=self._started):
-                yield entry
+        if self._registry_failures and len(self._registry_failures) >= min(OUTAGE, self._processed):
+            raise self._registry_failures[-1]
 
     def _must_stop(self) -> bool:
         return self._failures >= OUTAGE or self._limiter.is_over
@@ -175,15 +185,16 @@ class Sweep:
         """Do what is due for one identity. If anything fails, its entry stays."""
         if not await self._limiter.acquire() or self._failures >= OUTAGE:
             return
+        self._processed += 1
         try:
             # Read after the wait, because the identity may have been restored meanwhile.
             identity = await self._registry.read(entry.identity_id)
             current = identity.found_at(entry) if identity else None
-            if identity and identity.state is State.UNKNOWN:
-                return  # the log has the reason
             if current is None or current.state is State.ACTIVE:
                 self.report.done += 1  # the entry was outdated
-            else:
+            elif current.state is not State.UNKNOWN:  # otherwise the log has the reason
+                if self._must_purge(current):
+                    current = await self._lifecycle.start_purge(current)
                 await self._advance(current)
         except Conflict:
             self.report.done += 1
@@ -191,20 +202,20 @@ class Sweep:
         except RegistryUnavailable as error:
             self._defer(entry.identity_id, error.code)
             self._failures += 1
+            self._registry_failures.append(error)
+            return
         except Exception as error:  # noqa: BLE001 -- a bug in one entry must not end the sweep
             events.error("internal_error", error, identity_id=entry.identity_id)
             self._defer(entry.identity_id, InternalError.code)
             self._failures += 1
+        self._registry_failures.clear()
 
     async def _advance(self, identity: Identity) -> None:
         """Take the next step of the identity."""
         try:
-            if identity.state is State.CREATING or self._must_purge(identity):
-                identity = await self._lifecycle.start_purge(identity)
             await self._step(identity)
         except IdentityNotFound:  # it never existed, and its row is removed
             self.report.done += 1
-            events.info("identity_forgotten", identity_id=identity.id)
         except Throttled as throttled:
             self._defer(identity.id, throttled.code)
             self._limiter.pause(throttled.retry_after or 0)
@@ -223,22 +234,24 @@ class Sweep:
             self.report.done += 1
 
     def _must_purge(self, identity: Identity) -> bool:
-        """Whether it is deleted, its retention is over, and purges are not on hold."""
-        if identity.state is not State.DELETED or self._cleanup.purge_hold:
-            return False
+        """Whether its purge starts now.
+
+        ACS must have confirmed that an adopted identity exists: it is revoked first.
+        """
+        if identity.state is not State.DELETED:
+            return identity.state is State.CREATING
         purge_on = identity.scheduled_purge_on
-        return purge_on is None or purge_on <= self._clock.now()
+        is_time = purge_on is None or purge_on <= self._clock.now()
+        return is_time and not identity.adopted and not self._cleanup.purge_hold
 
     async def _step(self, identity: Identity) -> None:
         match identity.state:
             case State.PURGING:
                 await self._lifecycle.finish_purge(identity)
                 self.report.purged += 1
-                events.info("identity_purged", identity_id=identity.id)
-            case State.DELETED if not identity.revoked:
+            case State.DELETED if not identity.revoked or identity.adopted:
                 await self._lifecycle.finish_deletion(identity)
                 self.report.revoked += 1
-                events.info("identity_revoked", identity_id=identity.id)
             case State.DELETED:
                 await self._registry.update(identity, identity.wait_for_purge())
             case State.REGISTERING:

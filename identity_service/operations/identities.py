@@ -45,7 +45,7 @@ async def create_identity_with_token(
         IdentityUnfinished: the user's identity is still being created.
         IdentityBusy: the user's identity is being purged, or other requests are changing it.
     """
-    grant = service_tokens.grant(body.scopes, body.minutes)
+    grant = service_tokens.grant(body.scopes, body.expires_in_minutes)
     created, token = await lifecycle.create_with_token(body.user_id, grant)
     response = IdentityWithTokenCreatedResponse if created.is_new else IssuedTokenResponse
     return response.of(created.identity_id, token)
@@ -77,23 +77,16 @@ def visible(identity: Identity) -> IdentityResponse:
     return IdentityResponse.of(identity)
 
 
-async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Page[IdentityResponse]:
+async def list_identities(
+    query: ListIdentitiesQuery, registry: Registry, lifecycle: Lifecycle
+) -> Page[IdentityResponse]:
     """List the active identities, those in another state, or the identity of one user."""
     if query.user_id is not UNSET:
-        identity = await identity_of_user(query.user_id, registry)
+        identity = await lifecycle.identity_of_user(query.user_id)
         found = [identity] if identity and identity.state in query.states else []
         return Page([IdentityResponse.of(one) for one in found])
-    page = await registry.list_identities(query.states, query.after, query.size)
+    page = await registry.list_identities(query.states, query.after, query.max_page_size)
     return Page([IdentityResponse.of(identity) for identity in page.items], page.continuation)
-
-
-async def identity_of_user(user_id: str, registry: Registry) -> Identity | None:
-    """The user's identity, in any state. None if the identity's row does not name the user."""
-    user_row = await registry.read_user(user_id)
-    identity = await registry.read(user_row.identity_id) if user_row else None
-    if identity and (identity.user_id == user_id or identity.state is State.UNKNOWN):
-        return identity
-    return None
 
 
 async def delete_identity(

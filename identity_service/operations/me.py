@@ -53,7 +53,7 @@ async def issue_my_token(
         IdentityUnfinished: the caller's identity is still being created.
         IdentityBusy: the caller's identity is being purged, or other requests are changing it.
     """
-    grant = user_tokens.grant(body.scopes, body.minutes)
+    grant = user_tokens.grant(body.scopes, body.expires_in_minutes)
     with _with_restore_hint():
         created, token = await lifecycle.create_with_token(caller.user_id, grant)
     return IssuedTokenResponse.of(created.identity_id, token)
@@ -120,6 +120,11 @@ async def exchange_my_teams_token(
 
 
 async def _own_identity_id(caller: SignedInUser, registry: Registry) -> str:
+    """The id in the caller's user row. Whoever uses it checks that the identity names the caller.
+
+    Raises:
+        IdentityNotFound: the caller has no user row.
+    """
     user_row = await registry.read_user(caller.user_id)
     if user_row is None:
         raise _no_identity()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from identity_service.errors import AcsTooSlow, InternalError, ServiceError
+from identity_service.errors import AcsTooSlow, InternalError, ServiceError, Throttled
 from identity_service.identity import identity_id as checked_id
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Verifications
@@ -110,19 +110,35 @@ class _Import:
         if earlier:
             await asyncio.wait(earlier)
         async with self._slots:
-            if self._loop.time() - self._started >= START_UNTIL:
-                return ImportResult(id=record.id, result="not_attempted")
             try:
                 check_user_id(record.user_id)
-                _, is_new = await self._lifecycle.register(
-                    checked_id(record.id), record.user_id, self._verifications.acquire
-                )
+                identity_id = checked_id(record.id)
+                self._time_left()
+                _, is_new = await self._lifecycle.register(identity_id, record.user_id, self._admit)
+            except _TimeIsUp:
+                return ImportResult(id=record.id, result="not_attempted")
             except ServiceError as error:
                 return ImportResult.refused(record.id, error)
             except Exception as error:  # noqa: BLE001 -- a bug in one record must not end the import
                 events.error("internal_error", error)
                 return ImportResult.refused(record.id, InternalError("See the log."))
         return ImportResult(id=record.id, result="registered" if is_new else "unchanged")
+
+    async def _admit(self) -> None:
+        try:
+            await self._verifications.acquire(self._time_left())
+        except Throttled as error:
+            raise _TimeIsUp from error
+
+    def _time_left(self) -> float:
+        left = self._started + START_UNTIL - self._loop.time()
+        if left <= 0:
+            raise _TimeIsUp
+        return left
+
+
+class _TimeIsUp(Exception):
+    """A record was not reached. Nothing has been written for it."""
 
 
 def _too_slow(record: ImportRecord) -> ImportResult:

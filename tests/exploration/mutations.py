@@ -79,7 +79,7 @@ IGNORE_FAILED_READ = (
 )
 
 RETURN_UNREVOKED = (Change("is State.DELETED and identity.revoked:", "is State.DELETED:"),)
-_RECORD = "                return await self._registry.update(marked, marked.record_revocation())"
+_RECORD = "                return await self._record_revocation(marked)"
 RECORD_AGAIN_WITHOUT_REVOKING = (
     Change(
         _RECORD,
@@ -125,8 +125,8 @@ DANGLING_USER_ROW_IS_BUSY = (
 
 START_PURGE_WITHOUT_WRITE = (
     Change(
-        "return await self._registry.update(identity, identity.start_purge(self._clock.now()))",
-        "return identity",
+        "started = await self._registry.update(identity, identity.start_purge(self._clock.now()))",
+        "started = identity",
     ),
 )
 _RELEASE = "        await self._release_user(identity)  # 4\n"

@@ -17,7 +17,12 @@ from identity_service.errors import (
     InvalidQuery,
     ServiceError,
 )
-from identity_service.http.decoding import BODY_LIMIT, decode_body, decode_query
+from identity_service.http.decoding import (
+    BODY_LIMIT,
+    decode_body,
+    decode_query,
+    refuse_body_fields,
+)
 from identity_service.schemas import (
     CreateIdentityRequest,
     CreateIdentityWithTokenRequest,
@@ -138,6 +143,8 @@ BAD_MINUTES = {
 }
 
 BAD_SIZES = ["0", "101", "-1", "1.5", "ten", "1e400", "9" * 400, "true", "null", "😀"]
+# Other spellings of a valid number.
+BAD_SIZES += ["5.0", "1e1", "1E1", "05", "+5", " 5", "5 ", "5\0", "1_0", "0x10", "\uff15"]
 
 UNKNOWN_FIELDS = {
     "unknown": "color",
@@ -186,7 +193,7 @@ def cases(named: dict[str, bytes]) -> Callable[[Callable[..., None]], Callable[.
 )
 def test_valid_minutes(text: bytes, minutes: int) -> None:
     """A lifetime is 60 to 1440 minutes. JSON does not distinguish 60 from 60.0."""
-    assert decode_body(with_minutes(text), IssueTokenRequest).minutes == minutes
+    assert decode_body(with_minutes(text), IssueTokenRequest).expires_in_minutes == minutes
 
 
 def test_all_scopes() -> None:
@@ -339,7 +346,7 @@ def test_query(query: str, after: str | None, size: int) -> None:
     """Every parameter is optional. Those that the host reads are left alone."""
     decoded = decode_query(URL + query, Query)
 
-    assert (decoded.after, decoded.size) == (after, size)
+    assert (decoded.after, decoded.max_page_size) == (after, size)
 
 
 @pytest.mark.parametrize(
@@ -347,13 +354,41 @@ def test_query(query: str, after: str | None, size: int) -> None:
 )
 def test_query_of_any_host(host: str) -> None:
     """The host in the URL is the caller's text. It does not hide or change the query."""
-    assert decode_query(f"https://{host}/api/identities?maxPageSize=7", Query).size == 7
+    assert decode_query(f"https://{host}/api/identities?maxPageSize=7", Query).max_page_size == 7
 
 
-def test_query_in_the_host() -> None:
+@pytest.mark.parametrize(
+    "host", ["x//evil.example/a?b", "x?", "x?code=", "x?a=b&CODE=", "x/a?clientId=b"]
+)
+def test_query_in_the_host(host: str) -> None:
     """If the host has a question mark, the query is refused. It is never taken as empty."""
     with pytest.raises(InvalidQuery):
-        decode_query("https://x//evil.example/a?b/api/identities?maxPageSize=7", Query)
+        decode_query(f"https://{host}/api/identities?maxPageSize=7", Query)
+
+
+BODY_FIELDS = {
+    "field": ("userId=alice", "userId"),
+    "empty": ("userId=", "userId"),
+    "in another case": ("USERID=alice", "userId"),
+    "percent-encoded": ("user%49d=alice", "userId"),
+    "after others": ("code=a&b=c&scopes=chat", "scopes"),
+    "no UTF-8": ("a=%FF", None),
+}
+
+
+@pytest.mark.parametrize(("query", "field"), BODY_FIELDS.values(), ids=BODY_FIELDS)
+def test_field_of_the_body_in_the_query(query: str, field: str | None) -> None:
+    """It is refused: if it were ignored, the call would create an identity without a user."""
+    with pytest.raises(InvalidQuery) as caught:
+        refuse_body_fields(f"{URL}?{query}", CreateIdentityWithTokenRequest)
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("query", ["", "?", "?code=a&clientId=b", "?userIds=a", "?appId=a", "?&"])
+def test_other_query_of_an_operation_with_a_body(query: str) -> None:
+    """Other parameters are ignored: they have no meaning for the operation."""
+    refuse_body_fields(URL + query, CreateIdentityWithTokenRequest)
 
 
 @pytest.mark.parametrize("text", BAD_SIZES, ids=lambda text: ascii(text[:8]))

@@ -27,25 +27,31 @@ STEPS: dict[tuple[str, str], str] = {
         "read_user acs.create_with_token insert insert_user update"
     ),
     ("create_identity_with_token", State.ACTIVE): "read_user read acs.issue_token read",
+    ("register_identity", ELSEWHERE): "read insert acs.issue_token insert_user update",
+    ("register_identity", State.REGISTERING): (
+        "read acs.issue_token insert_user read_user replace_user update"
+    ),
+    ("register_identity", State.ACTIVE): "read update",
+    ("unregister_identity", State.ACTIVE): "read read_user remove remove_user",
     ("get_identity", State.ACTIVE): "read",
     ("delete_identity", State.ACTIVE): "read update acs.revoke_tokens update",
     ("delete_identity", ELSEWHERE): "read insert acs.revoke_tokens update",
-    ("delete_identity", UNREVOKED): "read acs.revoke_tokens update",
-    ("delete_identity", State.DELETED): "read",
+    ("delete_identity", UNREVOKED): "read update acs.revoke_tokens update",
+    ("delete_identity", State.DELETED): "read update",
     ("issue_token", State.ACTIVE): "acs.issue_token read",
     ("revoke_tokens", State.ACTIVE): "acs.revoke_tokens",
     ("get_deleted_identity", State.DELETED): "read",
     ("restore_identity", State.DELETED): "read update",
     ("restore_identity", UNREVOKED): "read acs.revoke_tokens update",
-    ("restore_identity", State.ACTIVE): "read",
+    ("restore_identity", State.ACTIVE): "read update",
     ("purge_identity", State.DELETED): "read update acs.delete read_user remove_user remove",
     ("purge_identity", State.PURGING): "read acs.delete read_user remove_user remove",
     ("get_me", State.ACTIVE): "read_user read",
-    ("revoke_my_tokens", State.ACTIVE): "read_user acs.revoke_tokens",
+    ("revoke_my_tokens", State.ACTIVE): "read_user read acs.revoke_tokens",
     ("delete_me", State.ACTIVE): "read_user read update acs.revoke_tokens update",
     ("restore_me", State.DELETED): "read_user read update",
     ("exchange_teams_token", NOWHERE): "acs.exchange_teams_token",
-    ("list_identities", State.ACTIVE): "list_active",
+    ("list_identities", State.ACTIVE): "list_identities",
     ("list_identities of a user", State.ACTIVE): "read_user read",
     ("list_deleted_identities", State.DELETED): "due_entries read",
 }
@@ -113,6 +119,7 @@ async def test_unknown_result(
         ("delete_identity", State.ACTIVE),
         ("restore_identity", State.DELETED),
         ("purge_identity", State.DELETED),
+        ("register_identity", State.ACTIVE),
     ],
 )
 async def test_four_conflicts(world: World, operation: str, start: State) -> None:
@@ -177,6 +184,7 @@ class Race(NamedTuple):
     state: State | None
 
 
+DELETED, NOT_FOUND = IdentityDeleted, IdentityNotFound
 WITH_TOKEN = "create_identity_with_token"
 GONE = None
 RACES = [
@@ -185,7 +193,7 @@ RACES = [
     Race(WITH_TOKEN, NOWHERE, "update", finish, None, State.ACTIVE),
     Race(WITH_TOKEN, NOWHERE, "update", finish_and_delete, IdentityDeleted, State.DELETED),
     Race(WITH_TOKEN, State.ACTIVE, "read 2", World.delete, IdentityDeleted, State.DELETED),
-    Race(WITH_TOKEN, State.ACTIVE, "read 2", delete_and_purge, IdentityNotFound, GONE),
+    Race(WITH_TOKEN, State.ACTIVE, "read 2", delete_and_purge, None, GONE),
     Race("issue_token", State.ACTIVE, "read", World.delete, IdentityDeleted, State.DELETED),
     Race("delete_identity", ELSEWHERE, "insert", World.delete, None, State.DELETED),
     Race("delete_identity", State.ACTIVE, "update", change, None, State.DELETED),
@@ -198,6 +206,9 @@ RACES = [
     Race("restore_identity", State.DELETED, "update", World.restore, None, State.ACTIVE),
     Race("restore_identity", State.DELETED, "update", World.purge, IdentityNotFound, GONE),
     Race("restore_identity", UNREVOKED, "update", World.delete, None, State.ACTIVE),
+    Race("register_identity", State.REGISTERING, "update", World.unregister, None, State.ACTIVE),
+    Race("unregister_identity", State.ACTIVE, "remove", World.delete, DELETED, State.DELETED),
+    Race("unregister_identity", State.ACTIVE, "remove", World.unregister, NOT_FOUND, GONE),
     Race("purge_identity", State.DELETED, "update", World.restore, NOT_DELETED, State.ACTIVE),
     Race("purge_identity", State.DELETED, "update", start_purge, None, GONE),
     Race("purge_identity", State.DELETED, "remove", remove_row, None, GONE),
