@@ -1,5 +1,6 @@
 """The runbook for another ACS resource: a new app, and an old app that is drained."""
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import aiohttp
 import pytest
 
 from tests.runbooks.conftest import Operate, created_elsewhere
-from tests.runbooks.operator import Operator
+from tests.runbooks.operator import TABLES, Operator
 from tests.runbooks.page import section
 from tests.support.client import Client, Control, until
 from tests.support.stack import Azure, running_azure
+from tests.survival.records import Records, due
 
 # Its only commands deploy an app, so these tests follow its steps.
 RUNBOOK = section("move-to-another-acs-resource")
@@ -58,10 +60,17 @@ async def test_the_old_app_is_drained(old: Client, old_control: Control) -> None
 
 
 @pytest.fixture
-async def old_id(old: Client, old_azure: Azure) -> str:
-    """The id of an identity of the old resource that is due to be deleted."""
+async def old_id(old: Client, old_azure: Azure, old_control: Control) -> str:
+    """The id of an identity of the old resource that is due to be deleted.
+
+    It is older than an hour: before that, the sweep does not believe that it is missing.
+    """
     identity_id = await created_elsewhere(old_azure)
-    (await old.delete(f"identities/{identity_id}")).assert_success(202)
+    (await old.get("identities")).assert_success(200)  # creates the table
+    trust = ssl.create_default_context(cafile=old_azure.env["SSL_CERT_FILE"])
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session:
+        records = Records(old_azure, session, old_control, old_azure.settings[TABLES])
+        await records.write("registry", [due(identity_id)])
     return identity_id
 
 
