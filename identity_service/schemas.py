@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import fields
@@ -92,7 +92,11 @@ EntraToken = Annotated[str, Meta(min_length=1, extra_json_schema={"pattern": r"^
 AcsToken = Annotated[
     str, Meta(description="an ACS access token: hand it to the client", examples=["eyJhbGciOi…"])
 ]
-_STATES = f"one of {', '.join(State)}"
+ANY_STATE = "any"
+# One list of everything: during a walk over a list for each state, an identity could change from a
+# state that is still to come to one that has been listed, and be missed.
+StateFilter = Literal["creating", "registering", "active", "deleted", "purging", "unknown", "any"]
+_STATES = f"one of {', '.join(get_args(StateFilter))}"
 UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
 
 
@@ -287,10 +291,14 @@ class ListIdentitiesQuery(ListQuery):
     """
 
     user_id: UserId | UnsetType = UNSET
-    state: (
-        Annotated[State, Meta(description=_STATES, extra_json_schema={"enum": list(State)})]
-        | UnsetType
-    ) = UNSET
+    state: Annotated[StateFilter, Meta(description=_STATES)] | UnsetType = UNSET
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states of the identities to list."""
+        if self.state == ANY_STATE or (self.state is UNSET and self.user_id is not UNSET):
+            return tuple(State)
+        return (State.ACTIVE if self.state is UNSET else State(self.state),)
 
 
 class ListDeletedIdentitiesQuery(ListQuery):

@@ -259,7 +259,9 @@ class TableRegistry:
         min_attempts: int = 0,
     ) -> Page[Identity]:
         """See `ports.Registry`. Reads one partition after the other."""
-        condition = f"{_RANGE} and ({_in_states(states)})"
+        condition = _RANGE
+        if set(states) != set(State):
+            condition += f" and ({_in_states(states)})"
         if min_attempts:
             condition += f" and attempts ge {min_attempts}"
         number, resume = _position(continuation)

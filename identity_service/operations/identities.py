@@ -83,10 +83,9 @@ async def list_identities(
     """List the active identities, those in another state, or the identity of one user."""
     if query.user_id is not UNSET:
         identity = await lifecycle.identity_of_user(query.user_id)
-        found = [identity] if identity and query.state in (UNSET, identity.state) else []
+        found = [identity] if identity and identity.state in query.states else []
         return Page([IdentityResponse.of(one) for one in found])
-    states = [State.ACTIVE] if query.state is UNSET else [query.state]
-    page = await registry.list_identities(states, query.after, query.max_page_size)
+    page = await registry.list_identities(query.states, query.after, query.max_page_size)
     return Page([IdentityResponse.of(identity) for identity in page.items], page.continuation)
 
 

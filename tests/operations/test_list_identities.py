@@ -1,5 +1,6 @@
 """list_identities: the active identities in pages, or the identity of one user."""
 
+from typing import get_args
 from urllib.parse import urlencode
 
 import pytest
@@ -7,7 +8,12 @@ import pytest
 from identity_service.errors import InvalidQuery
 from identity_service.identity import Page, State
 from identity_service.operations.identities import list_identities
-from identity_service.schemas import IdentityResponse, ListIdentitiesQuery
+from identity_service.schemas import (
+    ANY_STATE,
+    IdentityResponse,
+    ListIdentitiesQuery,
+    StateFilter,
+)
 from tests.http.edge import URL, content, memory_services, request, serve
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
@@ -110,6 +116,21 @@ async def test_user_without_an_identity(world: World, row: dict[str, str]) -> No
         await world.registry.insert_user(user_id, identity_id)
 
     assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
+
+
+async def test_identities_in_any_state(world: World) -> None:
+    """With `state=any`, the list has every identity once."""
+    states = (State.ACTIVE, State.CREATING, State.DELETED, State.PURGING)
+    expected = {await world.in_state(state): state for state in states}
+    page = await listed(world, ListIdentitiesQuery(state=ANY_STATE))
+
+    assert {item.id: item.state for item in page.items} == expected
+    assert len(page.items) == len(expected)
+
+
+def test_every_state_can_be_asked_for() -> None:
+    """The states of the query are those of the domain, and `any`."""
+    assert set(get_args(StateFilter)) == {*State, ANY_STATE}
 
 
 @pytest.mark.parametrize(
