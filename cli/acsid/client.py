@@ -55,14 +55,16 @@ class Repeat(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """A successful response.
+    """A response.
 
     Attributes:
-        was_repeated: Whether an earlier attempt may have succeeded as well.
+        failure: What a response without success means. Only for statuses that the caller accepts.
+        was_repeated: Whether an earlier attempt may have succeeded.
     """
 
     status: int
     content: dict[str, Any]
+    failure: Failure | None = None
     was_repeated: bool = False
 
 
@@ -153,7 +155,9 @@ class Client:
         accepted: frozenset[int] = frozenset(),
         repeat: Repeat = Repeat.ALWAYS,
     ) -> Answer:
-        """Call an operation. `path` is what follows `/api/`; statuses in `accepted` are no errors.
+        """Call an operation. `path` is what follows `/api/`.
+
+        A response whose status is in `accepted` is returned with its failure instead of raised.
 
         Raises:
             Failure: the app refused the request, or did not respond in time.
@@ -222,12 +226,10 @@ class Client:
         while True:
             self.wait(self._limiter.reserve())
             response, failure, may_have_acted = self._attempt(method, url, content, headers)
-            if response is not None and response.status_code in accepted:
-                return Answer(response.status_code, _content(response), was_repeated)
-            if response is not None and response.is_success:
-                content_received = _success_content(response)
-                return Answer(response.status_code, content_received, was_repeated)
-            assert failure  # noqa: S101 -- an attempt without a success has failed
+            if response is not None and (not failure or response.status_code in accepted):
+                received = _content(response, is_success=not failure)
+                return Answer(response.status_code, received, failure, was_repeated)
+            assert failure  # noqa: S101 -- there is no response, or it is not a success
             if failure.exit_code is not Exit.NO_ANSWER:
                 raise failure
             if may_have_acted and repeat is Repeat.UNSENT:
@@ -332,18 +334,13 @@ def _problem(response: httpx.Response) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _success_content(response: httpx.Response) -> dict[str, Any]:
-    if not response.content:
-        return {}
-    content = _json(response)
-    if not isinstance(content, dict):
+def _content(response: httpx.Response, *, is_success: bool) -> dict[str, Any]:
+    content = _json(response) if response.content else {}
+    if isinstance(content, dict):
+        return content
+    if is_success:
         raise _not_the_app(response.request.url)
-    return content
-
-
-def _content(response: httpx.Response) -> dict[str, Any]:
-    content = _json(response)
-    return content if isinstance(content, dict) else {}
+    return {}
 
 
 def _json(response: httpx.Response) -> Any:

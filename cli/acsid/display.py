@@ -84,8 +84,9 @@ class Screen:
                 self._print_line(f"{name:<{width}}  {escaped(value)}")
 
     def note(self, text: str) -> None:
-        """Tell people one line that scripts need not read."""
-        self._err.print(Text(escaped(text)), soft_wrap=True)
+        """Tell people one line. A script gets none: for it, standard error has only a failure."""
+        if not self.as_json:
+            self._err.print(Text(escaped(text)), soft_wrap=True)
 
     def failure(self, failure: Failure) -> None:
         """Print what went wrong and what to do next."""

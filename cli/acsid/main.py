@@ -105,15 +105,15 @@ def ready(context: typer.Context, as_json: AsJson = False) -> None:
         unavailable = frozenset({HTTPStatus.SERVICE_UNAVAILABLE})
         answer = client.call("GET", "ready", accepted=unavailable)
         checks = {name: each for name, each in answer.content.items() if isinstance(each, dict)}
-        if answer.status != HTTPStatus.OK and not checks.keys() >= {"acs", "registry"}:
-            answer = client.call("GET", "ready")  # not the app's own answer: repeat and explain it
+        if answer.failure and not checks:
+            raise answer.failure  # not the app's own answer
         if as_json:
-            current.screen.item({"ready": answer.status == HTTPStatus.OK, **answer.content})
+            current.screen.item({"ready": not answer.failure, **answer.content})
         else:
             rows = [{"check": name, **_readable(each)} for name, each in checks.items()]
             columns = dict.fromkeys(chain.from_iterable(rows))
             current.screen.rows(list(columns), rows)
-        if answer.status != HTTPStatus.OK:
+        if answer.failure:
             raise Failure(
                 Exit.REFUSED,
                 "not_ready",
@@ -144,11 +144,10 @@ def find(
 def _by_id(client: Client, identity_id: str) -> dict[str, Any]:
     not_found = frozenset({HTTPStatus.NOT_FOUND})
     answer = client.call("GET", f"identities/{identity_id}", accepted=not_found)
-    if answer.content.get("code") == "identity_deleted":
+    if answer.failure and answer.failure.code == "identity_deleted":
         return client.call("GET", f"deleted-identities/{identity_id}").content
-    if answer.status == HTTPStatus.NOT_FOUND:
-        # Repeated without exceptions, so that a wrong address is explained as such.
-        return client.call("GET", f"identities/{identity_id}").content
+    if answer.failure:
+        raise answer.failure
     return answer.content
 
 
@@ -168,7 +167,7 @@ def _by_user(client: Client, user: str) -> dict[str, Any]:
     not_found = frozenset({HTTPStatus.NOT_FOUND})
     path = f"deleted-identities/{item['id']}"
     deleted = client.call("GET", path, accepted=not_found)
-    return deleted.content if deleted.status == HTTPStatus.OK else item
+    return item if deleted.failure else deleted.content
 
 
 @app.command("list")
@@ -555,11 +554,9 @@ def _removed(client: Client, path: str, query: Mapping[str, str] | None) -> Answ
     """Remove something. If an attempt without an answer has removed it, that is a success."""
     not_found = frozenset({HTTPStatus.NOT_FOUND})
     answer = client.call("DELETE", path, query=query, accepted=not_found)
-    if answer.status != HTTPStatus.NOT_FOUND:
-        return answer
-    if answer.was_repeated and answer.content.get("code") == "identity_not_found":
-        return Answer(HTTPStatus.NO_CONTENT, {})
-    return client.call("DELETE", path, query=query)  # explains the 404
+    if answer.failure and not (answer.was_repeated and answer.failure.problem):
+        raise answer.failure
+    return Answer(answer.status, {})
 
 
 def _bulk(

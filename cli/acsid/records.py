@@ -172,10 +172,10 @@ class Reader:
         self.path = path
         self._options = options
         self._csv = False
+        if path.exists() and not path.is_file():
+            raise usage(f"{path} is not a regular file, so it could not be read a second time.")
         try:
             self._file: BinaryIO = path.open("rb")
-            if not self._file.seekable():
-                raise usage(f"{path} is not a regular file, so an import could not be resumed.")
         except OSError as error:
             raise usage(f"{path} cannot be read: {error.strerror}.") from error
         self.summary = Summary()

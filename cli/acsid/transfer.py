@@ -91,13 +91,14 @@ class Journal:
             "records": summary.count,
             "sha256": summary.digest,
         }
-        with _plain_errors(self.path):
-            self._file = self._open()
+        with _plain_errors(self.path), contextlib.ExitStack() as opened:
+            self._file = opened.enter_context(self._open())
             lines = self._complete_lines()
             if lines:
                 self._resume(lines, header)
             else:
                 self._append([header])
+            opened.pop_all()
 
     def _open(self) -> io.BufferedRandom:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
@@ -400,8 +401,11 @@ def states(client: Client, ids: set[str], few: int = BATCH) -> dict[str, str]:
 
 def _state(client: Client, identity_id: str) -> str:
     not_found = frozenset({HTTPStatus.NOT_FOUND})
-    content = client.call("GET", f"identities/{identity_id}", accepted=not_found).content
-    return "deleted" if content.get("code") == "identity_deleted" else content.get("state", "")
+    answer = client.call("GET", f"identities/{identity_id}", accepted=not_found)
+    if answer.failure and not answer.failure.problem:
+        raise answer.failure  # not the app's own answer
+    is_deleted = answer.failure and answer.failure.code == "identity_deleted"
+    return "deleted" if is_deleted else str(answer.content.get("state", ""))
 
 
 def all_identities(client: Client) -> Iterator[list[dict[str, Any]]]:
