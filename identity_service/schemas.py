@@ -127,7 +127,7 @@ class RegisterIdentityRequest(CreateIdentityRequest):
     """The user that the identity belongs to, if any."""
 
 
-class ImportRecord(Request):
+class ImportRecordRequest(Request):
     """An identity that was created elsewhere, and its user, if any."""
 
     # The operation checks the id and the user id: one invalid record must not refuse the others.
@@ -144,7 +144,8 @@ class ImportIdentitiesRequest(Request):
     body_limit: ClassVar[int] = 512 * 1024
 
     identities: Annotated[
-        list[ImportRecord], Meta(min_length=1, max_length=100, description="1 to 100 records")
+        list[ImportRecordRequest],
+        Meta(min_length=1, max_length=100, description="1 to 100 records"),
     ]
 
 

@@ -159,8 +159,11 @@ def _parameters(route: Route, query: Any | None) -> list[Json]:
         return named
     fields = inline(query)["$defs"][query.__name__]
     return [
-        {"name": name, "in": "query", "description": field["description"], "schema": field}
-        for name, field in fields["properties"].items()
+        *named,
+        *(
+            {"name": name, "in": "query", "description": field["description"], "schema": field}
+            for name, field in fields["properties"].items()
+        ),
     ]
 
 
