@@ -43,7 +43,7 @@ UserId = Annotated[
     Meta(
         min_length=1,
         max_length=256,
-        description="1 to 256 characters",
+        description="a string of 1 to 256 characters",
         examples=["alice@example.com"],
     ),
 ]
@@ -51,7 +51,9 @@ UserId = Annotated[
 NewUserId = Annotated[
     UserId,
     Meta(
-        description="1 to 256 characters, no control characters, no white space at either end",
+        description=(
+            "a string of 1 to 256 characters, no control characters, no white space at either end"
+        ),
         extra_json_schema={"pattern": _USER_ID},
     ),
 ]
