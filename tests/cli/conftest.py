@@ -57,21 +57,30 @@ def variables(service: Service, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def acsid(variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command against that app, in a folder of its own."""
+def run_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], Run]:
+    """Runs commands in a folder of their own, with these variables only."""
     monkeypatch.chdir(tmp_path)
     for name in os.environ:
         if name.startswith(("ACSID_", "XDG_")):
             monkeypatch.delenv(name)
 
-    def run(
-        *arguments: object, env: Mapping[str, str] | None = None, answer: str | None = None
-    ) -> Outcome:
-        chosen = variables if env is None else {"HOME": str(tmp_path), **env}
-        ended = CliRunner(env=chosen).invoke(app, [*map(str, arguments)], input=answer)
-        if ended.exception and not isinstance(ended.exception, SystemExit):
-            raise ended.exception
-        assert KEY not in ended.output
-        return Outcome(ended.exit_code, ended.stdout, ended.stderr)
+    def begin(variables: Mapping[str, str]) -> Run:
+        def run(
+            *arguments: object, env: Mapping[str, str] | None = None, answer: str | None = None
+        ) -> Outcome:
+            chosen = variables if env is None else {"HOME": str(tmp_path), **env}
+            ended = CliRunner(env=chosen).invoke(app, [*map(str, arguments)], input=answer)
+            if ended.exception and not isinstance(ended.exception, SystemExit):
+                raise ended.exception
+            assert variables["ACSID_KEY"] not in ended.output
+            return Outcome(ended.exit_code, ended.stdout, ended.stderr)
 
-    return run
+        return run
+
+    return begin
+
+
+@pytest.fixture
+def acsid(variables: dict[str, str], run_in: Callable[[Mapping[str, str]], Run]) -> Run:
+    """Runs a command against the app that the test controls."""
+    return run_in(variables)
