@@ -223,7 +223,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     def start_rollback(self, now: datetime) -> Self:
         """Postpone a registration that is rolled back, which invalidates its ETag."""
         self._require(State.REGISTERING)
-        return self._replace(due=now + LEASE)
+        return self._replace(due=now + LEASE, due_kind=DueKind.WORK)
 
     def restore(self) -> Self:
         """Undo the deletion."""

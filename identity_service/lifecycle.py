@@ -449,6 +449,8 @@ class Lifecycle:
                 if identity.state not in (State.DELETED, State.PURGING):
                     raise IdentityNotDeleted("Delete it first: DELETE identities/{id}.")
                 if identity.state is State.DELETED:
+                    if identity.adopted:  # ACS was never asked whether it exists
+                        await self.revoke(identity)
                     identity = await self.start_purge(identity)  # 2
                 started = True
                 await self.finish_purge(identity)  # 3, 4, 5
@@ -485,10 +487,7 @@ class Lifecycle:
 
         Raises:
             Conflict: the identity has changed, for example because it was restored.
-        Raises: as `revoke`, for an identity about which ACS was never asked.
         """
-        if identity.adopted:
-            await self.revoke(identity)
         return await self._registry.update(identity, identity.start_purge(self._clock.now()))
 
     async def finish_purge(self, identity: Identity) -> None:
@@ -525,6 +524,14 @@ class Lifecycle:
             await self._registry.remove_user(user_row)
         await self._registry.remove(identity)  # 3
         events.info("registration_rolled_back", identity_id=identity.id)
+
+    async def identity_of_user(self, user_id: str) -> Identity | None:
+        """The user's identity, in any state. None if the identity does not name the user."""
+        user_row = await self._registry.read_user(user_id)
+        identity = await self._registry.read(user_row.identity_id) if user_row else None
+        if identity and (identity.user_id == user_id or identity.state is State.UNKNOWN):
+            return identity
+        return None
 
     async def _user_row_of(self, identity: Identity) -> UserRow | None:
         """The row of the identity's user, if it names this identity."""
@@ -575,11 +582,11 @@ def _require_unregistrable(identity: Identity | None) -> Identity:
 
 
 def _require_deletable(identity: Identity | None, user_id: str | None) -> None:
-    if user_id is not None and (identity is None or identity.user_id != user_id):
-        raise IdentityNotFound("You have no such identity.")
     if identity is None:
         return
     _require_readable(identity)
+    if user_id is not None and identity.user_id != user_id:
+        raise IdentityNotFound("You have no identity.")
     if identity.state is State.REGISTERING:
         raise _busy()
     if identity.state not in (State.ACTIVE, State.DELETED):
@@ -587,10 +594,11 @@ def _require_deletable(identity: Identity | None, user_id: str | None) -> None:
 
 
 def _require_restorable(identity: Identity | None, user_id: str | None) -> Identity:
-    if identity is None or (user_id is not None and identity.user_id != user_id):
+    if identity is None:
         raise IdentityNotFound("There is no such deleted identity.")
     _require_readable(identity)
-    if identity.state not in (State.ACTIVE, State.DELETED):
+    is_other_users = user_id is not None and identity.user_id != user_id
+    if is_other_users or identity.state not in (State.ACTIVE, State.DELETED):
         raise IdentityNotFound("There is no such deleted identity.")
     return identity
 

@@ -6,7 +6,6 @@ hold; then they wait, and everything else goes on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -135,11 +134,26 @@ class Sweep:
         Raises:
             RegistryUnavailable: the due entries could not be read to their end.
         """
+        try:
+            # Unfinished work first, so that revocations never wait behind purges.
+            await self._process_all(DueKind.WORK)
+            if not self._cleanup.purge_hold:
+                await self._process_all(DueKind.PURGE)
+        finally:
+            self.report.duration = self._clock.now() - self._started
+        if self._cleanup.purge_hold:
+            self.report.held = await self._registry.count_due(
+                DueKind.PURGE, until=self._started, at_most=HELD
+            )
+
+    async def _process_all(self, kind: DueKind) -> None:
+        """Process the due entries of one kind. Failures of the other kind do not stop it."""
+        self._failures = 0
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
         left = 0
         try:
-            async for entry in self._due():
+            async for entry in self._registry.due_entries([kind], until=self._started):
                 self._count_due(entry)
                 if not self._must_stop():
                     await slots.acquire()
@@ -155,18 +169,6 @@ class Sweep:
         finally:
             # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
-            self.report.duration = self._clock.now() - self._started
-        if self._cleanup.purge_hold:
-            self.report.held = await self._registry.count_due(
-                DueKind.PURGE, until=self._started, at_most=HELD
-            )
-
-    async def _due(self) -> AsyncIterator[DueEntry]:
-        """What is due: unfinished work first, so that revocations never wait behind purges."""
-        kinds = [DueKind.WORK] if self._cleanup.purge_hold else [DueKind.WORK, DueKind.PURGE]
-        for kind in kinds:
-            async for entry in self._registry.due_entries([kind], until=self._started):
-                yield entry
 
     def _must_stop(self) -> bool:
         return self._failures >= OUTAGE or self._limiter.is_over
@@ -183,8 +185,10 @@ class Sweep:
                 return  # the log has the reason
             if current is None or current.state is State.ACTIVE:
                 self.report.done += 1  # the entry was outdated
-            else:
-                await self._advance(current)
+                return
+            if self._must_purge(current):
+                current = await self._lifecycle.start_purge(current)
+            await self._advance(current)
         except Conflict:
             self.report.done += 1
             events.info("sweep_skipped", identity_id=entry.identity_id)
@@ -199,8 +203,6 @@ class Sweep:
     async def _advance(self, identity: Identity) -> None:
         """Take the next step of the identity."""
         try:
-            if identity.state is State.CREATING or self._must_purge(identity):
-                identity = await self._lifecycle.start_purge(identity)
             await self._step(identity)
         except IdentityNotFound:  # it never existed, and its row is removed
             self.report.done += 1
@@ -223,11 +225,15 @@ class Sweep:
             self.report.done += 1
 
     def _must_purge(self, identity: Identity) -> bool:
-        """Whether it is deleted, its retention is over, and purges are not on hold."""
-        if identity.state is not State.DELETED or self._cleanup.purge_hold:
-            return False
+        """Whether its purge starts now.
+
+        ACS must have confirmed that an adopted identity exists: it is revoked first.
+        """
+        if identity.state is not State.DELETED:
+            return identity.state is State.CREATING
         purge_on = identity.scheduled_purge_on
-        return purge_on is None or purge_on <= self._clock.now()
+        is_time = purge_on is None or purge_on <= self._clock.now()
+        return is_time and not identity.adopted and not self._cleanup.purge_hold
 
     async def _step(self, identity: Identity) -> None:
         match identity.state:
@@ -235,7 +241,7 @@ class Sweep:
                 await self._lifecycle.finish_purge(identity)
                 self.report.purged += 1
                 events.info("identity_purged", identity_id=identity.id)
-            case State.DELETED if not identity.revoked:
+            case State.DELETED if not identity.revoked or identity.adopted:
                 await self._lifecycle.finish_deletion(identity)
                 self.report.revoked += 1
                 events.info("identity_revoked", identity_id=identity.id)

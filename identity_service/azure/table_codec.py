@@ -46,10 +46,10 @@ def user_key(user_id: str) -> str:
 
 def encode_identity(identity: Identity) -> Entity:
     """The entity of an identity row. Default values have no column."""
-    columns = msgspec.to_builtins(msgspec.structs.replace(identity, unknown_columns=(), etag=""))
-    identity_id = columns.pop("id")
-    keys = {"PartitionKey": partition(identity_id), "RowKey": identity_key(identity_id)}
-    return {**keys, **columns, **dict(identity.unknown_columns)}
+    columns = msgspec.to_builtins(identity)
+    keys = {"PartitionKey": partition(identity.id), "RowKey": identity_key(identity.id)}
+    known = {name: value for name, value in columns.items() if name in _COLUMNS}
+    return {**keys, **known, **dict(identity.unknown_columns)}
 
 
 def decode_identity(entity: Any) -> Identity:
@@ -58,17 +58,19 @@ def decode_identity(entity: Any) -> Identity:
     If this release cannot read it, the row has the state `UNKNOWN`, and the log says why. So one
     such row blocks nothing else.
     """
-    identity_id = entity["RowKey"].removeprefix("i|")
-    etag = entity.metadata["etag"]
+    row = {"id": entity["RowKey"].removeprefix("i|"), "etag": entity.metadata["etag"]}
     known = {name: value for name, value in entity.items() if name in _COLUMNS}
-    unknown = tuple((name, value) for name, value in entity.items() if name not in _COLUMNS | _KEYS)
+    unknown = tuple((name, entity[name]) for name in entity.keys() - _COLUMNS - _KEYS)
     try:
-        row = msgspec.convert({**known, "id": identity_id}, Identity)
+        return msgspec.convert({**known, **row, "unknownColumns": unknown}, Identity)
     except msgspec.ValidationError as error:
-        state = known.get("state")
-        events.warning("row_not_readable", identity_id=identity_id, state=state, reason=str(error))
-        return Identity(id=identity_id, state=State.UNKNOWN, etag=etag)
-    return msgspec.structs.replace(row, unknown_columns=unknown, etag=etag)
+        events.warning(
+            "row_not_readable",
+            identity_id=row["id"],
+            state=known.get("state"),
+            reason=str(error),
+        )
+        return Identity(**row, state=State.UNKNOWN)
 
 
 def due_entry_change(identity: Identity, change: str) -> list[Change]:

@@ -77,24 +77,17 @@ def visible(identity: Identity) -> IdentityResponse:
     return IdentityResponse.of(identity)
 
 
-async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Page[IdentityResponse]:
+async def list_identities(
+    query: ListIdentitiesQuery, registry: Registry, lifecycle: Lifecycle
+) -> Page[IdentityResponse]:
     """List the active identities, those in another state, or the identity of one user."""
     if query.user_id is not UNSET:
-        identity = await identity_of_user(query.user_id, registry)
+        identity = await lifecycle.identity_of_user(query.user_id)
         found = [identity] if identity and query.state in (UNSET, identity.state) else []
         return Page([IdentityResponse.of(one) for one in found])
     states = [State.ACTIVE] if query.state is UNSET else [query.state]
     page = await registry.list_identities(states, query.after, query.size)
     return Page([IdentityResponse.of(identity) for identity in page.items], page.continuation)
-
-
-async def identity_of_user(user_id: str, registry: Registry) -> Identity | None:
-    """The user's identity, in any state. None if the identity's row does not name the user."""
-    user_row = await registry.read_user(user_id)
-    identity = await registry.read(user_row.identity_id) if user_row else None
-    if identity and (identity.user_id == user_id or identity.state is State.UNKNOWN):
-        return identity
-    return None
 
 
 async def delete_identity(

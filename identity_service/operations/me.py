@@ -120,6 +120,11 @@ async def exchange_my_teams_token(
 
 
 async def _own_identity_id(caller: SignedInUser, registry: Registry) -> str:
+    """The id in the caller's user row. Whoever uses it checks that the identity names the caller.
+
+    Raises:
+        IdentityNotFound: the caller has no user row.
+    """
     user_row = await registry.read_user(caller.user_id)
     if user_row is None:
         raise _no_identity()

@@ -4,16 +4,19 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
+from msgspec import UNSET
 
 from identity_service.errors import AcsUnavailable, RegistryUnavailable, ServiceError
 from identity_service.identity import LEASE, DueEntry, Identity, SignedInUser, State
 from identity_service.lifecycle import Lifecycle
+from identity_service.limits import Verifications
 from identity_service.operations.deleted_identities import purge_identity, restore_identity
 from identity_service.operations.identities import (
     create_identity,
     create_identity_with_token,
     delete_identity,
 )
+from identity_service.operations.registration import register_identity, unregister_identity
 from identity_service.operations.tokens import issue_token, revoke_tokens
 from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, TokenPolicy
 from identity_service.ports import Conflict
@@ -25,6 +28,8 @@ from identity_service.schemas import (
     IdentityResponse,
     IssuedTokenResponse,
     IssueTokenRequest,
+    RegisterIdentityRequest,
+    UnregisterIdentityQuery,
 )
 from identity_service.sweep import SweepReport, purge_deleted_identities
 from tests.support.memory import UNKNOWN, MemoryAcs, MemoryRegistry
@@ -57,6 +62,7 @@ class World:
         self.service_tokens = TokenPolicy(SCOPES, default_minutes=1440, max_minutes=1440)
         self.user_tokens = TokenPolicy(("chat", "voip"), default_minutes=60, max_minutes=240)
         self.registered_only = False
+        self.verifications = Verifications(1000)
 
     async def create(self, user_id: str | None = None) -> IdentityFoundResponse:
         """create_identity."""
@@ -67,6 +73,16 @@ class World:
         """create_identity_with_token."""
         body = CreateIdentityWithTokenRequest(scopes=["chat"], user_id=user_id)
         return await create_identity_with_token(body, self.lifecycle, self.service_tokens)
+
+    async def register(self, identity_id: str, user_id: str | None = None) -> IdentityResponse:
+        """register_identity."""
+        body = RegisterIdentityRequest(user_id=user_id)
+        return await register_identity(identity_id, body, self.lifecycle, self.verifications)
+
+    async def unregister(self, identity_id: str, user_id: str | None = None) -> None:
+        """unregister_identity."""
+        query = UnregisterIdentityQuery(user_id=UNSET if user_id is None else user_id)
+        await unregister_identity(identity_id, query, self.lifecycle)
 
     async def issue(self, identity_id: str, minutes: int = 1440) -> IssuedTokenResponse:
         """issue_token."""
@@ -120,6 +136,20 @@ class World:
         with pytest.raises(RegistryUnavailable):
             await self.create(user_id)
         return self.acs.identities[-1]
+
+    async def registering(self, user_id: str | None = None) -> str:
+        """The id of an identity whose registration stopped before its last step."""
+        self.registry.fails("update", TABLE_IS_DOWN)
+        identity_id = self.acs.add()
+        with pytest.raises(RegistryUnavailable):
+            await self.register(identity_id, user_id)
+        return identity_id
+
+    async def unknown(self, user_id: str | None = None) -> str:
+        """The id of an identity whose row is not readable."""
+        identity_id = await self.active(user_id)
+        self.registry.change(identity_id, state=State.UNKNOWN, user_id=None)
+        return identity_id
 
     async def deleted(self, user_id: str | None = None) -> str:
         """The id of a deleted and revoked identity."""
