@@ -185,7 +185,7 @@ def _check_rows(snapshot: Snapshot) -> None:
             raise InvariantViolated(f"{row.id} is {row.state} and forgotten")
         if row.id not in snapshot.identities:
             raise InvariantViolated(f"{row.id} is active, and ACS has no such identity")
-    due = {DueEntry(row.due, row.id) for row in snapshot.rows if row.due}
+    due = {DueEntry(row.due, row.id, row.due_kind) for row in snapshot.rows if row.due}
     if snapshot.entries != due:
         raise InvariantViolated("the due entries do not match the identity rows")
     users = [row.user_id for row in snapshot.rows if row.user_id]

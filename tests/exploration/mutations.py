@@ -97,10 +97,10 @@ RECORD_AGAIN_WITHOUT_REVOKING = (
 INSERT_AS_ACTIVE = (
     Change(
         "Identity.create(identity_id, user_id, self._clock.now())",
-        "Identity.create(identity_id, user_id, self._clock.now()).activate()",
+        "Identity.create(identity_id, user_id, self._clock.now()).finish_creation()",
     ),
     Change(
-        "update(identity, identity.activate())\n        except Conflict as error:",
+        "update(identity, identity.finish_creation())\n        except Conflict as error:",
         "update(identity, identity)\n        except Conflict as error:",
     ),
 )
@@ -133,9 +133,17 @@ _RELEASE = "        await self._release_user(identity)  # 4\n"
 _REMOVE = "        await self._registry.remove(identity)  # 5\n"
 REMOVE_IDENTITY_ROW_FIRST = (Change(_RELEASE + _REMOVE, _REMOVE + _RELEASE),)
 REMOVE_ANY_USER_ROW = (
-    Change("if user_row and user_row.identity_id == identity.id:", "if user_row:"),
+    Change(
+        "return user_row if user_row and user_row.identity_id == identity.id else None",
+        "return user_row",
+    ),
 )
-KEEP_ADOPTED_ROW = (Change("if identity.adopted:", "if False:"),)
+KEEP_ADOPTED_ROW = (
+    Change(
+        "            if identity.adopted:\n                await self._registry.remove",
+        "            if False:\n                await self._registry.remove",
+    ),
+)
 RESTORE_UNREVOKED = (Change("if not identity.revoked:", "if False:"),)
 
 COUNT_FAILED_REMOVAL = (
@@ -168,7 +176,9 @@ class TwoWrites(GatedRegistry):
             return self.rows[old.id]
 
         updated = await self.perform("update", write)
-        await self.perform("insert_due", lambda: self.entries.add(DueEntry(due, new.id)))
+        await self.perform(
+            "insert_due", lambda: self.entries.add(DueEntry(due, new.id, new.due_kind))
+        )
         return updated
 
 
@@ -185,12 +195,7 @@ class NoEtag(GatedRegistry):
 
     async def update(self, old: Identity, new: Identity) -> Identity:
         """See `ports.Registry`."""
-
-        def effect() -> Identity:
-            current = self.rows.get(old.id)
-            return self._put(current.due if current else None, new)
-
-        return await self.perform("update", effect)
+        return await self.perform("update", lambda: self._put(self.rows.get(old.id), new))
 
 
 TOKEN_RETURNED, STILL_VALID = "was returned, and", "is still valid"
