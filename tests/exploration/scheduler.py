@@ -6,6 +6,7 @@ The decisions of the scheduler are a schedule. It fits in one line and can be re
     A3:fails        it fails and has no effect
     A3:throttled    ACS refuses it with 429
     A3:lost         it takes effect, but its response is lost
+    A3:denied       ACS denies that it has the identity, which it has
     A3:late         its caller gives up; it takes effect later, or never
     A3:arrives      the late call takes effect
     A:killed        operation A is killed
@@ -19,10 +20,19 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from identity_service.errors import AcsTooSlow, AcsUnavailable, RegistryUnavailable, Throttled
+from identity_service.errors import (
+    AcsTooSlow,
+    AcsUnavailable,
+    IdentityBusy,
+    IdentityDeleted,
+    IdentityNotFound,
+    RegistryUnavailable,
+    Throttled,
+)
+from identity_service.identity import State
 from tests.exploration.invariants import History, InvariantViolated, check_end
 from tests.exploration.operation import BEGIN, Call, Progress, Response
-from tests.exploration.scenarios import TIME_STEPS, Scenario
+from tests.exploration.scenarios import TIME_STEPS, YOUNG, Scenario
 from tests.exploration.world import USER, ExploredWorld, Product, Snapshot
 
 # After this many sweeps nothing may be due any more.
@@ -35,6 +45,7 @@ class Event(StrEnum):
     SUCCEEDS = "succeeds"
     FAILS = "fails"
     THROTTLED = "throttled"
+    DENIED = "denied"
     LOST = "lost"
     LATE = "late"
     ARRIVES = "arrives"
@@ -43,12 +54,23 @@ class Event(StrEnum):
     RUN = "run"
 
 
-FAULTS = {Event.FAILS, Event.THROTTLED, Event.LOST, Event.LATE, Event.KILLED}
+FAULTS = {
+    Event.FAILS,
+    Event.THROTTLED,
+    Event.DENIED,
+    Event.LOST,
+    Event.LATE,
+    Event.KILLED,
+}
+
+# The calls with which ACS may deny a new identity.
+_YOUNG = ("issue_token", "revoke_tokens")
 
 _FAULT = "decided by the scheduler"
 _ERRORS = {
     ("acs", Event.FAILS): Response(None, AcsUnavailable, _FAULT),
     ("acs", Event.THROTTLED): Response(None, Throttled, _FAULT),
+    ("acs", Event.DENIED): Response(None, IdentityNotFound, _FAULT),
     ("acs", Event.LOST): Response(None, AcsTooSlow, _FAULT),
     ("acs", Event.LATE): Response(None, AcsTooSlow, _FAULT),
     ("registry", Event.FAILS): Response(None, RegistryUnavailable, _FAULT),
@@ -144,6 +166,8 @@ class Scheduler:
             found.append(Decision("sweeps", Event.RUN))
         if state.budget.faults:
             found += [decision for call in calls for decision in _faults(call)]
+            if self.scenario.before in YOUNG:
+                found += [Decision(call.id, Event.DENIED) for call in calls if call.name in _YOUNG]
             found += [
                 Decision(progress.operation.name, Event.KILLED)
                 for progress in state.operations
@@ -171,8 +195,9 @@ class Scheduler:
                 call = next(call for call in state.late if call.id == decision.target)
                 rest = tuple(other for other in state.late if other is not call)
                 snapshot, _ = self._world.apply(call, state.snapshot)
+                history = state.history.after_arrival(call.id, state.snapshot, snapshot)
                 title = self._operation(state, call.id[0]).operation.title
-                return self._changed(state._replace(late=rest), title, snapshot)
+                return self._changed(state._replace(late=rest, history=history), title, snapshot)
         return self._respond(state, decision)
 
     def finish(self, state: SystemState) -> list[str]:
@@ -181,8 +206,11 @@ class Scheduler:
         Raises:
             InvariantViolated: the end breaks an invariant.
         """
-        snapshot = self._sweeps.run(without_etags(state.snapshot))
-        losses = check_end(snapshot, state.history, state.operations)
+        before = without_etags(state.snapshot)
+        self._sweeps.check_user(before)
+        snapshot = self._sweeps.run(before)
+        history = state.history.after_change("sweep", before, snapshot)
+        losses = check_end(snapshot, history, state.operations)
         self._sweeps.check_user(snapshot)
         return losses
 
@@ -204,7 +232,8 @@ class Scheduler:
         assert response
         after = progress.after(call, response, state.snapshot.now)
         state.history.check_result(after, state.snapshot, self._world.identity_id)
-        history = state.history.after_response(progress.operation.name, response)
+        late = [call.id for call in state.late if call.service == "registry"]
+        history = state.history.after_response(after, response, late)
         return _with(state._replace(history=history), after)
 
     def _changed(self, state: SystemState, title: str, snapshot: Snapshot) -> SystemState:
@@ -255,7 +284,7 @@ class _Sweeps:
         return self._swept[snapshot]
 
     def check_user(self, snapshot: Snapshot) -> None:
-        """Check that the user can still get an identity.
+        """Check that the user can get an identity, unless it is deleted or being registered.
 
         Raises:
             InvariantViolated: the user gets none, or not their own.
@@ -264,14 +293,26 @@ class _Sweeps:
             return
         operation = self._world.operation("again", 9, "create for user")
         after, result = self._world.run(operation, snapshot)
-        if result is None or result.error:
+        assert result
+        if result.error and result.error is not self._expected_error(snapshot):
             raise InvariantViolated(f"the user cannot get an identity any more: {result}")
-        row = after.row(result.value.id)
-        if row is None or row.user_id != USER or row.id not in after.identities:
-            raise InvariantViolated("the user gets an identity that is not their own")
-        if [row.id] != [user.identity_id for user in after.users]:
-            raise InvariantViolated("the user gets an identity that the user row does not name")
+        if not result.error:
+            row = after.row(result.value.id)
+            if row is None or row.user_id != USER or row.id not in after.identities:
+                raise InvariantViolated("the user gets an identity that is not their own")
+            if row.id not in [one.identity_id for one in after.users if one.user_id == USER]:
+                raise InvariantViolated("the user gets an identity that the user row does not name")
         self._checked.add(snapshot)
+
+    def _expected_error(self, snapshot: Snapshot) -> type[Exception] | None:
+        """Why the user gets no identity now."""
+        for user in snapshot.users:
+            row = snapshot.row(user.identity_id)
+            if row and user.user_id == row.user_id == USER:
+                return {State.DELETED: IdentityDeleted, State.REGISTERING: IdentityBusy}.get(
+                    row.state
+                )
+        return None
 
     def _run(self, snapshot: Snapshot) -> Snapshot:
         wait = TIME_STEPS["lease"]

@@ -11,7 +11,7 @@ from tests.exploration.invariants import (
     RESPONSE_LOST,
     UNDELETABLE,
 )
-from tests.exploration.scenarios import MORE, PAIRS, Scenario
+from tests.exploration.scenarios import ALL, Scenario
 from tests.exploration.scheduler import (
     UNLIMITED,
     Budget,
@@ -88,7 +88,7 @@ def test_one_line() -> None:
     assert format_schedule(parse_schedule(line)) == line
 
 
-@pytest.mark.parametrize("scenario", PAIRS + MORE, ids=str)
+@pytest.mark.parametrize("scenario", ALL, ids=str)
 def test_scenario_name(scenario: Scenario) -> None:
     """The name of a scenario describes it completely."""
     assert Scenario.parse(str(scenario)) == scenario
