@@ -153,7 +153,7 @@ class History(NamedTuple):
             return
         title = progress.operation.title.split(THEN)[-1]
         if title == "delete":
-            self._check_deletion(result)
+            self._check_deletion(result, snapshot)
         elif title == "purge":
             if snapshot.row(identity_id) or identity_id in snapshot.identities:
                 raise InvariantViolated(f"the purge of {identity_id} returned, and it still exists")
@@ -167,9 +167,11 @@ class History(NamedTuple):
             if gone in self.elsewhere or (row and row.state is State.REGISTERING):
                 raise InvariantViolated(f"{title} deleted {gone} in ACS, which is not ours")
 
-    def _check_deletion(self, result: Response) -> None:
+    def _check_deletion(self, result: Response, snapshot: Snapshot) -> None:
         identity_id, deleted_on = result.value.id, result.value.deleted_on
-        if (identity_id, deleted_on) not in self.deletions:
+        row = snapshot.row(identity_id)
+        is_deleted_again = row and row.state is State.DELETED and not row.adopted
+        if (identity_id, deleted_on) not in self.deletions and not is_deleted_again:
             raise InvariantViolated(f"a deletion of {identity_id} returned that was not recorded")
         for deleted_id, date, token in sorted(self.revocable, key=str):
             if (deleted_id, date) == (identity_id, deleted_on):
@@ -364,7 +366,10 @@ def _check_user_rows(
 
 def _is_unfinished(progress: Progress) -> bool:
     """Whether it is an unregister that has not received the response to its last step."""
-    return "unregister" in progress.operation.title and not any(
+    title = progress.operation.title
+    if title in ("unregister", "unregister for user"):
+        return progress.is_killed or progress.result is None or bool(progress.result.error)
+    return "unregister" in title and not any(
         one.name == "remove_user" and not one.response.error for one in progress.received
     )
 

@@ -63,10 +63,15 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "active, other elsewhere": (*ACTIVE, "other created elsewhere"),
     "deleted, other elsewhere": (*DELETED, "other created elsewhere"),
     "purging, other elsewhere": (*DELETED, "purge until delete", "other created elsewhere"),
+    "user row left by unregister, purged": (*USER_ROW_LEFT, "delete", "purge"),
     "created elsewhere a moment ago": ("created elsewhere",),
+    "registered a moment ago, deleted": (*REGISTERED, "delete"),
 }
-# In these, ACS may deny that it has an identity that it has: it does so with new ones.
-YOUNG = {"created elsewhere a moment ago"}
+# ACS may deny that it has a new identity: in these, to these calls.
+YOUNG = {
+    "created elsewhere a moment ago": ("revoke_tokens",),
+    "registered a moment ago, deleted": ("delete",),
+}
 
 
 _ELSEWHERE = {"created elsewhere": ELSEWHERE, "other created elsewhere": OTHER}
@@ -217,7 +222,10 @@ REGISTRATIONS = [
     *_together(CREATE_TOKEN, MOVE, before=("registered",)),
     *_together(CREATE, CREATE_TOKEN, before=("user row of another user's identity",)),
     *_together(CREATE, "purge", before=("purging",)),
+    *_together("delete", "restore", before=("created elsewhere a moment ago",)),
     *_together("delete", "restore then delete", before=("created elsewhere a moment ago",)),
+    *_together("purge", "sweep", before=("registered a moment ago, deleted",)),
+    *_together(REGISTER, CREATE, before=("user row left by unregister, purged",)),
 ]
 
 MORE = [

@@ -63,9 +63,6 @@ FAULTS = {
     Event.KILLED,
 }
 
-# The calls with which ACS may deny a new identity.
-_YOUNG = ("issue_token", "revoke_tokens")
-
 _FAULT = "decided by the scheduler"
 _ERRORS = {
     ("acs", Event.FAILS): Response(None, AcsUnavailable, _FAULT),
@@ -166,8 +163,8 @@ class Scheduler:
             found.append(Decision("sweeps", Event.RUN))
         if state.budget.faults:
             found += [decision for call in calls for decision in _faults(call)]
-            if self.scenario.before in YOUNG:
-                found += [Decision(call.id, Event.DENIED) for call in calls if call.name in _YOUNG]
+            denied = YOUNG.get(self.scenario.before, ())
+            found += [Decision(call.id, Event.DENIED) for call in calls if call.name in denied]
             found += [
                 Decision(progress.operation.name, Event.KILLED)
                 for progress in state.operations
@@ -207,11 +204,11 @@ class Scheduler:
             InvariantViolated: the end breaks an invariant.
         """
         before = without_etags(state.snapshot)
+        after = self._sweeps.run(before)
+        history = state.history.after_change("sweep", before, after)
+        losses = check_end(after, history, state.operations)
         self._sweeps.check_user(before)
-        snapshot = self._sweeps.run(before)
-        history = state.history.after_change("sweep", before, snapshot)
-        losses = check_end(snapshot, history, state.operations)
-        self._sweeps.check_user(snapshot)
+        self._sweeps.check_user(after)
         return losses
 
     def _respond(self, state: SystemState, decision: Decision) -> SystemState:
