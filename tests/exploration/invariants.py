@@ -14,8 +14,8 @@ from tests.exploration.world import THEN, USER, Snapshot
 RESPONSE_LOST = "the response to its creation was lost"
 KILLED_NEXT = "killed before the next call"
 UNDELETABLE = "neither recorded nor deleted in ACS"
-# What a creation or a registration that was suspended and then killed may leave: a user row that
-# names an identity without a row, or another user's.
+# What a creation or a registration that others have overtaken may leave, if it then fails or is
+# killed: a user row that names an identity without a row, or another user's.
 DANGLING_USER_ROW = "a user row without an identity"
 # What an unregister that was killed, or whose last response was lost, may leave.
 USER_ROW_LEFT = "a user row that unregister did not remove"
@@ -229,7 +229,7 @@ class History(NamedTuple):
             )
             if "unregister" in title:
                 history = history._replace(left_user_rows=self.left_user_rows | {old.id})
-            elif _is_named_again(old, snapshot):
+            if _is_named_again(old, snapshot):
                 history = history._replace(late_user_rows=self.late_user_rows | {old.id})
         elif old.state is State.DELETED and old.id in snapshot.identities:
             if not old.adopted:
@@ -264,10 +264,10 @@ def _counts(user: UserRow, snapshot: Snapshot) -> bool:
 
 
 def _is_named_again(removed: Identity, snapshot: Snapshot) -> bool:
-    """Whether a running registration has written the user row of a registration rolled back.
+    """Whether an operation of this schedule has written a user row that names the identity.
 
-    The ETag of a row that an earlier operation has written does not begin with a letter in upper
-    case.
+    It may have done so after the remover had read the user row. The ETag of a row that existed
+    before does not begin with a letter in upper case.
     """
     return any(
         user.identity_id == removed.id and user.etag[:1].isupper() for user in snapshot.users
@@ -355,10 +355,10 @@ def _check_user_rows(
     for user in snapshot.users:
         if _counts(user, snapshot):
             continue
-        if user.identity_id in history.late_user_rows:
-            yield DANGLING_USER_ROW
-        elif user.identity_id in history.left_user_rows and any(map(_is_unfinished, operations)):
+        if user.identity_id in history.left_user_rows and any(map(_is_unfinished, operations)):
             yield USER_ROW_LEFT
+        elif user.identity_id in history.late_user_rows:
+            yield DANGLING_USER_ROW
         else:
             whose = "another user's" if snapshot.row(user.identity_id) else "gone"
             raise InvariantViolated(f"a user row names {user.identity_id}, which is {whose}")

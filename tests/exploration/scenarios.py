@@ -67,8 +67,8 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "created elsewhere a moment ago": ("created elsewhere",),
     "registered a moment ago, deleted": (*REGISTERED, "delete"),
 }
-# ACS may deny that it has a new identity: in these, to these calls.
-YOUNG = {
+# ACS may deny that it has an identity of the last hour: in these, to these calls.
+DENIED = {
     "created elsewhere a moment ago": ("revoke_tokens",),
     "registered a moment ago, deleted": ("delete",),
 }
@@ -223,7 +223,6 @@ REGISTRATIONS = [
     *_together(CREATE, CREATE_TOKEN, before=("user row of another user's identity",)),
     *_together(CREATE, "purge", before=("purging",)),
     *_together("delete", "restore", before=("created elsewhere a moment ago",)),
-    *_together("delete", "restore then delete", before=("created elsewhere a moment ago",)),
     *_together("purge", "sweep", before=("registered a moment ago, deleted",)),
     *_together(REGISTER, CREATE, before=("user row left by unregister, purged",)),
 ]
@@ -237,8 +236,7 @@ MORE = [
     *_together("sweep", "sweep", CREATE, before=("unfinished creation, due",)),
     *_together(CREATE, CREATE, "sweep"),
     *_together(CREATE, CREATE_TOKEN, "delete", before=("active", "unfinished creation")),
-    *_together("delete", "restore", "issue", "delete", before=("active", "unrevoked")),
-    *_together(REGISTER, REGISTER, "sweep", before=("registering, user row written, due",)),
+    *_together("delete", "restore then delete", before=("created elsewhere a moment ago",)),
     *_together(REGISTER, "sweep", "sweep", before=("registering, user row written, due",)),
     *_together(REGISTER, "sweep", CREATE, before=("registering, user row written, due",)),
     *_together(REGISTER, "delete", "purge", before=("created elsewhere",)),
@@ -246,7 +244,13 @@ MORE = [
     *_together(CREATE, MOVE_NEW),
 ]
 
-ALL = PAIRS + REGISTRATIONS + MORE
+# These have too many schedules with a fault.
+MANY = [
+    *_together("delete", "restore", "issue", "delete", before=("active", "unrevoked")),
+    *_together(REGISTER, "unregister", "delete", "restore", before=("registered",)),
+]
+
+ALL = PAIRS + REGISTRATIONS + MORE + MANY
 
 _TITLES = (
     *("create", CREATE, CREATE_TOKEN, "issue", "delete", "restore", "purge", "sweep"),

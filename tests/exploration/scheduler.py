@@ -29,11 +29,12 @@ from identity_service.errors import (
     RegistryUnavailable,
     Throttled,
 )
-from identity_service.identity import State
+from identity_service.identity import YOUNG, State
 from tests.exploration.invariants import History, InvariantViolated, check_end
 from tests.exploration.operation import BEGIN, Call, Progress, Response
-from tests.exploration.scenarios import TIME_STEPS, YOUNG, Scenario
+from tests.exploration.scenarios import DENIED, TIME_STEPS, Scenario
 from tests.exploration.world import USER, ExploredWorld, Product, Snapshot
+from tests.support.virtual_time import START
 
 # After this many sweeps nothing may be due any more.
 MAX_SWEEPS = 12
@@ -163,8 +164,9 @@ class Scheduler:
             found.append(Decision("sweeps", Event.RUN))
         if state.budget.faults:
             found += [decision for call in calls for decision in _faults(call)]
-            denied = YOUNG.get(self.scenario.before, ())
-            found += [Decision(call.id, Event.DENIED) for call in calls if call.name in denied]
+            if state.snapshot.now < START + YOUNG:
+                denied = DENIED.get(self.scenario.before, ())
+                found += [Decision(call.id, Event.DENIED) for call in calls if call.name in denied]
             found += [
                 Decision(progress.operation.name, Event.KILLED)
                 for progress in state.operations
@@ -229,8 +231,8 @@ class Scheduler:
         assert response
         after = progress.after(call, response, state.snapshot.now)
         state.history.check_result(after, state.snapshot, self._world.identity_id)
-        late = [call.id for call in state.late if call.service == "registry"]
-        history = state.history.after_response(after, response, late)
+        overtaken = [late.id for late in state.late if late.service == "registry"]
+        history = state.history.after_response(after, response, overtaken)
         return _with(state._replace(history=history), after)
 
     def _changed(self, state: SystemState, title: str, snapshot: Snapshot) -> SystemState:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.exploration.scenarios import ALL, MORE, PAIRS, REGISTRATIONS, Scenario
+from tests.exploration.scenarios import ALL, MANY, MORE, PAIRS, REGISTRATIONS, Scenario
 from tests.exploration.scheduler import Budget, Scheduler
 from tests.exploration.search import Coverage, ExhaustiveSearch, Failure, random_walk, shrink
 from tests.exploration.trace import render
@@ -29,8 +29,14 @@ def test_two_faults(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("scenario", MORE, ids=str)
 def test_more_operations(scenario: Scenario) -> None:
-    """Three and four operations are safe in every order, with any one fault."""
+    """Three operations are safe in every order, with any one fault."""
     _search(scenario, Budget(faults=1))
+
+
+@pytest.mark.parametrize("scenario", MANY, ids=str)
+def test_no_fault(scenario: Scenario) -> None:
+    """Up to four operations are safe in every order."""
+    _search(scenario, Budget())
 
 
 @pytest.mark.parametrize("scenario", ALL, ids=str)
