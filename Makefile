@@ -26,8 +26,8 @@ $(READY): requirements-dev.txt cli/pyproject.toml $(NODE_FOLDERS:%=%/package-loc
 	@command -v npm >/dev/null || { echo "Node is missing: install Node 20.19 or newer."; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "The venv module is missing: install python3-venv."; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt \
+		&& $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable ./cli \
 		|| { echo "The Python packages could not be installed: is this machine online?"; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable cli
 	@for folder in $(NODE_FOLDERS); do \
 		npm ci --prefix $$folder --no-audit --no-fund --loglevel=error \
 		|| { echo "The npm packages could not be installed: is this machine online?"; exit 1; }; done

@@ -578,7 +578,7 @@ def _require_active(identity: Identity) -> None:
     """For a token."""
     _require_readable(identity)
     if identity.state in (State.CREATING, State.REGISTERING):
-        raise IdentityUnfinished("The identity is still being created or registered.")
+        raise IdentityUnfinished("The identity is still being created.")
     if identity.state is not State.ACTIVE:
         raise _deleted(identity.id)
 

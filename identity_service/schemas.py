@@ -43,7 +43,7 @@ UserId = Annotated[
     Meta(
         min_length=1,
         max_length=256,
-        description="1 to 256 characters",
+        description="a string of 1 to 256 characters",
         examples=["alice@example.com"],
     ),
 ]
@@ -51,7 +51,9 @@ UserId = Annotated[
 NewUserId = Annotated[
     UserId,
     Meta(
-        description="1 to 256 characters, no control characters, no white space at either end",
+        description=(
+            "a string of 1 to 256 characters, no control characters, no white space at either end"
+        ),
         extra_json_schema={"pattern": _USER_ID},
     ),
 ]
@@ -96,7 +98,7 @@ ANY_STATE = "any"
 # One list of everything: during a walk over a list for each state, an identity could change from a
 # state that is still to come to one that has been listed, and be missed.
 StateFilter = Literal["creating", "registering", "active", "deleted", "purging", "unknown", "any"]
-_STATES = ", ".join(get_args(StateFilter))
+_STATES = f"one of {', '.join(get_args(StateFilter))}"
 UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
 
 
@@ -127,7 +129,7 @@ class RegisterIdentityRequest(CreateIdentityRequest):
     """The user that the identity belongs to, if any."""
 
 
-class ImportRecord(Request):
+class ImportRecordRequest(Request):
     """An identity that was created elsewhere, and its user, if any."""
 
     # The operation checks the id and the user id: one invalid record must not refuse the others.
@@ -144,7 +146,8 @@ class ImportIdentitiesRequest(Request):
     body_limit: ClassVar[int] = 512 * 1024
 
     identities: Annotated[
-        list[ImportRecord], Meta(min_length=1, max_length=100, description="1 to 100 records")
+        list[ImportRecordRequest],
+        Meta(min_length=1, max_length=100, description="1 to 100 records"),
     ]
 
 

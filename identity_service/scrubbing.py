@@ -16,9 +16,11 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Replacement], ...] = (
         (
             *("?code", "&code", ";code", "?sig", "&sig", ";sig", "passw", "pwd", "secret"),
             *("key", "sharedaccesssignature", "access_token", "refresh_token", "id_token"),
+            *("identity-header", "identity_header"),
         ),
         re.compile(
-            r"""((?:[?&;](?:code|sig)|password|passwd|pwd|client_?secret|api-?key|functions-key
+            r"""((?:[?&;](?:code|sig)|password|passwd|pwd|client_?secret|api[-_]?key|functions-key
+            |identity[-_]header
             |(?:access|account|shared)_?key|sharedaccesssignature|(?:access|refresh|id)_token)
             ['"]?(?:=|:[ ]?))(?:'[^']*(?:'|\Z)|"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^\s&;'",)]+)""",
             re.IGNORECASE | re.VERBOSE,

@@ -187,7 +187,7 @@ def test_local_azure_does_not_import_the_product(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "cli").rglob("*.py")), ids=module)
 def test_the_command_line_is_a_package_of_its_own(path: Path) -> None:
-    """acsid speaks HTTP to the app and imports nothing of this repository but itself."""
+    """It speaks HTTP to the app and imports nothing of this repository but itself."""
     others = {"identity_service", "function_app", "local", "tests", "bench", "tools"}
     packages = {each.partition(".")[0] for each in imports(path)}
 

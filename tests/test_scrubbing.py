@@ -33,6 +33,12 @@ SECRETS = {
         "{'x-functions-key': 'secret', 'a': 'b'}",
         "{'x-functions-key': ***, 'a': 'b'}",
     ),
+    "header of the managed identity": (
+        "{'X-IDENTITY-HEADER': 'secret', 'a': 'b'}",
+        "{'X-IDENTITY-HEADER': ***, 'a': 'b'}",
+    ),
+    "its setting": ("IDENTITY_HEADER=secret a", "IDENTITY_HEADER=*** a"),
+    "API key": ("api_key=secret a", "api_key=*** a"),
     "signature": ("?sv=2020&sig=sec%2Fret&se=2030", "?sv=2020&sig=***&se=2030"),
     "storage account": (
         "AccountName=a;AccountKey=c2VjcmV0+/==;EndpointSuffix=x",

@@ -147,7 +147,8 @@ def _explain(message: str, kind: type[Request | Query], whole: str = "The body")
     message = message.removesuffix(" - at `$`")
     if found := _UNKNOWN.fullmatch(message):
         name = found[1][:_LONGEST_ECHO]
-        return InvalidBody("This operation has no such field.", field=name, allowed=known)
+        what = "parameter" if issubclass(kind, Query) else "field"
+        return InvalidBody(f"This operation has no such {what}.", field=name, allowed=known)
     if found := _MISSING.fullmatch(message):
         name = found[1]
         text = f"{name} is missing: it must be {fields[name]}."
@@ -167,9 +168,9 @@ def _record(kind: type[Request | Query], name: str) -> type[Request] | None:
 
 
 def _description(annotation: Any) -> str:
-    """The description in the `Meta` of an annotation, which may be optional."""
+    """The last description in the `Meta` of an annotation, which may be optional."""
     for part in (annotation, *get_args(annotation)):
-        for meta in getattr(part, "__metadata__", ()):
+        for meta in reversed(getattr(part, "__metadata__", ())):
             if isinstance(meta, msgspec.Meta) and meta.description:
                 return meta.description
     return "of another type"

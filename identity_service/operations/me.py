@@ -34,6 +34,7 @@ async def get_me(caller: SignedInUser, registry: Registry) -> IdentityResponse:
     Raises:
         IdentityNotFound: the caller has no identity yet.
         DeletedIdentityHidden: the caller's identity is deleted: restore it.
+        IdentityNotReadable: a newer release has changed the caller's identity. Retry the request.
     """
     with _with_restore_hint():
         return visible(await _own_identity(caller, registry))
@@ -64,6 +65,7 @@ async def revoke_my_tokens(caller: SignedInUser, registry: Registry, acs: Acs) -
 
     Raises:
         IdentityNotFound: the caller has no identity yet.
+        IdentityNotReadable: a newer release has changed the caller's identity. Retry the request.
     """
     identity = await _own_identity(caller, registry)
     await acs.revoke_tokens(identity.id)

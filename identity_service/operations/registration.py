@@ -11,7 +11,7 @@ from identity_service.schemas import (
     IdentityRegisteredResponse,
     IdentityResponse,
     ImportIdentitiesRequest,
-    ImportRecord,
+    ImportRecordRequest,
     ImportResponse,
     ImportResult,
     RegisterIdentityRequest,
@@ -45,8 +45,6 @@ async def register_identity(
         UserMismatch: it is registered for another user, or for none: unregister it first.
         IdentityDeleted: it is deleted.
         IdentityBusy: it is being created, or other requests are changing it.
-        IdentityNotReadable: a newer release has changed it.
-        Throttled: too many identities are being registered.
     """
     identity, is_new = await lifecycle.register(identity_id, body.user_id, verifications.acquire)
     response = IdentityRegisteredResponse if is_new else IdentityResponse
@@ -71,7 +69,6 @@ async def unregister_identity(
         UserMismatch: it does not belong to the user in the query.
         IdentityDeleted: it is deleted: restore it first.
         IdentityBusy: it is being created, or other requests are changing it.
-        IdentityNotReadable: a newer release has changed it.
     """
     await lifecycle.unregister(identity_id, query.expected_user)
 
@@ -86,7 +83,7 @@ class _Import:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
 
-    async def run(self, records: list[ImportRecord]) -> list[ImportResult]:
+    async def run(self, records: list[ImportRecordRequest]) -> list[ImportResult]:
         """The results in the order of the records."""
         last: dict[tuple[str, str], asyncio.Task[ImportResult]] = {}
         tasks = []
@@ -105,7 +102,7 @@ class _Import:
         ]
 
     async def _register(
-        self, record: ImportRecord, earlier: set[asyncio.Task[ImportResult]]
+        self, record: ImportRecordRequest, earlier: set[asyncio.Task[ImportResult]]
     ) -> ImportResult:
         if earlier:
             await asyncio.wait(earlier)
@@ -141,6 +138,6 @@ class _TimeIsUp(Exception):
     """A record was not reached. Nothing has been written for it."""
 
 
-def _too_slow(record: ImportRecord) -> ImportResult:
+def _too_slow(record: ImportRecordRequest) -> ImportResult:
     late = AcsTooSlow("The registration may still complete. Repeat it.")
     return ImportResult.refused(record.id, late)

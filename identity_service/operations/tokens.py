@@ -24,6 +24,7 @@ TEAMS_AUDIENCE = "https://auth.msft.communication.azure.com"
 # The same service, by the id of its application.
 _TEAMS_AUDIENCES = ("", TEAMS_AUDIENCE, "1fd5118e-2576-4263-8130-9503064c837a")
 
+_COMPACT = re.compile(r"[A-Za-z0-9_.-]*")
 _BEARER = re.compile(r"\W*(authorization\W+)?bearer(?![\w.-])", re.IGNORECASE)
 
 C = TypeVar("C")
@@ -100,6 +101,8 @@ def _refusal(token: str) -> str:
         return f"The token is for another service. Request it for {TEAMS_AUDIENCE}."
     if expires_on <= time.time():
         return "The token has expired. Get a new one from Entra."
+    if not _COMPACT.fullmatch(token):
+        return "The token has quotation marks, or other characters that are not part of it."
     return ""
 
 

@@ -712,13 +712,27 @@ async def test_table_throttles(status: int, code: str, throttles: bool) -> None:
     assert caught.value.throttles is throttles
 
 
-async def test_invalid_row(caplog: pytest.LogCaptureFixture) -> None:
-    """A row that another program has changed is not understood. It is logged, and is no defect."""
-    service = FailingService(200, row={"PartitionKey": "00", "RowKey": "i|1", "state": "other"})
-    async with service.registry() as registry:
-        assert await outcome(registry.read(some_id(1))) is RegistryUnavailable
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"state": "suspended"}, "Invalid enum value 'suspended'"),
+        ({}, "missing required field `state`"),
+        ({"state": "active", "createdOn": "yesterday"}, "Invalid RFC3339"),
+        ({"state": "active", "attempts": "many"}, "Expected `int`"),
+    ],
+)
+async def test_row_that_is_not_readable(
+    columns: dict[str, str], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row that a newer release or another program has written is in the state `unknown`."""
+    row = {"PartitionKey": "00", "RowKey": f"i|{some_id(1)}", **columns}
+    async with FailingService(200, row=row).registry() as registry:
+        identity = await registry.read(some_id(1))
 
-    assert 'kind=status reason="invalid body, ValidationError: ' in caplog.text
+    assert identity
+    assert (identity.id, identity.state) == (some_id(1), State.UNKNOWN)
+    assert f"row_not_readable identity_id={some_id(1)}" in caplog.text
+    assert reason in caplog.text
 
 
 def all_calls(registry: Registry) -> list[Awaitable[object]]:

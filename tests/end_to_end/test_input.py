@@ -97,7 +97,7 @@ async def test_a_byte_order_mark_and_null_are_accepted(api: Client, raw: bytes) 
         ("userId=&userId=alice", "userId", "empty"),
         ("continuation=", "continuation", "empty"),
         ("maxPageSize=1&maxPageSize=2", "maxPageSize", "repeated"),
-        ("USERID=alice", "USERID", "no such field"),
+        ("USERID=alice", "USERID", "no such parameter"),
         ("userId=%FF", None, "UTF-8"),
     ],
 )

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.exploration.scenarios import MORE, PAIRS, Scenario, random_scenario
+from tests.exploration.scenarios import ALL, Scenario, random_scenario
 from tests.exploration.scheduler import Budget, Scheduler, parse_schedule
 from tests.exploration.search import (
     Coverage,
@@ -34,7 +34,7 @@ def main() -> int:
             return 0
         try:
             if options.exhaust:
-                _exhaust([scenario] if scenario else PAIRS + MORE, Budget(*options.exhaust))
+                _exhaust([scenario] if scenario else ALL, Budget(*options.exhaust))
             else:
                 _walk(options.seed, options.seconds, scenario)
         except Failure as failure:

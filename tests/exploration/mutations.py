@@ -1,18 +1,27 @@
 """The rules of the identity protocol, and a mutation that breaks each of them.
 
-A mutation changes the source of `lifecycle.py`, or how the registry writes.
+A mutation changes the source of `lifecycle.py` or `sweep.py`, or how the registry writes.
 """
 
+import sys
 from datetime import datetime
 from inspect import getsource
 from types import ModuleType
 from typing import NamedTuple
+from unittest.mock import patch
 
-from identity_service import lifecycle
+from identity_service import lifecycle, sweep
 from identity_service.identity import DueEntry, Identity, UserRow
-from identity_service.lifecycle import Lifecycle
 from identity_service.ports import Conflict
-from tests.exploration.scenarios import CREATE, Scenario
+from tests.exploration.scenarios import (
+    CREATE,
+    CREATE_TOKEN,
+    MOVE,
+    MOVE_NEW,
+    REGISTER,
+    REGISTER_OTHER,
+    Scenario,
+)
 from tests.exploration.scheduler import Budget
 from tests.exploration.world import GatedRegistry, Product
 
@@ -33,6 +42,7 @@ class Mutation(NamedTuple):
         fact: Part of what is reported.
         changes: The changes of `lifecycle.py`.
         registry: The registry that is used.
+        sweep: The changes of `sweep.py`.
     """
 
     scenario: Scenario
@@ -40,6 +50,7 @@ class Mutation(NamedTuple):
     fact: str
     changes: tuple[Change, ...] = ()
     registry: type[GatedRegistry] = GatedRegistry
+    sweep: tuple[Change, ...] = ()
 
     @property
     def budget(self) -> Budget:
@@ -48,24 +59,31 @@ class Mutation(NamedTuple):
 
     def product(self) -> Product:
         """The product with the mutation."""
-        return Product(mutated_lifecycle(*self.changes), self.registry)
+        return Product(
+            mutated(lifecycle, *self.changes).Lifecycle,
+            self.registry,
+            mutated(sweep, *self.sweep).purge_deleted_identities,
+        )
 
 
-def mutated_lifecycle(*changes: Change) -> type[Lifecycle]:
-    """The class `Lifecycle`, compiled from changed source.
+def mutated(module: ModuleType, *changes: Change) -> ModuleType:
+    """The module, compiled from changed source.
 
     Raises:
         AssertionError: the source does not contain a piece exactly once, so the mutation must be
             adapted.
     """
-    source = getsource(lifecycle)
+    if not changes:
+        return module
+    source = getsource(module)
     for old, new in changes:
-        assert source.count(old) == 1, f"lifecycle.py does not contain this exactly once: {old}"
+        assert source.count(old) == 1, f"{module.__name__} does not contain this once: {old}"
         source = source.replace(old, new)
-    module = ModuleType(lifecycle.__name__)
-    exec(compile(source, "<mutated lifecycle.py>", "exec"), module.__dict__)  # noqa: S102 -- it is our own source
-    mutated: type[Lifecycle] = module.Lifecycle
-    return mutated
+    changed = ModuleType(module.__name__)
+    # Its dataclasses look their module up.
+    with patch.dict(sys.modules, {module.__name__: changed}):
+        exec(compile(source, f"<mutated {module.__name__}>", "exec"), changed.__dict__)  # noqa: S102 -- it is our own source
+    return changed
 
 
 _ISSUE = "        token = await self._acs.issue_token(identity_id, grant)  # 1\n"
@@ -97,10 +115,10 @@ RECORD_AGAIN_WITHOUT_REVOKING = (
 INSERT_AS_ACTIVE = (
     Change(
         "Identity.create(identity_id, user_id, self._clock.now())",
-        "Identity.create(identity_id, user_id, self._clock.now()).activate()",
+        "Identity.create(identity_id, user_id, self._clock.now()).finish_creation()",
     ),
     Change(
-        "update(identity, identity.activate())\n        except Conflict as error:",
+        "update(identity, identity.finish_creation())\n        except Conflict as error:",
         "update(identity, identity)\n        except Conflict as error:",
     ),
 )
@@ -133,9 +151,17 @@ _RELEASE = "        await self._release_user(identity)  # 4\n"
 _REMOVE = "        await self._registry.remove(identity)  # 5\n"
 REMOVE_IDENTITY_ROW_FIRST = (Change(_RELEASE + _REMOVE, _REMOVE + _RELEASE),)
 REMOVE_ANY_USER_ROW = (
-    Change("if user_row and user_row.identity_id == identity.id:", "if user_row:"),
+    Change(
+        "return user_row if user_row and user_row.identity_id == identity.id else None",
+        "return user_row",
+    ),
 )
-KEEP_ADOPTED_ROW = (Change("if identity.adopted:", "if False:"),)
+KEEP_ADOPTED_ROW = (
+    Change(
+        "            if identity.adopted:\n                await self._registry.remove",
+        "            if False:\n                await self._registry.remove",
+    ),
+)
 RESTORE_UNREVOKED = (Change("if not identity.revoked:", "if False:"),)
 
 COUNT_FAILED_REMOVAL = (
@@ -150,6 +176,179 @@ PURGE_OF_ACTIVE_RETURNS = (
         "return",
     ),
 )
+
+
+_INSERT_REGISTERING = (
+    "                    identity = await self._registry.insert(registering)  # 2\n"
+)
+_VERIFY = "                await self._verify(identity)  # 3\n"
+_CLAIM = "                await self._claim_user(identity)  # 4\n"
+REGISTER_USER_ROW_FIRST = (
+    Change(
+        _INSERT_REGISTERING + _VERIFY + _CLAIM,
+        "                    await self._verify(registering)\n"
+        "                    await self._claim_user(registering)\n"
+        f"{_INSERT_REGISTERING}"
+        "                else:\n"
+        f"    {_VERIFY}    {_CLAIM}",
+    ),
+)
+SKIP_VERIFICATION = (Change(_VERIFY, ""),)
+VERIFY_BEFORE_INSERT = (
+    Change(
+        _INSERT_REGISTERING + _VERIFY,
+        "                    await self._verify(registering)\n"
+        f"{_INSERT_REGISTERING}"
+        "                else:\n"
+        f"    {_VERIFY}",
+    ),
+)
+_IS_OWN = "            is_own = user_row.identity_id == identity.id\n"
+KEEP_OWN_USER_ROW = (Change(_IS_OWN, f"{_IS_OWN}            if is_own:\n                return\n"),)
+NOT_KNOWN_ON = (
+    Change(
+        "registering = Identity.register(identity_id, user_id, self._clock.now())",
+        "registering = Identity.register(identity_id, user_id, self._clock.now())\n"
+        "                    registering = registering._replace(known_on=None)",
+    ),
+)
+YOUNG_IS_GONE = (Change("if identity.is_young(self._clock.now()):", "if False:"),)
+
+_READ_USER = "        user_row = await self._user_row_of(identity)  # 1\n"
+_POSTPONE = "            identity = await self._registry.update(identity, postponed)  # 2\n"
+_REMOVE_USER = "            await self._registry.remove_user(user_row)\n"
+_REMOVE_REGISTERING = "        await self._registry.remove(identity)  # 3\n"
+ROLL_BACK_WITHOUT_POSTPONING = (Change(_POSTPONE, ""),)
+ROLL_BACK_POSTPONES_BEFORE_READING = (
+    Change(
+        _READ_USER,
+        "        postponed = identity.start_rollback(self._clock.now())\n"
+        "        identity = await self._registry.update(identity, postponed)\n"
+        f"{_READ_USER}",
+    ),
+    Change(_POSTPONE, ""),
+)
+ROLL_BACK_KEEPS_USER_ROW = (Change(_REMOVE_USER + _REMOVE_REGISTERING, _REMOVE_REGISTERING),)
+ROLL_BACK_LOSER_IN_ACS = (
+    Change(
+        "            await self.roll_back(identity)\n",
+        "            await self.finish_purge(identity)\n",
+    ),
+)
+SWEEP_PURGES_REGISTERING = (
+    Change(
+        "await self._lifecycle.roll_back(identity)",
+        "await self._lifecycle.finish_purge(identity)",
+    ),
+)
+
+_HELP = """\
+                case State.CREATING:
+                    await self._finish_creation(identity)
+"""
+HELP_REGISTERING = (
+    Change(
+        _HELP,
+        f"{_HELP}"
+        "                case State.REGISTERING:\n"
+        "                    with suppress(Conflict):\n"
+        "                        await self._registry.update(\n"
+        "                            identity, identity.finish_registration()\n"
+        "                        )\n",
+    ),
+)
+DELETE_REGISTERING = (
+    Change(
+        """\
+    if identity.state is State.REGISTERING:
+        raise _busy()
+    if identity.state not in (State.ACTIVE, State.DELETED):
+        raise IdentityNotFound("The identity does not exist.")
+""",
+        "",
+    ),
+    Change(
+        "        return await self._registry.update(identity, identity.delete(now,",
+        "        active = identity._replace(state=State.ACTIVE)\n"
+        "        return await self._registry.update(identity, active.delete(now,",
+    ),
+)
+PURGE_REGISTERING = (
+    Change(
+        "if identity.state not in (State.DELETED, State.PURGING):",
+        "if identity.state is State.ACTIVE:",
+    ),
+)
+ANY_USER_ROW_COUNTS = (
+    Change("return identity if identity.belongs_to(user_row.user_id) else None", "return identity"),
+)
+PURGING_COUNTS = (
+    Change("identity.belongs_to(user_row.user_id)", "identity.user_id == user_row.user_id"),
+)
+TOKEN_OF_ANY_USER = (
+    Change(
+        "if identity and identity.user_id == user_id and identity.state is not State.PURGING:",
+        "if identity:",
+    ),
+)
+RELEASE_USER_IN_CREATION = (
+    Change(
+        "            raise _busy() from error\n",
+        "            with suppress(Conflict):\n"
+        "                await self._release_user(identity)\n"
+        "            raise _busy() from error\n",
+    ),
+)
+
+DELETE_AGAIN_WITHOUT_WRITE = (
+    Change(
+        """\
+                if identity and identity.state is State.DELETED and marked is None:
+                    identity = await self._registry.update(identity, identity)
+""",
+        "",
+    ),
+)
+RESTORE_AGAIN_WITHOUT_WRITE = (
+    Change(
+        "                    return await self._registry.update(identity, identity)\n",
+        "                    return identity\n",
+    ),
+)
+REGISTER_AGAIN_WITHOUT_WRITE = (
+    Change(
+        "return await self._registry.update(identity, identity), False", "return identity, False"
+    ),
+)
+_NOT_OURS = "marked.adopted and (identity is None or identity.adopted)"
+GONE_IS_OURS = (Change(_NOT_OURS, "marked.adopted and identity and identity.adopted"),)
+ADOPTED_AGAIN_IS_OURS = (Change(_NOT_OURS, "marked.adopted and identity is None"),)
+
+_READ_USER_FIRST = "                user_row = await self._user_row_of(identity)  # 2\n"
+_FORGET = "                await self._registry.remove(identity)  # 3\n"
+_REMOVE_USER_LAST = """\
+                if user_row:
+                    with suppress(Conflict):  # another identity has taken it over
+                        await self._registry.remove_user(user_row)  # 4
+"""
+UNREGISTER_READS_LATE = (Change(_READ_USER_FIRST + _FORGET, _FORGET + _READ_USER_FIRST),)
+UNREGISTER_REMOVES_USER_FIRST = (
+    Change(_REMOVE_USER_LAST, ""),
+    Change(_FORGET, _REMOVE_USER_LAST + _FORGET),
+)
+UNREGISTER_KEEPS_USER_ROW = (Change(_REMOVE_USER_LAST, ""),)
+_REGISTERED_STATES = """\
+    if identity.state is State.DELETED:
+        raise _deleted(identity.id)
+    if identity.state not in (State.ACTIVE, State.REGISTERING):
+        raise _busy()
+    return identity
+"""
+UNREGISTER_DELETED = (Change(_REGISTERED_STATES, "    return identity\n"),)
+
+_IS_DUE = "return is_time and not identity.adopted and not self._cleanup.purge_hold"
+PURGE_BEFORE_TIME = (Change(_IS_DUE, "return not identity.adopted"),)
+PURGE_ON_HOLD = (Change(_IS_DUE, "return is_time and not identity.adopted"),)
 
 
 class TwoWrites(GatedRegistry):
@@ -168,7 +367,9 @@ class TwoWrites(GatedRegistry):
             return self.rows[old.id]
 
         updated = await self.perform("update", write)
-        await self.perform("insert_due", lambda: self.entries.add(DueEntry(due, new.id)))
+        await self.perform(
+            "insert_due", lambda: self.entries.add(DueEntry(due, new.id, new.due_kind))
+        )
         return updated
 
 
@@ -185,16 +386,14 @@ class NoEtag(GatedRegistry):
 
     async def update(self, old: Identity, new: Identity) -> Identity:
         """See `ports.Registry`."""
-
-        def effect() -> Identity:
-            current = self.rows.get(old.id)
-            return self._put(current.due if current else None, new)
-
-        return await self.perform("update", effect)
+        return await self.perform("update", lambda: self._put(self.rows.get(old.id), new))
 
 
 TOKEN_RETURNED, STILL_VALID = "was returned, and", "is still valid"
+NOT_OURS, SOMEBODY_ELSES = "which is not ours", "which is somebody else's"
+USER_ROW_OF_NOTHING, SENT_BEFORE = "which is gone", "was sent before"
 NOT_IN_ACS, NO_ROW = "ACS has no such", "in ACS and has no row"
+STILL_EXISTS = "still exists"
 USER_ROW_MISSING = "does not name it"
 
 ISSUING = Scenario(("issue", "delete"), "active")
@@ -208,6 +407,9 @@ RESTORING_LATE = Scenario(("restore", "sweep"), "deleted, purge due")
 UNKNOWN_TO_ACS = Scenario(("delete", "restore"))
 PURGING = Scenario(("purge", "purge"), "deleted")
 SWEEPING = Scenario(("sweep", "sweep"), "deleted, purge due")
+OVERDUE = "registering, user row written, due"
+REGISTERING_LATE = Scenario((REGISTER, "sweep"), OVERDUE)
+UNREGISTERING = Scenario(("unregister", REGISTER), "registered")
 CREATING_AFTER_PURGE = Scenario(("purge", "sweep", CREATE), "deleted, purge due")
 
 RULES: dict[str, Mutation] = {
@@ -228,7 +430,7 @@ RULES: dict[str, Mutation] = {
         CREATING_FOR_USER, 1, USER_ROW_MISSING, INSERT_AS_ACTIVE
     ),
     "the identity row is written before the user row": Mutation(
-        CREATING_FOR_USER, 1, NO_ROW, USER_ROW_FIRST
+        CREATING_FOR_USER, 1, USER_ROW_OF_NOTHING, USER_ROW_FIRST
     ),
     "an identity that cannot be recorded is deleted in ACS": Mutation(
         CREATING, 1, NO_ROW, KEEP_UNRECORDED
@@ -264,6 +466,118 @@ RULES: dict[str, Mutation] = {
         SWEEPING, 0, "did not do", COUNT_FAILED_REMOVAL
     ),
     "purge returns only after the identity is gone": Mutation(
-        RESTORING, 0, "still exists", PURGE_OF_ACTIVE_RETURNS
+        RESTORING, 0, STILL_EXISTS, PURGE_OF_ACTIVE_RETURNS
+    ),
+    "register writes the identity row before the user row": Mutation(
+        Scenario((REGISTER,), "created elsewhere"), 1, USER_ROW_OF_NOTHING, REGISTER_USER_ROW_FIRST
+    ),
+    "register asks ACS": Mutation(Scenario((REGISTER,)), 0, NOT_IN_ACS, SKIP_VERIFICATION),
+    "register asks ACS after its first write": Mutation(
+        Scenario(("register", "delete then purge"), "created elsewhere"),
+        0,
+        NOT_IN_ACS,
+        VERIFY_BEFORE_INSERT,
+    ),
+    "register writes a user row that names its identity already": Mutation(
+        REGISTERING_LATE, 0, USER_ROW_MISSING, KEEP_OWN_USER_ROW
+    ),
+    "a registered identity has the date since which it is known": Mutation(
+        Scenario(("purge",), "registered a moment ago, deleted"), 1, STILL_EXISTS, NOT_KNOWN_ON
+    ),
+    "a young identity that ACS does not know is not purged": Mutation(
+        Scenario(("purge",), "registered a moment ago, deleted"), 1, STILL_EXISTS, YOUNG_IS_GONE
+    ),
+    "a rollback postpones first": Mutation(
+        REGISTERING_LATE, 0, USER_ROW_MISSING, ROLL_BACK_WITHOUT_POSTPONING
+    ),
+    "a rollback reads the user row before it postpones": Mutation(
+        REGISTERING_LATE, 0, USER_ROW_MISSING, ROLL_BACK_POSTPONES_BEFORE_READING
+    ),
+    "a rollback removes the user row only with the ETag that it has read": Mutation(
+        REGISTERING_LATE, 0, USER_ROW_MISSING, registry=NoUserEtag
+    ),
+    "a rollback removes the user row": Mutation(
+        Scenario(("sweep",), OVERDUE), 0, USER_ROW_OF_NOTHING, ROLL_BACK_KEEPS_USER_ROW
+    ),
+    "a registration that loses is not deleted in ACS": Mutation(
+        Scenario((REGISTER_OTHER, CREATE), "active, other elsewhere"),
+        0,
+        NOT_OURS,
+        ROLL_BACK_LOSER_IN_ACS,
+    ),
+    "the sweep rolls a registration back": Mutation(
+        Scenario(("sweep",), OVERDUE), 0, NOT_OURS, sweep=SWEEP_PURGES_REGISTERING
+    ),
+    "create does not finish a registration": Mutation(
+        Scenario((REGISTER, CREATE), "user row left by unregister, purged"),
+        0,
+        NOT_IN_ACS,
+        HELP_REGISTERING,
+    ),
+    "delete refuses a registration": Mutation(
+        Scenario(("delete then restore",), "registering"), 0, USER_ROW_MISSING, DELETE_REGISTERING
+    ),
+    "purge refuses a registration": Mutation(
+        Scenario(("purge",), "registering"), 0, NOT_OURS, PURGE_REGISTERING
+    ),
+    "a user row counts only if its identity names the user": Mutation(
+        Scenario((CREATE, CREATE_TOKEN), "user row of another user's identity"),
+        0,
+        SOMEBODY_ELSES,
+        ANY_USER_ROW_COUNTS,
+    ),
+    "a user row whose identity is being purged does not count": Mutation(
+        Scenario((CREATE,), "purging"), 0, "cannot get an identity", PURGING_COUNTS
+    ),
+    "a new token is returned only if the identity still names the user": Mutation(
+        Scenario((CREATE_TOKEN, MOVE), "registered"), 0, SOMEBODY_ELSES, TOKEN_OF_ANY_USER
+    ),
+    "a creation that fails at its end leaves the user row alone": Mutation(
+        Scenario((CREATE, MOVE_NEW)), 0, USER_ROW_MISSING, RELEASE_USER_IN_CREATION
+    ),
+    "delete of a deleted identity writes its row": Mutation(
+        Scenario(("restore", "delete"), "deleted"), 1, SENT_BEFORE, DELETE_AGAIN_WITHOUT_WRITE
+    ),
+    "restore of an active identity writes its row": Mutation(
+        Scenario(("delete", "restore"), "active"), 1, SENT_BEFORE, RESTORE_AGAIN_WITHOUT_WRITE
+    ),
+    "register of a registered identity writes its row": Mutation(
+        UNREGISTERING, 1, SENT_BEFORE, REGISTER_AGAIN_WITHOUT_WRITE
+    ),
+    "an adopted row that is gone is not ours": Mutation(
+        Scenario(("delete", "restore"), "created elsewhere a moment ago"),
+        1,
+        "not recorded",
+        GONE_IS_OURS,
+    ),
+    "an adopted row that is still adopted is not ours": Mutation(
+        Scenario(("delete", "restore then delete"), "created elsewhere a moment ago"),
+        1,
+        "not recorded",
+        ADOPTED_AGAIN_IS_OURS,
+    ),
+    "unregister reads the user row first": Mutation(
+        UNREGISTERING, 0, USER_ROW_MISSING, UNREGISTER_READS_LATE
+    ),
+    "unregister removes the user row last": Mutation(
+        Scenario(("unregister",), "registered"), 1, USER_ROW_MISSING, UNREGISTER_REMOVES_USER_FIRST
+    ),
+    "unregister removes the user row": Mutation(
+        Scenario(("unregister",), "registered"), 0, USER_ROW_OF_NOTHING, UNREGISTER_KEEPS_USER_ROW
+    ),
+    "unregister removes the user row only with the ETag that it has read": Mutation(
+        UNREGISTERING, 0, USER_ROW_MISSING, registry=NoUserEtag
+    ),
+    "unregister refuses a deleted identity": Mutation(
+        Scenario(("unregister",), "deleted"), 0, "which is deleted", UNREGISTER_DELETED
+    ),
+    "unregister refuses an unfinished creation": Mutation(
+        Scenario(("unregister",), "unfinished creation"), 0, NO_ROW, UNREGISTER_DELETED
+    ),
+    "the sweep purges nothing before its time": Mutation(
+        Scenario(("sweep",), "unrevoked, due"), 0, "before its time", sweep=PURGE_BEFORE_TIME
+    ),
+    "the sweep purges nothing while purges are on hold": Mutation(
+        Scenario(("held sweep",), "unrevoked, purge due"), 0, "on hold", sweep=PURGE_ON_HOLD
     ),
 }

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-READS = {"read", "read_user", "due_entries", "list_active"}
+READS = {"read", "read_user", "due_entries", "count_due"}
 BEGIN = "begin"
 
 # No operation reads the clock before its first call.

@@ -3,8 +3,18 @@
 import random
 from typing import NamedTuple
 
-from identity_service.identity import LEASE, UserRow
-from tests.exploration.world import EMPTY, USER, ExploredWorld, Snapshot
+from msgspec.structs import replace
+
+from identity_service.identity import LEASE, DueEntry, DueKind, UserRow
+from tests.exploration.world import (
+    ELSEWHERE,
+    EMPTY,
+    OTHER,
+    THEN,
+    USER,
+    ExploredWorld,
+    Snapshot,
+)
 from tests.support.world import RETENTION, SECOND
 
 # How far the scheduler can advance the clock: past what any operation has set.
@@ -19,6 +29,10 @@ ACTIVE = ("create for user", "issue")
 UNREVOKED = (*ACTIVE, "delete until revoke_tokens")
 DELETED = (*ACTIVE, "delete")
 UNKNOWN_TO_ACS = ("delete until revoke_tokens",)
+REGISTERING = ("created elsewhere", "register for user until insert_user")
+USER_ROW_WRITTEN = ("created elsewhere", "register for user until update")
+REGISTERED = ("created elsewhere", "register for user")
+USER_ROW_LEFT = (*REGISTERED, "unregister until remove_user")
 BEFORE: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "unfinished creation": ("create for user until update",),
@@ -36,7 +50,31 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "purging, due": (*DELETED, "purge until delete", "lease"),
     "unknown to ACS": UNKNOWN_TO_ACS,
     "unknown to ACS, due": (*UNKNOWN_TO_ACS, "lease"),
+    "deleted by an earlier release, purge due": (*DELETED, "earlier release", "retention"),
+    "registering": REGISTERING,
+    "registering, due": (*REGISTERING, "lease"),
+    "registering, user row written": USER_ROW_WRITTEN,
+    "registering, user row written, due": (*USER_ROW_WRITTEN, "lease"),
+    "registered": REGISTERED,
+    "user row left by unregister": USER_ROW_LEFT,
+    "user row of another user's identity": (*USER_ROW_LEFT, "register for other user"),
+    "dangling user row, created elsewhere": ("dangling user row", "created elsewhere"),
+    "two created elsewhere": ("created elsewhere", "other created elsewhere"),
+    "active, other elsewhere": (*ACTIVE, "other created elsewhere"),
+    "deleted, other elsewhere": (*DELETED, "other created elsewhere"),
+    "purging, other elsewhere": (*DELETED, "purge until delete", "other created elsewhere"),
+    "user row left by unregister, purged": (*USER_ROW_LEFT, "delete", "purge"),
+    "created elsewhere a moment ago": ("created elsewhere",),
+    "registered a moment ago, deleted": (*REGISTERED, "delete"),
 }
+# ACS may deny that it has an identity of the last hour: in these, to these calls.
+DENIED = {
+    "created elsewhere a moment ago": ("revoke_tokens",),
+    "registered a moment ago, deleted": ("delete",),
+}
+
+
+_ELSEWHERE = {"created elsewhere": ELSEWHERE, "other created elsewhere": OTHER}
 
 
 class Scenario(NamedTuple):
@@ -75,10 +113,17 @@ def _after(world: ExploredWorld, snapshot: Snapshot, step: str, name: str) -> Sn
     if step == "dangling user row":
         row = UserRow(user_id=USER, identity_id="identity-gone", etag="given")
         return snapshot._replace(users=frozenset({row}))
-    if step == "created elsewhere":
-        identity_id = "identity-elsewhere"
-        tokens = frozenset({("token-elsewhere", identity_id)})
-        return snapshot._replace(identities=frozenset({identity_id}), tokens=tokens)
+    if step in _ELSEWHERE:
+        identity_id = _ELSEWHERE[step]
+        return snapshot._replace(
+            identities=snapshot.identities | {identity_id},
+            tokens=snapshot.tokens | {(f"token-{identity_id}", identity_id)},
+        )
+    if step == "earlier release":
+        return snapshot._replace(
+            rows=frozenset(replace(row, due_kind=DueKind.WORK) for row in snapshot.rows),
+            entries=frozenset(DueEntry(one.due, one.identity_id) for one in snapshot.entries),
+        )
     title, _, until = step.partition(" until ")
     return world.run(world.operation(name, 7, title), snapshot, until)[0]
 
@@ -88,6 +133,9 @@ def _together(*operations: str, before: tuple[str, ...] = ("nothing",)) -> list[
 
 
 CREATE, CREATE_TOKEN = "create for user", "create with token for user"
+REGISTER, REGISTER_OTHER = "register for user", "register other for user"
+MOVE = THEN.join(("unregister", "register for other user"))
+MOVE_NEW = THEN.join((CREATE, "unregister", REGISTER))
 
 PAIRS = [
     *_together(
@@ -125,6 +173,58 @@ PAIRS = [
     *_together("delete", "restore"),
     *_together("delete", "issue"),
     *_together("delete", "restore", before=("unknown to ACS",)),
+    *_together("restore", "delete", before=("deleted",)),
+    *_together("held sweep", "restore", before=("deleted by an earlier release, purge due",)),
+    *_together("held sweep", "sweep", before=("deleted by an earlier release, purge due",)),
+]
+
+REGISTRATIONS = [
+    *_together(REGISTER),
+    *_together(
+        REGISTER, REGISTER, before=("created elsewhere", "registering, user row written, due")
+    ),
+    *_together(REGISTER, "register for other user", before=("created elsewhere",)),
+    *_together(REGISTER, REGISTER_OTHER, before=("two created elsewhere",)),
+    *_together(REGISTER_OTHER, CREATE, before=("active, other elsewhere",)),
+    *_together(REGISTER_OTHER, "delete", before=("active, other elsewhere",)),
+    *_together(REGISTER_OTHER, "purge", before=("deleted, other elsewhere",)),
+    *_together(REGISTER_OTHER, "purge", before=("purging, other elsewhere",)),
+    *_together(REGISTER_OTHER, "unregister", before=("active, other elsewhere",)),
+    *_together("register", "delete", before=("created elsewhere",)),
+    *_together("register", "unregister", before=("created elsewhere",)),
+    *_together(REGISTER, "delete", before=("created elsewhere", "registering", "registered")),
+    *_together(
+        REGISTER,
+        "unregister",
+        before=("created elsewhere", "registering, user row written", "registered"),
+    ),
+    *_together("unregister", REGISTER, before=("registered",)),
+    *_together(REGISTER, CREATE, before=("nothing", "created elsewhere", "registering")),
+    *_together(REGISTER, CREATE_TOKEN, before=("dangling user row, created elsewhere",)),
+    *_together(
+        REGISTER,
+        "sweep",
+        before=(
+            "registering, due",
+            "registering, user row written, due",
+            "user row left by unregister",
+        ),
+    ),
+    *_together("sweep", "sweep", before=("registering, user row written, due",)),
+    *_together("unregister", "sweep", before=("registering, user row written, due",)),
+    *_together("unregister", "unregister", before=("registered",)),
+    *_together("unregister", CREATE, before=("registered", "user row left by unregister")),
+    *_together("unregister", "delete", before=("registered",)),
+    *_together("unregister", "restore", before=("deleted",)),
+    *_together("unregister", "purge", before=("unrevoked",)),
+    *_together("unregister", CREATE, before=("unfinished creation",)),
+    *_together("unregister for user", MOVE, before=("registered",)),
+    *_together(CREATE_TOKEN, MOVE, before=("registered",)),
+    *_together(CREATE, CREATE_TOKEN, before=("user row of another user's identity",)),
+    *_together(CREATE, "purge", before=("purging",)),
+    *_together("delete", "restore", before=("created elsewhere a moment ago",)),
+    *_together("purge", "sweep", before=("registered a moment ago, deleted",)),
+    *_together(REGISTER, CREATE, before=("user row left by unregister, purged",)),
 ]
 
 MORE = [
@@ -136,15 +236,31 @@ MORE = [
     *_together("sweep", "sweep", CREATE, before=("unfinished creation, due",)),
     *_together(CREATE, CREATE, "sweep"),
     *_together(CREATE, CREATE_TOKEN, "delete", before=("active", "unfinished creation")),
-    *_together("delete", "restore", "issue", "delete", before=("active", "unrevoked")),
+    *_together("delete", "restore then delete", before=("created elsewhere a moment ago",)),
+    *_together(REGISTER, "sweep", "sweep", before=("registering, user row written, due",)),
+    *_together(REGISTER, "sweep", CREATE, before=("registering, user row written, due",)),
+    *_together(REGISTER, "delete", "purge", before=("created elsewhere",)),
+    *_together(REGISTER, "unregister", CREATE, before=("registered",)),
+    *_together(CREATE, MOVE_NEW),
 ]
 
-_TITLES = ("create", CREATE, CREATE_TOKEN, "issue", "delete", "restore", "purge", "sweep")
+# These have too many schedules with a fault.
+MANY = [
+    *_together("delete", "restore", "issue", "delete", before=("active", "unrevoked")),
+    *_together(REGISTER, "unregister", "delete", "restore", before=("registered",)),
+]
+
+ALL = PAIRS + REGISTRATIONS + MORE + MANY
+
+_TITLES = (
+    *("create", CREATE, CREATE_TOKEN, "issue", "delete", "restore", "purge", "sweep"),
+    *("register", REGISTER, REGISTER_OTHER, "unregister", "held sweep", MOVE),
+)
 
 
 def random_scenario(chance: random.Random) -> Scenario:
     """A random scenario: mostly a listed one, otherwise any operations after anything."""
     if chance.random() < LISTED:
-        return chance.choice(PAIRS + MORE)
+        return chance.choice(ALL)
     operations = tuple(chance.choices(_TITLES, k=chance.choice((2, 3, 3, 4, 5))))
     return Scenario(operations, chance.choice(list(BEFORE)))

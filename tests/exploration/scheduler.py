@@ -6,6 +6,7 @@ The decisions of the scheduler are a schedule. It fits in one line and can be re
     A3:fails        it fails and has no effect
     A3:throttled    ACS refuses it with 429
     A3:lost         it takes effect, but its response is lost
+    A3:denied       ACS denies that it has the identity, which it has
     A3:late         its caller gives up; it takes effect later, or never
     A3:arrives      the late call takes effect
     A:killed        operation A is killed
@@ -19,11 +20,21 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from identity_service.errors import AcsTooSlow, AcsUnavailable, RegistryUnavailable, Throttled
+from identity_service.errors import (
+    AcsTooSlow,
+    AcsUnavailable,
+    IdentityBusy,
+    IdentityDeleted,
+    IdentityNotFound,
+    RegistryUnavailable,
+    Throttled,
+)
+from identity_service.identity import YOUNG, State
 from tests.exploration.invariants import History, InvariantViolated, check_end
 from tests.exploration.operation import BEGIN, Call, Progress, Response
-from tests.exploration.scenarios import TIME_STEPS, Scenario
+from tests.exploration.scenarios import DENIED, TIME_STEPS, Scenario
 from tests.exploration.world import USER, ExploredWorld, Product, Snapshot
+from tests.support.virtual_time import START
 
 # After this many sweeps nothing may be due any more.
 MAX_SWEEPS = 12
@@ -35,6 +46,7 @@ class Event(StrEnum):
     SUCCEEDS = "succeeds"
     FAILS = "fails"
     THROTTLED = "throttled"
+    DENIED = "denied"
     LOST = "lost"
     LATE = "late"
     ARRIVES = "arrives"
@@ -43,12 +55,20 @@ class Event(StrEnum):
     RUN = "run"
 
 
-FAULTS = {Event.FAILS, Event.THROTTLED, Event.LOST, Event.LATE, Event.KILLED}
+FAULTS = {
+    Event.FAILS,
+    Event.THROTTLED,
+    Event.DENIED,
+    Event.LOST,
+    Event.LATE,
+    Event.KILLED,
+}
 
 _FAULT = "decided by the scheduler"
 _ERRORS = {
     ("acs", Event.FAILS): Response(None, AcsUnavailable, _FAULT),
     ("acs", Event.THROTTLED): Response(None, Throttled, _FAULT),
+    ("acs", Event.DENIED): Response(None, IdentityNotFound, _FAULT),
     ("acs", Event.LOST): Response(None, AcsTooSlow, _FAULT),
     ("acs", Event.LATE): Response(None, AcsTooSlow, _FAULT),
     ("registry", Event.FAILS): Response(None, RegistryUnavailable, _FAULT),
@@ -144,6 +164,9 @@ class Scheduler:
             found.append(Decision("sweeps", Event.RUN))
         if state.budget.faults:
             found += [decision for call in calls for decision in _faults(call)]
+            if state.snapshot.now < START + YOUNG:
+                denied = DENIED.get(self.scenario.before, ())
+                found += [Decision(call.id, Event.DENIED) for call in calls if call.name in denied]
             found += [
                 Decision(progress.operation.name, Event.KILLED)
                 for progress in state.operations
@@ -171,8 +194,9 @@ class Scheduler:
                 call = next(call for call in state.late if call.id == decision.target)
                 rest = tuple(other for other in state.late if other is not call)
                 snapshot, _ = self._world.apply(call, state.snapshot)
+                history = state.history.after_arrival(call.id, state.snapshot, snapshot)
                 title = self._operation(state, call.id[0]).operation.title
-                return self._changed(state._replace(late=rest), title, snapshot)
+                return self._changed(state._replace(late=rest, history=history), title, snapshot)
         return self._respond(state, decision)
 
     def finish(self, state: SystemState) -> list[str]:
@@ -181,9 +205,12 @@ class Scheduler:
         Raises:
             InvariantViolated: the end breaks an invariant.
         """
-        snapshot = self._sweeps.run(without_etags(state.snapshot))
-        losses = check_end(snapshot, state.history, state.operations)
-        self._sweeps.check_user(snapshot)
+        before = without_etags(state.snapshot)
+        after = self._sweeps.run(before)
+        history = state.history.after_change("sweep", before, after)
+        losses = check_end(after, history, state.operations)
+        self._sweeps.check_user(before)
+        self._sweeps.check_user(after)
         return losses
 
     def _respond(self, state: SystemState, decision: Decision) -> SystemState:
@@ -204,7 +231,8 @@ class Scheduler:
         assert response
         after = progress.after(call, response, state.snapshot.now)
         state.history.check_result(after, state.snapshot, self._world.identity_id)
-        history = state.history.after_response(progress.operation.name, response)
+        overtaken = [late.id for late in state.late if late.service == "registry"]
+        history = state.history.after_response(after, response, overtaken)
         return _with(state._replace(history=history), after)
 
     def _changed(self, state: SystemState, title: str, snapshot: Snapshot) -> SystemState:
@@ -255,7 +283,7 @@ class _Sweeps:
         return self._swept[snapshot]
 
     def check_user(self, snapshot: Snapshot) -> None:
-        """Check that the user can still get an identity.
+        """Check that the user can get an identity, unless it is deleted or being registered.
 
         Raises:
             InvariantViolated: the user gets none, or not their own.
@@ -264,14 +292,26 @@ class _Sweeps:
             return
         operation = self._world.operation("again", 9, "create for user")
         after, result = self._world.run(operation, snapshot)
-        if result is None or result.error:
+        assert result
+        if result.error and result.error is not self._expected_error(snapshot):
             raise InvariantViolated(f"the user cannot get an identity any more: {result}")
-        row = after.row(result.value.id)
-        if row is None or row.user_id != USER or row.id not in after.identities:
-            raise InvariantViolated("the user gets an identity that is not their own")
-        if [row.id] != [user.identity_id for user in after.users]:
-            raise InvariantViolated("the user gets an identity that the user row does not name")
+        if not result.error:
+            row = after.row(result.value.id)
+            if row is None or row.user_id != USER or row.id not in after.identities:
+                raise InvariantViolated("the user gets an identity that is not their own")
+            if row.id not in [one.identity_id for one in after.users if one.user_id == USER]:
+                raise InvariantViolated("the user gets an identity that the user row does not name")
         self._checked.add(snapshot)
+
+    def _expected_error(self, snapshot: Snapshot) -> type[Exception] | None:
+        """Why the user gets no identity now."""
+        for user in snapshot.users:
+            row = snapshot.row(user.identity_id)
+            if row and user.user_id == row.user_id == USER:
+                return {State.DELETED: IdentityDeleted, State.REGISTERING: IdentityBusy}.get(
+                    row.state
+                )
+        return None
 
     def _run(self, snapshot: Snapshot) -> Snapshot:
         wait = TIME_STEPS["lease"]

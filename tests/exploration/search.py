@@ -23,7 +23,7 @@ from tests.exploration.scheduler import (
 from tests.exploration.world import Product
 
 # A state takes about 5 KB.
-MAX_STATES = 500_000
+MAX_STATES = 400_000
 
 # How often a random schedule chooses a fault or a time step.
 RARE = 0.12

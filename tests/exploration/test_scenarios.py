@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.exploration.scenarios import MORE, PAIRS, Scenario
+from tests.exploration.scenarios import ALL, MANY, MORE, PAIRS, REGISTRATIONS, Scenario
 from tests.exploration.scheduler import Budget, Scheduler
 from tests.exploration.search import Coverage, ExhaustiveSearch, Failure, random_walk, shrink
 from tests.exploration.trace import render
@@ -15,13 +15,13 @@ from tests.exploration.trace import render
 WALKS = 150
 
 
-@pytest.mark.parametrize("scenario", PAIRS, ids=str)
+@pytest.mark.parametrize("scenario", PAIRS + REGISTRATIONS, ids=str)
 def test_two_operations(scenario: Scenario) -> None:
     """Two operations are safe in every order, with any one fault and one time step."""
     _search(scenario, Budget(faults=1, passes=1))
 
 
-@pytest.mark.parametrize("scenario", PAIRS, ids=str)
+@pytest.mark.parametrize("scenario", PAIRS + REGISTRATIONS, ids=str)
 def test_two_faults(scenario: Scenario) -> None:
     """Two operations are safe in every order, with any two faults."""
     _search(scenario, Budget(faults=2))
@@ -29,11 +29,17 @@ def test_two_faults(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("scenario", MORE, ids=str)
 def test_more_operations(scenario: Scenario) -> None:
-    """Three and four operations are safe in every order, with any one fault."""
+    """Three operations are safe in every order, with any one fault."""
     _search(scenario, Budget(faults=1))
 
 
-@pytest.mark.parametrize("scenario", PAIRS + MORE, ids=str)
+@pytest.mark.parametrize("scenario", MANY, ids=str)
+def test_no_fault(scenario: Scenario) -> None:
+    """Up to four operations are safe in every order."""
+    _search(scenario, Budget())
+
+
+@pytest.mark.parametrize("scenario", ALL, ids=str)
 def test_several_faults(scenario: Scenario) -> None:
     """Random orders with up to three faults and three time steps are safe."""
     scheduler, coverage = Scheduler(scenario), Coverage()

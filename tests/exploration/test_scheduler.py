@@ -10,8 +10,9 @@ from tests.exploration.invariants import (
     KILLED_NEXT,
     RESPONSE_LOST,
     UNDELETABLE,
+    USER_ROW_LEFT,
 )
-from tests.exploration.scenarios import MORE, PAIRS, Scenario
+from tests.exploration.scenarios import ALL, Scenario
 from tests.exploration.scheduler import (
     UNLIMITED,
     Budget,
@@ -28,6 +29,7 @@ from tests.exploration.world import Snapshot
 
 SMALL = Scenario(("issue", "delete"), "active")
 CREATING = Scenario(("create for user", "sweep"))
+UNREGISTERING = Scenario(("unregister",), "registered")
 ONE_FAULT = Budget(faults=1)
 
 TRACE = """\
@@ -83,12 +85,12 @@ def test_independent() -> None:
 
 def test_one_line() -> None:
     """A schedule can be written in one line and read back."""
-    line = "A1 A2:late B1:fails lease:passes A2:arrives B:killed sweeps:run"
+    line = "A1 A2:late B1:fails B2:denied lease:passes A2:arrives B:killed sweeps:run"
 
     assert format_schedule(parse_schedule(line)) == line
 
 
-@pytest.mark.parametrize("scenario", PAIRS + MORE, ids=str)
+@pytest.mark.parametrize("scenario", ALL, ids=str)
 def test_scenario_name(scenario: Scenario) -> None:
     """The name of a scenario describes it completely."""
     assert Scenario.parse(str(scenario)) == scenario
@@ -127,13 +129,21 @@ def test_outdated_schedule() -> None:
     ],
 )
 def test_losses(schedule: str, kind: str) -> None:
-    """Each permitted loss is reported by its kind."""
-    scheduler = Scheduler(CREATING)
+    """Each permitted loss of a creation is reported by its kind."""
+    assert _losses(CREATING, schedule) == {kind: 1}
+
+
+@pytest.mark.parametrize("schedule", ["A1 A2 A3 A:killed", "A1 A2 A3 A4:fails"])
+def test_loss_of_unregister(schedule: str) -> None:
+    """A user row that an unregister leaves behind is reported as a permitted loss."""
+    assert _losses(UNREGISTERING, schedule) == {USER_ROW_LEFT: 1}
+
+
+def _losses(scenario: Scenario, schedule: str) -> Counter[str]:
+    scheduler = Scheduler(scenario)
     state = scheduler.start(UNLIMITED)
     for decision in parse_schedule(schedule):
         assert decision in scheduler.decisions(state)
         state = scheduler.decide(state, decision)
 
-    losses = scheduler.finish(state)
-
-    assert Counter(losses) == {kind: 1}
+    return Counter(scheduler.finish(state))

@@ -1,13 +1,17 @@
 """The world of the explored operations. It can be reset to a snapshot."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from identity_service.errors import ServiceError
 from identity_service.identity import DueEntry, Identity, UserRow
 from identity_service.lifecycle import Lifecycle
+from identity_service.limits import Verifications
 from identity_service.ports import Conflict
+from identity_service.sweep import SweepReport, purge_deleted_identities
 from tests.exploration.operation import (
     Call,
     Execution,
@@ -24,7 +28,14 @@ from tests.support.world import World
 T = TypeVar("T")
 
 USER = "user"
+OTHER_USER = "other user"
 UNKNOWN = "identity-unknown"
+# Identities that were created elsewhere. The operations on `OTHER` say so in their titles.
+ELSEWHERE = "identity-elsewhere"
+OTHER = "identity-other"
+
+# Joins the titles of operations that one caller runs one after the other.
+THEN = " then "
 
 
 class Snapshot(NamedTuple):
@@ -117,11 +128,19 @@ class GatedRegistry(MemoryRegistry):
         return self.call_id
 
 
+class NoLimit(Verifications):
+    """Does not limit verifications: their rate is not explored."""
+
+    async def acquire(self) -> None:
+        """See `Verifications`."""
+
+
 class Product(NamedTuple):
-    """What is explored. A mutation replaces one of the two."""
+    """What is explored. A mutation replaces one of the three."""
 
     lifecycle: type[Lifecycle] = Lifecycle
     registry: type[GatedRegistry] = GatedRegistry
+    sweep: Callable[..., Coroutine[Any, Any, SweepReport]] = purge_deleted_identities
 
 
 class ExploredWorld(World):
@@ -142,21 +161,30 @@ class ExploredWorld(World):
         self.acs = GatedAcs(self.clock)
         self.registry = product.registry()
         self.lifecycle = product.lifecycle(self.acs, self.registry, self.clock)
-        self._starts: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
-            "create": self.create,
-            "create for user": lambda: self.create(USER),
-            "create with token": self.create_with_token,
-            "create with token for user": lambda: self.create_with_token(USER),
-            "issue": lambda: self.issue(self.identity_id),
-            "delete": lambda: self.delete(self.identity_id),
-            "restore": lambda: self.restore(self.identity_id),
-            "purge": lambda: self.purge(self.identity_id),
-            "sweep": self._begin_sweep,
+        self.verifications = NoLimit(1)
+        self._sweep = product.sweep
+        self._starts: dict[str, Callable[[str], Coroutine[Any, Any, Any]]] = {
+            "create": lambda _: self.create(),
+            "create for user": lambda _: self.create(USER),
+            "create with token": lambda _: self.create_with_token(),
+            "create with token for user": lambda _: self.create_with_token(USER),
+            "register": self.register,
+            "register for user": lambda identity_id: self.register(identity_id, USER),
+            "register for other user": lambda identity_id: self.register(identity_id, OTHER_USER),
+            "register other for user": lambda _: self.register(OTHER, USER),
+            "unregister": self.unregister,
+            "unregister for user": lambda identity_id: self.unregister(identity_id, USER),
+            "issue": self.issue,
+            "delete": self.delete,
+            "restore": self.restore,
+            "purge": self.purge,
+            "sweep": lambda _: self.sweep(),
+            "held sweep": lambda _: self.sweep(hold=True),
         }
 
     def operation(self, name: str, number: int, title: str) -> Operation:
         """The operation with this title, to be run in this world."""
-        return Operation(name, number, title, self._starts[title], self.set_clock)
+        return Operation(name, number, title, lambda: self._start(title), self.set_clock)
 
     def set_clock(self, now: datetime) -> None:
         """Set the clock."""
@@ -190,9 +218,21 @@ class ExploredWorld(World):
             execution.respond(call.id, response)
         return snapshot, execution.result
 
-    async def _begin_sweep(self) -> Any:
+    async def sweep(self, *, hold: bool = False) -> SweepReport:
+        """purge_deleted_identities."""
         await begin()
-        return await self.sweep()
+        cleanup = replace(self.cleanup, purge_hold=hold)
+        return await self._sweep(self.lifecycle, self.registry, self.clock, cleanup)
+
+    async def _start(self, title: str) -> Any:
+        """Run the operations one after the other. They are about what a creation returned."""
+        identity_id = self.identity_id
+        *first, last = title.split(THEN)
+        for step in first:
+            with suppress(ServiceError):
+                result = await self._starts[step](identity_id)
+                identity_id = getattr(result, "id", identity_id)
+        return await self._starts[last](identity_id)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(

@@ -73,6 +73,7 @@ NOT_AN_OBJECT = {
 }
 
 # Scopes, and what the error says about them.
+USER_ID = "a string of 1 to 256 characters, no control characters, no white space at either end"
 _ARRAY = 'scopes must be an array, such as ["chat", "voip"].'
 _SIZE = "scopes must have 1 to 5 elements, not {}."
 _SEVERAL = "has a comma or white space: send each scope as an element of its own."
@@ -143,7 +144,7 @@ BAD_MINUTES = {
     "array": b"[60]",
 }
 
-BAD_SIZES = ["0", "101", "-1", "1.5", "ten", "1e400", "9" * 400, "true", "null", "😀"]
+BAD_SIZES = ["0", "1001", "-1", "1.5", "ten", "1e400", "9" * 400, "true", "null", "😀"]
 # Other spellings of a valid number.
 BAD_SIZES += ["5.0", "1e1", "1E1", "05", "+5", " 5", "5 ", "5\0", "1_0", "0x10", "\uff15"]
 
@@ -286,6 +287,15 @@ def test_unknown_field(name: str) -> None:
     error = error_of(f'{{"scopes":["chat"],"{name}":1}}'.encode())
 
     assert details(error) == (InvalidBody, name, FIELDS)
+
+
+@pytest.mark.parametrize("raw", [b"5", b'["alice"]', b'""', b'"%s"' % (b"x" * 257)])
+def test_invalid_user_id(raw: bytes) -> None:
+    """The error says all that a user id must be, as openapi.json does."""
+    error = error_of(b'{"userId":%s}' % raw, CreateIdentityRequest)
+
+    assert details(error) == (InvalidBody, "userId", USER_ID)
+    assert error.detail == f"userId must be {USER_ID}."
 
 
 def test_long_unknown_field_is_cut() -> None:
@@ -445,6 +455,7 @@ def test_unknown_parameter(name: str, value: str) -> None:
     error = query_error(quote(name) + value)
 
     assert details(error) == (InvalidQuery, name, "continuation, maxPageSize")
+    assert error.detail == "This operation has no such parameter."
 
 
 @pytest.mark.parametrize("text", ["%FF", "%C3", "%ED%A0%80", "%C0%AF", "a%FFb"])

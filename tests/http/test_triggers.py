@@ -19,6 +19,7 @@ from identity_service.errors import (
 from identity_service.http.binding import Operation
 from identity_service.http.triggers import DEADLINE, Triggers, add_timer, add_warmup, run
 from identity_service.log import current_invocation
+from identity_service.operations import status
 from identity_service.policies import TokenGrant
 from identity_service.ports import Acs
 from identity_service.schemas import (
@@ -245,6 +246,7 @@ def test_late_unexpected_error_is_logged(
 def test_timeouts_are_nested() -> None:
     """A caller waits longer than what it calls. The README promises ten seconds."""
     assert credential.TIMEOUT < acs.REPEATABLE < DEADLINE < 10
+    assert credential.TIMEOUT < status.TIMEOUT < DEADLINE
 
 
 # The log

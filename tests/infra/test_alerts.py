@@ -16,10 +16,11 @@ ROOT = INFRA.parent
 ANALYSER = Path(__file__).parent / "analyse_queries.mjs"
 QUERIES = {path.stem: path.read_text() for path in sorted((INFRA / "queries").glob("*.kql"))}
 OPERATE = (ROOT / "docs" / "operate.md").read_text()
-# The queries in docs/operate.md, by heading and position.
+_PAGES = OPERATE + (ROOT / "docs" / "retirement.md").read_text()
+# The queries in the pages, by heading and position.
 DOCUMENTED = {
     f"{heading}-{number}": query
-    for heading, text in re.findall(r"^##+ (.+)\n((?:(?!^#).*\n)*)", OPERATE, re.MULTILINE)
+    for heading, text in re.findall(r"^##+ (.+)\n((?:(?!^#).*\n)*)", _PAGES, re.MULTILINE)
     for number, query in enumerate(re.findall(r"```kusto\n(.*?)```", text, re.DOTALL))
 }
 

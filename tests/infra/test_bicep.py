@@ -73,6 +73,12 @@ def test_every_file_is_used() -> None:
     }
 
 
+def test_everything_is_in_the_own_group() -> None:
+    """`azd down` deletes every group that has something of the deployment: only its own has."""
+    assert set(MAIN.modules) <= set(MAIN.scopes)
+    assert set(MAIN.scopes.values()) == {"group"}
+
+
 @each_file
 def test_every_resource_has_a_fixed_version(path: Path) -> None:
     """Resources have Azure's own types with a fixed version, and modules are local files."""

@@ -21,6 +21,7 @@ ACS_APPLICATION = "1fd5118e-2576-4263-8130-9503064c837a"
 BY_ACS = "ACS does not accept this Entra token."
 NO_JWT = "The token is not a JSON Web Token. Send the Entra access token of the Teams user."
 EXPIRED = "The token has expired. Get a new one from Entra."
+EXTRA = "The token has quotation marks, or other characters that are not part of it."
 FOR_ANOTHER = f"The token is for another service. Request it for {TEAMS_AUDIENCE}."
 VALID = {"aud": TEAMS_AUDIENCE, "exp": 9_999_999_999}
 # A payload without a signature. No test relies on one: the service does not verify it.
@@ -128,6 +129,10 @@ AFTER_ACS = {
     "audience by another id": (token(aud=ACS_APPLICATION), BY_ACS),
     "audience in upper case": (token(aud=TEAMS_AUDIENCE.upper()), BY_ACS),
     "audiences in a list": (token(aud=["a", "b"]), BY_ACS),
+    "quotation marks": (f'"{token()}"', EXTRA),
+    "angle brackets": (f"<{token()}>", EXTRA),
+    "mark that nobody sees": (f"\ufeff{token()}", EXTRA),
+    "quotation marks, expired": (f'"{token(exp=1)}"', EXPIRED),
     "no claims": (encoded(b"{}"), BY_ACS),
     "huge expiry": (token(exp=10**300), BY_ACS),
     "expiry beyond a double": (encoded(b'{"exp":1e400}'), BY_ACS),
@@ -186,4 +191,4 @@ def test_any_token(text: str) -> None:
     """Any refused token has an explanation, or that of ACS. The text is not part of it."""
     explanation = tokens._refusal(text)  # the rest needs an event loop for each example
 
-    assert explanation in {"", NO_JWT, EXPIRED, FOR_ANOTHER}
+    assert explanation in {"", NO_JWT, EXPIRED, FOR_ANOTHER, EXTRA}

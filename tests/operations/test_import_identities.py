@@ -11,7 +11,7 @@ from identity_service.operations.registration import (
     WAIT_UNTIL,
     import_identities,
 )
-from identity_service.schemas import ImportIdentitiesRequest, ImportRecord, ImportResult
+from identity_service.schemas import ImportIdentitiesRequest, ImportRecordRequest, ImportResult
 from tests.support.memory import UNKNOWN
 from tests.support.world import ACS_IS_DOWN, World
 
@@ -20,7 +20,7 @@ async def imported(world: World, *records: tuple[str, str | None]) -> list[Impor
     """The results of an import."""
     body = ImportIdentitiesRequest(
         identities=[
-            ImportRecord(id=identity_id, user_id=user_id) for identity_id, user_id in records
+            ImportRecordRequest(id=identity_id, user_id=user_id) for identity_id, user_id in records
         ]
     )
     return (await import_identities(body, world.lifecycle, world.verifications)).results

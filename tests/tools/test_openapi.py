@@ -132,6 +132,8 @@ def test_only_requests_have_nulls(committed: Any) -> None:
 
     assert nullable == {
         ("CreateIdentity", "userId"),
+        ("RegisterIdentity", "userId"),
+        ("ImportRecord", "userId"),
         ("CreateIdentityWithToken", "userId"),
         ("CreateIdentityWithToken", "expiresInMinutes"),
         ("IssueToken", "expiresInMinutes"),
@@ -184,6 +186,7 @@ def test_analysis_finds_what_is_raised() -> None:
     assert {kind.__name__ for kind in _raised(OPERATIONS["issue_token"])} == {
         "IdentityDeleted",
         "IdentityNotFound",
+        "IdentityNotReadable",
         "IdentityUnfinished",
     }
     assert errors.PurgeProtected in set(_raised(OPERATIONS["purge_identity"]))

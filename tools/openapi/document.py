@@ -157,10 +157,13 @@ def _parameters(route: Route, query: Any | None) -> list[Json]:
     named = [{"$ref": "#/components/parameters/id"}] if "{id}" in route.path else []
     if query is None:
         return named
-    [fields] = inline(query)["$defs"].values()
+    fields = inline(query)["$defs"][query.__name__]
     return [
-        {"name": name, "in": "query", "description": field["description"], "schema": field}
-        for name, field in fields["properties"].items()
+        *named,
+        *(
+            {"name": name, "in": "query", "description": field["description"], "schema": field}
+            for name, field in fields["properties"].items()
+        ),
     ]
 
 

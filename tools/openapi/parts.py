@@ -10,8 +10,8 @@ DESCRIPTION = """\
 Identities of Azure Communication Services and their access tokens.
 
 Services send a function key, signed-in users the bearer token of their sign-in. Bodies are JSON, at
-most 16 KiB, with a Content-Length. Unknown fields are refused. Errors are problems (RFC 9457); the
-`type` of a problem links to its cause and its fix.
+most 16 KiB (512 KiB for an import), with a Content-Length. Unknown fields are refused. Errors are
+problems (RFC 9457); the `type` of a problem links to its cause and its fix.
 
 The platform in front of the app responds to some requests itself. Such a response is not a problem:
 its body is empty or, for some 503, a short text or an HTML page.
@@ -56,7 +56,7 @@ HEADERS: Json = {
         "schema": {"type": "string", "const": "no-store"},
     },
     "Location": {
-        "description": "The URL of the new identity.",
+        "description": "The URL of the identity.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     },
@@ -112,7 +112,7 @@ KEY_REFUSED = (
 
 SUCCESS = {
     200: "Success.",
-    201: "A new identity.",
+    201: "The identity is created or registered.",
     202: "Deleted, and its tokens are revoked. It can be restored until it is purged.",
     204: "Success, without content.",
     503: "Something is not available.",
