@@ -7,6 +7,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
+from pathlib import Path
 
 import aiohttp
 
@@ -176,7 +177,15 @@ As a signed-in user, without a key:
   curl -X POST -d '' {app.url}/api/me/tokens \\
     -H "Authorization: Bearer $({_token_command(workspace)} --user alice)"
 
+As an operator, with the command line:
+  ACSID_URL={app.url} ACSID_KEY={azure.keys.function_key} {_program("acsid")} list
+
 Ctrl-C stops everything."""
+
+
+def _program(name: str) -> str:
+    """The path of a program that `make setup` has installed beside Python."""
+    return os.path.relpath(Path(sys.executable).with_name(name))
 
 
 def _token_command(workspace: Workspace) -> str:

@@ -15,7 +15,7 @@ from azure.communication.identity import CommunicationTokenScope as Scope
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.support.stack import SERVING, Command, command, read_env
+from tests.support.stack import ROOT, SERVING, Command, command, read_env
 
 # The files that may stay: keys for the next start, and logs.
 LEFT = {"keys.json", "lock", "app.log", "app-without-retention.log"}
@@ -91,6 +91,17 @@ def test_run_walks_through_and_serves(run: Command) -> None:
     for name in ("FUNCTIONS_URL", "FUNCTION_KEY", "ACS_ENDPOINT", "IDENTITY_ENDPOINT"):
         assert env[name] in run.output
     assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
+
+
+def test_run_prints_a_command_for_operators(run: Command) -> None:
+    """The line for acsid works as it is printed, in the folder of the project."""
+    pasted = run.output.partition("with the command line:\n")[2].partition("\n\n")[0]
+
+    done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+        pasted, shell=True, cwd=ROOT, capture_output=True, check=True, timeout=60
+    )
+
+    assert done.stdout.split()[:2] == [b"id", b"state"]
 
 
 @pytest.mark.parametrize("name", ["run", "azure", "acs"])
