@@ -67,7 +67,7 @@ class Screen:
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
-            table.add_column(column, no_wrap=True, overflow="ignore")
+            table.add_column(Text(escaped(column)), no_wrap=True, overflow="ignore")
         for item in items:
             table.add_row(*(Text(escaped(item.get(column))) for column in columns))
         self._out.print(table, soft_wrap=True)
@@ -81,7 +81,7 @@ class Screen:
         else:
             width = max(map(len, content), default=0)
             for name, value in content.items():
-                self._print_line(f"{name:<{width}}  {escaped(value)}")
+                self._print_line(f"{escaped(name):<{width}}  {escaped(value)}")
 
     def note(self, text: str) -> None:
         """Tell people one line. A script gets none: for it, standard error has only a failure."""
