@@ -268,9 +268,9 @@ DELETE_REGISTERING = (
         "",
     ),
     Change(
-        "        return await self._registry.update(identity, identity.delete(now,",
-        "        active = identity._replace(state=State.ACTIVE)\n"
-        "        return await self._registry.update(identity, active.delete(now,",
+        "            marked = await self._registry.update(identity, identity.delete(now,",
+        "            active = identity._replace(state=State.ACTIVE)\n"
+        "            marked = await self._registry.update(identity, active.delete(now,",
     ),
 )
 PURGE_REGISTERING = (
