@@ -7,6 +7,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
+from pathlib import Path
 
 import aiohttp
 
@@ -172,11 +173,18 @@ Try it:
   curl -X POST {app.url}/api/identities/with-token \\
     -H 'x-functions-key: {azure.keys.function_key}' -d '{{"scopes": ["chat", "voip"]}}'
 
+As an operator:
+  ACSID_URL={app.url} ACSID_KEY={azure.keys.function_key} {_acsid()} list
+
 As a signed-in user, without a key:
   curl -X POST -d '' {app.url}/api/me/tokens \\
     -H "Authorization: Bearer $({_token_command(workspace)} --user alice)"
 
 Ctrl-C stops everything."""
+
+
+def _acsid() -> str:
+    return os.path.relpath(Path(sys.executable).parent / "acsid")
 
 
 def _token_command(workspace: Workspace) -> str:

@@ -93,6 +93,17 @@ def test_run_walks_through_and_serves(run: Command) -> None:
     assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
 
 
+def test_run_prints_a_command_for_operators(run: Command) -> None:
+    """The `acsid` command that it prints lists the identities of the walkthrough."""
+    pasted = run.output.partition("As an operator:\n")[2].partition("\n\n")[0]
+
+    done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+        f"{pasted} --json", shell=True, capture_output=True, check=True, timeout=60
+    )
+
+    assert "alice@example.com" in done.stdout.decode()
+
+
 @pytest.mark.parametrize("name", ["run", "azure", "acs"])
 def test_a_second_start_in_the_same_folder_is_rejected(everything: Path, name: str) -> None:
     """The error is one line, and the first start is not affected."""
