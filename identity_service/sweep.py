@@ -146,6 +146,8 @@ class Sweep:
                 await self._process_all(DueKind.PURGE)
         finally:
             self.report.duration = self._clock.now() - self._started
+        if self._registry_failures and len(self._registry_failures) >= min(OUTAGE, self._processed):
+            raise self._registry_failures[-1]
         if self._cleanup.purge_hold:
             self.report.held = await self._registry.count_due(
                 DueKind.PURGE, until=self._started, at_most=HELD
@@ -153,8 +155,7 @@ class Sweep:
 
     async def _process_all(self, kind: DueKind) -> None:
         """Process the due entries of one kind. Failures of the other kind do not stop it."""
-        self._failures = self._processed = 0
-        self._registry_failures.clear()
+        self._failures = 0
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
         left = 0
@@ -175,8 +176,6 @@ class Sweep:
         finally:
             # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
-        if self._registry_failures and len(self._registry_failures) >= min(OUTAGE, self._processed):
-            raise self._registry_failures[-1]
 
     def _must_stop(self) -> bool:
         return self._failures >= OUTAGE or self._limiter.is_over
