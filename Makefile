@@ -20,12 +20,13 @@ help:  ## List the targets
 
 setup: $(READY) $(PAGE)  ## Install everything into .venv and node_modules, and build the example page
 
-$(READY): requirements-dev.txt $(NODE_FOLDERS:%=%/package-lock.json)
+$(READY): requirements-dev.txt cli/pyproject.toml $(NODE_FOLDERS:%=%/package-lock.json)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "Python 3.11 or newer is missing: install it, or choose one: make setup PYTHON=python3.12"; exit 1; }
 	@command -v npm >/dev/null || { echo "Node is missing: install Node 20.19 or newer."; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "The venv module is missing: install python3-venv."; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt \
+		&& $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable ./cli \
 		|| { echo "The Python packages could not be installed: is this machine online?"; exit 1; }
 	@for folder in $(NODE_FOLDERS); do \
 		npm ci --prefix $$folder --no-audit --no-fund --loglevel=error \

@@ -4,36 +4,26 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from azure.core.exceptions import ResourceExistsError
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableClient
 
 from bench import ROOT
-from identity_service.azure.table_codec import (
-    Change,
-    due_entry_change,
-    encode_identity,
-    encode_user,
-    partition,
-)
 from identity_service.azure.tables import TABLE, TableRegistry
 from identity_service.identity import Identity, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy
-from identity_service.services import Services, SystemClock
+from identity_service.services import Services
 from identity_service.sweep import purge_deleted_identities
+from tests.support.product import CountingTransport, ShiftedClock, batches
 
 DELETES_PER_30S = CleanupPolicy().deletes_per_30s
 # Calls under way at once while the registry is filled or read.
 _AT_ONCE = 16
-# The table service accepts up to 100 entities in a transaction.
-_BATCH = 100
 _PAGE = 200
 
 
@@ -95,7 +85,7 @@ class Product:
 
     def __init__(self) -> None:
         self._services = Services(os.environ)
-        self.transport = _CountingTransport(use_env_settings=False)
+        self.transport = CountingTransport(use_env_settings=False)
         self._table = TableClient(
             self._services.settings.storage.table_service,
             TABLE,
@@ -108,7 +98,7 @@ class Product:
     async def sweep(self, deletes_per_30s: int, ahead: timedelta = timedelta()) -> Swept:
         """Sweep once, with the clock this far ahead."""
         await self._registry.read("")  # creates the table
-        clock = _ShiftedClock(ahead)
+        clock = ShiftedClock(ahead)
         report = await purge_deleted_identities(
             Lifecycle(self._services.acs, self._registry, clock),
             self._registry,
@@ -128,7 +118,7 @@ class Product:
         rows = await asyncio.gather(*map(create, range(number)))
         with contextlib.suppress(ResourceExistsError):
             await self._table.create_table()
-        for batch in _batches(rows):
+        for batch in batches(rows):
             await self._table.submit_transaction(batch)
 
     async def remains(self, user_ids: Iterable[str], *, purged: int) -> Remains:
@@ -151,31 +141,11 @@ class Product:
         found: set[str] = set()
         continuation = None
         while True:
-            page = await self._registry.list_active(continuation, _PAGE)
+            page = await self._registry.list_identities([State.ACTIVE], continuation, _PAGE)
             found |= {identity.id for identity in page.items}
             continuation = page.continuation
             if continuation is None:
                 return found
-
-
-class _CountingTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK leaves it untyped
-    """The SDK's transport; counts the requests it sends."""
-
-    sent = 0
-
-    async def send(self, *arguments: Any, **options: Any) -> Any:
-        """Send a request."""
-        self.sent += 1
-        return await super().send(*arguments, **options)
-
-
-class _ShiftedClock(SystemClock):
-    def __init__(self, ahead: timedelta) -> None:
-        self._ahead = ahead
-
-    def now(self) -> datetime:
-        """Return the shifted time."""
-        return super().now() + self._ahead
 
 
 def _due(identity_id: str, user_id: str | None) -> Identity:
@@ -185,20 +155,3 @@ def _due(identity_id: str, user_id: str | None) -> Identity:
         id=identity_id, state=State.ACTIVE, user_id=user_id, created_on=now - timedelta(days=30)
     )
     return active.delete(now - timedelta(days=8), timedelta(days=7)).record_revocation()
-
-
-def _batches(rows: Iterable[Identity]) -> list[list[Change]]:
-    partitions: defaultdict[str, list[Change]] = defaultdict(list)
-    for row in rows:
-        partitions[partition(row.id)] += [
-            ("create", encode_identity(row)),
-            *due_entry_change(row, "create"),
-        ]
-        if row.user_id:
-            user_row = encode_user(row.user_id, row.id)
-            partitions[partition(row.user_id)].append(("create", user_row))
-    return [
-        changes[start : start + _BATCH]
-        for changes in partitions.values()
-        for start in range(0, len(changes), _BATCH)
-    ]

@@ -39,9 +39,8 @@ class ServiceError(Exception):
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
-    kind: str | None = None
 
-    def __init__(  # noqa: PLR0913 -- all but the first are optional and named
+    def __init__(  # noqa: PLR0913 -- what callers, the log and `ready` say about an error
         self,
         detail: str,
         *,
@@ -50,6 +49,7 @@ class ServiceError(Exception):
         retry_after: int | None = None,
         upstream_request_id: str | None = None,
         identity_id: str | None = None,
+        kind: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -58,6 +58,7 @@ class ServiceError(Exception):
         self.retry_after = retry_after
         self.upstream_request_id = upstream_request_id
         self.identity_id = identity_id
+        self.kind = kind
 
 
 class InvalidJson(ServiceError):
@@ -206,9 +207,14 @@ class IdentityNotKnownYet(AcsUnavailable):
 
 
 class RegistryUnavailable(ServiceError):
-    """The registry's table did not respond. A write may or may not have happened."""
+    """The registry's table did not respond. A write may or may not have happened.
+
+    Attributes:
+        throttles: It responded that it accepts no more calls for now.
+    """
 
     status, code, title = 503, "registry_unavailable", "The registry is unavailable"
+    throttles = False
 
 
 class IdentityBusy(ServiceError):

@@ -76,16 +76,24 @@ _LOOK_ALIKES = (
     (r"28:.*", "This is the id of a bot. Send the id of an ACS identity."),
     (r"4:.*|\+[0-9]+", "This is a phone number. Send the id of an ACS identity."),
     (r"19:.*", "This is the id of a chat thread. Send the id of an ACS identity."),
-    (r".*%(25)*3A.*", "The id is percent-encoded more than once. Encode it once."),
     (
-        r"\[object .*|undefined|null|None|NaN|true|false",
+        r"(\[|%(25)*5B)object.*|undefined|null|None|NaN|true|false|-?[0-9]+",
         "This is a value that was not converted to text. Send the `id` field of the identity.",
     ),
-    (r"[{<:].*|%7B.*", "This is the placeholder of a URL, or JSON. Send the id itself."),
+    (r"[{<:].*|%(25)*7B.*", "This is the placeholder of a URL, or JSON. Send the id itself."),
+    (r".*%[0-9A-F]{2}.*", "The id is percent-encoded more than once. Encode it once."),
     (rf"[\"'].*{_GUID}_{_GUID}.*", "The id has quotation marks. Send it without them."),
     (rf"(acs:)?{_GUID}_{_GUID}", "The prefix 8:acs: is missing or incomplete."),
     (_GUID, "This is a single GUID. The id of an identity has a prefix and two GUIDs."),
     (r".+@.+", "This is the id of a user. GET identities?userId= finds the user's identity."),
+    (
+        r".*[^!-~].*",
+        "The id has white space, or characters that are not ASCII and look like others.",
+    ),
+    (
+        r"8:((gcch|dod)-)?acs:.*",
+        "After the prefix there must be two GUIDs, joined by an underscore, and nothing else.",
+    ),
 )
 
 

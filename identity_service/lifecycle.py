@@ -6,6 +6,9 @@ Their order matters: tests/exploration/mutations.py shows what each rule prevent
 Two rules hold everywhere. If a write is refused (`Conflict`), the operation reads the row again and
 decides again, in at most `ROUNDS` rounds. If the result of a call is unknown, the operation stops:
 it never assumes a result and never undoes anything.
+
+Each change of an identity writes one line to the log, whoever makes it: a request, possibly one
+whose caller has already got an error, or the sweep.
 """
 
 from collections.abc import Awaitable, Callable
@@ -144,6 +147,8 @@ class Lifecycle:
             await self._registry.update(identity, identity.finish_creation())
         except Conflict:
             events.info("creation_finished_by_other_call", identity_id=identity.id)
+        else:
+            events.info("identity_activated", identity_id=identity.id)
 
     async def _record(self, identity_id: str, user_id: str | None) -> Identity:
         current_invocation().identity_id = identity_id
@@ -160,6 +165,8 @@ class Lifecycle:
             await self._acs.delete(identity_id)
         except ServiceError as error:
             events.error("identity_lost", identity_id=identity_id, code=error.code)
+        else:
+            events.info("creation_undone", identity_id=identity_id)
 
     async def _assign(self, user_id: str, existing: UserRow | None, identity_id: str) -> bool:
         """Let the user row name this identity. False if another creation was faster."""
@@ -199,6 +206,7 @@ class Lifecycle:
                 if current.state is State.DELETED:
                     raise _deleted(identity.id) from error
             raise _busy() from error
+        events.info("identity_activated", identity_id=identity.id)
 
     # Registration
 
@@ -384,7 +392,7 @@ class Lifecycle:
                 marked_now = await self._mark(identity_id, identity, policy, registered_only)  # 2
                 await self.revoke(marked_now)  # 3
                 marked = marked_now
-                return await self._registry.update(marked, marked.record_revocation())  # 4, 5
+                return await self._record_revocation(marked)  # 4, 5
         raise _busy()
 
     async def _mark(
@@ -399,10 +407,13 @@ class Lifecycle:
             if registered_only:
                 raise _not_registered()
             adopted = Identity.adopt_deleted(identity_id, now, policy.retention)
-            return await self._registry.insert(adopted)
-        if identity.state is State.DELETED:
+            marked = await self._registry.insert(adopted)
+        elif identity.state is State.DELETED:
             return identity
-        return await self._registry.update(identity, identity.delete(now, policy.retention))
+        else:
+            marked = await self._registry.update(identity, identity.delete(now, policy.retention))
+        events.info("identity_deleted", identity_id=identity_id)
+        return marked
 
     async def restore(self, identity_id: str, user_id: str | None = None) -> Identity:
         """Make a deleted identity active again. Its old tokens stay revoked.
@@ -423,7 +434,9 @@ class Lifecycle:
                     return await self._registry.update(identity, identity)
                 if not identity.revoked:
                     await self.revoke(identity)  # 2
-                return await self._registry.update(identity, identity.restore())  # 3
+                restored = await self._registry.update(identity, identity.restore())  # 3
+                events.info("identity_restored", identity_id=identity_id)
+                return restored
         raise _busy()
 
     async def purge(self, identity_id: str, policy: DeletionPolicy) -> None:
@@ -472,6 +485,7 @@ class Lifecycle:
         except IdentityNotFound:
             if identity.adopted:
                 await self._registry.remove(identity)
+                events.info("identity_forgotten", identity_id=identity.id)
                 raise
 
     async def finish_deletion(self, identity: Identity) -> None:
@@ -480,7 +494,12 @@ class Lifecycle:
         Raises: as `revoke`.
         """
         await self.revoke(identity)
-        await self._registry.update(identity, identity.record_revocation())
+        await self._record_revocation(identity)
+
+    async def _record_revocation(self, identity: Identity) -> Identity:
+        revoked = await self._registry.update(identity, identity.record_revocation())
+        events.info("identity_revoked", identity_id=identity.id)
+        return revoked
 
     async def start_purge(self, identity: Identity) -> Identity:
         """Decide that it is purged (purge, step 2). This write decides between purge and restore.
@@ -488,7 +507,9 @@ class Lifecycle:
         Raises:
             Conflict: the identity has changed, for example because it was restored.
         """
-        return await self._registry.update(identity, identity.start_purge(self._clock.now()))
+        started = await self._registry.update(identity, identity.start_purge(self._clock.now()))
+        events.info("identity_purge_started", identity_id=identity.id)
+        return started
 
     async def finish_purge(self, identity: Identity) -> None:
         """Delete it in ACS, release its user, remove its row (purge, steps 3 to 5).
@@ -504,6 +525,7 @@ class Lifecycle:
                 raise IdentityNotKnownYet("ACS does not know this new identity yet.") from error
         await self._release_user(identity)  # 4
         await self._registry.remove(identity)  # 5
+        events.info("identity_purged", identity_id=identity.id)
 
     async def _release_user(self, identity: Identity) -> None:
         user_row = await self._user_row_of(identity)
@@ -528,7 +550,10 @@ class Lifecycle:
     async def identity_of_user(self, user_id: str) -> Identity | None:
         """The user's identity, in any state. None if the identity does not name the user."""
         user_row = await self._registry.read_user(user_id)
-        identity = await self._registry.read(user_row.identity_id) if user_row else None
+        if user_row is None:
+            return None
+        current_invocation().identity_id = user_row.identity_id
+        identity = await self._registry.read(user_row.identity_id)
         if identity and (identity.user_id == user_id or identity.state is State.UNKNOWN):
             return identity
         return None
@@ -553,7 +578,7 @@ def _require_active(identity: Identity) -> None:
     """For a token."""
     _require_readable(identity)
     if identity.state in (State.CREATING, State.REGISTERING):
-        raise IdentityUnfinished("The identity is still being created or registered.")
+        raise IdentityUnfinished("The identity is still being created.")
     if identity.state is not State.ACTIVE:
         raise _deleted(identity.id)
 

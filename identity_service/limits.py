@@ -84,15 +84,15 @@ class Verifications:
         self._interval = 30 / per_30s
         self._next = 0.0
 
-    async def acquire(self) -> None:
+    async def acquire(self, longest_wait: float = LONGEST_WAIT) -> None:
         """Wait until ACS may be asked.
 
         Raises:
-            Throttled: that would take too long.
+            Throttled: that would take longer than `longest_wait` seconds.
         """
         now = asyncio.get_running_loop().time()
         mine = max(self._next, now)
-        if mine - now > LONGEST_WAIT:
+        if mine - now > longest_wait:
             raise Throttled(
                 "Other registrations use the quota for verifications.",
                 retry_after=math.ceil(mine - now),

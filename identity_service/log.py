@@ -171,9 +171,11 @@ def restrain_libraries() -> None:
     """Keep secrets out of what libraries log, in the whole process.
 
     The Azure SDKs log warnings only: at INFO they log each request with its URL, and the URL of a
-    user row has a hash of the user id. What libraries do log is scrubbed.
+    user row has a hash of the user id. azure-identity logs no warnings: they repeat what
+    `credential_unavailable` says. What libraries do log is scrubbed.
     """
     logging.getLogger("azure").setLevel(logging.WARNING)
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     create = logging.getLogRecordFactory()
     if not isinstance(create, _ScrubbedRecords):
         logging.setLogRecordFactory(_ScrubbedRecords(create))

@@ -70,7 +70,7 @@ class TokenPolicy:
     default_minutes: int
     max_minutes: int
 
-    def grant(self, scopes: list[Scope] | None, minutes: int | None) -> TokenGrant:
+    def grant(self, scopes: list[Scope] | None, minutes: float | None) -> TokenGrant:
         """Check a request. None means that the request leaves the value to the policy.
 
         Raises:
@@ -90,7 +90,7 @@ class TokenPolicy:
             )
         return TokenGrant(
             scopes=self.scopes if scopes is None else tuple(scopes),
-            minutes=self.default_minutes if minutes is None else minutes,
+            minutes=self.default_minutes if minutes is None else int(minutes),
         )
 
 

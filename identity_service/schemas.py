@@ -1,10 +1,12 @@
 """Every request and response of the HTTP API. openapi.json is generated from these types."""
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import fields
 
 from identity_service.errors import InvalidBody, ServiceError
 from identity_service.identity import ID_PATTERN, Identity, State
@@ -17,10 +19,12 @@ PROBLEMS = "/docs/problems.md"
 
 # Fields
 
-# The id of an identity, which may be percent-encoded.
-_IDENTITY_ID = r"8(:|%3[Aa])((gcch|dod)-)?acs(:|%3[Aa])"
+# The id of an identity, also in upper case, in quotation marks or percent-encoded.
+_COLON = "(:|%(25)*3[Aa])"
+_IDENTITY_ID = f"[\"'<]?8{_COLON}(([Gg][Cc][Cc][Hh]|[Dd][Oo][Dd])-)?[Aa][Cc][Ss]{_COLON}"
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
-_BLANK = r"\s\u200b\ufeff"
+# With marks that nobody sees: copied text often has them at its ends.
+_BLANK = r"\s\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 # The same in Python and in JavaScript.
 _USER_ID = rf"^(?!{_IDENTITY_ID})[^{_BLANK}{_CONTROL}]([^{_CONTROL}]*[^{_BLANK}{_CONTROL}])?$"
 
@@ -88,7 +92,11 @@ EntraToken = Annotated[str, Meta(min_length=1, extra_json_schema={"pattern": r"^
 AcsToken = Annotated[
     str, Meta(description="an ACS access token: hand it to the client", examples=["eyJhbGciOi…"])
 ]
-_STATES = ", ".join(State)
+ANY_STATE = "any"
+# One list of everything: during a walk over a list for each state, an identity could change from a
+# state that is still to come to one that has been listed, and be missed.
+StateFilter = Literal["creating", "registering", "active", "deleted", "purging", "unknown", "any"]
+_STATES = f"one of {', '.join(get_args(StateFilter))}"
 UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
 
 
@@ -119,7 +127,7 @@ class RegisterIdentityRequest(CreateIdentityRequest):
     """The user that the identity belongs to, if any."""
 
 
-class ImportRecord(Request):
+class ImportRecordRequest(Request):
     """An identity that was created elsewhere, and its user, if any."""
 
     # The operation checks the id and the user id: one invalid record must not refuse the others.
@@ -136,7 +144,8 @@ class ImportIdentitiesRequest(Request):
     body_limit: ClassVar[int] = 512 * 1024
 
     identities: Annotated[
-        list[ImportRecord], Meta(min_length=1, max_length=100, description="1 to 100 records")
+        list[ImportRecordRequest],
+        Meta(min_length=1, max_length=100, description="1 to 100 records"),
     ]
 
 
@@ -148,11 +157,6 @@ class IssueTokenRequest(Request):
 
     def __post_init__(self) -> None:
         _check_scopes(self.scopes)
-
-    @property
-    def minutes(self) -> int | None:
-        """The requested lifetime, if any."""
-        return _whole(self.expires_in_minutes)
 
 
 class CreateIdentityWithTokenRequest(IssueTokenRequest):
@@ -175,11 +179,6 @@ class IssueMyTokenRequest(Request):
         if self.scopes is not None:
             _check_scopes(self.scopes)
 
-    @property
-    def minutes(self) -> int | None:
-        """The requested lifetime, if any."""
-        return _whole(self.expires_in_minutes)
-
 
 class ExchangeTeamsTokenRequest(Request):
     """The Entra token, and the app and the user that it was issued for."""
@@ -193,10 +192,6 @@ class ExchangeMyTeamsTokenRequest(Request):
     """The Entra token. The app and the user are not the caller's choice."""
 
     token: Annotated[EntraToken, Meta(description="your own Entra access token")]
-
-
-def _whole(minutes: float | None) -> int | None:
-    return None if minutes is None else int(minutes)
 
 
 def check_user_id(user_id: str | None) -> None:
@@ -213,7 +208,8 @@ def check_user_id(user_id: str | None) -> None:
     # fullmatch, because `$` also matches before a line end.
     if not re.fullmatch(_USER_ID, user_id):
         raise InvalidBody(
-            "userId must not begin or end with white space, and must have no control characters.",
+            "userId must not begin or end with white space or an invisible mark, and must have no"
+            " control characters.",
             field="userId",
             allowed="1 to 256 characters, compared byte by byte",
         )
@@ -277,19 +273,14 @@ class ListQuery(Query):
         Annotated[str, Meta(min_length=1, description="the value from a nextLink, unchanged")]
         | UnsetType
     ) = UNSET
-    max_page_size: (
-        Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")] | UnsetType
-    ) = UNSET
+    max_page_size: Annotated[
+        int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")
+    ] = 100
 
     @property
     def after(self) -> str | None:
         """Where the page starts. None for the first page."""
         return None if self.continuation is UNSET else self.continuation
-
-    @property
-    def size(self) -> int:
-        """The most items that the page may hold."""
-        return 100 if self.max_page_size is UNSET else self.max_page_size
 
 
 class ListIdentitiesQuery(ListQuery):
@@ -301,7 +292,14 @@ class ListIdentitiesQuery(ListQuery):
     """
 
     user_id: UserId | UnsetType = UNSET
-    state: Annotated[State, Meta(description=_STATES)] | UnsetType = UNSET
+    state: Annotated[StateFilter, Meta(description=_STATES)] | UnsetType = UNSET
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states of the identities to list."""
+        if self.state == ANY_STATE or (self.state is UNSET and self.user_id is not UNSET):
+            return tuple(State)
+        return (State.ACTIVE if self.state is UNSET else State(self.state),)
 
 
 class ListDeletedIdentitiesQuery(ListQuery):
@@ -537,8 +535,8 @@ class Check(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
     Attributes:
         status: `ok`, or a problem code.
-        kind: How it failed, if it did not respond: `dns`, `connect`, `tls`, `proxy`, `timeout`, or
-            `status` for an unexpected response.
+        kind: How it failed: `dns`, `connect`, `tls`, `proxy`, `timeout`, `status` for an unexpected
+            response or a refusal, or `credential` if this service got no token of its own.
         latency_ms: How long it took, in milliseconds.
         oldest_overdue_seconds: How long the oldest due entry has been waiting for the sweep.
         held_purges: How many purges are on hold although their date has passed; 10000 means 10,000
@@ -590,3 +588,19 @@ class Problem(Struct, kw_only=True, rename="camel", omit_defaults=True):
     allowed: str | None = None
     identity_id: IdentityId | None = None
     upstream_request_id: str | None = None
+
+
+def _with_subclasses(kind: type[Struct]) -> Iterator[type[Struct]]:
+    yield kind
+    for subclass in kind.__subclasses__():
+        yield from _with_subclasses(subclass)
+
+
+# The names of everything that requests can have: the `id` in the URL, and the fields of bodies and
+# queries.
+FIELDS = {"id"} | {
+    field.encode_name
+    for base in (Request, Query)
+    for kind in _with_subclasses(base)
+    for field in fields(kind)
+}

@@ -9,7 +9,7 @@ _Replacement = str | Callable[[re.Match[str]], str]
 # them is much faster; the pattern; what replaces a match. Each pattern takes time in proportion to
 # the text: nothing that can extend far is tried at many positions.
 _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Replacement], ...] = (
-    # a user and a password in a URL: everything before the last @
+    # a user and a password in a URL
     (("://",), re.compile(r"(?<=://)\S+"), lambda found: _without_user(found[0])),
     # keys, signatures and passwords in URLs, in connection strings, in JSON and in `repr`
     (
@@ -20,7 +20,7 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Replacement], ...] = (
         re.compile(
             r"""((?:[?&;](?:code|sig)|password|passwd|pwd|client_?secret|api-?key|functions-key
             |(?:access|account|shared)_?key|sharedaccesssignature|(?:access|refresh|id)_token)
-            ['"]?(?:=|:[ ]?))(?:'[^']*'|"(?:[^"\\]|\\.)*"|[^\s&;'",)]+)""",
+            ['"]?(?:=|:[ ]?))(?:'[^']*(?:'|\Z)|"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^\s&;'",)]+)""",
             re.IGNORECASE | re.VERBOSE,
         ),
         r"\1***",
@@ -37,7 +37,8 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Replacement], ...] = (
     ),
     # JSON Web Tokens, and other JSON in base64, such as the principal of a user
     (("ey", "ewog"), re.compile(r"(?:eyJ|eyAi|ewog)[\w+/=-]{12,}(?:\.[\w+/=-]*)*"), "***"),
-    # SHA-256 digests: the key of a user row is one
+    # SHA-256 digests: the key of a user row has one, which may be cut off
+    (("u|", "u%7c"), re.compile(r"(\bu(?:\||%7c))[0-9a-f]{8,}", re.IGNORECASE), r"\1***"),
     (("",), re.compile(r"[0-9a-fA-F]{64,}"), "***"),
     # user ids of signed-in users
     (
@@ -68,6 +69,21 @@ def excerpt(text: str) -> str:
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
 
 
+# The beginning of an address without a user: a host, which may be in brackets, and a port.
+_HOST = re.compile(
+    r"""(?:\[[^\]]*\]?|[^:/?#]*)
+    (?:[/?#]|:?\Z|:\d{1,5}(?:[/?#'")\]},;>…]|[.:]?\Z))""",
+    re.VERBOSE,
+)
+
+
 def _without_user(address: str) -> str:
+    """The address without everything before its last @.
+
+    A text may be cut off before the @. Then what follows the colon is no port, unless a password
+    looks like one.
+    """
     _, at, rest = address.rpartition("@")
-    return f"***@{rest}" if at else rest
+    if at:
+        return f"***@{rest}"
+    return rest if _HOST.match(rest) else "***"

@@ -54,9 +54,12 @@ class Services:
         self.slots = Slots()
         self.problem_base_uri = self._reading.settings.problem_base_uri
         if self._reading.settings.telemetry:
-            from identity_service.metrics import record_events  # noqa: PLC0415 -- costs a worker start-up time, so only if enabled
+            # Here, because they cost a worker start-up time.
+            from identity_service.metrics import record_events  # noqa: PLC0415 -- see above
+            from identity_service.traces import scrub_spans  # noqa: PLC0415 -- see above
 
             record_events()
+            scrub_spans()
 
     @cached_property
     def settings(self) -> Settings:

@@ -296,10 +296,11 @@ def _parts(connection_string: str) -> dict[str, str]:
 
 
 def _read_token_policy(env: _Environment, settings: table.TokenSettings) -> TokenPolicy:
-    scopes, max_minutes = env.get(settings.scopes), env.get(settings.max_minutes)
-    default_minutes = env.get(settings.default_minutes)
+    scopes, reported = env.get(settings.scopes), len(env.invalid)
+    max_minutes, default_minutes = env.get(settings.max_minutes), env.get(settings.default_minutes)
     if default_minutes > max_minutes:
-        if env.has(settings.default_minutes):
+        # If one of the two is invalid, the other may be right.
+        if env.has(settings.default_minutes) and len(env.invalid) == reported:
             env.invalid.append(
                 f"{settings.default_minutes.name} must not be more than"
                 f" {settings.max_minutes.name}."

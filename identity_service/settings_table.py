@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from identity_service import ncrontab
-from identity_service.policies import SCOPES, Scope
+from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, Scope, SignInPolicy
 from identity_service.schemas import PROBLEMS
 
 T = TypeVar("T")
@@ -111,7 +111,8 @@ def _endpoint(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    return _https(text) and text.rstrip("/")
+    _https(text)
+    return text.rstrip("/")
 
 
 def _proxy(text: str) -> str:
@@ -275,13 +276,13 @@ STORAGE_CLIENT_ID = Setting(
 RETENTION = Setting(
     "DELETED_IDENTITY_RETENTION_DAYS",
     _whole_number(0, 90),
-    7,
+    DeletionPolicy.retention.days,
     "How many days a deleted identity can be restored. With 0, the next sweep purges it.",
 )
 PURGE_PROTECTION = Setting(
     "PURGE_PROTECTION",
     _FLAG,
-    False,
+    DeletionPolicy.purge_protection,
     "`true`: callers cannot purge an identity. Only the sweep does, at the scheduled time.",
 )
 SCHEDULE = Setting(
@@ -295,20 +296,20 @@ SCHEDULE = Setting(
 DELETES_PER_30S = Setting(
     "CLEANUP_DELETES_PER_30S",
     _whole_number(1, 500),
-    400,
+    CleanupPolicy.deletes_per_30s,
     "The sweep's rate limit: calls that change ACS per 30 seconds. ACS allows 500.",
 )
 TIME_BUDGET = Setting(
     "CLEANUP_TIME_BUDGET_SECONDS",
     _whole_number(10, 3600),
-    240,
+    CleanupPolicy.time_budget.seconds,
     "After this many seconds, a sweep starts no new work. Keep it below `functionTimeout` in"
     " host.json.",
 )
 MAX_ATTEMPTS = Setting(
     "CLEANUP_MAX_ATTEMPTS",
     _whole_number(1, 1000),
-    10,
+    CleanupPolicy.max_attempts,
     "After this many failures in a row, an identity is stuck: the sweep retries it once a day, and"
     " `GET deleted-identities?stuck=true` lists it.",
 )
@@ -342,7 +343,7 @@ TEAMS_APP_ID = Setting(
 )
 SIGN_IN_SCOPE = Setting(
     "SIGN_IN_SCOPE",
-    Kind("the name of one scope", _pattern(r"[!-~]+")),
+    Kind("the name of one scope, without the URI of the app", _pattern(r"(?!.*://)[!-+\--~]+")),
     "",
     "The delegated scope that a user's Entra token must have, such as `Identity.Use`. Without it,"
     " any delegated scope is enough.",
@@ -350,7 +351,7 @@ SIGN_IN_SCOPE = Setting(
 USER_CALLS = Setting(
     "USER_CALLS_PER_MINUTE",
     _whole_number(1, 100_000),
-    30,
+    SignInPolicy.calls_per_minute,
     "How many requests a signed-in user may send per minute to one instance of the app. The total"
     " grows with the number of instances.",
 )
@@ -409,11 +410,18 @@ TELEMETRY = Setting(
     " take longer to start.",
     sample=None,
 )
+WORKER_TELEMETRY = Setting(
+    "PYTHON_ENABLE_OPENTELEMETRY",
+    _TEXT,
+    "",
+    "`true` as well: the setting that workers before Python 3.13 read instead.",
+    sample=None,
+)
 TELEMETRY_MODE = Setting(
     "AzureFunctionsJobHost__telemetryMode",
     _TEXT,
     "",
-    "`OpenTelemetry` enables OpenTelemetry in the host. Set it together with the one above.",
+    "`OpenTelemetry` enables OpenTelemetry in the host. Set it together with the two above.",
     sample=None,
 )
 INSIGHTS = Setting(
@@ -500,6 +508,7 @@ CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
         BODY_SIZE_LIMIT,
         SIGN_IN,
         TELEMETRY,
+        WORKER_TELEMETRY,
         TELEMETRY_MODE,
         INSIGHTS,
         INSIGHTS_AUTHENTICATION,

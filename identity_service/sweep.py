@@ -92,7 +92,7 @@ async def purge_deleted_identities(
     """Finish what is due, oldest first, within the time budget.
 
     Raises:
-        RegistryUnavailable: the due entries could not be read, so it is unknown what is due.
+        RegistryUnavailable: the registry failed, so it is unknown what is due.
     """
     sweep = Sweep(lifecycle, registry, clock, cleanup)
     try:
@@ -126,13 +126,18 @@ class Sweep:
             clock, cleanup.deletes_per_30s, self._started + cleanup.time_budget
         )
         self._failures = 0
+        self._processed = 0
+        # The last failures of the registry in a row. A failure of ACS ends the row, because the
+        # registry has responded before.
+        self._registry_failures: list[RegistryUnavailable] = []
         self.report = SweepReport()
 
     async def run(self) -> None:
         """Process the due entries, several at a time.
 
         Raises:
-            RegistryUnavailable: the due entries could not be read to their end.
+            RegistryUnavailable: the due entries could not be read to their end, or the registry
+                failed for all entries, or for as many in a row as an outage has.
         """
         try:
             # Unfinished work first, so that revocations never wait behind purges.
@@ -148,7 +153,8 @@ class Sweep:
 
     async def _process_all(self, kind: DueKind) -> None:
         """Process the due entries of one kind. Failures of the other kind do not stop it."""
-        self._failures = 0
+        self._failures = self._processed = 0
+        self._registry_failures.clear()
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
         left = 0
@@ -169,6 +175,8 @@ class Sweep:
         finally:
             # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
+        if self._registry_failures and len(self._registry_failures) >= min(OUTAGE, self._processed):
+            raise self._registry_failures[-1]
 
     def _must_stop(self) -> bool:
         return self._failures >= OUTAGE or self._limiter.is_over
@@ -177,28 +185,30 @@ class Sweep:
         """Do what is due for one identity. If anything fails, its entry stays."""
         if not await self._limiter.acquire() or self._failures >= OUTAGE:
             return
+        self._processed += 1
         try:
             # Read after the wait, because the identity may have been restored meanwhile.
             identity = await self._registry.read(entry.identity_id)
             current = identity.found_at(entry) if identity else None
-            if identity and identity.state is State.UNKNOWN:
-                return  # the log has the reason
             if current is None or current.state is State.ACTIVE:
                 self.report.done += 1  # the entry was outdated
-                return
-            if self._must_purge(current):
-                current = await self._lifecycle.start_purge(current)
-            await self._advance(current)
+            elif current.state is not State.UNKNOWN:  # otherwise the log has the reason
+                if self._must_purge(current):
+                    current = await self._lifecycle.start_purge(current)
+                await self._advance(current)
         except Conflict:
             self.report.done += 1
             events.info("sweep_skipped", identity_id=entry.identity_id)
         except RegistryUnavailable as error:
             self._defer(entry.identity_id, error.code)
             self._failures += 1
+            self._registry_failures.append(error)
+            return
         except Exception as error:  # noqa: BLE001 -- a bug in one entry must not end the sweep
             events.error("internal_error", error, identity_id=entry.identity_id)
             self._defer(entry.identity_id, InternalError.code)
             self._failures += 1
+        self._registry_failures.clear()
 
     async def _advance(self, identity: Identity) -> None:
         """Take the next step of the identity."""
@@ -206,7 +216,6 @@ class Sweep:
             await self._step(identity)
         except IdentityNotFound:  # it never existed, and its row is removed
             self.report.done += 1
-            events.info("identity_forgotten", identity_id=identity.id)
         except Throttled as throttled:
             self._defer(identity.id, throttled.code)
             self._limiter.pause(throttled.retry_after or 0)
@@ -240,11 +249,9 @@ class Sweep:
             case State.PURGING:
                 await self._lifecycle.finish_purge(identity)
                 self.report.purged += 1
-                events.info("identity_purged", identity_id=identity.id)
             case State.DELETED if not identity.revoked or identity.adopted:
                 await self._lifecycle.finish_deletion(identity)
                 self.report.revoked += 1
-                events.info("identity_revoked", identity_id=identity.id)
             case State.DELETED:
                 await self._registry.update(identity, identity.wait_for_purge())
             case State.REGISTERING:

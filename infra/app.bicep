@@ -25,7 +25,9 @@ var concurrentCalls = 32
 var telemetrySettings = openTelemetry
   ? {
       AzureFunctionsJobHost__telemetryMode: 'OpenTelemetry'
+      // Workers from Python 3.13 on read the first one, earlier workers the second one.
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+      PYTHON_ENABLE_OPENTELEMETRY: 'true'
     }
   : {}
 

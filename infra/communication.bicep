@@ -1,4 +1,4 @@
-// The ACS resource, usable by Entra identities only, and the app's role on it.
+// A new ACS resource, usable by Entra identities only, and the app's role on it.
 param name string
 param dataLocation string
 param tags object

@@ -1,4 +1,5 @@
-// All Azure resources of the app, in one resource group, without keys.
+// All Azure resources of the app, in one resource group, without keys. It puts nothing into another group, not
+// even a role assignment: `azd down` would delete that group.
 targetScope = 'subscription'
 
 @description('Name of the environment: letters, digits and hyphens. Part of every resource name.')
@@ -9,7 +10,10 @@ param environmentName string
 @description('Region of all resources except ACS, which is global. It must offer Flex Consumption, and availability zones if storageSku contains a Z.')
 param location string
 
-@description('Where ACS stores data at rest, for example Europe or United States. It cannot be changed later.')
+@description('Id of an existing ACS resource in this subscription. Empty creates a new one. Set it before the first deployment and never change it.')
+param communicationResourceId string = ''
+
+@description('Where a new ACS resource stores data at rest, for example Europe or United States. It cannot be changed later.')
 param dataLocation string
 
 @description('Redundancy of the registry: one datacentre, three zones, or also a second region.')
@@ -72,8 +76,14 @@ var tags = { 'azd-env-name': environmentName }
 // Makes globally unique names; stable for a subscription, environment and region.
 var suffix = uniqueString(subscription().id, environmentName, location)
 
+var groupName = 'rg-${environmentName}'
+var isNew = empty(communicationResourceId)
+var idParts = split(communicationResourceId, '/')
+var isId = length(idParts) == 9 && startsWith(toLower(communicationResourceId), toLower('${subscription().id}/resourceGroups/')) && contains(toLower(communicationResourceId), '/providers/microsoft.communication/communicationservices/')
+var existingGroup = isNew ? groupName : isId ? idParts[4] : fail('communicationResourceId must have the form ${subscription().id}/resourceGroups/GROUP/providers/Microsoft.Communication/communicationServices/NAME')
+
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
-  name: 'rg-${environmentName}'
+  name: groupName
   location: location
   tags: tags
 }
@@ -88,7 +98,14 @@ module identity 'identity.bicep' = {
   }
 }
 
-module communication 'communication.bicep' = {
+// Only read; hooks/communication.sh assigns the role on it. If there is none, nothing reads it, but its name and
+// its scope must be valid.
+resource existingCommunication 'Microsoft.Communication/communicationServices@2025-09-01' existing = {
+  name: isNew ? 'none' : last(idParts)
+  scope: resourceGroup(existingGroup)
+}
+
+module communication 'communication.bicep' = if (isNew) {
   name: 'communication'
   scope: group
   params: {
@@ -98,6 +115,8 @@ module communication 'communication.bicep' = {
     principalId: identity.outputs.principalId
   }
 }
+
+var communicationEndpoint = isNew ? communication!.outputs.endpoint : 'https://${existingCommunication.properties.hostName}'
 
 module storage 'storage.bicep' = {
   name: 'storage'
@@ -131,7 +150,7 @@ module app 'app.bicep' = {
     tags: tags
     identityId: identity.outputs.id
     clientId: identity.outputs.clientId
-    communicationEndpoint: communication.outputs.endpoint
+    communicationEndpoint: communicationEndpoint
     storageName: storage.outputs.name
     packageContainer: storage.outputs.packageContainer
     applicationInsights: monitoring.outputs.applicationInsights
@@ -170,4 +189,7 @@ module alerts 'alerts.bicep' = {
 output AZURE_RESOURCE_GROUP string = group.name
 output FUNCTION_APP_NAME string = app.outputs.name
 output FUNCTION_APP_URL string = app.outputs.url
-output COMMUNICATION_SERVICES_ENDPOINT string = communication.outputs.endpoint
+output COMMUNICATION_SERVICES_ENDPOINT string = communicationEndpoint
+// For hooks/communication.sh.
+output APP_PRINCIPAL_ID string = identity.outputs.principalId
+output COMMUNICATION_ROLE_ASSIGNMENT_ID string = isNew ? '' : '${communicationResourceId}/providers/Microsoft.Authorization/roleAssignments/${guid(toLower(communicationResourceId), identity.outputs.principalId)}'

@@ -78,6 +78,7 @@ class ApplicationInsights:
             "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "Authorization=AAD",
             "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
             "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "true",
+            "PYTHON_ENABLE_OPENTELEMETRY": "true",
             "AzureFunctionsJobHost__telemetryMode": "OpenTelemetry",
             "OTEL_TRACES_SAMPLER": "always_on",
             "OTEL_BSP_SCHEDULE_DELAY": "200",

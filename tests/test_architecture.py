@@ -21,6 +21,7 @@ ALLOWED = {
         "limits",
         "settings",
         "metrics",
+        "traces",
         "ports",
         "log",
         "errors",
@@ -31,7 +32,9 @@ ALLOWED = {
         "ports",
         "schemas",
         "identity",
+        "limits",
         "policies",
+        "sweep",
         "log",
         "errors",
     },
@@ -49,6 +52,7 @@ ALLOWED = {
     "log": {"scrubbing"},
     "scrubbing": set(),
     "metrics": set(),
+    "traces": {"scrubbing"},
     "ncrontab": set(),
     "": set(),
 }
@@ -65,7 +69,7 @@ ADAPTERS = {
         "identity_service.http.triggers",
     },
     "aiohttp": {"identity_service.azure.failures"},
-    "opentelemetry": {"identity_service.metrics"},
+    "opentelemetry": {"identity_service.metrics", "identity_service.traces"},
 }
 
 

@@ -104,7 +104,7 @@ def test_an_http_function_has_one_method(name: str) -> None:
     """Each operation has one method. Those for monitoring also accept HEAD."""
     method, *more = HTTP[name].trigger["methods"]
 
-    assert method in {"GET", "POST", "DELETE"}
+    assert method in {"GET", "POST", "PUT", "DELETE"}
     assert more == (["HEAD"] if name in {"health", "ready"} else [])
 
 

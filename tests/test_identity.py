@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple, Self
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from identity_service.identity import (
     LEASE,
     YOUNG,
     DueEntry,
+    DueKind,
     Identity,
     IllegalTransition,
     State,
@@ -126,11 +127,22 @@ LOOK_ALIKES = {
     "phone number without prefix": ("+14255550123", OTHER_KIND),
     "chat thread": ("19:acsV1_abc@thread.v2", OTHER_KIND),
     "object": ("[object Object]", "not converted to text"),
+    "object, encoded twice": ("%5Bobject%20Object%5D", "not converted to text"),
+    "number": ("42", "not converted to text"),
     "undefined": ("undefined", "not converted to text"),
     "null": ("null", "not converted to text"),
     "None": ("None", "not converted to text"),
     "placeholder": ("{id}", "placeholder"),
     "placeholder of Express": (":id", "placeholder"),
+    "placeholder, encoded twice": ("%7Bid%7D", "placeholder"),
+    "underscore, encoded twice": (IDENTITY.replace("_", "%5F"), "percent-encoded more than once"),
+    "one GUID": (IDENTITY.partition("_")[0], "two GUIDs"),
+    "three GUIDs": (f"{IDENTITY}_{GUIDS[:36]}", "two GUIDs"),
+    "slash at the end": (f"{IDENTITY}/", "two GUIDs"),
+    "Cyrillic letter": (IDENTITY.replace("a", "\u0430", 1), "not ASCII"),
+    "full-width colon": (IDENTITY.replace(":", "\uff1a"), "not ASCII"),
+    "invisible": (f"\u200b{IDENTITY}", "not ASCII"),
+    "null character": (f"{IDENTITY}\0", "white space"),
     "JSON": (f'{{"id":"{IDENTITY}"}}', "JSON"),
     "quotation marks": (f'"{IDENTITY}"', "quotation marks"),
     "no prefix": (GUIDS, "prefix 8:acs:"),
@@ -200,6 +212,9 @@ def in_state(state: State, *, revoked: bool = True) -> Identity:
         revoked=revoked,
         adopted=True,
         due=NOW + 2 * RETENTION,
+        due_kind=DueKind.PURGE,
+        known_on=NOW,
+        unknown_columns=(("color", "red"),),
         attempts=3,
         last_error="acs_unavailable",
         etag="version-1",
@@ -207,7 +222,15 @@ def in_state(state: State, *, revoked: bool = True) -> Identity:
 
 
 NO_FAILURES: dict[str, object] = {"attempts": 0, "last_error": None}
-NOT_DELETED = {"deleted_on": None, "scheduled_purge_on": None, "revoked": False, "due": None}
+WORK: dict[str, object] = {"due_kind": DueKind.WORK}
+NOT_DELETED = {
+    "deleted_on": None,
+    "scheduled_purge_on": None,
+    "revoked": False,
+    "adopted": False,
+    "due": None,
+    **WORK,
+}
 
 
 class Transition(NamedTuple):
@@ -219,8 +242,18 @@ class Transition(NamedTuple):
 
 
 TRANSITIONS = {
-    "activate": Transition(
-        Identity.activate, {State.CREATING}, {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES}
+    "finish_creation": Transition(
+        Identity.finish_creation,
+        {State.CREATING},
+        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+    ),
+    "finish_registration": Transition(
+        Identity.finish_registration,
+        {State.REGISTERING},
+        {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES},
+    ),
+    "start_rollback": Transition(
+        lambda row: row.start_rollback(LATER), {State.REGISTERING}, {"due": LATER + LEASE, **WORK}
     ),
     "delete": Transition(
         lambda row: row.delete(LATER, RETENTION),
@@ -231,13 +264,23 @@ TRANSITIONS = {
             "scheduled_purge_on": LATER + RETENTION,
             "revoked": False,
             "due": LATER + LEASE,
+            **WORK,
             **NO_FAILURES,
         },
     ),
     "record_revocation": Transition(
         Identity.record_revocation,
         {State.DELETED},
-        {"revoked": True, "due": NOW + RETENTION, **NO_FAILURES},
+        {
+            "revoked": True,
+            "adopted": False,
+            "due": NOW + RETENTION,
+            "due_kind": DueKind.PURGE,
+            **NO_FAILURES,
+        },
+    ),
+    "wait_for_purge": Transition(
+        Identity.wait_for_purge, {State.DELETED}, {"due_kind": DueKind.PURGE}
     ),
     "restore": Transition(
         Identity.restore, {State.DELETED}, {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES}
@@ -245,12 +288,12 @@ TRANSITIONS = {
     "start_purge": Transition(
         lambda row: row.start_purge(LATER),
         {State.CREATING, State.DELETED},
-        {"state": State.PURGING, "due": LATER + LEASE},
+        {"state": State.PURGING, "adopted": False, "due": LATER + LEASE, **WORK},
     ),
     "postpone": Transition(
         lambda row: row.postpone(LATER, "throttled"),
-        {State.CREATING, State.DELETED, State.PURGING},
-        {"due": LATER, "attempts": 4, "last_error": "throttled"},
+        {State.CREATING, State.REGISTERING, State.DELETED, State.PURGING},
+        {"due": LATER, "attempts": 4, "last_error": "throttled", **WORK},
     ),
     "with_etag": Transition(
         lambda row: row.with_etag("version-2"), set(State), {"etag": "version-2"}
@@ -294,15 +337,43 @@ def test_create(user_id: str | None) -> None:
 
 
 def test_adopt_deleted() -> None:
-    """An identity that was created elsewhere is adopted as a deleted one, without an age."""
+    """An identity that was created elsewhere is adopted as a deleted one, known since then."""
     assert Identity.adopt_deleted(IDENTITY, NOW, RETENTION) == Identity(
         id=IDENTITY,
         state=State.DELETED,
+        known_on=NOW,
         adopted=True,
         deleted_on=NOW,
         scheduled_purge_on=NOW + RETENTION,
         due=NOW + LEASE,
     )
+
+
+@pytest.mark.parametrize("user_id", ["alice", None])
+def test_register(user_id: str | None) -> None:
+    """An identity that was created elsewhere is being registered, and due after a lease."""
+    assert Identity.register(IDENTITY, user_id, NOW) == Identity(
+        id=IDENTITY, state=State.REGISTERING, user_id=user_id, known_on=NOW, due=NOW + LEASE
+    )
+
+
+@pytest.mark.parametrize("state", State)
+def test_whose_identity(state: State) -> None:
+    """An identity is its user's until its purge starts."""
+    row = in_state(state)
+
+    assert row.belongs_to("alice") is (state is not State.PURGING)
+    assert not row.belongs_to("bob")
+
+
+def test_found_at_its_entry() -> None:
+    """A row is found at the entry with its time. The entry has the kind if the row has lost it."""
+    row = replace(in_state(State.PURGING), due=NOW, due_kind=DueKind.WORK)
+
+    assert row.found_at(DueEntry(NOW, IDENTITY, DueKind.PURGE)) == replace(
+        row, due_kind=DueKind.PURGE
+    )
+    assert row.found_at(DueEntry(LATER, IDENTITY)) is None
 
 
 @pytest.mark.parametrize("due", [LATER + LEASE - SECOND, None], ids=["due earlier", "not due"])
@@ -318,29 +389,34 @@ def test_due_time_of_a_purge(due: datetime | None) -> None:
     [(NOW, True), (NOW - YOUNG + SECOND, True), (NOW - YOUNG, False), (None, False)],
 )
 def test_young(created_on: datetime | None, is_young: bool) -> None:
-    """An identity is young for an hour. One that was created elsewhere is not."""
-    row = Identity(id=IDENTITY, state=State.ACTIVE, created_on=created_on)
+    """An identity is young for an hour after it was created, or after it became known."""
+    created = Identity(id=IDENTITY, state=State.ACTIVE, created_on=created_on)
+    known = Identity(id=IDENTITY, state=State.ACTIVE, known_on=created_on)
 
-    assert row.is_young(NOW) is is_young
+    assert (created.is_young(NOW), known.is_young(NOW)) == (is_young, is_young)
     assert timedelta(hours=1) == YOUNG
 
 
 # Due entries
 
-ENTRIES = st.builds(DueEntry, MOMENTS, st.text(min_size=1, max_size=80))
+ENTRIES = st.builds(
+    DueEntry, MOMENTS, st.text(min_size=1, max_size=80), st.sampled_from(list(DueKind))
+)
 
 
 @given(ENTRIES)
 def test_parsed_due_entry(entry: DueEntry) -> None:
-    """A due entry is parsed from its text."""
-    assert DueEntry.parse(str(entry)) == entry
+    """A due entry is parsed from its position and its kind."""
+    assert DueEntry.at(entry.position, entry.kind) == entry
 
 
 @given(ENTRIES, ENTRIES)
 def test_due_entries_sort(one: DueEntry, other: DueEntry) -> None:
-    """Due entries sort by time, then by identity, and their texts sort in the same order."""
+    """Due entries sort by time, then by identity, and their positions sort in the same order."""
+    assume((one.due, one.identity_id) != (other.due, other.identity_id))
+
     assert (one < other) == ((one.due, one.identity_id) < (other.due, other.identity_id))
-    assert (one < other) == (str(one) < str(other))
+    assert (one < other) == (one.position < other.position)
 
 
 @pytest.mark.parametrize(
@@ -350,4 +426,4 @@ def test_due_entries_sort(one: DueEntry, other: DueEntry) -> None:
 def test_no_due_entry(text: str) -> None:
     """Text in another form is not a due entry."""
     with pytest.raises(ValueError):  # noqa: PT011 -- the text of the error is not part of the contract
-        DueEntry.parse(text)
+        DueEntry.at(text)

@@ -96,9 +96,10 @@ def test_valid_body(raw: str, body: Request) -> None:
 
 def test_absent_fields() -> None:
     """An absent field is None: the policy decides."""
-    assert IssueTokenRequest(scopes=["chat"]).minutes is None
+    assert IssueTokenRequest(scopes=["chat"]).expires_in_minutes is None
     assert CreateIdentityRequest().user_id is None
-    assert (IssueMyTokenRequest().scopes, IssueMyTokenRequest().minutes) == (None, None)
+    assert IssueMyTokenRequest().scopes is None
+    assert IssueMyTokenRequest().expires_in_minutes is None
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,10 @@ NO_USER_IDS = {
     "line separator": "alice\u2028",
     "zero-width space": "alice\u200b",
     "byte order mark": "\ufeffalice",
+    "left-to-right mark": f"\u200e{IDENTITY}",
+    "end of an embedding": "alice\u202c",
+    "word joiner": "alice\u2060",
+    "end of an isolate": "alice\u2069",
     "line end after": "alice\n",
     "tab within": "alice\tb",
     "NUL": "alice\0b",
@@ -155,6 +160,7 @@ USER_IDS = {
     "space within": "Alice B",
     "no-break space within": "Alice\u00a0B",
     "emoji with a joiner": "👩\u200d💻",
+    "mark within": "שלום\u200e!",
     "right to left": "שלום",
     "Teams user": f"8:orgid:{GUID}",
     "number": "8",
@@ -203,6 +209,10 @@ def test_every_white_space_and_control_character(space: str) -> None:
         IDENTITY.replace("acs", "dod-acs"),
         IDENTITY.replace(":", "%3A"),
         IDENTITY.replace(":", "%3a"),
+        IDENTITY.replace(":", "%253A"),
+        IDENTITY.upper(),
+        IDENTITY.replace("acs", "GCCH-Acs"),
+        f'"{IDENTITY}"',
         "8:acs:",
         "8:acs:alice",
         f"{IDENTITY} ",
@@ -240,8 +250,8 @@ def test_queries_of_the_lists() -> None:
     one = decode_query(f"{URL}?userId=alice", ListIdentitiesQuery)
     other = decode_query(f"{URL}?stuck=true&maxPageSize=7", ListDeletedIdentitiesQuery)
 
-    assert (one.user_id, one.after, one.size) == ("alice", None, 100)
-    assert (other.stuck, other.size) == (True, 7)
+    assert (one.user_id, one.after, one.max_page_size) == ("alice", None, 100)
+    assert (other.stuck, other.max_page_size) == (True, 7)
     assert not decode_query(URL, ListDeletedIdentitiesQuery).stuck
 
 
@@ -253,6 +263,10 @@ def test_queries_of_the_lists() -> None:
         (ListIdentitiesQuery, "stuck", "true"),
         (ListDeletedIdentitiesQuery, "stuck", "yes"),
         (ListDeletedIdentitiesQuery, "stuck", ""),
+        (ListDeletedIdentitiesQuery, "stuck", "1"),
+        (ListDeletedIdentitiesQuery, "stuck", "0"),
+        (ListDeletedIdentitiesQuery, "stuck", "True"),
+        (ListDeletedIdentitiesQuery, "stuck", "FALSE"),
         (ListDeletedIdentitiesQuery, "userId", "alice"),
     ],
 )
@@ -318,7 +332,7 @@ MOMENT = st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC))  #
 @given(MOMENT, MOMENT, MOMENT)
 def test_times(created: datetime, deleted: datetime, now: datetime) -> None:
     """Every time in every response is RFC 3339 in whole seconds, in UTC, ending with Z."""
-    row = Identity.create(IDENTITY, None, created).activate()
+    row = Identity.create(IDENTITY, None, created).finish_creation()
     gone = row.delete(min(deleted, DELETED_LAST), timedelta(days=90))
     token = AccessToken.received("a.b.c", min(now, DELETED_LAST) + timedelta(days=1), now)
     responses: list[Response] = [

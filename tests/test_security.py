@@ -4,6 +4,7 @@ import ast
 import base64
 import json
 import re
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from identity_service.azure.table_codec import encode_identity, encode_user
 from identity_service.errors import NotAllowed, NotSignedIn, ServiceError, TooManyCalls
 from identity_service.http.binding import BoundOperation, Operation
 from identity_service.identity import Identity, SignedInUser, State
-from identity_service.operations import me
 from identity_service.operations.me import issue_my_token
 from identity_service.policies import TokenPolicy
 from identity_service.schemas import IssueMyTokenRequest
@@ -21,18 +21,14 @@ from identity_service.services import Services
 from tests.support.settings import MINIMAL
 from tests.support.virtual_time import START
 from tests.support.world import World
+from tools.openapi.document import operations
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 REFERENCES = sorted(set(REFERENCE.findall((ROOT / "docs" / "security.md").read_text("utf-8"))))
 POLICY = TokenPolicy(("chat", "voip"), 60, 240)
 OPERATIONS_FOR_USERS = [
-    me.get_me,
-    me.issue_my_token,
-    me.revoke_my_tokens,
-    me.delete_me,
-    me.restore_me,
-    me.exchange_my_teams_token,
+    operation for operation in operations().values() if "caller" in signature(operation).parameters
 ]
 ALICE = {"tid": "tenant", "oid": "alice"}
 each_operation_for_users = pytest.mark.parametrize("operation", OPERATIONS_FOR_USERS)

@@ -101,9 +101,16 @@ INVALID_VALUES = {
     "SERVICE_TOKEN_DEFAULT_MINUTES": ["59", "1441"],
     "SERVICE_TOKEN_MAX_MINUTES": ["59", "1441"],
     "REGISTERED_IDENTITIES_ONLY": ["yes"],
+    "PURGE_HOLD": ["yes"],
+    "VERIFICATIONS_PER_30S": ["0", "1001", "x", "1.5"],
     "TEAMS_APP_ID": ["no-guid", "1"],
     "PROBLEM_BASE_URI": ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"],
-    "SIGN_IN_SCOPE": ["Identity.Use Identity.Read", "api://app /x", "ü"],
+    "SIGN_IN_SCOPE": [
+        "Identity.Use Identity.Read",
+        "Identity.Use,Identity.Read",
+        "api://app/Identity.Use",
+        "ü",
+    ],
     "USER_CALLS_PER_MINUTE": ["0", "100001", "-1", "a few"],
     "HTTPS_PROXY": ["socks5://secret-host", "http://:secret-word@", "http://x:port", "http://x:0"],
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": ["yes"],
@@ -217,6 +224,22 @@ def test_default_above_the_maximum() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("invalid", "valid"),
+    [
+        ({"USER_TOKEN_MAX_MINUTES": "1441"}, {"USER_TOKEN_DEFAULT_MINUTES": "300"}),
+        ({"SERVICE_TOKEN_DEFAULT_MINUTES": "1441"}, {"SERVICE_TOKEN_MAX_MINUTES": "90"}),
+    ],
+)
+def test_valid_lifetime_is_not_reported(invalid: dict[str, str], valid: dict[str, str]) -> None:
+    """Only the invalid one of the two lifetimes is reported."""
+    reading = read(**invalid, **valid)
+
+    assert reading.invalid == [
+        f"{name} must be a whole number from 60 to 1440." for name in invalid
+    ]
+
+
 # Defaults
 
 
@@ -232,6 +255,7 @@ def test_defaults() -> None:
         service_tokens=TokenPolicy(SCOPES, 1440, 1440),
         user_tokens=TokenPolicy(("chat", "voip"), 60, 240),
         registered_only=False,
+        verifications_per_30s=333,
         sign_in=SignInPolicy(enabled=False, scope="", calls_per_minute=30),
         teams_app_id="",
         problem_base_uri="/docs/problems.md",

@@ -7,6 +7,7 @@ A generated part lies between two comments of its page, and the text around it i
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from identity_service.settings_table import CHAPTERS, SETTINGS, Setting
 ROOT = Path(__file__).parent.parent
 
 Json = dict[str, Any]
+
+# How the description of a response names the code of a problem.
+_CODE = re.compile(r"`(\w+)`: ")
 
 
 def document() -> Json:
@@ -31,13 +35,13 @@ def operations(api: Json) -> str:
 
 def codes(api: Json) -> str:
     """The problem codes by status, each with a link to its heading on the same page."""
-    found: dict[int, set[str]] = {}
-    for schema in api["components"]["schemas"].values():
-        properties = schema["properties"]
-        if "const" in properties.get("code", {}):
-            found.setdefault(properties["status"]["const"], set()).add(properties["code"]["const"])
+    found: dict[str, set[str]] = {}
+    for *_, operation in _operations(api):
+        for status, response in operation["responses"].items():
+            if described := _CODE.findall(_resolved(api, response)["description"]):
+                found.setdefault(status, set()).update(described)
     rows = (
-        (str(status), ", ".join(f"[`{code}`](#{code})" for code in sorted(of_status)))
+        (status, ", ".join(f"[`{code}`](#{code})" for code in sorted(of_status)))
         for status, of_status in sorted(found.items())
     )
     return _table(("status", "codes"), rows)
@@ -109,6 +113,14 @@ def _operations(api: Json) -> Iterator[tuple[str, str, Json]]:
     for path, methods in api["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
+
+
+def _resolved(api: Json, response: Json) -> Json:
+    """The response, or the shared one that it refers to."""
+    if reference := response.get("$ref"):
+        found: Json = api["components"]["responses"][reference.rpartition("/")[2]]
+        return found
+    return response
 
 
 def _authentication(of_tag: list[tuple[str, str, Json]]) -> str:

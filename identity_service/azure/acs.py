@@ -80,44 +80,47 @@ class AcsClient:
     async def create(self) -> str:
         """See `ports.Acs`."""
         call = self._client.create_user(read_timeout=CREATE)
-        return await self._result(call, _created, has_identity=False)
+        return await self._result(call, _created, has_identity=False, limit=None)
 
     async def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
         """See `ports.Acs`."""
         call = self._client.create_user_and_token(
-            list(grant.scopes), token_expires_in=_lifetime(grant), read_timeout=CREATE
+            list(grant.scopes),
+            token_expires_in=timedelta(minutes=grant.minutes),
+            read_timeout=CREATE,
         )
         return await self._result(
             call,
             lambda created: (_created(created[0]), _access_token(created[1])),
             has_identity=False,
+            limit=None,
         )
 
     async def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
         """See `ports.Acs`."""
         call = self._client.get_token(
-            _user(identity_id),
+            CommunicationUserIdentifier(identity_id),
             list(grant.scopes),
-            token_expires_in=_lifetime(grant),
+            token_expires_in=timedelta(minutes=grant.minutes),
             **_RETRY_ONCE,
         )
-        return await self._repeatable(call, _access_token)
+        return await self._result(call, _access_token)
 
     async def revoke_tokens(self, identity_id: str) -> None:
         """See `ports.Acs`."""
-        call = self._client.revoke_tokens(_user(identity_id), **_RETRY_ONCE)
-        await self._repeatable(call, _nothing)
+        call = self._client.revoke_tokens(CommunicationUserIdentifier(identity_id), **_RETRY_ONCE)
+        await self._result(call, _nothing)
 
     async def delete(self, identity_id: str) -> None:
         """See `ports.Acs`."""
-        call = self._client.delete_user(_user(identity_id), **_RETRY_ONCE)
-        await self._repeatable(call, _nothing)
+        call = self._client.delete_user(CommunicationUserIdentifier(identity_id), **_RETRY_ONCE)
+        await self._result(call, _nothing)
 
     async def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
         """See `ports.Acs`."""
         call = self._client.get_token_for_teams_user(token, app_id, user_id, **_RETRY_ONCE)
         try:
-            return await self._repeatable(call, _access_token, has_identity=False)
+            return await self._result(call, _access_token, has_identity=False)
         except InvalidBody as refused:
             raise TeamsTokenRefused(
                 refused.detail,
@@ -125,19 +128,13 @@ class AcsClient:
                 upstream_request_id=refused.upstream_request_id,
             ) from refused
 
-    async def _repeatable(
-        self, call: Awaitable[S], parse: Callable[[S], T], *, has_identity: bool = True
-    ) -> T:
-        """Wait for a call that may be abandoned, because it can be repeated."""
-        return await self._result(call, parse, has_identity=has_identity, limit=REPEATABLE)
-
     async def _result(
         self,
         call: Awaitable[S],
         parse: Callable[[S], T],
         *,
-        has_identity: bool,
-        limit: float | None = None,
+        has_identity: bool = True,
+        limit: float | None = REPEATABLE,
     ) -> T:
         """The parsed response.
 
@@ -145,7 +142,7 @@ class AcsClient:
             call: The call to the SDK.
             parse: Reads its result.
             has_identity: Whether the call is about an existing identity.
-            limit: The seconds after which the call is abandoned.
+            limit: The seconds after which the call is abandoned. None if it cannot be repeated.
         """
         with current_invocation().acs_call() as measured:
             try:
@@ -155,7 +152,8 @@ class AcsClient:
                 raise translate(error, self._host, has_identity=has_identity) from error
             except TimeoutError as error:
                 if not measured.is_sent:
-                    raise no_credential(f"no token within {REPEATABLE:.0f} s") from error
+                    reason = f"no token within {REPEATABLE:.0f} s"
+                    raise no_credential(ACS_SCOPE, reason) from error
                 failure = Failure("timeout", f"no response within {REPEATABLE:.0f} s")
                 raise unavailable(self._host, failure) from error
             except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -203,10 +201,6 @@ def _record(response: PipelineResponse[Any, Any]) -> None:
     invocation.throttles += response.http_response.status_code == 429  # noqa: PLR2004 -- Too Many Requests
 
 
-def _user(identity_id: str) -> CommunicationUserIdentifier:
-    return CommunicationUserIdentifier(identity_id)
-
-
 def _nothing(_: object) -> None:
     """The response has no content."""
 
@@ -217,10 +211,6 @@ def _created(user: CommunicationUserIdentifier) -> str:
         raise ValueError("the response has no valid identity id")
     events.info("identity_created", identity_id=created)
     return created
-
-
-def _lifetime(grant: TokenGrant) -> timedelta:
-    return timedelta(minutes=grant.minutes)
 
 
 def _access_token(token: SdkToken) -> AccessToken:

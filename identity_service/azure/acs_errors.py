@@ -59,27 +59,23 @@ def translate(error: AzureError, host: str, *, has_identity: bool = True) -> Ser
         case HttpResponseError(response=response) if response is not None:
             return _translate_response(error, host, has_identity=has_identity)
         case ClientAuthenticationError():  # the credential has logged the cause
-            return AcsUnavailable(_NO_CREDENTIAL)
+            return AcsUnavailable(_NO_CREDENTIAL, kind="credential")
         case _:
             return unavailable(host, describe(error, host))
 
 
-def no_credential(reason: str) -> ServiceError:
+def no_credential(scope: str, reason: str) -> ServiceError:
     """The error for our caller if the credential did not respond. Logs the cause."""
-    events.error("credential_unavailable", reason=reason)
-    return AcsUnavailable(_NO_CREDENTIAL)
+    events.error("credential_unavailable", scope=scope, reason=reason)
+    return AcsUnavailable(_NO_CREDENTIAL, kind="credential")
 
 
 def unavailable(host: str, failure: Failure, **about: Any) -> ServiceError:
     """The error for our caller if ACS sent no usable response. Logs the cause."""
     events.error("acs_unavailable", host=host, kind=failure.kind, reason=excerpt(failure.reason))
-    error: ServiceError = (
-        AcsTooSlow("ACS did not respond in time.", **about)
-        if failure.kind == "timeout"
-        else AcsUnavailable(_DETAILS[failure.kind], **about)
-    )
-    error.kind = failure.kind
-    return error
+    if failure.kind == "timeout":
+        return AcsTooSlow("ACS did not respond in time.", kind=failure.kind, **about)
+    return AcsUnavailable(_DETAILS[failure.kind], kind=failure.kind, **about)
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -104,14 +100,19 @@ def _translate_response(  # noqa: PLR0911 -- a table
                 field="token",
                 **about,
             )
-        case 401 | 403, _:
-            events.error("acs_refused_us", status=status, code=code, remedy=_REMEDY)
-            return AcsRefusedUs("ACS does not accept this service's own credential.", **about)
-        case 404, str() if has_identity and "identity" in f"{code} {_message(error)}".lower():
+        case (401, _) | (403, str()):
+            # Without a code, 403 is the page of a firewall or of another service.
+            events.error("acs_refused_us", host=host, status=status, code=code, remedy=_REMEDY)
+            return AcsRefusedUs(
+                "ACS does not accept this service's own credential.", kind="status", **about
+            )
+        case 404, str() if has_identity and _names_identity(code, _message(error)):
             # Any other 404 may come from anywhere, such as another service behind the endpoint.
             return IdentityNotFound("ACS has no such identity.", **about)
         case 400, "ValidationError":
-            return InvalidBody(f"ACS: {_message(error)}", field=_field(error), **about)
+            return InvalidBody(
+                f"ACS: {_message(error)}", field=_field(error), kind="status", **about
+            )
         case 429, _:
             wait = _retry_after(error) or QUOTA_WINDOW
             return Throttled(
@@ -120,6 +121,15 @@ def _translate_response(  # noqa: PLR0911 -- a table
         case _:
             about["retry_after"] = _retry_after(error)
             return unavailable(host, describe(error, host, code), **about)
+
+
+def _names_identity(code: str, message: str) -> bool:
+    """Whether a 404 of ACS is about the identity.
+
+    A purge takes this for a proof that the identity is gone. Only the message is recorded from ACS,
+    "Provided identity doesn't exist."; the code is assumed to be IdentityNotFound.
+    """
+    return code == "IdentityNotFound" or message.lower().startswith("provided identity")
 
 
 def _retry_after(error: HttpResponseError) -> int | None:

@@ -77,7 +77,9 @@ class Credential:
                 self._tokens[scopes] = token
             except Exception as error:  # noqa: BLE001 -- a garbled response raises anything
                 self._pauses[scopes] = _now() + PAUSE
-                events.error("credential_unavailable", reason=_reason(error))
+                events.error(
+                    "credential_unavailable", scope=" ".join(scopes), reason=_reason(error)
+                )
             else:
                 return token
         return self._old_token(scopes)

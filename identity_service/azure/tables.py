@@ -20,8 +20,6 @@ from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
-    ResourceExistsError,
-    ResourceNotFoundError,
 )
 from azure.core.pipeline import PipelineRequest
 from azure.data.tables import UpdateMode
@@ -90,6 +88,7 @@ _Partition = Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
 
 # The table service's own error codes. Statuses do not tell these cases apart: a wrong key is 400 in
 # Azurite, and any server responds with 404.
+_TABLE_EXISTS = "TableAlreadyExists"
 _TABLE_NOT_FOUND = "TableNotFound"
 _ROW_NOT_FOUND = {"ResourceNotFound", "EntityNotFound"}
 _CONFLICT = {
@@ -116,7 +115,10 @@ _REMEDY = (
     " (0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3) on the storage account, or correct the key in the"
     " connection string, or let the firewall of the storage account accept this app"
 )
-_NO_ACCESS = (401, 403)
+# Without a code, 403 is the page of a firewall or of another service.
+_NOT_AUTHENTICATED, _FORBIDDEN = 401, 403
+# Source: https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
+_THROTTLES = "ServerBusy"
 _STREAM_PAGE = 100
 _LARGEST_PAGE = 1000
 
@@ -257,7 +259,9 @@ class TableRegistry:
         min_attempts: int = 0,
     ) -> Page[Identity]:
         """See `ports.Registry`. Reads one partition after the other."""
-        condition = f"{_RANGE} and ({_in_states(states)})"
+        condition = _RANGE
+        if set(states) != set(State):
+            condition += f" and ({_in_states(states)})"
         if min_attempts:
             condition += f" and attempts ge {min_attempts}"
         number, resume = _position(continuation)
@@ -328,7 +332,7 @@ class TableRegistry:
         async def get() -> T | None:
             try:
                 return decode(await self._table.get_entity(partition_key, row_key, **_READ))
-            except ResourceNotFoundError as error:
+            except HttpResponseError as error:
                 if _code(error) in _ROW_NOT_FOUND:
                     return None
                 raise
@@ -379,8 +383,11 @@ class TableRegistry:
         await asyncio.shield(self._creating)
 
     async def _create_table(self) -> None:
-        with contextlib.suppress(ResourceExistsError):
+        try:
             await self._table.create_table()
+        except HttpResponseError as error:
+            if _code(error) != _TABLE_EXISTS:
+                raise
         self._exists = True
 
     @contextlib.contextmanager
@@ -398,13 +405,23 @@ class TableRegistry:
         code, status = _code(error), getattr(error, "status_code", None)
         if isinstance(error, ClientAuthenticationError) and status is None:
             # The credential has logged the cause.
-            return RegistryUnavailable("This service could not get its own credential.")
-        if code in _REFUSED or status in _NO_ACCESS:
-            events.error("registry_refused_us", status=status, code=code, remedy=_REMEDY)
-            return RegistryUnavailable("The registry refused this service.")
+            return RegistryUnavailable(
+                "This service could not get its own credential.", kind="credential"
+            )
+        if code in _REFUSED or status == _NOT_AUTHENTICATED or (code and status == _FORBIDDEN):
+            events.error(
+                "registry_refused_us",
+                host=self._host,
+                status=status,
+                code=code,
+                remedy=_REMEDY,
+            )
+            return RegistryUnavailable("The registry refused this service.", kind="status")
         if code == _TABLE_NOT_FOUND:
             self._exists = False
-        return self._unavailable(describe(error, self._host, code))
+        unavailable = self._unavailable(describe(error, self._host, code))
+        unavailable.throttles = code == _THROTTLES
+        return unavailable
 
     def _unavailable(self, failure: Failure) -> RegistryUnavailable:
         events.error(
@@ -413,9 +430,7 @@ class TableRegistry:
             kind=failure.kind,
             reason=excerpt(failure.reason),
         )
-        error = RegistryUnavailable("The registry did not respond.")
-        error.kind = failure.kind
-        return error
+        return RegistryUnavailable("The registry did not respond.", kind=failure.kind)
 
 
 def _retrieved(creation: asyncio.Future[None]) -> None:

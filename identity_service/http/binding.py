@@ -8,11 +8,10 @@ from functools import cached_property
 from inspect import iscoroutinefunction, signature
 from typing import Any, get_type_hints
 
-import msgspec
 from azure.functions import HttpRequest
 
 from identity_service.errors import InvalidBody
-from identity_service.http.decoding import decode_body, decode_query
+from identity_service.http.decoding import decode_body, decode_query, refuse_body_fields
 from identity_service.http.principal import signed_in_user
 from identity_service.identity import SignedInUser, identity_id
 from identity_service.schemas import Query, Request
@@ -21,7 +20,6 @@ from identity_service.settings import Settings
 
 Operation = Callable[..., Awaitable[Any]]
 _Source = Callable[[HttpRequest], Any]
-
 
 # The parameters that come from a request.
 FROM_REQUEST = {"identity_id", "caller", "query", "body"}
@@ -33,6 +31,10 @@ class BindingError(Exception):
 
 class BoundOperation:
     """An operation that knows where each of its parameters comes from.
+
+    Attributes:
+        parameters: The names of its parameters.
+        calls_upstream: Whether it holds sockets while it waits.
 
     Raises:
         BindingError: nothing provides a parameter.
@@ -48,22 +50,8 @@ class BoundOperation:
         self._sources = {
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
         }
-        self.calls_upstream = bool(self._sources.keys() & _UPSTREAM)
-        self._fields = {"id"} | {
-            field.encode_name
-            for name in ("body", "query")
-            if name in self._sources
-            for field in msgspec.structs.fields(hints[name])
-        }
-
-    def known_field(self, name: str | None) -> str | None:
-        """The name of a field if the operation has it. Other names are the caller's own text."""
-        return name if name in self._fields else None
-
-    @property
-    def parameters(self) -> set[str]:
-        """The names of its parameters."""
-        return set(self._sources)
+        self.parameters = set(self._sources)
+        self.calls_upstream = bool(self.parameters & _UPSTREAM)
 
     async def call(self, req: HttpRequest) -> Any:
         """Run the operation for a request.
@@ -101,7 +89,7 @@ class BoundOperation:
                 return lambda req: decode_query(req.url, kind)
             case "body":
                 self._check(name, kind, Request)
-                return lambda req: decode_body(_body(req), kind)
+                return lambda req: _decoded_body(req, kind)
         return self._provided(name, kind)
 
     def _signed_in_user(self, req: HttpRequest) -> SignedInUser:
@@ -130,7 +118,7 @@ class BoundOperation:
             raise BindingError(f"{self.name}: {name!r} has type {kind}, expected {expected}.")
 
 
-# An operation with one of these holds sockets while it waits.
+# The parameters that call upstreams.
 _UPSTREAM = {"acs", "registry", "lifecycle"}
 _NO_REQUEST = HttpRequest("GET", "/", body=b"")
 
@@ -146,6 +134,11 @@ def _parts(services: type[Services]) -> dict[str, Any]:
         if isinstance(part, cached_property | property)
     }
     return {**get_type_hints(services), **parts}
+
+
+def _decoded_body(req: HttpRequest, kind: type[Request]) -> Request:
+    refuse_body_fields(req.url, kind)
+    return decode_body(_body(req), kind)
 
 
 def _body(req: HttpRequest) -> bytes:

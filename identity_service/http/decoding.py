@@ -23,6 +23,7 @@ _LONGEST_ECHO = 60
 # msgspec's messages repeat what the caller sent, so each pattern is anchored at a fixed part.
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
+_IN_RECORD = re.compile(r"(.*) - at `\$\.(\w+)\[(\d+)\]([^`]*)`", re.DOTALL)
 _AT = re.compile(r".* - at `\$\.(\w+)[^`]*`", re.DOTALL)
 
 
@@ -62,19 +63,41 @@ def decode_query(url: str, kind: type[Q]) -> Q:
     """
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     parameters: dict[str, str] = {}
+    for name, value in own_parameters(url):
+        if name in known and not value:
+            raise InvalidQuery(f"{name} is empty: leave it out or give it a value.", field=name)
+        if name in known and name in parameters:
+            raise InvalidQuery(f"{name} is repeated: send it once.", field=name)
+        parameters[name] = value
     try:
-        for name, value in own_parameters(url):
-            if name in known and not value:
-                raise InvalidQuery(f"{name} is empty: leave it out or give it a value.", field=name)
-            if name in known and name in parameters:
-                raise InvalidQuery(f"{name} is repeated: send it once.", field=name)
-            parameters[name] = value
-        return msgspec.convert(parameters, kind, strict=False)
-    except UnicodeDecodeError as error:
-        raise InvalidQuery("The query must be percent-encoded UTF-8.") from error
+        decoded = msgspec.convert(parameters, kind, strict=False)
+        _require_spelling(parameters, decoded)
     except msgspec.ValidationError as error:
         invalid = _explain(str(error), kind)
         raise InvalidQuery(invalid.detail, field=invalid.field, allowed=invalid.allowed) from error
+    return decoded
+
+
+def _require_spelling(parameters: dict[str, str], decoded: Query) -> None:
+    """Refuse other spellings of numbers and of true: msgspec takes 5e0 for 5, and 1 for true."""
+    for name, value in msgspec.to_builtins(decoded).items():
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        if parameters.get(name, text) != text:
+            raise msgspec.ValidationError(f"Another spelling - at `$.{name}`")
+
+
+def refuse_body_fields(url: str, kind: type[Request]) -> None:
+    """Refuse a query with a field of the body: the operation would ignore it.
+
+    Raises:
+        InvalidQuery: it has one, or a percent-encoded text is not UTF-8.
+    """
+    fields = {
+        field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(kind)
+    }
+    for name, _ in own_parameters(url):
+        if field := fields.get(name.lower()):
+            raise InvalidQuery(f"Send {field} in the body, not in the query.", field=field)
 
 
 def own_parameters(url: str) -> list[tuple[str, str]]:
@@ -83,10 +106,19 @@ def own_parameters(url: str) -> list[tuple[str, str]]:
     The rest of the URL is not parsed: its host is the caller's own text.
 
     Raises:
-        UnicodeDecodeError: a percent-encoded text is not UTF-8.
+        InvalidQuery: a percent-encoded text is not UTF-8, or the URL has a second query.
     """
-    pairs = parse_qsl(url.partition("?")[2], keep_blank_values=True, errors="strict")
-    return [(name, value) for name, value in pairs if name.lower() not in _HOST_PARAMETERS]
+    try:
+        pairs = parse_qsl(url.partition("?")[2], keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise InvalidQuery("The query must be percent-encoded UTF-8.") from error
+    own = []
+    for name, value in pairs:
+        if name.lower() not in _HOST_PARAMETERS:
+            own.append((name, value))
+        elif "?" in value:  # no key has one: the host in the URL hides the request's own query
+            raise InvalidQuery("The URL has more than one query.")
+    return own
 
 
 def _scopes_problem(raw: bytes) -> str:
@@ -102,10 +134,17 @@ def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
     return msgspec.json.Decoder(kind)
 
 
-def _explain(message: str, kind: type[Request | Query]) -> InvalidBody:
+def _explain(message: str, kind: type[Request | Query], whole: str = "The body") -> InvalidBody:
     """Turn msgspec's message into an error that names the field and what it accepts."""
+    found = _IN_RECORD.fullmatch(message)
+    if found and (record := _record(kind, found[2])):
+        place = f"{found[2]}[{found[3]}]"
+        invalid = _explain(f"{found[1]} - at `${found[4]}`", record, place)
+        invalid.field = f"{place}.{invalid.field}" if invalid.field else place
+        return invalid
     fields = {field.encode_name: _description(field.type) for field in msgspec.structs.fields(kind)}
     known = ", ".join(fields) or "no fields"
+    message = message.removesuffix(" - at `$`")
     if found := _UNKNOWN.fullmatch(message):
         name = found[1][:_LONGEST_ECHO]
         return InvalidBody("This operation has no such field.", field=name, allowed=known)
@@ -116,7 +155,15 @@ def _explain(message: str, kind: type[Request | Query]) -> InvalidBody:
     if found := _AT.fullmatch(message):
         name = found[1]
         return InvalidBody(f"{name} must be {fields[name]}.", field=name, allowed=fields[name])
-    return InvalidBody("The body must be a JSON object.", allowed=f"an object with {known}")
+    return InvalidBody(f"{whole} must be a JSON object.", allowed=f"an object with {known}")
+
+
+def _record(kind: type[Request | Query], name: str) -> type[Request] | None:
+    """The type of the records in the field with this name, if it has records."""
+    [field] = [field for field in msgspec.structs.fields(kind) if field.encode_name == name]
+    arguments = [part for each in get_args(field.type) for part in get_args(each)]
+    records = (part for part in arguments if isinstance(part, type) and issubclass(part, Request))
+    return next(records, None)
 
 
 def _description(annotation: Any) -> str:

@@ -66,7 +66,7 @@ def signed_in_user(headers: Mapping[str, str], policy: SignInPolicy) -> SignedIn
 
 def _require_person(principal: _Principal, required: str) -> None:
     """Refuse applications and ID tokens: only a delegated access token has a scope."""
-    if "app" in _all(principal, _TOKEN_TYPE):
+    if "app" in {kind.lower() for kind in _all(principal, _TOKEN_TYPE)}:
         raise NotAllowed("An application is signed in. Operations under me are for users only.")
     scopes = {scope for claim in _all(principal, _SCOPE) for scope in claim.split()}
     if not scopes:

@@ -9,7 +9,7 @@ from azure.functions import HttpRequest, HttpResponse
 from identity_service.errors import ServiceError
 from identity_service.http.decoding import own_parameters
 from identity_service.identity import Page, is_identity_id
-from identity_service.schemas import PROBLEMS, PageResponse, Problem
+from identity_service.schemas import FIELDS, PROBLEMS, PageResponse, Problem
 
 CREATED = 201
 UNAUTHORIZED = 401
@@ -58,6 +58,18 @@ def problem(error: ServiceError, base_uri: str = PROBLEMS) -> HttpResponse:
 def code(result: object) -> str:
     """What the log says about a result: `ok`, or the code of the problem."""
     return str(getattr(result, "code", "ok"))
+
+
+def refused_field(result: object) -> str | None:
+    """The name of the field that was refused, for the log.
+
+    `unknown` if no operation has a field of that name: it is the caller's own text.
+    """
+    name: str | None = getattr(result, "field", None)
+    if name is None:
+        return None
+    plain = name.rpartition(".")[2]  # without the record that it is in
+    return plain if plain in FIELDS else "unknown"
 
 
 def subject(req: HttpRequest, result: object) -> str:

@@ -21,7 +21,7 @@ from azure.functions.warmup import WarmUpContext
 
 from identity_service.errors import AcsTooSlow, InternalError, ServiceError
 from identity_service.http.binding import FROM_REQUEST, BindingError, BoundOperation, Operation
-from identity_service.http.responses import code, problem, subject, success
+from identity_service.http.responses import code, problem, refused_field, subject, success
 from identity_service.log import EventLog, begin_invocation
 from identity_service.services import Services
 
@@ -121,11 +121,8 @@ async def serve(  # noqa: PLR0913 -- what the trigger knows
     try:
         result = await _before_deadline(operation.call(req))
         response = success(req, route, result)
-    except ServiceError as error:
-        result, response = error, problem(error, services.problem_base_uri)
     except Exception as error:  # noqa: BLE001 -- otherwise the host would send an empty 500
-        events.error("internal_error", error, operation=operation.name)
-        result = InternalError("The log of this service has the details.")
+        result = _service_error(error, operation.name)
         response = problem(result, services.problem_base_uri)
     if logged:
         events.info(
@@ -133,7 +130,7 @@ async def serve(  # noqa: PLR0913 -- what the trigger knows
             operation=operation.name,
             status=response.status_code,
             code=code(result),
-            field=operation.known_field(getattr(result, "field", None)),
+            field=refused_field(result),
             duration_ms=round((time.perf_counter() - started) * 1000),
             acs_ms=invocation.acs.milliseconds,
             credential_ms=invocation.credential.milliseconds,
@@ -155,11 +152,16 @@ async def run(name: str, call: Awaitable[Any], context: Context) -> None:
     begin_invocation(context.invocation_id)
     try:
         await call
-    except ServiceError as error:
-        raise error from None  # the host would log the text of the library's error
-    except Exception as error:  # noqa: BLE001 -- the same
-        events.error("internal_error", error, operation=name)
-        raise InternalError("The log of this service has the details.") from None
+    except Exception as error:  # noqa: BLE001 -- the host would log the text of the library's error
+        raise _service_error(error, name) from None
+
+
+def _service_error(error: Exception, operation: str) -> ServiceError:
+    """The error, if it is expected. Otherwise it is logged, and replaced by one without details."""
+    if isinstance(error, ServiceError):
+        return error
+    events.error("internal_error", error, operation=operation)
+    return InternalError("The log of this service has the details.")
 
 
 async def _before_deadline(call: Awaitable[Any]) -> Any:

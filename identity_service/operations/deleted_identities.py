@@ -48,13 +48,13 @@ async def list_deleted_identities(
         return Page([DeletedIdentityResponse.of(one) for one in found])
     if query.stuck:
         page = await registry.list_identities(
-            _DELETED, query.after, query.size, min_attempts=cleanup.max_attempts
+            _DELETED, query.after, query.max_page_size, min_attempts=cleanup.max_attempts
         )
         return Page([DeletedIdentityResponse.of(one) for one in page.items], page.continuation)
     entries: list[DueEntry] = []
     async for entry in registry.due_entries(after=_position(query.after)):
         entries.append(entry)
-        if len(entries) == query.size:
+        if len(entries) == query.max_page_size:
             break
     identities = await asyncio.gather(*(registry.read(entry.identity_id) for entry in entries))
     items = [
@@ -63,7 +63,7 @@ async def list_deleted_identities(
         # An identity that was postponed in the meantime is listed later, at its new time.
         if identity and identity.due == entry.due and _is_deleted(identity)
     ]
-    return Page(items, entries[-1].position if len(entries) == query.size else None)
+    return Page(items, entries[-1].position if len(entries) == query.max_page_size else None)
 
 
 def _is_deleted(identity: Identity) -> bool:

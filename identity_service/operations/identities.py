@@ -45,7 +45,7 @@ async def create_identity_with_token(
         IdentityUnfinished: the user's identity is still being created.
         IdentityBusy: the user's identity is being purged, or other requests are changing it.
     """
-    grant = service_tokens.grant(body.scopes, body.minutes)
+    grant = service_tokens.grant(body.scopes, body.expires_in_minutes)
     created, token = await lifecycle.create_with_token(body.user_id, grant)
     response = IdentityWithTokenCreatedResponse if created.is_new else IssuedTokenResponse
     return response.of(created.identity_id, token)
@@ -83,10 +83,9 @@ async def list_identities(
     """List the active identities, those in another state, or the identity of one user."""
     if query.user_id is not UNSET:
         identity = await lifecycle.identity_of_user(query.user_id)
-        found = [identity] if identity and query.state in (UNSET, identity.state) else []
+        found = [identity] if identity and identity.state in query.states else []
         return Page([IdentityResponse.of(one) for one in found])
-    states = [State.ACTIVE] if query.state is UNSET else [query.state]
-    page = await registry.list_identities(states, query.after, query.size)
+    page = await registry.list_identities(query.states, query.after, query.max_page_size)
     return Page([IdentityResponse.of(identity) for identity in page.items], page.continuation)
 
 

@@ -34,6 +34,7 @@ async def get_me(caller: SignedInUser, registry: Registry) -> IdentityResponse:
     Raises:
         IdentityNotFound: the caller has no identity yet.
         DeletedIdentityHidden: the caller's identity is deleted: restore it.
+        IdentityNotReadable: a newer release has changed the caller's identity. Retry the request.
     """
     with _with_restore_hint():
         return visible(await _own_identity(caller, registry))
@@ -53,7 +54,7 @@ async def issue_my_token(
         IdentityUnfinished: the caller's identity is still being created.
         IdentityBusy: the caller's identity is being purged, or other requests are changing it.
     """
-    grant = user_tokens.grant(body.scopes, body.minutes)
+    grant = user_tokens.grant(body.scopes, body.expires_in_minutes)
     with _with_restore_hint():
         created, token = await lifecycle.create_with_token(caller.user_id, grant)
     return IssuedTokenResponse.of(created.identity_id, token)
@@ -64,6 +65,7 @@ async def revoke_my_tokens(caller: SignedInUser, registry: Registry, acs: Acs) -
 
     Raises:
         IdentityNotFound: the caller has no identity yet.
+        IdentityNotReadable: a newer release has changed the caller's identity. Retry the request.
     """
     identity = await _own_identity(caller, registry)
     await acs.revoke_tokens(identity.id)

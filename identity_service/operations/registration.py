@@ -2,7 +2,7 @@
 
 import asyncio
 
-from identity_service.errors import AcsTooSlow, InternalError, ServiceError
+from identity_service.errors import AcsTooSlow, InternalError, ServiceError, Throttled
 from identity_service.identity import identity_id as checked_id
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Verifications
@@ -11,7 +11,7 @@ from identity_service.schemas import (
     IdentityRegisteredResponse,
     IdentityResponse,
     ImportIdentitiesRequest,
-    ImportRecord,
+    ImportRecordRequest,
     ImportResponse,
     ImportResult,
     RegisterIdentityRequest,
@@ -45,8 +45,6 @@ async def register_identity(
         UserMismatch: it is registered for another user, or for none: unregister it first.
         IdentityDeleted: it is deleted.
         IdentityBusy: it is being created, or other requests are changing it.
-        IdentityNotReadable: a newer release has changed it.
-        Throttled: too many identities are being registered.
     """
     identity, is_new = await lifecycle.register(identity_id, body.user_id, verifications.acquire)
     response = IdentityRegisteredResponse if is_new else IdentityResponse
@@ -71,7 +69,6 @@ async def unregister_identity(
         UserMismatch: it does not belong to the user in the query.
         IdentityDeleted: it is deleted: restore it first.
         IdentityBusy: it is being created, or other requests are changing it.
-        IdentityNotReadable: a newer release has changed it.
     """
     await lifecycle.unregister(identity_id, query.expected_user)
 
@@ -86,7 +83,7 @@ class _Import:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
 
-    async def run(self, records: list[ImportRecord]) -> list[ImportResult]:
+    async def run(self, records: list[ImportRecordRequest]) -> list[ImportResult]:
         """The results in the order of the records."""
         last: dict[tuple[str, str], asyncio.Task[ImportResult]] = {}
         tasks = []
@@ -105,18 +102,18 @@ class _Import:
         ]
 
     async def _register(
-        self, record: ImportRecord, earlier: set[asyncio.Task[ImportResult]]
+        self, record: ImportRecordRequest, earlier: set[asyncio.Task[ImportResult]]
     ) -> ImportResult:
         if earlier:
             await asyncio.wait(earlier)
         async with self._slots:
-            if self._loop.time() - self._started >= START_UNTIL:
-                return ImportResult(id=record.id, result="not_attempted")
             try:
                 check_user_id(record.user_id)
-                _, is_new = await self._lifecycle.register(
-                    checked_id(record.id), record.user_id, self._verifications.acquire
-                )
+                identity_id = checked_id(record.id)
+                self._time_left()
+                _, is_new = await self._lifecycle.register(identity_id, record.user_id, self._admit)
+            except _TimeIsUp:
+                return ImportResult(id=record.id, result="not_attempted")
             except ServiceError as error:
                 return ImportResult.refused(record.id, error)
             except Exception as error:  # noqa: BLE001 -- a bug in one record must not end the import
@@ -124,7 +121,23 @@ class _Import:
                 return ImportResult.refused(record.id, InternalError("See the log."))
         return ImportResult(id=record.id, result="registered" if is_new else "unchanged")
 
+    async def _admit(self) -> None:
+        try:
+            await self._verifications.acquire(self._time_left())
+        except Throttled as error:
+            raise _TimeIsUp from error
 
-def _too_slow(record: ImportRecord) -> ImportResult:
+    def _time_left(self) -> float:
+        left = self._started + START_UNTIL - self._loop.time()
+        if left <= 0:
+            raise _TimeIsUp
+        return left
+
+
+class _TimeIsUp(Exception):
+    """A record was not reached. Nothing has been written for it."""
+
+
+def _too_slow(record: ImportRecordRequest) -> ImportResult:
     late = AcsTooSlow("The registration may still complete. Repeat it.")
     return ImportResult.refused(record.id, late)

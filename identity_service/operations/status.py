@@ -10,7 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Raw
 
-from identity_service.errors import IdentityNotFound, ServiceError, Throttled
+from identity_service.errors import (
+    IdentityNotFound,
+    RegistryUnavailable,
+    ServiceError,
+    Throttled,
+)
 from identity_service.identity import DueKind
 from identity_service.log import EventLog
 from identity_service.policies import CleanupPolicy, TokenGrant
@@ -38,6 +43,9 @@ MAX_AGE = 10.0
 
 # `make openapi` writes it.
 DOCUMENT = Path(__file__).parents[2] / "openapi.json"
+
+# An upstream that throttles responds. Restarting or removing this instance would not help.
+_RESPONDS = {"ok", Throttled.code}
 
 _slow: set[asyncio.Task[Any]] = set()
 
@@ -92,8 +100,7 @@ class Readiness:
         if sweep:
             registry.oldest_overdue_seconds = round(sweep.overdue.total_seconds())
             registry.held_purges = sweep.held
-        # ACS responds if it throttles. Restarting or removing this instance would not help.
-        is_ready = acs.status in ("ok", Throttled.code) and registry.status == "ok"
+        is_ready = {acs.status, registry.status} <= _RESPONDS
         return (ReadyResponse if is_ready else NotReadyResponse)(acs=acs, registry=registry)
 
     async def _ask_acs(self) -> None:
@@ -134,6 +141,8 @@ async def _timed(
         else:
             status, kind = "too_slow", "timeout"
             _let_finish(asking)
+    except RegistryUnavailable as error:
+        status, kind = (Throttled.code, None) if error.throttles else (error.code, error.kind)
     except ServiceError as error:
         status, kind = error.code, error.kind
     latency_ms = round(1000 * (time.perf_counter() - started))

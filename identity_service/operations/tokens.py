@@ -1,6 +1,7 @@
 """Operations on access tokens: issue, revoke, exchange."""
 
 import math
+import re
 import time
 from base64 import urlsafe_b64decode
 from typing import TypeVar
@@ -20,8 +21,10 @@ from identity_service.schemas import (
 
 # Source: https://learn.microsoft.com/azure/communication-services/quickstarts/manage-teams-identity
 TEAMS_AUDIENCE = "https://auth.msft.communication.azure.com"
-# Microsoft Graph, the audience of the tokens that most apps already have.
-GRAPH = "00000003-0000-0000-c000-000000000000"
+# The same service, by the id of its application.
+_TEAMS_AUDIENCES = ("", TEAMS_AUDIENCE, "1fd5118e-2576-4263-8130-9503064c837a")
+
+_BEARER = re.compile(r"\W*(authorization\W+)?bearer(?![\w.-])", re.IGNORECASE)
 
 C = TypeVar("C")
 
@@ -41,7 +44,7 @@ async def issue_token(
         IdentityDeleted: it is deleted: restore it.
         IdentityUnfinished: it is still being created.
     """
-    grant = service_tokens.grant(body.scopes, body.minutes)
+    grant = service_tokens.grant(body.scopes, body.expires_in_minutes)
     token = await lifecycle.issue_token(identity_id, grant, registered_only=registered_only)
     return IssuedTokenResponse.of(identity_id, token)
 
@@ -68,20 +71,20 @@ async def exchange_teams_token(body: ExchangeTeamsTokenRequest, acs: Acs) -> Tea
         token = await acs.exchange_teams_token(body.token, body.app_id, body.user_id)
     except TeamsTokenRefused as refused:
         if refused.field == "token":
-            refused.detail = _refusal(body.token, body.app_id) or refused.detail
+            refused.detail = _refusal(body.token) or refused.detail
         raise
     return TeamsTokenResponse.of(token)
 
 
 def _malformed(token: str) -> str:
-    if token.lower().startswith("bearer "):
+    if _BEARER.match(token):
         return "Send the token alone, without Bearer."
     if token.split() != [token]:
         return "The token has white space. It may be cut off or wrapped."
     return ""
 
 
-def _refusal(token: str, app_id: str) -> str:
+def _refusal(token: str) -> str:
     """The likely reason of a refusal, from claims that nobody has verified."""
     try:
         payload = token.split(".")[1]
@@ -92,10 +95,11 @@ def _refusal(token: str, app_id: str) -> str:
         audience = _claim(claims, "aud", str, "").rstrip("/")
     except (IndexError, ValueError, msgspec.MsgspecError, RecursionError):
         return "The token is not a JSON Web Token. Send the Entra access token of the Teams user."
+    # First, because a new token for the same service would be refused again.
+    if audience.lower() not in _TEAMS_AUDIENCES:
+        return f"The token is for another service. Request it for {TEAMS_AUDIENCE}."
     if expires_on <= time.time():
         return "The token has expired. Get a new one from Entra."
-    if audience != TEAMS_AUDIENCE and ("://" in audience or audience in (GRAPH, app_id.lower())):
-        return f"The token is for another service. Request it for {TEAMS_AUDIENCE}."
     return ""
 
 

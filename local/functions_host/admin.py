@@ -52,6 +52,8 @@ _NOT_SUPPORTED = (
     ("POST", "host/debug", _Access.MASTER_KEY),
     ("POST", "host/restart", _Access.MASTER_KEY),
     ("PUT", "host/state", _Access.MASTER_KEY),
+    ("POST", "host/extensions", _Access.MASTER_KEY),
+    ("POST", "instance/assign", _Access.MASTER_KEY),
 )
 # Called with the request and the parameters of the route.
 _Respond = Callable[..., Awaitable[Response]]
@@ -95,15 +97,17 @@ class Admin:
         table: list[tuple[str, str, _Access, _Respond]] = [
             ("GET POST", "host/ping", anyone, _always(Response(HTTPStatus.OK, _NOT_CACHED))),
             ("GET POST", "warmup", anyone, self._respond_to_warm_up),
+            ("GET", "instance/http-health", anyone, _always(Response(HTTPStatus.OK))),
             ("GET", "host/status", platform, self._host_status),
             ("GET", "host/config", platform, self._config),
             ("GET", "host/processes", platform, _always(_json([]))),
             ("GET", "host/drain/status", platform, _always(drain)),
             ("POST", "host/log", platform, _accept_log),
+            ("POST", "host/scale/status", platform, _scale_status),
             ("GET", "host/extensions", master, _always(_json({"extensions": []}))),
             ("GET", "instance/info", master, _always(_json({}))),
-            ("GET", "instance/http-health", master, _always(Response(HTTPStatus.OK))),
             ("GET", "functions", master, self._list),
+            ("GET", "functions/download", master, _not_supported),
             ("GET", "functions/{name}", master, self._describe_by_name),
             ("POST", "functions/{name}", master, self._start),
             ("GET", "functions/{name}/status", master, self._function_status),
@@ -274,6 +278,15 @@ async def _accept_log(request: Request) -> Response:
     except ValueError:
         entries = None
     return Response(HTTPStatus.OK if isinstance(entries, list) else HTTPStatus.BAD_REQUEST)
+
+
+async def _scale_status(request: Request) -> Response:
+    """Only a plan that scales by what the host itself measures has more to say."""
+    if not _has_json(request):
+        return Response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _NOT_CACHED)
+    headers = (*_NOT_CACHED, ("Content-Type", "text/plain; charset=utf-8"))
+    body = b"Runtime scale monitoring is not enabled."
+    return Response(HTTPStatus.BAD_REQUEST, headers, body)
 
 
 def _has_json(request: Request) -> bool:

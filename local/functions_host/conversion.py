@@ -50,7 +50,7 @@ async def to_http_request(request: Request, route_params: dict[str, str]) -> fun
     headers = dict(request.headers)
     if "disguised-host" in headers:
         headers["host"] = headers["disguised-host"]
-    scheme = request.first.get("x-forwarded-proto", "http")
+    scheme = request.first.get("x-forwarded-proto") or "http"
     host = headers.get("host", "")
     _check_url(scheme, host)
     body = await request.read_body() if int(headers.get("content-length", 0)) else b""

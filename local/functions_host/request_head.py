@@ -14,8 +14,12 @@ from local.functions_host.http import PathError, Response, decode_path, fold
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[!$&'()\-._~0-9A-Za-z]+)(?::[0-9]+)?")
 _AUTHORITY = re.compile(r"[\-.:\[\]@0-9A-Za-z]+")
-_ABSOLUTE = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?]+)(?P<path>/[^?]*)?(?P<query>.*)")
-_LENGTH = re.compile("[0-9]{1,18}")
+_ABSOLUTE = re.compile(
+    r"(?P<scheme>https?)://(?:[^/?@]*@)?(?P<authority>[^/?@]+)(?P<path>/[^?]*)?(?P<query>.*)"
+)
+_LENGTH = re.compile("0*[0-9]{1,19}")
+_LARGEST_LENGTH = 2**63 - 1
+_ESCAPED_SLASH = re.compile("%2f", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -32,6 +36,8 @@ class Head:
     """A request line and headers that are valid.
 
     Attributes:
+        method: as it is written. Kestrel knows methods only in upper case: after `head`, it sends a
+            body.
         path: decoded; empty for `OPTIONS *` and CONNECT.
         content_length: None if the body is chunked or there is no body.
     """
@@ -84,7 +90,7 @@ def _parse_request_line(line: bytes) -> tuple[str, str, bool]:
         raise Rejection(
             HTTPStatus.HTTP_VERSION_NOT_SUPPORTED if is_version else HTTPStatus.BAD_REQUEST
         )
-    return method.decode().upper(), target.decode(), version == b"HTTP/1.0"
+    return method.decode(), target.decode(), version == b"HTTP/1.0"
 
 
 def _parse_header(line: bytes) -> tuple[str, str]:
@@ -106,7 +112,9 @@ def _parse_target(method: str, target: str, host: str) -> tuple[str, str]:
         authority = absolute["authority"].lower().removesuffix(default_port)
         if authority != host.removesuffix(default_port):
             raise Rejection(HTTPStatus.BAD_REQUEST)
-        return _parse_path(f"{absolute['path'] or '/'}{absolute['query']}")
+        # Kestrel takes this path from .NET's Uri, which decodes slashes too.
+        path = _ESCAPED_SLASH.sub("/", absolute["path"] or "/")
+        return _parse_path(f"{path}{absolute['query']}")
     form = "OPTIONS" if target == "*" else "CONNECT"
     if target != "*" and not _AUTHORITY.fullmatch(target):
         raise Rejection(HTTPStatus.BAD_REQUEST)
@@ -145,4 +153,7 @@ def _content_length(headers: Sequence[tuple[str, str]]) -> int | None:
         return None
     if lengths[1:] or not _LENGTH.fullmatch(lengths[0]):
         raise Rejection(HTTPStatus.BAD_REQUEST)
-    return int(lengths[0])
+    length = int(lengths[0].lstrip("0") or "0")
+    if length > _LARGEST_LENGTH:
+        raise Rejection(HTTPStatus.BAD_REQUEST)
+    return length

@@ -141,7 +141,8 @@ def _segment(segment: str, parameters: list[re.Match[str]], template: str, *, is
 
 
 def _parameter(parameter: re.Match[str], *, is_last: bool) -> str:
-    value = ".*" if parameter["star"] else "[^/]+"
+    # A catch-all takes the rest of the path, which cannot start with an empty segment.
+    value = "[^/].*" if parameter["star"] else "[^/]+"
     group = f"/(?P<{parameter['name']}>{value})"
     if not (parameter["star"] or parameter["optional"]):
         return group

@@ -238,7 +238,7 @@ def _without_end(line: bytes) -> bytes:
 def _to_request(head: Head, body: _Body) -> Request:
     lower = [(name.lower(), value) for name, value in head.headers]
     return Request(
-        head.method,
+        head.method.upper(),
         head.path,
         head.query_string,
         headers=fold(lower),

@@ -54,7 +54,7 @@ REFUSALS = [
     (401, "SomethingNew", AcsRefusedUs),
     (401, None, AcsRefusedUs),
     (403, "Forbidden", AcsRefusedUs),
-    (403, None, AcsRefusedUs),
+    (403, None, AcsUnavailable),
     (404, "IdentityNotFound", IdentityNotFound),
     (404, "ResourceNotFound", AcsUnavailable),
     (404, None, AcsUnavailable),
@@ -165,6 +165,24 @@ async def test_create_never_finds_an_identity_missing(
     assert caught.type is kind
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        ("IdentityNotFound", "As ACS says.", IdentityNotFound),
+        ("NotFound", "Provided identity doesn't exist.", IdentityNotFound),
+        ("NotFound", "The identity provider was not found.", AcsUnavailable),
+        ("IdentityServiceNotFound", "No such service.", AcsUnavailable),
+        (7, "Provided identity doesn't exist.", AcsUnavailable),
+        (None, "Provided identity doesn't exist.", AcsUnavailable),
+    ],
+)
+async def test_missing_identity(code: object, message: str, kind: type[ServiceError]) -> None:
+    """A purge takes it for a proof, so it takes the code or the message of ACS for an identity."""
+    error = await error_for(Response(404, {"error": {"code": code, "message": message}}))
+
+    assert type(error) is kind
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("body", list(ODD_BODIES.values()), ids=list(ODD_BODIES))
 async def test_odd_body(status: int, body: object) -> None:
@@ -241,7 +259,7 @@ async def test_missing_role_is_logged(status: int, caplog: pytest.LogCaptureFixt
     """If ACS refuses our own credential, the log names the role to assign."""
     await error_for(Response(status, error_body("Denied")))
 
-    assert f"acs_refused_us status={status} code=Denied" in caplog.text
+    assert f"acs_refused_us host={HOST} status={status} code=Denied" in caplog.text
     assert "Communication and Email Service Owner" in caplog.text
 
 

@@ -15,6 +15,7 @@ from azure.core.exceptions import (
 from azure.identity import CredentialUnavailableError
 
 from identity_service.azure.credential import LAST_USE, PAUSE, TIMEOUT, Credential
+from identity_service.log import restrain_libraries
 
 SCOPE = "https://one.example/.default"
 OTHER_SCOPE = "https://two.example/.default"
@@ -128,8 +129,26 @@ async def test_failure(failure: Exception, caplog: pytest.LogCaptureFixture) -> 
         await Credential(FakeSource(failure)).get_token_info(SCOPE)
 
     [record] = caplog.records
-    assert record.message.startswith("credential_unavailable reason=")
+    assert record.message.startswith(f"credential_unavailable scope={SCOPE} reason=")
     assert type(failure).__name__ in record.message
+
+
+async def test_failure_of_the_identity_endpoint_is_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """azure-identity itself does not log the cause a second time."""
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+    monkeypatch.setenv("IDENTITY_ENDPOINT", "http://no-such-host.invalid/msi")
+    monkeypatch.setenv("IDENTITY_HEADER", "header")
+    create = logging.getLogRecordFactory()
+    restrain_libraries()
+    async with Credential.connect() as credential:
+        await credential.warm_up(SCOPE)
+    logging.setLogRecordFactory(create)
+
+    [message] = caplog.messages
+    assert message.startswith(f"credential_unavailable scope={SCOPE} reason=")
+    assert "no-such-host.invalid" in message
 
 
 @every_failure

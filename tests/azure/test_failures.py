@@ -6,13 +6,14 @@ Both adapters call real servers with the real SDKs.
 import asyncio
 import base64
 import gc
+import json
 import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 import trustme
@@ -24,12 +25,12 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 
-from identity_service.azure.acs import AcsClient
+from identity_service.azure.acs import ACS_SCOPE, AcsClient
 from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Kind, describe
-from identity_service.azure.tables import TableRegistry
+from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
 from identity_service.errors import AcsRefusedUs, AcsUnavailable, RegistryUnavailable, ServiceError
-from identity_service.identity import Identity, UserRow
+from identity_service.identity import Identity, State, UserRow
 from identity_service.log import restrain_libraries
 from identity_service.policies import TokenGrant
 from tests.azure.test_credential import FakeSource
@@ -161,6 +162,7 @@ WRONG_SERVICES: dict[str, tuple[int, str, str]] = {
     "HTML 202": (202, "<html>Welcome</html>", "text/html"),
     "HTML 302": (302, "", "text/html"),
     "HTML 400": (400, "<html>Bad</html>", "text/html"),
+    "HTML 403": (403, "<html>Blocked</html>", "text/html"),
     "HTML 404": (404, "<html>Not found</html>", "text/html"),
     "HTML 405": (405, "<html>No</html>", "text/html"),
     "HTML 409": (409, "<html>Conflict</html>", "text/html"),
@@ -210,12 +212,12 @@ REGISTRY_CALLS: dict[str, Callable[[TableRegistry], Awaitable[object]]] = {
     "insert": lambda registry: registry.insert(ROW),
     "read_user": lambda registry: registry.read_user(USER),
     "insert_user": lambda registry: registry.insert_user(USER, IDENTITY),
-    "update": lambda registry: registry.update(ROW, ROW.activate()),
+    "update": lambda registry: registry.update(ROW, ROW.finish_creation()),
     "remove": lambda registry: registry.remove(ROW),
     "replace_user": lambda registry: registry.replace_user(USER_ROW, IDENTITY),
     "remove_user": lambda registry: registry.remove_user(USER_ROW),
     "due_entries": due,
-    "list_active": lambda registry: registry.list_active(None, 10),
+    "list_identities": lambda registry: registry.list_identities([State.ACTIVE], None, 10),
 }
 
 
@@ -286,35 +288,41 @@ def registry_at(endpoint: Endpoint) -> TableRegistry:
 # No connection
 
 
+class Upstream(NamedTuple):
+    """One of the two adapters, and what its failures look like."""
+
+    connect: Callable[[Endpoint], Any]
+    calls: dict[str, Callable[[Any], Awaitable[object]]]
+    error: type[ServiceError]
+    event: str
+
+
+UPSTREAMS = [
+    Upstream(acs_at, ACS_CALLS, AcsUnavailable, "acs_unavailable"),
+    # One of its calls asks all partitions.
+    Upstream(registry_at, REGISTRY_CALLS, RegistryUnavailable, "registry_unavailable"),
+]
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS, ids=["acs", "registry"])
 @each_unreachable
-async def test_acs_is_unreachable(
-    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, start: Start, kind: Kind, reason: str
+async def test_unreachable(  # noqa: PLR0913, PLR0917 -- two of them are fixtures
+    servers: AsyncExitStack,
+    caplog: pytest.LogCaptureFixture,
+    start: Start,
+    kind: Kind,
+    reason: str,
+    upstream: Upstream,
 ) -> None:
     """One line of each call has host, kind and reason. The error has the kind."""
     endpoint = await start(servers)
-    acs = acs_at(endpoint)
-    errors, logged = await outcomes(acs, ACS_CALLS, caplog)
-    await acs.close()
+    adapter = upstream.connect(endpoint)
+    errors, logged = await outcomes(adapter, upstream.calls, caplog)
+    await adapter.close()
 
-    assert errors == dict.fromkeys(ACS_CALLS, (AcsUnavailable, kind))
+    assert errors == dict.fromkeys(upstream.calls, (upstream.error, kind))
     for line in logged:
-        assert line.startswith(f'acs_unavailable host={endpoint.host} kind={kind} reason="')
-        assert reason in line
-
-
-@each_unreachable
-async def test_registry_is_unreachable(
-    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, start: Start, kind: Kind, reason: str
-) -> None:
-    """The same holds for the table service, also for a call that asks all partitions."""
-    endpoint = await start(servers)
-    registry = registry_at(endpoint)
-    errors, logged = await outcomes(registry, REGISTRY_CALLS, caplog)
-    await registry.close()
-
-    assert errors == dict.fromkeys(REGISTRY_CALLS, (RegistryUnavailable, kind))
-    for line in logged:
-        assert line.startswith(f'registry_unavailable host={endpoint.host} kind={kind} reason="')
+        assert line.startswith(f'{upstream.event} host={endpoint.host} kind={kind} reason="')
         assert reason in line
 
 
@@ -343,46 +351,40 @@ class WrongService:
         return Endpoint(f"http://127.0.0.1:{server.port}")
 
 
+@pytest.mark.parametrize(
+    ("upstream", "has_table"),
+    [(UPSTREAMS[0], False), (UPSTREAMS[1], False), (UPSTREAMS[1], True)],
+    ids=["acs", "registry", "registry, later"],
+)
 @each_wrong_service
-async def test_wrong_service_instead_of_acs(
-    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, response: tuple[int, str, str]
-) -> None:
-    """A response that is not from ACS is never the caller's fault, and never a missing identity."""
-    endpoint = await WrongService(*response).start(servers)
-    acs = acs_at(endpoint)
-    errors, logged = await outcomes(acs, ACS_CALLS, caplog)
-    await acs.close()
-
-    assert errors == dict.fromkeys(ACS_CALLS, (AcsUnavailable, "status"))
-    for line in logged:
-        assert line.startswith(f'acs_unavailable host={endpoint.host} kind=status reason="')
-
-
-@pytest.mark.parametrize("has_table", [False, True], ids=["from the start", "later"])
-@each_wrong_service
-async def test_wrong_service_instead_of_the_table_service(
+async def test_wrong_service(
     servers: AsyncExitStack,
     caplog: pytest.LogCaptureFixture,
     response: tuple[int, str, str],
+    upstream: Upstream,
     has_table: bool,
 ) -> None:
-    """A response that is not of the table service is no missing row, no conflict and no defect."""
+    """A response of another service is no missing identity or row, no conflict and no defect."""
     endpoint = await WrongService(*response, has_table=has_table).start(servers)
-    registry = registry_at(endpoint)
-    errors, logged = await outcomes(registry, REGISTRY_CALLS, caplog)
-    await registry.close()
+    adapter = upstream.connect(endpoint)
+    errors, logged = await outcomes(adapter, upstream.calls, caplog)
+    await adapter.close()
 
-    assert errors == dict.fromkeys(REGISTRY_CALLS, (RegistryUnavailable, "status"))
+    assert errors == dict.fromkeys(upstream.calls, (upstream.error, "status"))
     for line in logged:
-        assert line.startswith(f'registry_unavailable host={endpoint.host} kind=status reason="')
+        assert line.startswith(f'{upstream.event} host={endpoint.host} kind=status reason="')
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("status", "body"), [(401, ""), (401, "Denied"), (403, "Denied")], ids=["bare", "401", "403"]
+)
 async def test_refusal_is_one_line(
-    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, status: int
+    servers: AsyncExitStack, caplog: pytest.LogCaptureFixture, status: int, body: str
 ) -> None:
     """A refusal of our own credential is not an outage, and is logged once with its remedy."""
-    endpoint = await WrongService(status, "<html>", "text/html").start(servers)
+    error = {"code": body, "message": {"value": "No."}}
+    text = json.dumps({"error": error, "odata.error": error}) if body else ""
+    endpoint = await WrongService(status, text, "application/json").start(servers)
     acs, registry = acs_at(endpoint), registry_at(endpoint)
     of_acs = await error_of(acs.create())
     of_registry = await error_of(due(registry))
@@ -391,9 +393,10 @@ async def test_refusal_is_one_line(
 
     assert (type(of_acs), type(of_registry)) == (AcsRefusedUs, RegistryUnavailable)
     assert [line.partition(" code")[0] for line in lines(caplog)] == [
-        f"acs_refused_us status={status}",
-        f"registry_refused_us status={status}",
+        f"acs_refused_us host={endpoint.host} status={status}",
+        f"registry_refused_us host={endpoint.host} status={status}",
     ]
+    assert (of_acs.kind, of_registry.kind) == ("status", "status")
 
 
 STATUSES: list[tuple[int, Kind]] = [(407, "proxy"), (408, "timeout"), (504, "timeout")]
@@ -530,8 +533,10 @@ def test_slow_credential_is_not_blamed_on_others(
 
     errors = virtual_time.run(scenario())
 
-    assert {error.kind for error in errors} == {None}
-    assert [line.partition(" ")[0] for line in lines(caplog)] == ["credential_unavailable"] * 2
+    assert {error.kind for error in errors} == {"credential"}
+    assert [line.partition(" reason")[0] for line in lines(caplog)] == [
+        f"credential_unavailable scope={scope}" for scope in (ACS_SCOPE, STORAGE_SCOPE)
+    ]
 
 
 def test_credential_without_an_end_of_its_own(
@@ -551,8 +556,10 @@ def test_credential_without_an_end_of_its_own(
 
     error = virtual_time.run(scenario())
 
-    assert (type(error), error.kind) == (AcsUnavailable, None)
-    assert lines(caplog) == ['credential_unavailable reason="no token within 8 s"']
+    assert (type(error), error.kind) == (AcsUnavailable, "credential")
+    assert lines(caplog) == [
+        f'credential_unavailable scope={ACS_SCOPE} reason="no token within 8 s"'
+    ]
 
 
 # Errors that are hard to cause

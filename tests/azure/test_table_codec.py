@@ -23,7 +23,7 @@ MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.
 
 def test_stored_identity() -> None:
     """The entity of an identity row, in full."""
-    identity = Identity.create(ID, "alice", NOW).activate().delete(NOW, timedelta(days=7))
+    identity = Identity.create(ID, "alice", NOW).finish_creation().delete(NOW, timedelta(days=7))
 
     assert encode_identity(identity) == {
         "PartitionKey": "11",

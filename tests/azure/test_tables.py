@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -124,7 +125,7 @@ def creating(number: int = 1, due: datetime = NOW + LEASE) -> Identity:
 
 def active(number: int = 1) -> Identity:
     """An active identity. Nothing is due."""
-    return creating(number).activate()
+    return creating(number).finish_creation()
 
 
 async def insert_all(registry: Registry, identities: Iterable[Identity]) -> None:
@@ -157,7 +158,7 @@ async def pages(registry: Registry, size: int) -> list[list[Identity]]:
     """All pages of active identities."""
     found, continuation = [], None
     while True:
-        page = await registry.list_active(continuation, size)
+        page = await registry.list_identities([State.ACTIVE], continuation, size)
         found.append(page.items)
         if page.continuation is None:
             return found
@@ -223,7 +224,7 @@ async def test_insert_of_an_existing_row_is_refused(registry: Registry) -> None:
 async def test_updated_row_can_be_read(registry: Registry) -> None:
     """Update returns what read returns, with the new ETag, and the next update accepts it."""
     row = await registry.insert(creating())
-    updated = await registry.update(row, row.activate())
+    updated = await registry.update(row, row.finish_creation())
 
     assert await registry.read(row.id) == updated
     assert (await registry.update(updated, updated.delete(NOW, RETENTION))).state is State.DELETED
@@ -316,7 +317,9 @@ async def test_write_is_refused_if_the_due_entry_is_missing(registry: Registry, 
     row = await registry.insert(creating())
     wrong = changed(row, due=NOW)
     with pytest.raises(Conflict):
-        await getattr(registry, write)(wrong, *([wrong.activate()] if write == "update" else []))
+        await getattr(registry, write)(
+            wrong, *([wrong.finish_creation()] if write == "update" else [])
+        )
 
     assert (await registry.read(row.id), len(await entries(registry))) == (row, 1)
 
@@ -535,14 +538,14 @@ async def test_rows_can_be_removed_between_pages(registry: Registry) -> None:
     """The list continues even if the last row of a page is gone."""
     await insert_all(registry, map(active, range(40)))
     seen: list[str] = []
-    page = await registry.list_active(None, 5)
+    page = await registry.list_identities([State.ACTIVE], None, 5)
     while True:
         for row in page.items:
             seen.append(row.id)
             await registry.remove(row)
         if page.continuation is None:
             break
-        page = await registry.list_active(page.continuation, 5)
+        page = await registry.list_identities([State.ACTIVE], page.continuation, 5)
 
     assert sorted(seen) == sorted(map(some_id, range(40)))
 
@@ -552,7 +555,7 @@ async def test_invalid_continuation_is_refused(registry: Registry, continuation:
     """Only a continuation of an earlier page is valid."""
     await registry.insert(active())
     with pytest.raises(InvalidQuery) as caught:
-        await registry.list_active(continuation, 10)
+        await registry.list_identities([State.ACTIVE], continuation, 10)
 
     assert caught.value.field == "continuation"
 
@@ -617,12 +620,13 @@ async def test_wrong_key(table: TableClient, caplog: pytest.LogCaptureFixture) -
     )
     registry = TableRegistry(client)
     position = encoded([0, {"PartitionKey": "00", "RowKey": "i|"}])
-    for call in [*all_calls(registry), registry.list_active(position, 10)]:
+    for call in [*all_calls(registry), registry.list_identities([State.ACTIVE], position, 10)]:
         caplog.clear()
         with pytest.raises(RegistryUnavailable):
             await call
         [message] = caplog.messages
-        assert message.startswith("registry_refused_us status=400 code=InvalidAuthenticationInfo ")
+        assert message.startswith(f"registry_refused_us host={urlsplit(table.url).netloc} ")
+        assert " status=400 code=InvalidAuthenticationInfo " in message
 
 
 REFUSED = "registry_refused_us"
@@ -644,7 +648,9 @@ CODES: list[tuple[int, str, Outcomes, str]] = [
     (404, "TableNotFound", DOWN, UNAVAILABLE),
     (404, "ResourceNotFound", NO_ROW, UNAVAILABLE),
     (404, "EntityNotFound", NO_ROW, UNAVAILABLE),
+    (400, "ResourceNotFound", NO_ROW, UNAVAILABLE),
     (404, "AccountNotFound", DOWN, UNAVAILABLE),
+    (404, "ContainerNotFound", DOWN, UNAVAILABLE),
     (409, "EntityAlreadyExists", CHANGED, UNAVAILABLE),
     (409, "TableBeingDeleted", DOWN, UNAVAILABLE),
     (409, "SomethingNew", DOWN, UNAVAILABLE),
@@ -680,8 +686,8 @@ async def test_error_by_its_code(
         (lambda registry: registry.read(some_id(1)), read),
         (lambda registry: registry.read_user("alice"), read),
         (entries, RegistryUnavailable),
-        (lambda registry: registry.list_active(None, 10), RegistryUnavailable),
-        (lambda registry: registry.list_active(position, 10), listed),
+        (lambda registry: registry.list_identities([State.ACTIVE], None, 10), RegistryUnavailable),
+        (lambda registry: registry.list_identities([State.ACTIVE], position, 10), listed),
         *((call, write) for call in WRITES.values()),
     ]
     async with FailingService(status, code).registry() as registry:
@@ -693,13 +699,40 @@ async def test_error_by_its_code(
             assert all(code in message for message in caplog.messages)
 
 
-async def test_invalid_row(caplog: pytest.LogCaptureFixture) -> None:
-    """A row that another program has changed is not understood. It is logged, and is no defect."""
-    service = FailingService(200, row={"PartitionKey": "00", "RowKey": "i|1", "state": "other"})
-    async with service.registry() as registry:
-        assert await outcome(registry.read(some_id(1))) is RegistryUnavailable
+@pytest.mark.parametrize(
+    ("status", "code", "throttles"),
+    [(503, "ServerBusy", True), (503, "Other", False), (500, "OperationTimedOut", False)],
+)
+async def test_table_throttles(status: int, code: str, throttles: bool) -> None:
+    """The error tells it apart from a table that does not respond."""
+    async with FailingService(status, code).registry() as registry:
+        with pytest.raises(RegistryUnavailable) as caught:
+            await registry.read(some_id(1))
 
-    assert 'kind=status reason="invalid body, ValidationError: ' in caplog.text
+    assert caught.value.throttles is throttles
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"state": "suspended"}, "Invalid enum value 'suspended'"),
+        ({}, "missing required field `state`"),
+        ({"state": "active", "createdOn": "yesterday"}, "Invalid RFC3339"),
+        ({"state": "active", "attempts": "many"}, "Expected `int`"),
+    ],
+)
+async def test_row_that_is_not_readable(
+    columns: dict[str, str], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row that a newer release or another program has written is in the state `unknown`."""
+    row = {"PartitionKey": "00", "RowKey": f"i|{some_id(1)}", **columns}
+    async with FailingService(200, row=row).registry() as registry:
+        identity = await registry.read(some_id(1))
+
+    assert identity
+    assert (identity.id, identity.state) == (some_id(1), State.UNKNOWN)
+    assert f"row_not_readable identity_id={some_id(1)}" in caplog.text
+    assert reason in caplog.text
 
 
 def all_calls(registry: Registry) -> list[Awaitable[object]]:
@@ -715,7 +748,7 @@ def all_calls(registry: Registry) -> list[Awaitable[object]]:
         registry.insert_user("alice", row.id),
         registry.replace_user(user, row.id),
         registry.remove_user(user),
-        registry.list_active(None, 10),
+        registry.list_identities([State.ACTIVE], None, 10),
         entries(registry),
     ]
 

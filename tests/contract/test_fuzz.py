@@ -46,6 +46,20 @@ async def test_healthy(environ: dict[str, str], tmp_path: Path) -> None:
     assert outcome.statuses.total() >= 2000
 
 
+async def test_invalid_credentials(
+    environ: dict[str, str], control: Control, tmp_path: Path
+) -> None:
+    """The platform's 401 for a wrong key and for an expired token is in the document."""
+    expired = await control.sign_in("alice", minutes=-5)
+    refused = {**environ, "FUNCTION_KEY": "wrong", "SIGN_IN_TOKEN": expired}
+    # Valid data is refused here, too.
+    options = (*REPEATABLE, "--exclude-checks", "positive_data_acceptance")
+    outcome = await fuzz(refused, tmp_path, EXAMPLES // 8, options)
+
+    assert outcome.exit_code == 0, outcome.text
+    assert outcome.statuses[401] > outcome.statuses.total() / 2
+
+
 async def test_faults(environ: dict[str, str], control: Control, tmp_path: Path) -> None:
     """While ACS fails in every way, a few calls in a hundred each, every response is promised."""
     for seed, fault in enumerate([*FAULTS, SLOW]):

@@ -202,7 +202,7 @@ async def test_when_acs_refuses_connections_every_operation_responds_at_once(
 
 
 async def test_an_identity_created_after_the_deadline_is_recorded(
-    api: Client, control: Control
+    api: Client, control: Control, user: str
 ) -> None:
     """Later calls log the lines that the host dropped because the response had been sent."""
     before = await control.identities()
@@ -210,7 +210,7 @@ async def test_an_identity_created_after_the_deadline_is_recorded(
     calls: list[tuple[str, object]] = [
         ("identities", None),
         ("identities/with-token", CHAT),
-        ("identities", {"userId": "user-after-the-deadline"}),
+        ("identities", {"userId": user}),
     ]
     replies = await asyncio.gather(*(api.post(*call) for call in calls))
     for reply in replies:

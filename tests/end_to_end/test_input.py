@@ -112,6 +112,19 @@ async def test_a_query_is_parsed_strictly(
     assert problem in fields["detail"]
 
 
+@pytest.mark.parametrize("query", ["userId=alice", "userId=", "USERID=alice", "scopes=chat"])
+async def test_a_field_of_the_body_is_refused_in_the_query(
+    api: Client, control: Control, query: str
+) -> None:
+    """If it were ignored, the call would create an identity without a user."""
+    before = await control.attempts("create")
+
+    reply = await api.call("POST", f"{WITH_TOKEN}?{query}", GOOD)
+
+    assert "in the body" in reply.assert_problem(400, "invalid_query")["detail"]
+    assert await control.attempts("create") == before
+
+
 @pytest.mark.parametrize("query", ["code=&Code=a&CODE&clientId=", "%63ode=a&%63lientId=b"])
 async def test_parameters_of_the_host_are_left_alone(api: Client, query: str) -> None:
     """A function key in the URL, and its name, are not parameters of an operation."""

@@ -97,7 +97,7 @@ IGNORE_FAILED_READ = (
 )
 
 RETURN_UNREVOKED = (Change("is State.DELETED and identity.revoked:", "is State.DELETED:"),)
-_RECORD = "                return await self._registry.update(marked, marked.record_revocation())"
+_RECORD = "                return await self._record_revocation(marked)"
 RECORD_AGAIN_WITHOUT_REVOKING = (
     Change(
         _RECORD,
@@ -143,8 +143,8 @@ DANGLING_USER_ROW_IS_BUSY = (
 
 START_PURGE_WITHOUT_WRITE = (
     Change(
-        "return await self._registry.update(identity, identity.start_purge(self._clock.now()))",
-        "return identity",
+        "started = await self._registry.update(identity, identity.start_purge(self._clock.now()))",
+        "started = identity",
     ),
 )
 _RELEASE = "        await self._release_user(identity)  # 4\n"
@@ -192,6 +192,13 @@ REGISTER_USER_ROW_FIRST = (
         "                else:\n"
         f"    {_VERIFY}    {_CLAIM}",
     ),
+)
+REGISTER_AS_ACTIVE = (
+    Change(
+        "Identity.register(identity_id, user_id, self._clock.now())",
+        "Identity.register(identity_id, user_id, self._clock.now()).finish_registration()",
+    ),
+    Change("identity, identity.finish_registration()\n", "identity, identity\n"),
 )
 SKIP_VERIFICATION = (Change(_VERIFY, ""),)
 VERIFY_BEFORE_INSERT = (
@@ -268,9 +275,9 @@ DELETE_REGISTERING = (
         "",
     ),
     Change(
-        "        return await self._registry.update(identity, identity.delete(now,",
-        "        active = identity._replace(state=State.ACTIVE)\n"
-        "        return await self._registry.update(identity, active.delete(now,",
+        "            marked = await self._registry.update(identity, identity.delete(now,",
+        "            active = identity._replace(state=State.ACTIVE)\n"
+        "            marked = await self._registry.update(identity, active.delete(now,",
     ),
 )
 PURGE_REGISTERING = (
@@ -470,6 +477,9 @@ RULES: dict[str, Mutation] = {
     ),
     "register writes the identity row before the user row": Mutation(
         Scenario((REGISTER,), "created elsewhere"), 1, USER_ROW_OF_NOTHING, REGISTER_USER_ROW_FIRST
+    ),
+    "a row is inserted as registering": Mutation(
+        Scenario((REGISTER,)), 1, "removed the row", REGISTER_AS_ACTIVE
     ),
     "register asks ACS": Mutation(Scenario((REGISTER,)), 0, NOT_IN_ACS, SKIP_VERIFICATION),
     "register asks ACS after its first write": Mutation(

@@ -40,7 +40,7 @@ async def right(
     body: IssueTokenRequest,
 ) -> tuple[object, ...]:
     """Takes everything from the request."""
-    return identity_id, caller.user_id, query.size, body.scopes
+    return identity_id, caller.user_id, query.max_page_size, body.scopes
 
 
 async def right_parts(
@@ -198,6 +198,11 @@ async def test_caller_if_the_platform_checks_no_sign_ins(
 
 INVALID: dict[str, tuple[Operation, dict[str, object], str]] = {
     "id": (taking("identity_id", str), {"identity_id": "nobody"}, "invalid_identity_id"),
+    "field of the body in the query": (
+        takes_body,
+        {"url": f"{URL}?userId=alice"},
+        "invalid_query",
+    ),
     "empty id": (taking("identity_id", str), {"identity_id": ""}, "invalid_identity_id"),
     "no id": (taking("identity_id", str), {}, "invalid_identity_id"),
     "query": (taking("query", Query), {"url": f"{URL}?maxPageSize=0"}, "invalid_query"),

@@ -17,16 +17,22 @@ from identity_service.errors import (
     InvalidQuery,
     ServiceError,
 )
-from identity_service.http.decoding import BODY_LIMIT, decode_body, decode_query
+from identity_service.http.decoding import (
+    decode_body,
+    decode_query,
+    refuse_body_fields,
+)
 from identity_service.schemas import (
     CreateIdentityRequest,
     CreateIdentityWithTokenRequest,
+    ImportIdentitiesRequest,
     IssueMyTokenRequest,
     IssueTokenRequest,
-    Query,
+    ListQuery,
     Request,
 )
 from tests.http.edge import URL
+from tests.support.acs_transport import IDENTITY
 
 
 class Empty(Request):
@@ -137,7 +143,9 @@ BAD_MINUTES = {
     "array": b"[60]",
 }
 
-BAD_SIZES = ["0", "101", "-1", "1.5", "ten", "1e400", "9" * 400, "true", "null", "😀"]
+BAD_SIZES = ["0", "1001", "-1", "1.5", "ten", "1e400", "9" * 400, "true", "null", "😀"]
+# Other spellings of a valid number.
+BAD_SIZES += ["5.0", "1e1", "1E1", "05", "+5", " 5", "5 ", "5\0", "1_0", "0x10", "\uff15"]
 
 UNKNOWN_FIELDS = {
     "unknown": "color",
@@ -186,7 +194,7 @@ def cases(named: dict[str, bytes]) -> Callable[[Callable[..., None]], Callable[.
 )
 def test_valid_minutes(text: bytes, minutes: int) -> None:
     """A lifetime is 60 to 1440 minutes. JSON does not distinguish 60 from 60.0."""
-    assert decode_body(with_minutes(text), IssueTokenRequest).minutes == minutes
+    assert decode_body(with_minutes(text), IssueTokenRequest).expires_in_minutes == minutes
 
 
 def test_all_scopes() -> None:
@@ -287,7 +295,7 @@ def test_long_unknown_field_is_cut() -> None:
 
 def test_body_at_the_limit() -> None:
     """A body of 16 KiB is accepted."""
-    body = b'{"scopes":["chat"]}'.ljust(BODY_LIMIT)
+    body = b'{"scopes":["chat"]}'.ljust(IssueTokenRequest.body_limit)
 
     assert decode_body(body, IssueTokenRequest).scopes == ["chat"]
 
@@ -315,7 +323,7 @@ def test_any_bytes(kind: type[Request], raw: bytes) -> None:
 def query_error(query: str) -> InvalidQuery:
     """The error for a query."""
     with pytest.raises(InvalidQuery) as caught:
-        decode_query(f"{URL}?{query}", Query)
+        decode_query(f"{URL}?{query}", ListQuery)
     return caught.value
 
 
@@ -337,9 +345,9 @@ QUERIES: dict[str, tuple[str, str | None, int]] = {
 @pytest.mark.parametrize(("query", "after", "size"), QUERIES.values(), ids=QUERIES)
 def test_query(query: str, after: str | None, size: int) -> None:
     """Every parameter is optional. Those that the host reads are left alone."""
-    decoded = decode_query(URL + query, Query)
+    decoded = decode_query(URL + query, ListQuery)
 
-    assert (decoded.after, decoded.size) == (after, size)
+    assert (decoded.after, decoded.max_page_size) == (after, size)
 
 
 @pytest.mark.parametrize(
@@ -347,13 +355,43 @@ def test_query(query: str, after: str | None, size: int) -> None:
 )
 def test_query_of_any_host(host: str) -> None:
     """The host in the URL is the caller's text. It does not hide or change the query."""
-    assert decode_query(f"https://{host}/api/identities?maxPageSize=7", Query).size == 7
+    assert (
+        decode_query(f"https://{host}/api/identities?maxPageSize=7", ListQuery).max_page_size == 7
+    )
 
 
-def test_query_in_the_host() -> None:
+@pytest.mark.parametrize(
+    "host", ["x//evil.example/a?b", "x?", "x?code=", "x?a=b&CODE=", "x/a?clientId=b"]
+)
+def test_query_in_the_host(host: str) -> None:
     """If the host has a question mark, the query is refused. It is never taken as empty."""
     with pytest.raises(InvalidQuery):
-        decode_query("https://x//evil.example/a?b/api/identities?maxPageSize=7", Query)
+        decode_query(f"https://{host}/api/identities?maxPageSize=7", ListQuery)
+
+
+BODY_FIELDS = {
+    "field": ("userId=alice", "userId"),
+    "empty": ("userId=", "userId"),
+    "in another case": ("USERID=alice", "userId"),
+    "percent-encoded": ("user%49d=alice", "userId"),
+    "after others": ("code=a&b=c&scopes=chat", "scopes"),
+    "no UTF-8": ("a=%FF", None),
+}
+
+
+@pytest.mark.parametrize(("query", "field"), BODY_FIELDS.values(), ids=BODY_FIELDS)
+def test_field_of_the_body_in_the_query(query: str, field: str | None) -> None:
+    """It is refused: if it were ignored, the call would create an identity without a user."""
+    with pytest.raises(InvalidQuery) as caught:
+        refuse_body_fields(f"{URL}?{query}", CreateIdentityWithTokenRequest)
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("query", ["", "?", "?code=a&clientId=b", "?userIds=a", "?appId=a", "?&"])
+def test_other_query_of_an_operation_with_a_body(query: str) -> None:
+    """Other parameters are ignored: they have no meaning for the operation."""
+    refuse_body_fields(URL + query, CreateIdentityWithTokenRequest)
 
 
 @pytest.mark.parametrize("text", BAD_SIZES, ids=lambda text: ascii(text[:8]))
@@ -361,7 +399,7 @@ def test_invalid_query(text: str) -> None:
     """The error names the parameter and what it accepts."""
     error = query_error(f"maxPageSize={quote(text)}")
 
-    assert details(error) == (InvalidQuery, "maxPageSize", "a whole number from 1 to 100")
+    assert details(error) == (InvalidQuery, "maxPageSize", "a whole number from 1 to 1000")
 
 
 @pytest.mark.parametrize(
@@ -432,8 +470,46 @@ def test_long_unknown_parameters_are_cut() -> None:
 def test_any_query(query: str) -> None:
     """Any query is valid, or refused with InvalidQuery."""
     try:
-        outcome: object = decode_query(f"{URL}?{query}", Query)
+        outcome: object = decode_query(f"{URL}?{query}", ListQuery)
     except InvalidQuery as error:
         outcome = error
 
-    assert isinstance(outcome, Query | InvalidQuery)
+    assert isinstance(outcome, ListQuery | InvalidQuery)
+
+
+# Records
+
+
+@pytest.mark.parametrize(
+    ("records", "field", "detail"),
+    [
+        (
+            [{"id": IDENTITY}, {"id": 1}],
+            "identities[1].id",
+            "id must be the id of an ACS identity.",
+        ),
+        ([{}], "identities[0].id", "id is missing: it must be the id of an ACS identity."),
+        ([{"id": "x", "user": "a"}], "identities[0].user", "This operation has no such field."),
+        ([{"id": "x", "userId": 5}], "identities[0].userId", "userId must be 1 to 256 characters"),
+        ([3], "identities[0]", "identities[0] must be a JSON object."),
+        ([], "identities", "identities must be 1 to 100 records."),
+        ([{"id": "x"}] * 101, "identities", "identities must be 1 to 100 records."),
+        ("x", "identities", "identities must be 1 to 100 records."),
+    ],
+)
+def test_invalid_record(records: object, field: str, detail: str) -> None:
+    """The error of an invalid record names the record and its field."""
+    body = msgspec.json.encode({"identities": records})
+    with pytest.raises(InvalidBody) as caught:
+        decode_body(body, ImportIdentitiesRequest)
+
+    assert caught.value.field == field
+    assert caught.value.detail.startswith(detail)
+
+
+def test_largest_import() -> None:
+    """An import of 100 records whose user ids have the longest form in JSON is accepted."""
+    records = [{"id": IDENTITY, "userId": "\N{GRINNING FACE}" * 256}] * 100
+    body = json.dumps({"identities": records}).encode()
+
+    assert len(decode_body(body, ImportIdentitiesRequest).identities) == 100

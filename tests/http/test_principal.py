@@ -133,6 +133,7 @@ SCOPES = {
     "empty scope": ({**WITHOUT_SCOPE, "scp": ""}, "", False),
     "name in another case": ({**WITHOUT_SCOPE, "SCP": "Identity.Use"}, "", False),
     "application": ({**ALICE, "idtyp": "app"}, "", False),
+    "application in upper case": ({**ALICE, "idtyp": "App"}, "", False),
     "application without scope": ({**WITHOUT_SCOPE, "idtyp": "app"}, "", False),
     "application with the scope": ({**ALICE, "idtyp": "app"}, "Identity.Use", False),
     "application, claim twice": (

@@ -51,7 +51,7 @@ async def create(acs: Acs) -> IdentityCreatedResponse:
 
 async def issue(identity_id: str, body: IssueTokenRequest, acs: Acs) -> IssuedTokenResponse:
     """Issue a token."""
-    grant = TokenGrant(tuple(body.scopes), body.minutes or 60)
+    grant = TokenGrant(tuple(body.scopes), minutes=60)
     return IssuedTokenResponse.of(identity_id, await acs.issue_token(identity_id, grant))
 
 
@@ -279,10 +279,11 @@ async def test_log_line_of_a_failure(
     [
         (issue, b'{"scopes":["sms"]}', "scopes"),
         (issue, b'{"scopes":["chat"],"expiresInMinutes":1}', "expiresInMinutes"),
-        (issue, b'{"somebody\'s name":1}', "-"),
+        (issue, b'{"userId":"alice"}', "userId"),
+        (issue, b'{"somebody\'s name":1}', "unknown"),
         (create, b"", "-"),
     ],
-    ids=["scopes", "lifetime", "text of the caller", "no field"],
+    ids=["scopes", "lifetime", "of another operation", "text of the caller", "no field"],
 )
 async def test_log_line_has_the_refused_field(
     services: Services,

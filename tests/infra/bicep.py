@@ -20,6 +20,8 @@ class Bicep:
         parameters: For each name, whether it is required.
         descriptions: The parameters' descriptions, by name.
         resources: Type and version of each resource, by symbolic name.
+        scopes: Where each resource and module with a scope is deployed, by symbolic name. Resources
+            that are only read are left out.
         modules: File and parameter names of each module, by symbolic name.
         values: Path and source text of every property.
         used: Names that are used.
@@ -30,6 +32,7 @@ class Bicep:
     descriptions: dict[str, str] = field(default_factory=dict)
     variables: set[str] = field(default_factory=set)
     resources: dict[str, str] = field(default_factory=dict)
+    scopes: dict[str, str] = field(default_factory=dict)
     modules: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
     outputs: set[str] = field(default_factory=set)
     values: list[tuple[str, str]] = field(default_factory=list)
@@ -70,6 +73,7 @@ def _declare(found: Bicep, node: Node, description: str) -> None:
             given = [child for path, child in _properties(node) if path == "params"]
             names = {path for each in given for path, _ in _properties(each) if "." not in path}
             found.modules[name] = (_string(node), names)
+            _scope(found, node)
         case "output_declaration":
             found.outputs.add(name)
 
@@ -81,13 +85,21 @@ def _use(found: Bicep, node: Node) -> None:
     match node.type:
         case "resource_declaration":
             found.resources[_name(node)] = _string(node)
+            if all(child.type != "existing" for child in node.children):
+                _scope(found, node)
         case "for_statement":
             found.variables.add(_text(node.child_by_field_name("initializer")))
         case "identifier" if _is_used(node):
             found.used.add(text)
         case "member_expression" if ".outputs." in text:
             module, _, output = text.partition(".outputs.")
-            found.module_outputs.add((module, output))
+            found.module_outputs.add((module.removesuffix("!"), output))
+
+
+def _scope(found: Bicep, node: Node) -> None:
+    found.scopes |= {
+        _name(node): _text(value) for path, value in _properties(node) if path == "scope"
+    }
 
 
 def _properties(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:

@@ -3,11 +3,17 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from identity_service.http.decoding import BODY_LIMIT
-from identity_service.settings_table import BODY_SIZE_LIMIT
+from identity_service.schemas import ImportIdentitiesRequest
+from identity_service.settings_table import (
+    BODY_SIZE_LIMIT,
+    TELEMETRY,
+    WORKER_TELEMETRY,
+    Setting,
+)
 from tests.infra.bicep import FILES, INFRA, read
 
 ROOT = INFRA.parent
@@ -67,6 +73,12 @@ def test_every_file_is_used() -> None:
     }
 
 
+def test_everything_is_in_the_own_group() -> None:
+    """`azd down` deletes every group that has something of the deployment: only its own has."""
+    assert set(MAIN.modules) <= set(MAIN.scopes)
+    assert set(MAIN.scopes.values()) == {"group"}
+
+
 @each_file
 def test_every_resource_has_a_fixed_version(path: Path) -> None:
     """Resources have Azure's own types with a fixed version, and modules are local files."""
@@ -102,7 +114,18 @@ def test_body_size_limit() -> None:
     ]
 
     assert limit == f"'{BODY_SIZE_LIMIT.sample}'"
-    assert int(limit.strip("'")) == 1024 * 1024 > BODY_LIMIT
+    assert int(limit.strip("'")) == 1024 * 1024 > ImportIdentitiesRequest.body_limit
+
+
+@pytest.mark.parametrize(
+    "setting", [TELEMETRY, WORKER_TELEMETRY], ids=["3.13 and later", "before 3.13"]
+)
+def test_every_worker_gets_its_telemetry_setting(setting: Setting[Any]) -> None:
+    """With `openTelemetry`, the worker of each Python version finds the setting that it reads."""
+    source = (INFRA / "app.bicep").read_text()
+    telemetry = source.partition("var telemetrySettings")[2].partition(": {}")[0]
+
+    assert f"{setting.name}: 'true'" in telemetry
 
 
 def test_parameters_are_documented() -> None:

@@ -111,10 +111,10 @@ def test_roles(path: Path) -> None:
     """The app has four roles, each on a single resource."""
     text = path.read_text()
     guids = set(re.findall(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'", text))
-    scopes = [value for name, value in read(path.read_bytes()).values if name == "scope"]
+    scopes = read(path.read_bytes()).scopes
 
     assert guids == ROLES.get(path.name, set())
-    assert set(scopes) <= {"acs", "account", "insights", "group"}
+    assert set(scopes.values()) <= {"acs", "account", "insights", "group"}
 
 
 def test_every_setting_is_known() -> None:

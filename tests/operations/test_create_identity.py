@@ -101,12 +101,14 @@ async def start_purge(world: World) -> None:
 async def test_purged_during_creation(
     world: World, step: str, purge: Callable[[World], Awaitable[None]]
 ) -> None:
-    """If the identity is purged during its creation, its user is released."""
+    """If the identity is purged during its creation, its user gets another one afterwards."""
     world.registry.precede(step, lambda: purge(world))
 
     assert await refusal(world.create("alice")) is IdentityBusy
 
-    assert world.user_rows() == {}
+    created = await world.create("alice")
+    assert (type(created), created.id) == (IdentityCreatedResponse, world.acs.identities[-1])
+    assert world.user_rows() == {"alice": created.id}
 
 
 async def test_release_keeps_the_user_row_of_another_identity(world: World) -> None:
@@ -117,16 +119,6 @@ async def test_release_keeps_the_user_row_of_another_identity(world: World) -> N
         await world.create("alice")
 
     world.registry.precede("update", purge_and_create_another)
-
-    assert await refusal(world.create("alice")) is IdentityBusy
-
-    assert list(world.user_rows().values()) == world.acs.identities
-
-
-async def test_release_meets_another_creation(world: World) -> None:
-    """If another creation replaces the user row during the release, its row stays."""
-    world.registry.precede("insert_user", lambda: sweep_after_lease(world))
-    world.registry.precede("remove_user", lambda: world.create("alice"))
 
     assert await refusal(world.create("alice")) is IdentityBusy
 
@@ -257,11 +249,42 @@ async def test_deleted_identity_of_the_user(world: World) -> None:
 
 
 async def test_user_whose_identity_is_being_purged(world: World) -> None:
-    """While the user's identity is being purged, the call fails at once and names a delay."""
-    await world.purging("alice")
-    world.registry.calls.clear()
+    """A user whose identity is being purged gets a new one at once. The purge ends as usual."""
+    purged = await world.purging("alice")
+    created = await world.create("alice")
+    await world.purge(purged)
+
+    assert world.user_rows() == {"alice": created.id}
+    assert world.acs.identities == [created.id]
+
+
+async def test_user_whose_identity_is_being_registered(world: World) -> None:
+    """While the user's identity is being registered, the call fails and names a delay."""
+    await world.registering("alice")
     with pytest.raises(IdentityBusy) as caught:
         await world.create("alice")
 
     assert caught.value.retry_after == 1
-    assert world.registry.calls == ["read_user", "read"]
+
+
+async def test_identity_of_another_user(world: World) -> None:
+    """A user row that names an identity of another user does not count, and is replaced."""
+    other = await world.active("bob")
+    await world.registry.insert_user("alice", other)
+    created = await world.create("alice")
+
+    assert world.user_rows() == {"alice": created.id, "bob": other}
+
+
+async def test_identity_that_another_user_has_taken_over(world: World) -> None:
+    """A token is dropped if the identity has another user by now. The user gets a new identity."""
+    first = await world.active("alice")
+
+    async def reassign() -> None:
+        await world.unregister(first)
+        await world.register(first, "bob")
+
+    world.acs.precede("issue_token", reassign)
+    issued = await world.create_with_token("alice")
+
+    assert world.user_rows() == {"bob": first, "alice": issued.id}

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from identity_service.errors import IdentityNotFound, RegistryUnavailable
-from identity_service.identity import LEASE, DueEntry, Identity
+from identity_service.identity import LEASE, DueEntry, DueKind, Identity
 from identity_service.schemas import DeletionResponse
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
@@ -30,9 +30,9 @@ async def test_deleted_identity(world: World) -> None:
     assert deletion == DeletionResponse(
         id=identity_id, deleted_on=START, scheduled_purge_on=START + RETENTION
     )
-    active = Identity.create(identity_id, "alice", START).activate()
+    active = Identity.create(identity_id, "alice", START).finish_creation()
     assert world.row(identity_id) == active.delete(START, RETENTION).record_revocation()
-    assert world.due_entries() == [DueEntry(START + RETENTION, identity_id)]
+    assert world.due_entries() == [DueEntry(START + RETENTION, identity_id, DueKind.PURGE)]
     assert world.user_rows() == {"alice": identity_id}
 
 
@@ -86,7 +86,7 @@ async def test_concurrent_calls(world: World) -> None:
     deletions = await asyncio.gather(*map(call, [0, 0, 0.5, 0.5]))
 
     assert {deletion.deleted_on for deletion in deletions} == {START}
-    assert world.due_entries() == [DueEntry(START + RETENTION, identity_id)]
+    assert world.due_entries() == [DueEntry(START + RETENTION, identity_id, DueKind.PURGE)]
 
 
 # Identities that this service has not created

@@ -17,6 +17,7 @@ from tests.support.world import World
 
 APP_ID = "AAAAAAAA-2222-3333-4444-555555555555"
 USER_ID = "66666666-7777-8888-9999-000000000000"
+ACS_APPLICATION = "1fd5118e-2576-4263-8130-9503064c837a"
 BY_ACS = "ACS does not accept this Entra token."
 NO_JWT = "The token is not a JSON Web Token. Send the Entra access token of the Teams user."
 EXPIRED = "The token has expired. Get a new one from Entra."
@@ -78,7 +79,13 @@ BEFORE_ACS = {
     "Bearer": (f"Bearer {token()}", "without Bearer"),
     "bearer": (f"bearer {token()}", "without Bearer"),
     "BEARER and two spaces": (f"BEARER  {token()}", "without Bearer"),
-    "Bearer and a tab": (f"Bearer\t{token()}", "white space"),
+    "Bearer and a tab": (f"Bearer\t{token()}", "without Bearer"),
+    "Bearer and a no-break space": (f"Bearer\u00a0{token()}", "without Bearer"),
+    "Bearer and an encoded space": (f"Bearer%20{token()}", "without Bearer"),
+    "Bearer alone": ("Bearer", "without Bearer"),
+    "space and Bearer": (f" Bearer {token()}", "without Bearer"),
+    "quotation mark and Bearer": (f'"Bearer {token()}"', "without Bearer"),
+    "whole header": (f"Authorization: Bearer {token()}", "without Bearer"),
     "line end": (f"{token()}\n", "white space"),
     "space before": (f" {token()}", "white space"),
     "wrapped": (f"{token()[:20]}\r\n{token()[20:]}", "white space"),
@@ -101,17 +108,25 @@ AFTER_ACS = {
     "expired": (token(exp=1), EXPIRED),
     "expired, fraction": (token(exp=1.5), EXPIRED),
     "negative expiry": (token(exp=-(10**15)), EXPIRED),
-    "expired and for another service": (token(exp=1, aud="https://graph.microsoft.com"), EXPIRED),
+    "expired and for another service": (
+        token(exp=1, aud="https://graph.microsoft.com"),
+        FOR_ANOTHER,
+    ),
+    "expired, audience unknown": (encoded(b'{"exp":1}'), EXPIRED),
+    "expired, audience by another id": (token(exp=1, aud=ACS_APPLICATION), EXPIRED),
     "for Graph": (token(aud="https://graph.microsoft.com"), FOR_ANOTHER),
     "for Graph by its id": (token(aud="00000003-0000-0000-c000-000000000000"), FOR_ANOTHER),
     "for an API": (token(aud="api://contoso"), FOR_ANOTHER),
     "for the caller's app": (token(aud=APP_ID.lower()), FOR_ANOTHER),
+    "for any application": (token(aud="797f4846-ba00-4fd7-ba43-dac1f8f63013"), FOR_ANOTHER),
+    "for a name": (token(aud="contoso"), FOR_ANOTHER),
     "for ACS itself": (token(aud="https://communication.azure.com"), FOR_ANOTHER),
     "for a similar host": (token(aud=f"{TEAMS_AUDIENCE}.evil.example"), FOR_ANOTHER),
     "for a path of the host": (token(aud=f"{TEAMS_AUDIENCE}/more"), FOR_ANOTHER),
     "right audience": (token(), BY_ACS),
     "right audience with a slash": (token(aud=f"{TEAMS_AUDIENCE}/"), BY_ACS),
-    "audience by another id": (token(aud="1fd5118e-2576-4263-8130-9503064c837a"), BY_ACS),
+    "audience by another id": (token(aud=ACS_APPLICATION), BY_ACS),
+    "audience in upper case": (token(aud=TEAMS_AUDIENCE.upper()), BY_ACS),
     "audiences in a list": (token(aud=["a", "b"]), BY_ACS),
     "no claims": (encoded(b"{}"), BY_ACS),
     "huge expiry": (token(exp=10**300), BY_ACS),
@@ -169,6 +184,6 @@ CLAIMS = st.dictionaries(st.sampled_from(["exp", "aud"]) | st.text(), JSON)
 )
 def test_any_token(text: str) -> None:
     """Any refused token has an explanation, or that of ACS. The text is not part of it."""
-    explanation = tokens._refusal(text, APP_ID)  # the rest needs an event loop for each example
+    explanation = tokens._refusal(text)  # the rest needs an event loop for each example
 
     assert explanation in {"", NO_JWT, EXPIRED, FOR_ANOTHER}

@@ -3,6 +3,7 @@
 import pytest
 
 from identity_service.errors import DeletedIdentityHidden
+from identity_service.identity import State
 from identity_service.operations.identities import get_identity
 from identity_service.schemas import IdentityResponse
 from tests.support.virtual_time import START
@@ -14,7 +15,9 @@ async def test_active_identity(world: World) -> None:
     identity_id = await world.active("alice")
     identity = await get_identity(identity_id, world.registry)
 
-    assert identity == IdentityResponse(id=identity_id, user_id="alice", created_on=START)
+    assert identity == IdentityResponse(
+        id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START
+    )
 
 
 async def test_deleted_identity(world: World) -> None:

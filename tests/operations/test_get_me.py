@@ -3,6 +3,7 @@
 import pytest
 
 from identity_service.errors import DeletedIdentityHidden
+from identity_service.identity import State
 from identity_service.operations.me import get_me
 from identity_service.schemas import IdentityResponse
 from tests.support.virtual_time import START
@@ -15,7 +16,9 @@ async def test_my_identity(world: World) -> None:
     identity_id = await world.active(ALICE.user_id)
     found = await get_me(ALICE, world.registry)
 
-    assert found == IdentityResponse(id=identity_id, user_id=ALICE.user_id, created_on=START)
+    assert found == IdentityResponse(
+        id=identity_id, state=State.ACTIVE, user_id=ALICE.user_id, created_on=START
+    )
 
 
 async def test_deleted_identity(world: World) -> None:

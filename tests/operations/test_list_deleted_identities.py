@@ -12,7 +12,6 @@ from identity_service.operations.deleted_identities import (
 )
 from identity_service.policies import CleanupPolicy
 from identity_service.schemas import DeletedIdentityResponse, ListDeletedIdentitiesQuery
-from tests.support.memory import MemoryRegistry
 from tests.support.world import HOUR, World, refusal
 
 FIRST_PAGE = ListDeletedIdentitiesQuery()
@@ -23,7 +22,7 @@ async def listed(
     world: World, query: ListDeletedIdentitiesQuery = FIRST_PAGE
 ) -> Page[DeletedIdentityResponse]:
     """A page of the list."""
-    return await list_deleted_identities(query, world.registry, world.cleanup)
+    return await list_deleted_identities(query, world.registry, world.lifecycle, world.cleanup)
 
 
 def ids(page: Page[DeletedIdentityResponse]) -> list[str]:
@@ -91,6 +90,44 @@ async def test_stuck_identities(world: World) -> None:
     assert ids(await listed(world)) == [once, twice, thrice]
 
 
+async def test_stuck_identities_in_pages(world: World) -> None:
+    """The stuck identities are in pages, too, and nothing else is read for them."""
+    stuck = [await world.deleted() for _ in range(3)]
+    for identity_id in stuck:
+        world.registry.change(identity_id, attempts=10)
+    await world.deleted()
+    world.registry.calls.clear()
+    first = await listed(world, ListDeletedIdentitiesQuery(stuck=True, max_page_size=2))
+    query = ListDeletedIdentitiesQuery(
+        stuck=True, max_page_size=2, continuation=first.continuation or ""
+    )
+    second = await listed(world, query)
+
+    assert sorted(ids(first) + ids(second)) == sorted(stuck)
+    assert world.registry.calls == ["list_identities"] * 2
+
+
+@pytest.mark.parametrize("state", State)
+async def test_identity_of_a_user(world: World, state: State) -> None:
+    """The list of a user has the user's identity if it is deleted or being purged."""
+    identity_id = await world.in_state(state, "alice")
+    await world.deleted("bob")
+
+    is_listed = state in (State.DELETED, State.PURGING)
+    found = await listed(world, ListDeletedIdentitiesQuery(user_id="alice"))
+    assert ids(found) == ([identity_id] if is_listed else [])
+
+
+async def test_stuck_identity_of_a_user(world: World) -> None:
+    """With both parameters, the user's identity is listed only if it is stuck."""
+    identity_id = await world.deleted("alice")
+    query = ListDeletedIdentitiesQuery(user_id="alice", stuck=True)
+    before = ids(await listed(world, query))
+    world.registry.change(identity_id, attempts=10)
+
+    assert (before, ids(await listed(world, query))) == ([], [identity_id])
+
+
 async def test_identity_purged_during_the_call(world: World) -> None:
     """An identity that is purged while the page is read is left out."""
     gone, kept = [await world.deleted() for _ in range(2)]
@@ -124,7 +161,7 @@ async def test_any_continuation(text: str) -> None:
     """Any other text is a continuation, or the error names the field."""
     query = ListDeletedIdentitiesQuery(continuation=text)
     try:
-        page = await list_deleted_identities(query, MemoryRegistry(), CleanupPolicy())
+        page = await listed(World(), query)
     except InvalidQuery as error:
         page, field = Page([]), error.field
     else:

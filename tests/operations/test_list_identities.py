@@ -1,19 +1,34 @@
 """list_identities: the active identities in pages, or the identity of one user."""
 
+from typing import get_args
+from urllib.parse import urlencode
+
+import msgspec
 import pytest
 
 from identity_service.errors import InvalidQuery
 from identity_service.identity import Page, State
 from identity_service.operations.identities import list_identities
-from identity_service.schemas import IdentityResponse, ListIdentitiesQuery
+from identity_service.schemas import (
+    ANY_STATE,
+    IdentityResponse,
+    ListIdentitiesQuery,
+    StateFilter,
+)
+from tests.http.edge import URL, content, memory_services, request, serve
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
 from tests.support.world import World, refusal
 
 
+def of_state(state: str, **other: str) -> ListIdentitiesQuery:
+    """The query for identities in this state."""
+    return msgspec.convert({"state": state, **other}, ListIdentitiesQuery)
+
+
 async def listed(world: World, query: ListIdentitiesQuery) -> Page[IdentityResponse]:
     """A page of the list."""
-    return await list_identities(query, world.registry)
+    return await list_identities(query, world.registry, world.lifecycle)
 
 
 async def test_active_identities(world: World) -> None:
@@ -21,15 +36,26 @@ async def test_active_identities(world: World) -> None:
     identity_id = await world.active("alice")
     page = await listed(world, ListIdentitiesQuery())
 
-    assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])
+    assert page == Page(
+        [IdentityResponse(id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START)]
+    )
 
 
-async def test_other_states(world: World) -> None:
-    """Identities that are deleted, or being created or purged, are not listed."""
-    for state in (State.CREATING, State.DELETED, State.PURGING):
-        await world.in_state(state)
+@pytest.mark.parametrize("state", State)
+async def test_state(world: World, state: State) -> None:
+    """The list of a state has the identities in this state, each with its state."""
+    ids = {each: await world.in_state(each) for each in State}
+    page = await listed(world, of_state(state))
 
-    assert await listed(world, ListIdentitiesQuery()) == Page([])
+    assert [(one.id, one.state) for one in page.items] == [(ids[state], state)]
+
+
+async def test_default_state(world: World) -> None:
+    """Without a state, only active identities are listed."""
+    ids = {state: await world.in_state(state) for state in State}
+    page = await listed(world, ListIdentitiesQuery())
+
+    assert [one.id for one in page.items] == [ids[State.ACTIVE]]
 
 
 async def test_pages(world: World) -> None:
@@ -59,15 +85,34 @@ async def test_identity_of_a_user(world: World) -> None:
     await world.active("bob")
     page = await listed(world, ListIdentitiesQuery(user_id="alice"))
 
-    assert page == Page([IdentityResponse(id=identity_id, user_id="alice", created_on=START)])
+    assert page == Page(
+        [IdentityResponse(id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START)]
+    )
 
 
-@pytest.mark.parametrize("state", [State.CREATING, State.DELETED, State.PURGING])
-async def test_user_whose_identity_is_not_active(world: World, state: State) -> None:
-    """The list of a user whose identity is not active is empty."""
-    await world.in_state(state, "alice")
+@pytest.mark.parametrize("state", State)
+async def test_identity_of_a_user_in_any_state(world: World, state: State) -> None:
+    """The list of a user has the user's identity in any state."""
+    identity_id = await world.in_state(state, "alice")
+    page = await listed(world, ListIdentitiesQuery(user_id="alice"))
 
-    assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
+    assert [(one.id, one.state) for one in page.items] == [(identity_id, state)]
+
+
+async def test_identity_of_a_user_in_one_state(world: World) -> None:
+    """With a state, the list of a user has the user's identity only in that state."""
+    identity_id = await world.deleted("alice")
+    deleted = await listed(world, of_state(State.DELETED, userId="alice"))
+    active = await listed(world, of_state(State.ACTIVE, userId="alice"))
+
+    assert ([one.id for one in deleted.items], active.items) == ([identity_id], [])
+
+
+async def test_identity_of_another_user(world: World) -> None:
+    """A user row that names an identity of another user does not count."""
+    await world.registry.insert_user("bob", await world.active("alice"))
+
+    assert await listed(world, ListIdentitiesQuery(user_id="bob")) == Page([])
 
 
 @pytest.mark.parametrize("row", [{}, {"alice": UNKNOWN}], ids=["no row", "row without identity"])
@@ -77,3 +122,36 @@ async def test_user_without_an_identity(world: World, row: dict[str, str]) -> No
         await world.registry.insert_user(user_id, identity_id)
 
     assert await listed(world, ListIdentitiesQuery(user_id="alice")) == Page([])
+
+
+async def test_identities_in_any_state(world: World) -> None:
+    """With `state=any`, the list has every identity once."""
+    expected = {await world.in_state(state): state for state in State}
+    page = await listed(world, of_state(ANY_STATE))
+
+    assert {item.id: item.state for item in page.items} == expected
+    assert len(page.items) == len(expected)
+
+
+def test_every_state_can_be_asked_for() -> None:
+    """The states of the query are those of the domain, and `any`."""
+    assert set(get_args(StateFilter)) == {*State, ANY_STATE}
+
+
+@pytest.mark.parametrize(
+    "user_id",
+    [" alice", "alice ", "\u00a0", "a\0b", "alice\n", UNKNOWN, "alice\u200e", "a+b%&=#"],
+    ids=ascii,
+)
+async def test_identity_of_an_older_user_id(world: World, user_id: str) -> None:
+    """A request finds the identity of a user id that can no longer be written."""
+    services = memory_services(world)
+    older = await world.lifecycle.create(user_id)
+    await world.active("alice")
+    response = await serve(
+        request(f"{URL}?{urlencode({'userId': user_id})}"), list_identities, services
+    )
+
+    assert [(each["id"], each["userId"]) for each in content(response)["value"]] == [
+        (older.identity_id, user_id)
+    ]

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import suppress
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 
 from identity_service.errors import RegistryUnavailable, Throttled
-from identity_service.identity import LEASE, DueEntry, Identity, State
+from identity_service.identity import LEASE, DueEntry, DueKind, Identity, State
 from identity_service.log import begin_invocation
 from identity_service.policies import CleanupPolicy, DeletionPolicy
 from identity_service.sweep import CONCURRENCY, COUNTED, OUTAGE
@@ -37,13 +39,6 @@ def throttled(seconds: int | None) -> Throttled:
     return Throttled("planned by the test", retry_after=seconds)
 
 
-def failed(kind: str) -> RegistryUnavailable:
-    """A failure of the table whose kind is known."""
-    error = RegistryUnavailable("planned by the test")
-    error.kind = kind
-    return error
-
-
 class HalfReadable(MemoryRegistry):
     """A registry that fails after some due entries."""
 
@@ -53,10 +48,16 @@ class HalfReadable(MemoryRegistry):
         self._readable = readable
 
     async def due_entries(
-        self, *, after: DueEntry | None = None, until: datetime | None = None
+        self,
+        kinds: Collection[DueKind] = tuple(DueKind),
+        *,
+        after: DueEntry | None = None,
+        until: datetime | None = None,
     ) -> AsyncIterator[DueEntry]:
         """The first entries, then an error."""
-        found = [each async for each in super().due_entries(after=after, until=until)]
+        found = [each async for each in super().due_entries(kinds, after=after, until=until)]
+        if not found:
+            return
         for entry in found[: self._readable]:
             yield entry
         raise TABLE_IS_DOWN
@@ -97,7 +98,7 @@ async def test_nothing_is_due(world: World) -> None:
     report = await world.sweep()
 
     assert (report.due, report.purged, report.deferred) == (0, 0, 0)
-    assert world.registry.calls == ["due_entries"]
+    assert world.registry.calls == ["due_entries"] * len(DueKind)
 
 
 @pytest.mark.parametrize(
@@ -353,9 +354,10 @@ async def test_table_fails(world: World, call: str, happens: str) -> None:
     [identity_id] = await due_for_purge(world, 1)
     before = world.row(identity_id)
     getattr(world.registry, happens)(call, TABLE_IS_DOWN)
-    report = await world.sweep()
+    with pytest.raises(RegistryUnavailable):
+        await world.sweep()
 
-    assert (report.deferred, identity_id in world.acs.identities) == (1, True)
+    assert identity_id in world.acs.identities
     assert happens == "loses" or world.row(identity_id) == before
     await world.sweep()
     assert world.is_gone(identity_id)
@@ -525,22 +527,72 @@ async def test_failures_with_successes_in_between(world: World) -> None:
     assert (report.due, report.purged, report.deferred) == (200, 100, 100)
 
 
-async def test_outage_of_the_table(world: World) -> None:
-    """If the table fails for all, the sweep stops early without a call to ACS."""
-    await due_for_purge(world, 200)
-    world.acs.calls.clear()
-    world.registry.fails("read", TABLE_IS_DOWN, times=1000)
+@pytest.mark.parametrize("call", ["read", "update"])
+@pytest.mark.parametrize(
+    ("due", "before", "tried"),
+    [(1, 0, 1), (5, 0, 5), (200, 0, OUTAGE), (200, 20, OUTAGE)],
+    ids=["one", "a few", "many", "after successes"],
+)
+async def test_outage_of_the_table(  # noqa: PLR0913, PLR0917 -- a table
+    world: World, caplog: pytest.LogCaptureFixture, call: str, due: int, before: int, tried: int
+) -> None:
+    """If the table fails for all, the sweep stops early and fails. Its figures are unknown."""
+    caplog.set_level(logging.INFO)
+    await due_for_purge(world, due)
+    world.registry.calls.clear()
+    world.registry.passes(call, times=before)
+    world.registry.fails(call, RegistryUnavailable("planned by the test", kind="dns"), times=1000)
+    with pytest.raises(RegistryUnavailable):
+        await world.sweep()
+
+    assert world.acs.calls.count("delete") <= before
+    assert tried <= world.registry.calls.count(call) - before < tried + CONCURRENCY
+    assert caplog.messages[-1].startswith("sweep_failed code=registry_unavailable kind=dns due=- ")
+
+
+@pytest.mark.parametrize(
+    ("call", "good", "bad"), [("read", 0, 2), ("read", 2, 0), ("update", 1, 1)]
+)
+async def test_table_fails_for_some(world: World, call: str, good: int, bad: int) -> None:
+    """A sweep that could read and change some rows does not fail: the others are deferred."""
+    await due_for_purge(world, 3)
+    world.registry.passes(call, times=good)
+    world.registry.fails(call, TABLE_IS_DOWN)
+    world.registry.passes(call, times=bad)
     report = await world.sweep()
 
-    assert OUTAGE <= report.deferred < OUTAGE + CONCURRENCY
-    assert world.acs.calls == []
+    assert (report.due, report.purged, report.deferred) == (3, 2, 1)
+
+
+async def test_table_fails_for_every_second(world: World) -> None:
+    """Failures of the table with successes in between are not an outage, however many they are."""
+    await due_for_purge(world, 200)
+    for _ in range(100):
+        world.registry.fails("read", TABLE_IS_DOWN)
+        world.registry.passes("read")
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.deferred) == (200, 100, 100)
+
+
+async def test_outage_of_acs_is_not_one_of_the_table(world: World) -> None:
+    """If ACS fails for some and the table for others, the sweep reports what it knows."""
+    await due_for_purge(world, 2)
+    world.acs.fails("delete", ACS_IS_DOWN)
+    world.registry.fails("read", TABLE_IS_DOWN)
+    report = await world.sweep()
+
+    assert (report.due, report.deferred, report.backlog) == (2, 2, 2)
 
 
 @pytest.mark.parametrize(
     ("error", "named"),
     [
         (TABLE_IS_DOWN, "code=registry_unavailable kind=-"),
-        (failed("dns"), "code=registry_unavailable kind=dns"),
+        (
+            RegistryUnavailable("planned by the test", kind="dns"),
+            "code=registry_unavailable kind=dns",
+        ),
         (BUG, "code=internal_error kind=-"),
     ],
     ids=["table", "table, known kind", "bug"],
@@ -551,13 +603,14 @@ async def test_unreadable_due_index(
     """If the due index cannot be read, the sweep fails. What is due is unknown, and not zero."""
     caplog.set_level(logging.INFO)
     await due_for_purge(world, 1)
+    caplog.clear()
     world.registry.fails("due_entries", error)
     with pytest.raises(type(error)):
         await world.sweep()
 
     [message] = caplog.messages
     assert message == (
-        f"sweep_failed {named} due=- revoked=0 purged=0 deferred=0 stuck=0 backlog=-"
+        f"sweep_failed {named} due=- revoked=0 purged=0 deferred=0 stuck=0 held=- backlog=-"
         " oldest_overdue_s=- throttles=0 duration_ms=0"
     )
 
@@ -571,11 +624,12 @@ async def test_due_index_fails_halfway(world: World, caplog: pytest.LogCaptureFi
         await world.sweep()
 
     assert [world.is_gone(each) for each in ids] == [True, True, False]
-    [*purged, last] = caplog.messages
+    [*_, last] = caplog.messages
+    purged = [message for message in caplog.messages if message.startswith("identity_purged ")]
     assert sorted(purged) == [f"identity_purged identity_id={each}" for each in ids[:2]]
     assert last.startswith(
         "sweep_failed code=registry_unavailable kind=- due=- revoked=0 purged=2 deferred=0 stuck=0"
-        " backlog=- oldest_overdue_s=- "
+        " held=- backlog=- oldest_overdue_s=- "
     )
 
 
@@ -636,23 +690,32 @@ async def nothing(_: World) -> None:
     """No failure."""
 
 
+STARTED = "identity_purge_started"
+
+
 @pytest.mark.parametrize(
     ("start", "wait", "failure", "lines"),
     [
-        ("deleted", RETENTION, nothing, ["identity_purged"]),
-        ("creating", LEASE, nothing, ["identity_purged"]),
+        ("deleted", RETENTION, nothing, [STARTED, "identity_purged"]),
+        ("creating", LEASE, nothing, [STARTED, "identity_purged"]),
+        ("purging", LEASE, nothing, ["identity_purged"]),
         ("unrevoked", LEASE, nothing, ["identity_revoked"]),
         ("adopted_unknown", LEASE, nothing, ["identity_forgotten"]),
-        ("deleted", RETENTION, throttle, ["identity_deferred code=throttled"]),
-        ("deleted", RETENTION, fail_in_acs, ["identity_deferred code=acs_unavailable"]),
+        ("deleted", RETENTION, throttle, [STARTED, "identity_deferred code=throttled"]),
+        ("deleted", RETENTION, fail_in_acs, [STARTED, "identity_deferred code=acs_unavailable"]),
         ("unrevoked", LEASE, fail_in_acs, ["identity_deferred code=acs_unavailable"]),
         ("deleted", RETENTION, fail_in_table, ["identity_deferred code=registry_unavailable"]),
-        ("deleted", RETENTION, fail_everywhere, ["identity_deferred code=registry_unavailable"]),
+        (
+            "deleted",
+            RETENTION,
+            fail_everywhere,
+            [STARTED, "identity_deferred code=registry_unavailable"],
+        ),
         (
             "deleted",
             RETENTION,
             fail_unexpectedly,
-            ["internal_error", "identity_deferred code=internal_error"],
+            [STARTED, "internal_error", "identity_deferred code=internal_error"],
         ),
     ],
 )
@@ -670,13 +733,149 @@ async def test_each_change_is_one_line(  # noqa: PLR0913, PLR0917 -- a table
     await failure(world)
     caplog.set_level(logging.INFO)
     caplog.clear()
-    await world.sweep()
+    with suppress(RegistryUnavailable):
+        await world.sweep()
 
     events = [line.partition(" ") for line in lines]
     expected = [f"{name} identity_id={identity_id} {code}".strip() for name, _, code in events]
     *found, report = [message.partition("\n")[0] for message in caplog.messages]
     assert found == expected
-    assert report.startswith("sweep_finished due=1 ")
+    assert report.startswith(("sweep_finished due=1 ", "sweep_failed code=registry_unavailable "))
+
+
+async def test_purge_after_the_end_of_the_budget(world: World) -> None:
+    """A purge that does not fit into the time budget is not decided on: it can be restored."""
+    [first, second] = await due_for_purge(world, 2)
+    world.cleanup = CleanupPolicy(deletes_per_30s=1, time_budget=timedelta(seconds=1))
+    report = await world.sweep()
+
+    assert (world.is_gone(first), report.backlog) == (True, 1)
+    await world.restore(second)
+
+
+async def test_restored_while_the_sweep_waits(world: World) -> None:
+    """An identity that is restored while the sweep waits for its turn is left alone."""
+    [first, second] = await due_for_purge(world, 2)
+    world.acs.precede("delete", lambda: world.restore(second))
+    await world.sweep()
+    issued = await world.issue(second)
+    await world.sweep()
+
+    assert (world.is_gone(first), world.acs.is_valid(issued.token)) == (True, True)
+
+
+async def test_unfinished_work_comes_first(world: World) -> None:
+    """A revocation that is due later than many purges is carried out before them."""
+    purges = await due_for_purge(world, 3)
+    unrevoked = await world.unrevoked()
+    world.pass_lease()
+    world.acs.calls.clear()
+    await world.sweep()
+
+    assert world.acs.calls == ["revoke_tokens", *["delete"] * len(purges)]
+    assert world.row(unrevoked).revoked
+
+
+# Rows of other releases
+
+
+async def test_rows_of_a_newer_release(world: World) -> None:
+    """More rows than an outage has that this release cannot read do not block what is due."""
+    unknown = [await world.unrevoked() for _ in range(2 * OUTAGE)]
+    for identity_id in unknown:
+        world.registry.change(identity_id, state=State.UNKNOWN)
+    [purge] = await due_for_purge(world, 1)
+    before = {identity_id: world.row(identity_id) for identity_id in unknown}
+    report = await world.sweep()
+
+    assert (world.is_gone(purge), report.backlog) == (True, len(unknown))
+    assert {identity_id: world.row(identity_id) for identity_id in unknown} == before
+
+
+async def test_kind_erased_by_an_older_release(world: World) -> None:
+    """A write of an older release erases the kind from a row. Its due entry is still found."""
+    identity_id = await world.deleted("alice")
+    world.clock.advance(RETENTION)
+    row = world.registry.rows[identity_id]
+    world.registry.rows[identity_id] = msgspec.structs.replace(
+        row, state=State.PURGING, due_kind=DueKind.WORK
+    )
+    await world.sweep()
+
+    assert world.is_gone(identity_id)
+
+
+async def test_due_entry_of_an_older_release(world: World) -> None:
+    """A deleted identity whose due entry has no kind of its own is purged at its time."""
+    identity_id = await world.deleted("alice")
+    world.registry.change(identity_id, due_kind=DueKind.WORK)
+    world.clock.advance(RETENTION)
+    await world.sweep()
+
+    assert world.is_gone(identity_id)
+
+
+# Purges on hold
+
+HOLD = CleanupPolicy(purge_hold=True)
+
+
+async def test_nothing_is_purged_on_hold(world: World) -> None:
+    """On hold, the sweep purges nothing that was deleted. It counts what it would purge."""
+    held = [*await due_for_purge(world, 3), await world.deleted()]
+    world.cleanup = HOLD
+    world.acs.calls.clear()
+    report = await world.sweep()
+
+    assert (report.due, report.purged, report.backlog, report.held) == (0, 0, 0, 3)
+    assert (world.acs.calls, world.acs.identities) == ([], held)
+
+
+async def test_work_goes_on_on_hold(world: World) -> None:
+    """On hold, the sweep revokes, rolls back, and finishes interrupted creations and purges."""
+    unrevoked, purging = await world.unrevoked(), await world.purging()
+    creating, registering = await world.creating(), await world.registering()
+    world.clock.advance(RETENTION)
+    world.cleanup = HOLD
+    await world.sweep()
+
+    assert world.row(unrevoked).revoked
+    assert world.row(unrevoked).state is State.DELETED
+    assert (world.is_gone(purging), world.is_gone(creating)) == (True, True)
+    assert list(world.registry.rows) == [unrevoked]
+    assert registering in world.acs.identities
+
+
+async def test_older_due_entry_on_hold(world: World) -> None:
+    """On hold, a due entry of an older release moves to the held ones, and costs nothing more."""
+    identity_id = await world.deleted()
+    world.registry.change(identity_id, due_kind=DueKind.WORK)
+    world.clock.advance(RETENTION)
+    world.cleanup = HOLD
+    first, second = await world.sweep(), await world.sweep()
+
+    assert ([first.due, first.held], [second.due, second.held]) == ([1, 1], [0, 1])
+    assert world.row(identity_id).state is State.DELETED
+
+
+async def test_purge_by_hand_on_hold(world: World) -> None:
+    """On hold, a purge by hand still works."""
+    [identity_id] = await due_for_purge(world, 1)
+    world.cleanup = HOLD
+    await world.purge(identity_id)
+
+    assert world.is_gone(identity_id)
+
+
+async def test_end_of_the_hold(world: World) -> None:
+    """After the hold, the sweep purges what has waited."""
+    [identity_id] = await due_for_purge(world, 1)
+    world.cleanup = HOLD
+    await world.sweep()
+    world.cleanup = CleanupPolicy()
+    report = await world.sweep()
+
+    assert (world.is_gone(identity_id), report.held) == (True, None)
 
 
 async def test_young_identity_is_deferred(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -706,7 +905,7 @@ async def test_report(world: World, caplog: pytest.LogCaptureFixture) -> None:
     await world.sweep()
 
     assert (
-        "sweep_finished due=4 revoked=1 purged=1 deferred=2 stuck=1 backlog=2"
+        "sweep_finished due=4 revoked=1 purged=1 deferred=2 stuck=1 held=- backlog=2"
         " oldest_overdue_s=3600 throttles=2 duration_ms=225 " in caplog.text
     )
 

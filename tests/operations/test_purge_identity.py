@@ -2,7 +2,12 @@
 
 import pytest
 
-from identity_service.errors import IdentityNotDeleted, IdentityNotKnownYet, PurgeProtected
+from identity_service.errors import (
+    IdentityNotDeleted,
+    IdentityNotFound,
+    IdentityNotKnownYet,
+    PurgeProtected,
+)
 from identity_service.identity import State
 from identity_service.policies import DeletionPolicy
 from tests.support.memory import UNKNOWN
@@ -58,13 +63,25 @@ async def test_identity_that_acs_does_not_know(world: World) -> None:
 
 
 async def test_identity_created_elsewhere_that_acs_does_not_know(world: World) -> None:
-    """An identity that was created elsewhere has no known age, so it is purged at once."""
+    """The age of an identity that was created elsewhere counts from when it became known."""
     identity_id = world.acs.add()
     await world.delete(identity_id)
     world.acs.identities.remove(identity_id)
-    await world.purge(identity_id)
 
+    assert await refusal(world.purge(identity_id)) is IdentityNotKnownYet
+
+    world.clock.advance(HOUR)
+    await world.purge(identity_id)
     assert world.is_gone(identity_id)
+
+
+async def test_purge_of_an_identity_that_never_existed(world: World) -> None:
+    """If ACS was never asked about a deleted identity, it is asked first. Its row is removed."""
+    identity_id = await world.adopted_unknown()
+
+    assert await refusal(world.purge(identity_id)) is IdentityNotFound
+
+    assert (world.registry.rows, world.due_entries()) == ({}, [])
 
 
 # The user row

@@ -26,7 +26,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 @pytest.fixture
 def readiness(world: World) -> Readiness:
     """The checks of one worker."""
-    return Readiness(world.acs, world.registry, world.clock)
+    return Readiness(world.acs, world.registry, world.clock, world.cleanup)
 
 
 async def test_both_respond(readiness: Readiness) -> None:
@@ -45,24 +45,17 @@ async def test_check_creates_nothing(world: World, readiness: Readiness) -> None
     assert (world.acs.issued_for, world.acs.identities) == ([NOBODY], [])
 
 
-def of_kind(error: ServiceError, kind: Kind) -> ServiceError:
-    """An error whose kind is known."""
-    error.kind = kind
-    return error
-
-
 @pytest.mark.parametrize(
     ("error", "code", "kind"),
     [
-        (AcsRefusedUs("no role"), "acs_refused_us", None),
-        # The app's own credential failed.
-        (AcsUnavailable("no token"), "acs_unavailable", None),
-        *((of_kind(AcsUnavailable("x"), kind), "acs_unavailable", kind) for kind in KINDS),
-        (of_kind(AcsTooSlow("x"), "timeout"), "acs_too_slow", "timeout"),
+        (AcsRefusedUs("x", kind="status"), "acs_refused_us", "status"),
+        (AcsUnavailable("x", kind="credential"), "acs_unavailable", "credential"),
+        *((AcsUnavailable("x", kind=kind), "acs_unavailable", kind) for kind in KINDS),
+        (AcsTooSlow("x", kind="timeout"), "acs_too_slow", "timeout"),
     ],
 )
 async def test_acs_fails(
-    world: World, readiness: Readiness, error: ServiceError, code: str, kind: Kind | None
+    world: World, readiness: Readiness, error: ServiceError, code: str, kind: str
 ) -> None:
     """If ACS fails, the service is not ready. The response has the problem's code and its kind."""
     world.acs.fails("issue_token", error)
@@ -73,12 +66,10 @@ async def test_acs_fails(
     assert (response.registry.status, response.registry.kind) == ("ok", None)
 
 
-@pytest.mark.parametrize("kind", [None, *KINDS])
-async def test_registry_fails(world: World, readiness: Readiness, kind: Kind | None) -> None:
+@pytest.mark.parametrize("kind", ["credential", *KINDS])
+async def test_registry_fails(world: World, readiness: Readiness, kind: str) -> None:
     """If the registry fails, the service is not ready, and the sweep's delay is unknown."""
-    error = RegistryUnavailable("planned by the test")
-    error.kind = kind
-    world.registry.fails("due_entries", error)
+    world.registry.fails("due_entries", RegistryUnavailable("planned by the test", kind=kind))
     response = await ready(readiness)
 
     assert (type(response), response.acs.status, response.acs.kind) == (
@@ -97,6 +88,19 @@ async def test_throttled(world: World, readiness: Readiness) -> None:
 
     assert (type(response), response.http_status) == (ReadyResponse, 200)
     assert (response.acs.status, response.acs.kind) == ("throttled", None)
+
+
+async def test_throttled_registry(world: World, readiness: Readiness) -> None:
+    """A table that throttles responds too, also while ACS throttles."""
+    error = RegistryUnavailable("planned by the test")
+    error.throttles, error.kind = True, "status"
+    world.registry.fails("due_entries", error)
+    world.acs.fails("issue_token", Throttled("planned by the test", retry_after=30))
+    response = await ready(readiness)
+
+    assert (type(response), response.http_status) == (ReadyResponse, 200)
+    assert (response.registry.status, response.registry.kind) == ("throttled", None)
+    assert response.registry.oldest_overdue_seconds is None
 
 
 async def test_throttled_without_a_registry(world: World, readiness: Readiness) -> None:

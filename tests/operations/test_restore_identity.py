@@ -17,7 +17,9 @@ async def test_restored_identity(world: World) -> None:
     world.registry.change(identity_id, attempts=3, last_error="acs_unavailable")
     restored = await world.restore(identity_id)
 
-    assert restored == IdentityResponse(id=identity_id, user_id="alice", created_on=START)
+    assert restored == IdentityResponse(
+        id=identity_id, state=State.ACTIVE, user_id="alice", created_on=START
+    )
     assert (world.row(identity_id), world.due_entries()) == (before, [])
 
 
@@ -47,7 +49,7 @@ async def test_identity_created_elsewhere(world: World) -> None:
     await world.delete(identity_id)
     await world.restore(identity_id)
 
-    assert world.row(identity_id) == Identity(id=identity_id, state=State.ACTIVE, adopted=True)
+    assert world.row(identity_id) == Identity(id=identity_id, state=State.ACTIVE, known_on=START)
 
 
 # Other calls change the row

@@ -19,7 +19,9 @@ async def test_restored_identity(world: World) -> None:
     identity_id = await world.deleted(ALICE.user_id)
     first, second = await restore(world), await restore(world)
 
-    expected = IdentityResponse(id=identity_id, user_id=ALICE.user_id, created_on=START)
+    expected = IdentityResponse(
+        id=identity_id, state=State.ACTIVE, user_id=ALICE.user_id, created_on=START
+    )
     assert first == second == expected == await get_me(ALICE, world.registry)
     assert world.row(others).state is State.DELETED
 

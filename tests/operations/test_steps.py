@@ -9,11 +9,12 @@ from identity_service.errors import (
     AcsUnavailable,
     IdentityBusy,
     IdentityDeleted,
+    IdentityNotDeleted,
     IdentityNotFound,
     RegistryUnavailable,
 )
 from identity_service.identity import State
-from tests.operations.test_states import CALLS, ELSEWHERE, NOT_DELETED, NOWHERE, reach
+from tests.operations.test_states import CALLS, ELSEWHERE, NOWHERE, reach
 from tests.support.world import ACS_IS_DOWN, ALICE, CONFLICT, TABLE_IS_DOWN, World, refusal
 
 UNREVOKED = "deleted, not revoked"
@@ -27,25 +28,31 @@ STEPS: dict[tuple[str, str], str] = {
         "read_user acs.create_with_token insert insert_user update"
     ),
     ("create_identity_with_token", State.ACTIVE): "read_user read acs.issue_token read",
+    ("register_identity", ELSEWHERE): "read insert acs.issue_token insert_user update",
+    ("register_identity", State.REGISTERING): (
+        "read acs.issue_token insert_user read_user replace_user update"
+    ),
+    ("register_identity", State.ACTIVE): "read update",
+    ("unregister_identity", State.ACTIVE): "read read_user remove remove_user",
     ("get_identity", State.ACTIVE): "read",
     ("delete_identity", State.ACTIVE): "read update acs.revoke_tokens update",
     ("delete_identity", ELSEWHERE): "read insert acs.revoke_tokens update",
-    ("delete_identity", UNREVOKED): "read acs.revoke_tokens update",
-    ("delete_identity", State.DELETED): "read",
+    ("delete_identity", UNREVOKED): "read update acs.revoke_tokens update",
+    ("delete_identity", State.DELETED): "read update",
     ("issue_token", State.ACTIVE): "acs.issue_token read",
     ("revoke_tokens", State.ACTIVE): "acs.revoke_tokens",
     ("get_deleted_identity", State.DELETED): "read",
     ("restore_identity", State.DELETED): "read update",
     ("restore_identity", UNREVOKED): "read acs.revoke_tokens update",
-    ("restore_identity", State.ACTIVE): "read",
+    ("restore_identity", State.ACTIVE): "read update",
     ("purge_identity", State.DELETED): "read update acs.delete read_user remove_user remove",
     ("purge_identity", State.PURGING): "read acs.delete read_user remove_user remove",
     ("get_me", State.ACTIVE): "read_user read",
-    ("revoke_my_tokens", State.ACTIVE): "read_user acs.revoke_tokens",
+    ("revoke_my_tokens", State.ACTIVE): "read_user read acs.revoke_tokens",
     ("delete_me", State.ACTIVE): "read_user read update acs.revoke_tokens update",
     ("restore_me", State.DELETED): "read_user read update",
     ("exchange_teams_token", NOWHERE): "acs.exchange_teams_token",
-    ("list_identities", State.ACTIVE): "list_active",
+    ("list_identities", State.ACTIVE): "list_identities",
     ("list_identities of a user", State.ACTIVE): "read_user read",
     ("list_deleted_identities", State.DELETED): "due_entries read",
 }
@@ -113,6 +120,7 @@ async def test_unknown_result(
         ("delete_identity", State.ACTIVE),
         ("restore_identity", State.DELETED),
         ("purge_identity", State.DELETED),
+        ("register_identity", State.ACTIVE),
     ],
 )
 async def test_four_conflicts(world: World, operation: str, start: State) -> None:
@@ -177,6 +185,7 @@ class Race(NamedTuple):
     state: State | None
 
 
+ALIVE, DELETED, NOT_FOUND = IdentityNotDeleted, IdentityDeleted, IdentityNotFound
 WITH_TOKEN = "create_identity_with_token"
 GONE = None
 RACES = [
@@ -185,7 +194,7 @@ RACES = [
     Race(WITH_TOKEN, NOWHERE, "update", finish, None, State.ACTIVE),
     Race(WITH_TOKEN, NOWHERE, "update", finish_and_delete, IdentityDeleted, State.DELETED),
     Race(WITH_TOKEN, State.ACTIVE, "read 2", World.delete, IdentityDeleted, State.DELETED),
-    Race(WITH_TOKEN, State.ACTIVE, "read 2", delete_and_purge, IdentityNotFound, GONE),
+    Race(WITH_TOKEN, State.ACTIVE, "read 2", delete_and_purge, None, GONE),
     Race("issue_token", State.ACTIVE, "read", World.delete, IdentityDeleted, State.DELETED),
     Race("delete_identity", ELSEWHERE, "insert", World.delete, None, State.DELETED),
     Race("delete_identity", State.ACTIVE, "update", change, None, State.DELETED),
@@ -198,7 +207,10 @@ RACES = [
     Race("restore_identity", State.DELETED, "update", World.restore, None, State.ACTIVE),
     Race("restore_identity", State.DELETED, "update", World.purge, IdentityNotFound, GONE),
     Race("restore_identity", UNREVOKED, "update", World.delete, None, State.ACTIVE),
-    Race("purge_identity", State.DELETED, "update", World.restore, NOT_DELETED, State.ACTIVE),
+    Race("register_identity", State.REGISTERING, "update", World.unregister, None, State.ACTIVE),
+    Race("unregister_identity", State.ACTIVE, "remove", World.delete, DELETED, State.DELETED),
+    Race("unregister_identity", State.ACTIVE, "remove", World.unregister, NOT_FOUND, GONE),
+    Race("purge_identity", State.DELETED, "update", World.restore, ALIVE, State.ACTIVE),
     Race("purge_identity", State.DELETED, "update", start_purge, None, GONE),
     Race("purge_identity", State.DELETED, "remove", remove_row, None, GONE),
 ]

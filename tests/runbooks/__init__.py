@@ -1,1 +1,1 @@
-"""Tests that run the commands of docs/operate.md as they are written."""
+"""Tests that run the commands of docs/operate.md and docs/retirement.md as they are written."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from azure.communication.identity.aio import CommunicationIdentityClient
 
 from tests.runbooks.operator import TABLES, TOOLS, Operator, tool
 from tests.support.azurite import Tables, running_tables
@@ -96,3 +97,12 @@ async def account_operator(operate: Operate, app_of_account: App) -> Operator:
 async def has_registry(api: Client) -> bool:
     """Whether the registry responds."""
     return (await api.get("identities")).status == 200
+
+
+async def created_elsewhere(azure: Azure) -> str:
+    """Creates an identity in the ACS resource without the app, and returns its id."""
+    client = CommunicationIdentityClient.from_connection_string(
+        azure.env["ACS_CONNECTION_STRING"], connection_verify=azure.env["SSL_CERT_FILE"]
+    )
+    async with client:
+        return str((await client.create_user()).properties["id"])

@@ -20,11 +20,9 @@ from tests.runbooks.page import OPENING
 from tests.support.client import Client
 from tests.support.stack import PATIENCE, ROOT, App, Azure, running_app
 
-TOOLS = ("bash", "curl", "jq")
+TOOLS = ("bash", "jq")
 TABLES = "AzureWebJobsStorage__tableServiceUri"
 
-# Each curl writes its status to standard error.
-_CURLRC = 'silent\nshow-error\nwrite-out = "%{stderr}status=%{http_code}\\n"\n'
 # Every step of a runbook must succeed.
 _STRICT = "set -euo pipefail\n"
 _PREAMBLE = """az() { (cd "$ROOT" && "$PYTHON" -m tests.runbooks.az "$@"); }
@@ -48,11 +46,9 @@ class Outcome:
     """The result of a command.
 
     Attributes:
-        statuses: The status of each response that curl received.
         output: The standard output.
     """
 
-    statuses: list[int]
     output: str
 
     def json(self) -> Any:
@@ -69,6 +65,7 @@ class Operator:
 
     Attributes:
         api: A service that calls the app that is running now.
+        folder: The folder in which the commands run.
     """
 
     def __init__(
@@ -79,33 +76,29 @@ class Operator:
         app: App | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._session = session
         self._azure = azure
         self._running = ExitStack()
         self._settings_file = folder / "settings.json"
         self._settings_file.write_text(json.dumps(settings or {}))
-        (folder / ".curlrc").write_text(_CURLRC)
         self.api = Client(session, app) if app else self._start()
 
-    async def run(self, command: str, **words: str) -> Outcome:
+    async def run(self, command: str, exit_code: int = 0, **words: str) -> Outcome:
         """Runs a command in which these words in capitals are replaced."""
         before = self._settings
-        outcome = await self._shell(_STRICT + _PREAMBLE + OPENING + _filled(command, words))
+        script = _STRICT + _PREAMBLE + OPENING + _filled(command, words)
+        outcome = await self._shell(script, exit_code)
         if self._settings != before:
             await self._restart()
         return outcome
 
-    async def paste(self, command: str) -> Outcome:
-        """Runs lines as at a prompt: a line runs even if the one before has failed."""
-        return await self._shell(_PREAMBLE + OPENING + command)
-
-    async def _shell(self, script: str) -> Outcome:
+    async def _shell(self, script: str, exit_code: int) -> Outcome:
         process = await asyncio.create_subprocess_exec(
             tool("bash"),
             "-c",
             script.replace("https://APP.azurewebsites.net", self.api.app.url),
-            cwd=self._folder,
+            cwd=self.folder,
             env=self._environment(),
             stdin=DEVNULL,
             stdout=PIPE,
@@ -119,9 +112,8 @@ class Operator:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        assert process.returncode == 0, errors + output
-        statuses = re.findall(r"^status=(\d+)$", errors, re.MULTILINE)
-        return Outcome([int(status) for status in statuses], output)
+        assert process.returncode == exit_code, errors + output
+        return Outcome(output)
 
     async def change_settings(self, **settings: str) -> None:
         """Changes settings for which the page has no command, and restarts the app."""
@@ -140,7 +132,7 @@ class Operator:
 
     def _start(self) -> Client:
         settings = self._settings
-        folder = self._folder / f"app-{len(list(self._folder.glob('app-*')))}"
+        folder = self.folder / f"app-{len(list(self.folder.glob('app-*')))}"
         folder.mkdir()
         app = self._running.enter_context(running_app(self._azure, folder, settings))
         keys = (value for name, value in settings.items() if name.startswith("COMMUNICATION_"))
@@ -150,8 +142,8 @@ class Operator:
     def _environment(self) -> dict[str, str]:
         return {
             **self._azure.env,
-            "PATH": os.environ["PATH"],
-            "CURL_HOME": str(self._folder),
+            # `make setup` installs acsid next to Python.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "APP_SETTINGS": str(self._settings_file),
             "TABLES": {**self._azure.settings, **self._settings}[TABLES],
             "ROOT": str(ROOT),

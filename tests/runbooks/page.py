@@ -1,4 +1,4 @@
-"""The sections of docs/operate.md and the shell commands in them."""
+"""The sections of the pages with runbooks, and the shell commands in them."""
 
 import re
 import textwrap
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from tests.support.stack import ROOT
 
-PAGE = (ROOT / "docs" / "operate.md").read_text()
+# The pages, and the heading after which the runbooks come.
+PAGES = {"operate.md": "runbooks", "retirement.md": "how-to-do-it"}
 
 _FENCED = re.compile(r"^```.*?^```\n", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 # Four spaces or more: further lines of a list item are indented by three.
 _BLOCK = re.compile(r"(?:^ {4,}\S.*\n)+", re.MULTILINE)
-_INLINE = re.compile(r"`((?:curl|azd?) [^`]+)`")
+_INLINE = re.compile(r"`((?:azd?|acsid) [^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,12 @@ class Section:
 
 
 def sections() -> list[Section]:
-    """Returns all sections of the page."""
-    page = _FENCED.sub("", PAGE)
+    """Returns all sections of all pages."""
+    return [section for page in PAGES for section in _sections_of(page)]
+
+
+def _sections_of(name: str) -> list[Section]:
+    page = _FENCED.sub("", (ROOT / "docs" / name).read_text())
     headings = list(_HEADING.finditer(page))
     ends = [heading.start() for heading in headings[1:]] + [len(page)]
     return [
@@ -62,10 +67,13 @@ def section(slug: str) -> Section:
 
 
 def runbooks() -> list[Section]:
-    """Returns the sections below the heading of the runbooks."""
-    slugs = [each.slug for each in sections()]
-    return sections()[slugs.index("runbooks") + 1 :]
+    """Returns the sections below the headings of the runbooks."""
+    found = []
+    for page, heading in PAGES.items():
+        on_page = _sections_of(page)
+        found += on_page[[each.slug for each in on_page].index(heading) + 1 :]
+    return found
 
 
 # The variables that all commands use.
-OPENING = section("operate").command("url=")
+OPENING = section("operate").command("ACSID_URL=")

@@ -23,6 +23,9 @@ ONLY_IN_AZURE = {
     "az functionapp keys delete": "the local host has one fixed key",
     "azd env new": "here, a second deployment is another local Azure",
     "azd up": "here, a second deployment is another local Azure",
+    "azd env set": "the local Azure has no deployment",
+    "azd down": "the local Azure has no deployment",
+    "azd deploy": "here, the code of the clone runs",
 }
 
 
@@ -41,13 +44,13 @@ def taken(module: Path) -> Iterator[tuple[str, str]]:
 
 
 def written() -> set[tuple[str, str]]:
-    """Returns the commands of every alert and runbook on the page, by section."""
+    """Returns the commands of every alert and runbook on the pages, by section."""
     parts = (each for each in sections() if each.level == RUNBOOK_LEVEL)
     return {(each.slug, command) for each in parts for command in each.commands}
 
 
 def azure_commands() -> set[str]:
-    """Returns every `az` and `azd` command of the page without its options."""
+    """Returns every `az` and `azd` command of the pages without its options."""
     commands = "\n".join(command for each in sections() for command in each.commands)
     return set(re.findall(r"\bazd?(?: [a-z][a-z-]+)+", commands))
 

@@ -11,7 +11,9 @@ from tests.runbooks.page import section
 from tests.support.client import CHAT, Client, Control, until
 
 RUNBOOK = section("recover-from-a-lost-storage-account")
-DELETE = RUNBOOK.command("DELETE")
+DELETE = RUNBOOK.command("acsid delete")
+IMPORT = RUNBOOK.command("acsid import")
+EXPORT = RUNBOOK.command("acsid export")
 COPY = RUNBOOK.command("entity query")
 CREATED = re.compile(r"identity_created identity_id=(\S+)")
 
@@ -45,13 +47,28 @@ async def test_a_lost_identity_can_be_deleted(
     account_operator: Operator, api: Client, control: Control, lost_id: str
 ) -> None:
     """The command registers it as deleted, and the sweep deletes it in ACS."""
-    outcome = await account_operator.run(DELETE, ID=lost_id)
+    await account_operator.run(DELETE, ID=lost_id)
 
-    assert outcome.statuses == [202]
     assert await api.all_ids("deleted-identities") == [lost_id]
     await api.sweep()
     await until(lambda: api.is_gone(lost_id))
     assert await control.state(lost_id) == "deleted"
+
+
+async def test_an_export_restores_the_registry(
+    account_operator: Operator, api: Client, account: Account
+) -> None:
+    """After the import, the user has the same identity again."""
+    user_id = f"user-{uuid4()}"
+    created = (await api.post("identities", {"userId": user_id})).assert_success(201)
+    await account_operator.run(EXPORT, FILE="identities.csv")
+    account.lose()
+    await until(lambda: has_registry(api))
+
+    await account_operator.run(IMPORT, FILE="identities.csv")
+
+    found = (await api.post("identities", {"userId": user_id})).assert_success(200)
+    assert found["id"] == created["id"]
 
 
 async def test_the_log_names_every_identity(

@@ -1,17 +1,18 @@
 """The runbook for another ACS resource: a new app, and an old app that is drained."""
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
-from azure.communication.identity.aio import CommunicationIdentityClient
 
-from tests.runbooks.conftest import Operate
-from tests.runbooks.operator import Operator
+from tests.runbooks.conftest import Operate, created_elsewhere
+from tests.runbooks.operator import TABLES, Operator
 from tests.runbooks.page import section
 from tests.support.client import Client, Control, until
 from tests.support.stack import Azure, running_azure
+from tests.survival.records import Records, due
 
 # Its only commands deploy an app, so these tests follow its steps.
 RUNBOOK = section("move-to-another-acs-resource")
@@ -59,14 +60,17 @@ async def test_the_old_app_is_drained(old: Client, old_control: Control) -> None
 
 
 @pytest.fixture
-async def old_id(old: Client, old_azure: Azure) -> str:
-    """The id of an identity of the old resource that is due to be deleted."""
-    client = CommunicationIdentityClient.from_connection_string(
-        old_azure.env["ACS_CONNECTION_STRING"], connection_verify=old_azure.env["SSL_CERT_FILE"]
-    )
-    async with client:
-        identity_id = str((await client.create_user()).properties["id"])
-    (await old.delete(f"identities/{identity_id}")).assert_success(202)
+async def old_id(old: Client, old_azure: Azure, old_control: Control) -> str:
+    """The id of an identity of the old resource that is due to be deleted.
+
+    It is older than an hour: before that, the sweep does not believe that it is missing.
+    """
+    identity_id = await created_elsewhere(old_azure)
+    (await old.get("identities")).assert_success(200)  # creates the table
+    trust = ssl.create_default_context(cafile=old_azure.env["SSL_CERT_FILE"])
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session:
+        records = Records(old_azure, session, old_control, old_azure.settings[TABLES])
+        await records.write("registry", [due(identity_id)])
     return identity_id
 
 

@@ -11,7 +11,7 @@ from tests.runbooks.page import section
 from tests.support.client import Control, until
 
 STOP = section("stop-the-sweep-at-once").command("Disabled")
-BY_HAND = section("run-the-sweep-by-hand").command("/admin/")
+BY_HAND = section("run-the-sweep-by-hand").command("acsid sweep")
 # Deleted identities are due at once, and the timer runs every second.
 OFTEN = {"CLEANUP_SCHEDULE": "* * * * * *", "DELETED_IDENTITY_RETENTION_DAYS": "0"}
 FINISHED = "sweep_finished due="
@@ -54,12 +54,10 @@ async def test_a_resumed_sweep_purges_everything_that_is_due(
 
 
 async def test_a_stopped_sweep_can_be_started_by_hand(stopped: Operator, control: Control) -> None:
-    """The response is 202, and the log says when it has finished."""
+    """The log says when it has finished."""
     identity_id = await stopped.api.deleted_identity()
 
-    outcome = await stopped.run(BY_HAND)
-
-    assert outcome.statuses == [202]
+    await stopped.run(BY_HAND)
 
     async def is_logged() -> bool:
         return FINISHED in stopped.api.app.log

@@ -3,15 +3,13 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
 
-from tests.support.stack import ROOT
+from tests.support.stack import start_module
 from tests.survival.worker import Done, Failed, Interrupted, Interruption, Message, Order, Task
 
 # Seconds within which a worker sends its next message, on a busy machine.
@@ -88,16 +86,7 @@ def running_workers(settings: Mapping[str, str], log_file: Path) -> Iterator[Wor
     """Run the process that forks workers; these settings are its environment."""
     with (
         log_file.open("w") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.survival.worker"],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **settings},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        ) as process,
+        start_module("tests.survival.worker", environ=settings, log=log) as process,
     ):
         assert process.stdout
         try:

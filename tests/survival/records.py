@@ -1,7 +1,6 @@
 """The records of the registry and of ACS: written in bulk, read in full, compared."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,21 +16,18 @@ from identity_service.azure.table_codec import (
     Change,
     decode_due_entry,
     decode_identity,
-    due_entry_change,
-    encode_identity,
     encode_user,
-    partition,
     user_key,
 )
 from identity_service.identity import LEASE, YOUNG, DueEntry, Identity, State
 from local.entra import ACS_AUDIENCE
 from tests.support.azurite import CONNECTION, Tenant
 from tests.support.client import Control
+from tests.support.product import batches
 from tests.support.stack import Azure
 
 # Seconds after which all leases have expired and ACS's "not found" is believed of any identity.
 SETTLED = (YOUNG + 2 * LEASE).total_seconds()
-BATCH = 100
 AT_ONCE = 4
 AGE = timedelta(days=30)
 DAY = timedelta(days=1)
@@ -190,15 +186,6 @@ class Records:
 
     async def write(self, table: str, rows: Iterable[Identity]) -> None:
         """Write identity rows with their due entries and user rows, in batches."""
-        partitions: defaultdict[str, list[Change]] = defaultdict(list)
-        for row in rows:
-            partitions[partition(row.id)] += [
-                ("create", encode_identity(row)),
-                *due_entry_change(row, "create"),
-            ]
-            if row.user_id:
-                user_row = encode_user(row.user_id, row.id)
-                partitions[partition(row.user_id)].append(("create", user_row))
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def send(batch: list[Change]) -> None:
@@ -206,9 +193,7 @@ class Records:
                 await client.submit_transaction(batch)
 
         client = self._service.get_table_client(table)
-        await asyncio.gather(
-            *(send(batch) for changes in partitions.values() for batch in _batches(changes))
-        )
+        await asyncio.gather(*map(send, batches(rows)))
 
     async def write_user_row(self, table: str, user_id: str, identity_id: str) -> None:
         """Write a user row without an identity row."""
@@ -243,8 +228,3 @@ def _add(snapshot: Snapshot, entity: Any) -> None:
             snapshot.due.add(decode_due_entry(key))
         case "u":
             snapshot.user_rows[key] = entity["identityId"]
-
-
-def _batches(changes: list[Change]) -> Iterator[list[Change]]:
-    for start in range(0, len(changes), BATCH):
-        yield changes[start : start + BATCH]

@@ -16,12 +16,11 @@ import traceback
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeVar, cast
 
 import msgspec
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.tables import TableRegistry
@@ -29,9 +28,10 @@ from identity_service.errors import RegistryUnavailable, ServiceError
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy, DeletionPolicy, TokenGrant
 from identity_service.ports import Acs, Registry
-from identity_service.services import Services, SystemClock
+from identity_service.services import Services
 from identity_service.sweep import Sweep
 from tests.support.azurite import CONNECTION
+from tests.support.product import CountingTransport, ShiftedClock
 
 T = TypeVar("T")
 
@@ -190,28 +190,6 @@ class Recorded:
             yield item
 
 
-class ShiftedClock(SystemClock):
-    """The machine's clock, a number of seconds ahead."""
-
-    def __init__(self, seconds: float) -> None:
-        self._ahead = timedelta(seconds=seconds)
-
-    def now(self) -> datetime:
-        """Return the shifted time."""
-        return datetime.now(UTC) + self._ahead
-
-
-class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK leaves it untyped
-    """The SDK's transport; counts the requests it sends."""
-
-    sent = 0
-
-    async def send(self, *arguments: Any, **options: Any) -> Any:
-        """Send a request."""
-        self.sent += 1
-        return await super().send(*arguments, **options)
-
-
 class Product:
     """The product's clients, recorded, and its operations."""
 
@@ -228,7 +206,7 @@ class Product:
         self._task = task
         acs = cast(Acs, Recorded(self._services.acs, recorder, "acs."))
         self._registry = cast(Registry, Recorded(TableRegistry(table), recorder))
-        self._clock = ShiftedClock(task.ahead)
+        self._clock = ShiftedClock(timedelta(seconds=task.ahead))
         self._lifecycle = Lifecycle(acs, self._registry, self._clock)
 
     async def warm_up(self) -> None:

@@ -10,7 +10,8 @@ from tools.docs import PAGES, ROOT, block, codes, document, operations, sample, 
 
 
 def _json(schema: str) -> dict[str, object]:
-    return {"content": {"application/json": {"schema": {"$ref": f"#/x/{schema}"}}}}
+    content = {"application/json": {"schema": {"$ref": f"#/x/{schema}"}}}
+    return {"description": "Success.", "content": content}
 
 
 API = {
@@ -23,7 +24,11 @@ API = {
                 "summary": "List the things",
                 "security": [],
                 "parameters": [{"name": "size", "in": "query"}],
-                "responses": {"200": {}, "503": {}},
+                "responses": {
+                    "200": {"description": "Success."},
+                    "404": {"description": "`gone`: Gone.\n\n`away`: Away."},
+                    "503": {"$ref": "#/components/responses/Down"},
+                },
             },
             "post": {
                 "operationId": "create_thing",
@@ -39,9 +44,8 @@ API = {
         "schemas": {
             "New": {"properties": {"note": {}, "name": {}}, "required": ["name"]},
             "Thing": {"properties": {"id": {}}},
-            "Gone": {"properties": {"status": {"const": 404}, "code": {"const": "gone"}}},
-            "Away": {"properties": {"status": {"const": 404}, "code": {"const": "away"}}},
-        }
+        },
+        "responses": {"Down": {"description": "`down`: Down."}},
     },
 }
 
@@ -80,7 +84,8 @@ def test_operations_table() -> None:
 def test_codes_table() -> None:
     """The codes are grouped by status, and each links to its section."""
     assert codes(API) == (
-        "| status | codes |\n| --- | --- |\n| 404 | [`away`](#away), [`gone`](#gone) |"
+        "| status | codes |\n| --- | --- |\n| 404 | [`away`](#away), [`gone`](#gone) |\n"
+        "| 503 | [`down`](#down) |"
     )
 
 

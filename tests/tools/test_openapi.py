@@ -87,11 +87,38 @@ def test_every_http_function_is_documented(committed: Any) -> None:
 
 
 def test_every_problem_is_documented(committed: Any) -> None:
-    """The document has the code of every error."""
-    schemas = committed["components"]["schemas"].values()
-    codes = {schema["properties"]["code"]["const"] for schema in schemas if "allOf" in schema}
+    """Each error is described in a response of its status."""
+    described = {
+        (int(status), code)
+        for operation in _operations(committed)
+        for status, response in operation["responses"].items()
+        for code in re.findall(r"`(\w+)`: ", _resolved(committed, response)["description"])
+    }
 
-    assert codes == {kind.code for kind in service_errors()}
+    assert described == {(kind.status, kind.code) for kind in service_errors()}
+
+
+@pytest.mark.parametrize("status", [401, 500, 503])
+def test_platform_is_documented(committed: Any, status: int) -> None:
+    """Every operation says that the platform sends this status too, without the app's headers."""
+    responses = [
+        _resolved(committed, operation["responses"][str(status)])
+        for operation in _operations(committed)
+    ]
+
+    assert all("The platform sends this" in response["description"] for response in responses)
+    assert not any(
+        header["$ref"] == "#/components/headers/CacheControl"
+        for response in responses
+        for header in response.get("headers", {}).values()
+    )
+
+
+def test_401_can_be_empty(committed: Any) -> None:
+    """No operation promises a body with 401: the platform sends none for an expired token."""
+    responses = [_resolved(committed, each["responses"]["401"]) for each in _operations(committed)]
+
+    assert not any("content" in response for response in responses)
 
 
 def test_only_requests_have_nulls(committed: Any) -> None:
@@ -105,6 +132,8 @@ def test_only_requests_have_nulls(committed: Any) -> None:
 
     assert nullable == {
         ("CreateIdentity", "userId"),
+        ("RegisterIdentity", "userId"),
+        ("ImportRecord", "userId"),
         ("CreateIdentityWithToken", "userId"),
         ("CreateIdentityWithToken", "expiresInMinutes"),
         ("IssueToken", "expiresInMinutes"),
@@ -157,6 +186,7 @@ def test_analysis_finds_what_is_raised() -> None:
     assert {kind.__name__ for kind in _raised(OPERATIONS["issue_token"])} == {
         "IdentityDeleted",
         "IdentityNotFound",
+        "IdentityNotReadable",
         "IdentityUnfinished",
     }
     assert errors.PurgeProtected in set(_raised(OPERATIONS["purge_identity"]))
@@ -206,3 +236,14 @@ def _used(node: ast.AST, module: ModuleType) -> Iterator[FunctionType]:
     ours = (operations_package.__name__, lifecycle.__name__)
     if found and found.__module__.startswith(ours):
         yield found
+
+
+def _operations(document: Any) -> Iterator[Any]:
+    for methods in document["paths"].values():
+        yield from methods.values()
+
+
+def _resolved(document: Any, response: Any) -> Any:
+    """The response, or the shared one that it refers to."""
+    name = response.get("$ref", "").rpartition("/")[2]
+    return document["components"]["responses"][name] if name else response

@@ -100,7 +100,11 @@ def document(routes: Iterable[Route], version: str) -> Json:
         paths.setdefault(f"/{route.path}", {})[route.method.lower()] = _operation(route, operation)
         types |= _types(operation)
         kinds |= problems(operation)
-    schemas = components(types) | {kind.__name__: problem_schema(kind) for kind in kinds}
+    responses = shared_responses(paths, kinds)
+    used = str((paths, responses))
+    schemas = components(types) | {
+        kind.__name__: problem_schema(kind) for kind in kinds if str(reference(kind)) in used
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -114,7 +118,7 @@ def document(routes: Iterable[Route], version: str) -> Json:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "responses": shared_responses(paths, kinds),
+            "responses": responses,
             "parameters": parts.PARAMETERS,
             "headers": parts.HEADERS,
             "securitySchemes": parts.SECURITY_SCHEMES,
@@ -137,8 +141,9 @@ def _operation(route: Route, operation: Operation) -> Json:
     if body := hints.get("body"):
         found["requestBody"] = _request_body(body)
     responses = _responses(operation)
-    if route.with_key:
-        responses["401"] = parts.KEY_REFUSED
+    refused = {401: parts.KEY_REFUSED} if route.with_key else {}
+    for status, note in (parts.FROM_PLATFORM | refused).items():
+        responses[str(status)] = parts.also_from_platform(responses.get(str(status)), status, note)
     return {**found, "responses": dict(sorted(responses.items()))}
 
 
@@ -152,10 +157,13 @@ def _parameters(route: Route, query: Any | None) -> list[Json]:
     named = [{"$ref": "#/components/parameters/id"}] if "{id}" in route.path else []
     if query is None:
         return named
-    [fields] = inline(query)["$defs"].values()
+    fields = inline(query)["$defs"][query.__name__]
     return [
-        {"name": name, "in": "query", "description": field["description"], "schema": field}
-        for name, field in fields["properties"].items()
+        *named,
+        *(
+            {"name": name, "in": "query", "description": field["description"], "schema": field}
+            for name, field in fields["properties"].items()
+        ),
     ]
 
 

@@ -1,5 +1,6 @@
 """The fixed parts of the OpenAPI document."""
 
+from http import HTTPStatus
 from typing import Any
 
 from identity_service.schemas import IdentityId
@@ -9,16 +10,16 @@ DESCRIPTION = """\
 Identities of Azure Communication Services and their access tokens.
 
 Services send a function key, signed-in users the bearer token of their sign-in. Bodies are JSON, at
-most 16 KiB, with a Content-Length. Unknown fields are refused. Errors are problems (RFC 9457); the
-`type` of a problem links to its cause and its fix.
+most 16 KiB (512 KiB for an import), with a Content-Length. Unknown fields are refused. Errors are
+problems (RFC 9457); the `type` of a problem links to its cause and its fix.
 
 The platform in front of the app responds to some requests itself. Such a response is not a problem:
-its body is empty or, for some 503, a short text.
+its body is empty or, for some 503, a short text or an HTML page.
 
-- 401 if the key or the bearer token is missing or wrong
+- 401 if the key is missing or wrong, or if the bearer token is invalid or has expired
 - 404 if no operation has this path and method
 - 400, 414 or 431 if the request is malformed or too long
-- 500 if the body is cut off or larger than the platform's limit, or if the app has failed
+- 500 if the body is cut off or larger than the platform's limit, or if the app's process has ended
 - 503 while no instance of the app can respond
 """
 
@@ -50,8 +51,12 @@ HEADERS: Json = {
         "required": True,
         "schema": {"type": "string", "const": "no-store"},
     },
+    "CacheControlOfApp": {
+        "description": "Responses must not be cached. The platform does not send this header.",
+        "schema": {"type": "string", "const": "no-store"},
+    },
     "Location": {
-        "description": "The URL of the new identity.",
+        "description": "The URL of the identity.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     },
@@ -65,9 +70,8 @@ HEADERS: Json = {
         "schema": {"type": "integer", "minimum": 0},
     },
     "Authenticate": {
-        "description": "How to sign in.",
-        "required": True,
-        "schema": {"type": "string", "const": "Bearer"},
+        "description": "How to sign in. The app sends `Bearer`; the platform can add parameters.",
+        "schema": {"type": "string", "pattern": "^Bearer"},
     },
 }
 
@@ -92,13 +96,23 @@ SECURITY_SCHEMES: Json = {
     },
 }
 
-KEY_REFUSED: Json = {
-    "description": "The key is missing or wrong. The Functions host sends this, with an empty body."
+# What the platform in front of the app sends itself, by status.
+FROM_PLATFORM = {
+    401: "The platform sends this, with an empty body, if the bearer token is invalid or has"
+    " expired.",
+    500: "The platform sends this, with an empty body, if the body of the request is cut off or"
+    " larger than its limit, or if the app's process has ended.",
+    503: "The platform sends this while no instance of the app can respond. Its body is empty, a"
+    " short text or an HTML page.",
 }
+KEY_REFUSED = (
+    "The platform sends this, with an empty body, if the key is missing or wrong, or if the request"
+    " also has a bearer token and this is invalid."
+)
 
 SUCCESS = {
     200: "Success.",
-    201: "A new identity.",
+    201: "The identity is created or registered.",
     202: "Deleted, and its tokens are revoked. It can be restored until it is purged.",
     204: "Success, without content.",
     503: "Something is not available.",
@@ -122,3 +136,20 @@ def response(description: str, headers: Json, content: Json | None = None) -> Js
         "headers": {"Cache-Control": header("CacheControl"), **headers},
     }
     return {**whole, "content": content} if content else whole
+
+
+def also_from_platform(response: Json | None, status: int, note: str) -> Json:
+    """The response if the platform sends this status too, without the app's headers.
+
+    A 401 has no content: an expired token is its most frequent cause, and then the body is empty.
+    OpenAPI cannot say that a body may be empty.
+    """
+    if response is None:
+        return {"description": note}
+    if "$ref" in response:
+        return response
+    headers = {**response["headers"], "Cache-Control": header("CacheControlOfApp")}
+    described = {"description": f"{response['description']}\n\n{note}", "headers": headers}
+    if status == HTTPStatus.UNAUTHORIZED:
+        return described
+    return {**response, **described}

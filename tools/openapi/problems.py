@@ -36,10 +36,11 @@ _BY_PARAMETER: dict[str, list[type[ServiceError]]] = {
         errors.TooManyCalls,
     ],
     "query": [errors.InvalidQuery],
-    "body": [errors.InvalidJson, errors.InvalidBody, errors.BodyTooLarge],
+    # A query with a field of the body is refused.
+    "body": [errors.InvalidJson, errors.InvalidBody, errors.InvalidQuery, errors.BodyTooLarge],
     "acs": _ACS,
     "registry": _REGISTRY,
-    "lifecycle": [*_ACS, *_REGISTRY],
+    "lifecycle": [*_ACS, *_REGISTRY, errors.IdentityNotReadable],
     "service_tokens": [errors.NotAllowed],
     "user_tokens": [errors.NotAllowed],
 }
@@ -106,10 +107,17 @@ def shared_responses(paths: Json, kinds: Iterable[type[ServiceError]]) -> Json:
     """The responses that operations refer to: a problem with the description of its class."""
     used = str(paths)
     return {
-        kind.__name__: _response({kind: summary(kind)})
+        kind.__name__: _shared(kind)
         for kind in kinds
         if f"#/components/responses/{kind.__name__}'" in used
     }
+
+
+def _shared(kind: type[ServiceError]) -> Json:
+    response = _response({kind: summary(kind)})
+    if note := parts.FROM_PLATFORM.get(kind.status):
+        return parts.also_from_platform(response, kind.status, note)
+    return response
 
 
 def _response(found: Errors) -> Json:

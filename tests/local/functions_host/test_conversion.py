@@ -145,13 +145,19 @@ async def test_the_url_and_the_host_are_the_ones_that_the_caller_used() -> None:
         {"host": "a", "disguised-host": "a.example,b.example"},
         {"host": "a", "disguised-host": "a:65536"},
         {"host": "a", "x-forwarded-proto": "https,http"},
-        {"host": "a", "x-forwarded-proto": ""},
     ],
 )
 async def test_a_url_that_cannot_be_built_is_rejected(headers: dict[str, str]) -> None:
     """The host responds with 500 before the app is called."""
     with pytest.raises(UrlError):
         await to_http_request(request(headers), {})
+
+
+async def test_an_empty_scheme_is_ignored() -> None:
+    """An empty X-Forwarded-Proto changes nothing."""
+    received = await to_http_request(request({"host": "a", "x-forwarded-proto": ""}), {})
+
+    assert received.url == "http://a/api/8:acs:a%20b"
 
 
 @pytest.mark.parametrize("host", ["a.example:80", "[::1]:8080", "x//evil.example/a?b", "u@a"])

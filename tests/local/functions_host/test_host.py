@@ -172,13 +172,15 @@ def test_a_start_by_name_is_checked(
         ("/admin/unknown", [404, 404, 404]),
         ("/admin/vfs/host.json", [401, 401, 403]),
         ("/admin/vfsx", [404, 404, 404]),
+        ("/admin/functions/download", [401, 403, 501]),
         ("/admin/host/ping", [200, 200, 200]),
+        ("/admin/instance/http-health", [200, 200, 200]),
     ],
 )
 def test_admin_endpoints_need_the_master_key(
     host: RunningHost, path: str, statuses: list[int]
 ) -> None:
-    """Without a key the response is 401, with the host key 403. Only a ping needs no key."""
+    """Without a key the response is 401, with the host key 403. Only health checks need no key."""
     received = [
         host.call("GET", path, FROM_OUTSIDE | key).status
         for key in ({}, WITH_FUNCTION_KEY, WITH_MASTER_KEY)
@@ -193,6 +195,8 @@ def test_admin_endpoints_need_the_master_key(
         ("DELETE", "/admin/functions/by_hand", 501),
         ("PUT", "/admin/functions/runs/keys/x", 501),
         ("POST", "/admin/host/restart", 501),
+        ("POST", "/admin/host/extensions", 501),
+        ("POST", "/admin/instance/assign", 501),
         ("PATCH", "/admin/functions/by_hand", 404),
         ("HEAD", "/admin/functions", 404),
     ],
@@ -202,6 +206,19 @@ def test_endpoints_that_change_something_are_not_supported(
 ) -> None:
     """With the master key they are 501. Other methods are 404, as in the real host."""
     assert host.call(method, path, WITH_MASTER_KEY).status == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 401), (WITH_FUNCTION_KEY, 403), (WITH_MASTER_KEY, 415), (AS_JSON, 400)],
+)
+def test_the_host_does_not_say_how_to_scale(
+    host: RunningHost, headers: dict[str, str], status: int
+) -> None:
+    """Only plans that scale by the host's own measurements enable it."""
+    response = host.call("POST", "/admin/host/scale/status", FROM_OUTSIDE | headers, b"{}")
+
+    assert response.status == status
 
 
 def test_an_admin_endpoint_asks_for_a_bearer_token(host: RunningHost) -> None:

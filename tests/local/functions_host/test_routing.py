@@ -33,6 +33,10 @@ SEGMENT = st.text(st.characters(exclude_characters="/\0", exclude_categories=["C
         ("a/{*rest}", "/api/a", {}),
         ("a/{*rest}", "/api/a/b", {"rest": "b"}),
         ("a/{*rest}", "/api/a/b/c%2Fd/", {"rest": "b/c%2Fd/"}),
+        ("a/{*rest}", "/api/a/b//", {"rest": "b//"}),
+        ("a/{*rest}", "/api/a/", {}),
+        ("a/{*rest}", "/api/a//", None),
+        ("a/{*rest}", "/api/a//b", None),
     ],
 )
 def test_a_route_matches_the_whole_path(

@@ -150,6 +150,8 @@ def test_a_body_is_asked_for_only_when_it_is_read(host: RunningHost) -> None:
         ("GET /a%00b HTTP/1.1", 400),
         ("GET a/b HTTP/1.1", 400),
         ("GET * HTTP/1.1", 405),
+        ("options * HTTP/1.1", 405),
+        ("connect h HTTP/1.1", 405),
         ("GET h:80 HTTP/1.1", 405),
         ("CONNECT x:80 HTTP/1.1", 400),
         ("GET http://x/ HTTP/1.1", 400),
@@ -183,6 +185,8 @@ def test_a_request_line_is_rejected(line: str, status: int) -> None:
         [b"Host: a", b"X: a\rb"],
         [b"Host: a", b"Content-Length: x"],
         [b"Host: a", b"Content-Length: -1"],
+        [b"Host: a", b"Content-Length: "],
+        [b"Host: a", b"Content-Length: 9223372036854775808"],
         [b"Host: a", b"Content-Length: " + b"9" * 5000],
         [b"Host: a", b"Content-Length: 1", b"Content-Length: 1"],
         [b"Host: a", b"Transfer-Encoding: identity"],
@@ -200,9 +204,10 @@ def test_headers_are_rejected(lines: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("line", "host", "parsed"),
     [
-        ("get /a?b HTTP/1.1", "h", ("GET", "/a", "?b")),
-        ("foo /a? HTTP/1.1", "h", ("FOO", "/a", "?")),
+        ("get /a?b HTTP/1.1", "h", ("get", "/a", "?b")),
+        ("foo /a? HTTP/1.1", "h", ("foo", "/a", "?")),
         ("GET http://h:80/a?b HTTP/1.1", "h", ("GET", "/a", "?b")),
+        ("GET http://u:p@h/a%2Fb%3A?%2F HTTP/1.1", "h", ("GET", "/a/b:", "?%2F")),
         ("GET https://h HTTP/1.1", "h:443", ("GET", "/", "")),
         ("GET / HTTP/1.1", "[::1]:80", ("GET", "/", "")),
         ("OPTIONS * HTTP/1.1", "h", ("OPTIONS", "", "")),
@@ -214,6 +219,21 @@ def test_a_request_line_is_accepted(line: str, host: str, parsed: tuple[str, str
     head = parse_head([line.encode(), f"Host: {host}".encode()])
 
     assert (head.method, head.path, head.query_string) == parsed
+
+
+@pytest.mark.parametrize(("text", "length"), [("0" * 5000 + "3", 3), (str(2**63 - 1), 2**63 - 1)])
+def test_a_length_has_64_bits(text: str, length: int) -> None:
+    """As in .NET. It is above the limit for bodies, which is checked later."""
+    head = parse_head([b"POST / HTTP/1.1", b"Host: h", f"Content-Length: {text}".encode()])
+
+    assert head.content_length == length
+
+
+def test_a_method_in_lower_case_is_another_method_for_the_server(host: RunningHost) -> None:
+    """The app sees it in upper case, but the response to `head` has a body."""
+    received = exchange(host, LAST_GET.replace(b"GET", b"head"))
+
+    assert received.endswith(b"4\r\nHEAD\r\n0\r\n\r\n")
 
 
 def test_a_chunked_request_has_no_length() -> None:

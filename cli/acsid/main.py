@@ -1,0 +1,590 @@
+"""The commands of `acsid`."""
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from http import HTTPStatus
+from itertools import chain, islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from acsid import __version__, transfer
+from acsid.client import PAGE_SIZE, Answer, Client, Repeat
+from acsid.failures import Exit, Failure
+from acsid.profile import master_key
+from acsid.records import (
+    Format,
+    Options,
+    Reader,
+    checked_identity,
+    checked_tenant,
+    checked_user,
+    is_identity_id,
+)
+from acsid.session import (
+    BULK_PATIENCE,
+    PATIENCE,
+    Choice,
+    FileRun,
+    Session,
+    change,
+    describe,
+    for_user,
+    preview,
+    session,
+)
+
+_EPILOG = (
+    "Exit codes: 0 done, 1 refused (also in part), 2 wrong arguments, settings or file: nothing was"
+    " sent, 3 not found, 4 no answer: try again later, 5 the key is not accepted, 6 not confirmed,"
+    " 130 interrupted. ACSID_URL and ACSID_KEY, or a profile, say which app to call."
+)
+
+app = typer.Typer(
+    name="acsid",
+    help="Operates acs-identity-service: finds, registers, exports and erases ACS identities.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    # A traceback with local variables would show the key.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# Rows of a table, unless --limit says otherwise.
+_ROWS = 100
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+Identity = Annotated[str, typer.Argument(metavar="ID", help="The id of an identity: 8:acs:…")]
+User = Annotated[str | None, typer.Option("--user", metavar="USER", help="The id of its user.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=0, help=f"Rows at most; 0: all. Without it {_ROWS}, and all with --json."),
+]
+Rate = Annotated[float, typer.Option(min=0.01, help="Requests per second at most.")]
+MaybeIdentity = Annotated[
+    str | None, typer.Argument(metavar="ID", help="The id of an identity: 8:acs:…")
+]
+IdColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The column with the ids.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the bad rows.")]
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"acsid {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def choose(
+    context: typer.Context,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A profile of the profile file.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file with the key, readable by you only.")
+    ] = None,
+    version: Annotated[  # noqa: ARG001 -- its callback prints it
+        bool,
+        typer.Option("--version", callback=lambda value: _version(wanted=value), is_eager=True),
+    ] = False,
+) -> None:
+    """Remember which app to call."""
+    context.obj = Choice(profile, key_file)
+
+
+@app.command()
+def ready(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show whether ACS and the registry respond, and how late the sweep is."""
+    with session(context, as_json=as_json) as current, current.client() as client:
+        unavailable = frozenset({HTTPStatus.SERVICE_UNAVAILABLE})
+        answer = client.call("GET", "ready", accepted=unavailable)
+        checks = {name: each for name, each in answer.content.items() if isinstance(each, dict)}
+        if answer.failure and not checks:
+            raise answer.failure  # not the app's own answer
+        if as_json:
+            current.screen.item({"ready": not answer.failure, **answer.content})
+        else:
+            rows = [{"check": name, **_readable(each)} for name, each in checks.items()]
+            columns = dict.fromkeys(chain.from_iterable(rows))
+            current.screen.rows(list(columns), rows)
+        if answer.failure:
+            raise Failure(
+                Exit.REFUSED,
+                "not_ready",
+                "The app is not ready.",
+                hint="docs/operate.md explains each kind of failure.",
+            )
+
+
+def _readable(check: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a check, with the limit of the count of held purges explained."""
+    at_most = 10_000
+    held = check.get("heldPurges")
+    return {**check, "heldPurges": "10,000 or more"} if held == at_most else dict(check)
+
+
+@app.command()
+def find(
+    context: typer.Context,
+    who: Annotated[str, typer.Argument(metavar="USER|ID", help="A user id, or an identity's id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Find the identity of a user, or an identity by its id, in any state."""
+    with session(context, as_json=as_json) as current, current.client() as client:
+        found = _by_id(client, who) if is_identity_id(who) else _by_user(client, who)
+        current.screen.item(found)
+
+
+def _by_id(client: Client, identity_id: str) -> dict[str, Any]:
+    not_found = frozenset({HTTPStatus.NOT_FOUND})
+    answer = client.call("GET", f"identities/{identity_id}", accepted=not_found)
+    if answer.failure and answer.failure.code == "identity_deleted":
+        return client.call("GET", f"deleted-identities/{identity_id}").content
+    if answer.failure:
+        raise answer.failure
+    return answer.content
+
+
+def _by_user(client: Client, user: str) -> dict[str, Any]:
+    items = list(chain.from_iterable(client.pages("identities", {"userId": user})))
+    if not items:
+        raise Failure(
+            Exit.NOT_FOUND,
+            "user_not_found",
+            f"No identity belongs to the user {user}.",
+            hint="User ids are compared byte by byte. A user who signs in with Entra is"
+            " aad/<tenant>/<object id>.",
+        )
+    [item] = items
+    if item.get("state") not in ("deleted", "purging"):
+        return item
+    not_found = frozenset({HTTPStatus.NOT_FOUND})
+    path = f"deleted-identities/{item['id']}"
+    deleted = client.call("GET", path, accepted=not_found)
+    return item if deleted.failure else deleted.content
+
+
+@app.command("list")
+def list_identities(
+    context: typer.Context,
+    state: Annotated[
+        str | None,
+        typer.Option(help="active, deleted, …, or any. Without it: active and suspended."),
+    ] = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """List identities."""
+    query = {"state": state} if state else {}
+    columns = ("id", "state", "userId", "createdOn", "knownOn")
+    _list(context, "identities", query, columns, limit, as_json=as_json)
+
+
+_DELETED_COLUMNS = (
+    "id",
+    "state",
+    "userId",
+    "deletedOn",
+    "scheduledPurgeOn",
+    "attempts",
+    "lastError",
+)
+
+
+@app.command()
+def deleted(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
+    """List deleted identities, in the order of their purge."""
+    _list(context, "deleted-identities", {}, _DELETED_COLUMNS, limit, as_json=as_json)
+
+
+@app.command()
+def stuck(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
+    """List deleted identities that the sweep failed to purge too often."""
+    query = {"stuck": "true"}
+    _list(context, "deleted-identities", query, _DELETED_COLUMNS, limit, as_json=as_json)
+
+
+def _list(
+    context: typer.Context,
+    path: str,
+    query: dict[str, str],
+    columns: tuple[str, ...],
+    limit: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    with (
+        session(context, as_json=as_json, patience=BULK_PATIENCE) as current,
+        current.client() as client,
+    ):
+        if limit is None:
+            limit = 0 if as_json else _ROWS
+        # One more than shown, to learn whether there are more.
+        size = min(limit + 1, PAGE_SIZE) if limit else PAGE_SIZE
+        items = chain.from_iterable(client.pages(path, query, size))
+        if not limit:
+            # A screen full at a time, so that any number of rows needs little memory.
+            while rows := list(islice(items, _ROWS)):
+                current.screen.rows(columns, rows)
+            return
+        rows = list(islice(items, limit + 1))
+        current.screen.rows(columns, rows[:limit])
+        if len(rows) > limit:
+            current.screen.note(f"There are more than {limit}: --limit 0 shows all.")
+
+
+@app.command()
+def create(
+    context: typer.Context, user: User = None, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Create an identity. A user who has one already keeps it."""
+    with session(context, as_json=as_json, dry_run=dry_run) as current:
+        if user is not None:
+            checked_user(user)
+        target = current.target()
+        if current.shows_only(f"Create an identity{for_user(user)} at {target.url}"):
+            return
+        # Without a user, each request creates another identity.
+        repeat = Repeat.ALWAYS if user else Repeat.UNSENT
+        body = {"userId": user} if user else {}
+        with current.client(target) as client:
+            answer = client.call("POST", "identities", body, repeat=repeat)
+        is_new = answer.status == HTTPStatus.CREATED
+        identity_id = answer.content.get("id")
+        text = f"Created {identity_id}{for_user(user)}."
+        if not is_new:
+            text = f"{user} already has {identity_id}."
+        current.screen.item({"id": identity_id, "created": is_new}, text)
+
+
+@app.command()
+def token(
+    context: typer.Context,
+    identity_id: Identity,
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SCOPE",
+            help="chat, chat.join, chat.join.limited, voip or voip.join; repeat it.",
+        ),
+    ],
+    minutes: Annotated[int | None, typer.Option(help="The lifetime, 60 to 1440.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Issue an access token. The output is a secret."""
+    with session(context, as_json=as_json, dry_run=dry_run) as current:
+        checked_identity(identity_id)
+        target = current.target()
+        text = f"Issue a token for {identity_id} with {', '.join(scope)} at {target.url}"
+        if current.shows_only(text):
+            return
+        body: dict[str, Any] = {"scopes": scope}
+        if minutes is not None:
+            body["expiresInMinutes"] = minutes
+        with current.client(target) as client:
+            answer = client.call("POST", f"identities/{identity_id}/tokens", body)
+        current.screen.item(answer.content)
+
+
+@app.command()
+def revoke(
+    context: typer.Context,
+    identity_id: Identity,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke all access tokens of an identity. New ones can be issued afterwards."""
+    with session(context, as_json=as_json, dry_run=dry_run) as current:
+        change(
+            current,
+            identity_id,
+            lambda client: client.call("DELETE", f"identities/{identity_id}/tokens"),
+            do="Revoke all tokens of",
+            done="Revoked all tokens of",
+            result="revoked",
+            confirmed=yes,
+        )
+
+
+@app.command()
+def register(
+    context: typer.Context,
+    identity_id: Identity,
+    user: User = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Register an identity that was created elsewhere in the same ACS resource."""
+    with session(context, as_json=as_json, dry_run=dry_run) as current:
+        checked_identity(identity_id)
+        if user is not None:
+            checked_user(user)
+        target = current.target()
+        if current.shows_only(f"Register {identity_id}{for_user(user)} at {target.url}"):
+            return
+        body = {"userId": user} if user else {}
+        with current.client(target) as client:
+            answer = client.call("PUT", f"identities/{identity_id}", body)
+        is_new = answer.status == HTTPStatus.CREATED
+        text = f"Registered {identity_id}{for_user(user)}."
+        if not is_new:
+            text = f"{identity_id} was already registered{for_user(user)}."
+        current.screen.item({**answer.content, "registered": is_new}, text)
+
+
+@app.command()
+def unregister(
+    context: typer.Context,
+    identity_id: Identity,
+    user: User = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget an active identity. ACS keeps it, and its tokens stay valid: revoke them first."""
+    query = {"userId": user} if user else None
+    path = f"identities/{identity_id}/registration"
+    with session(context, as_json=as_json, dry_run=dry_run) as current:
+        change(
+            current,
+            identity_id,
+            lambda client: _removed(client, path, query),
+            do="Forget",
+            done="The app has forgotten",
+            result="unregistered",
+            confirmed=yes,
+        )
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    identity_id: MaybeIdentity = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Delete every identity in this file.")
+    ] = None,
+    id_column: IdColumn = None,
+    skip_bad: SkipBad = False,
+    rate: Rate = 20,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an identity, or those in a file. They can be restored until the sweep purges them."""
+    chosen = _the_id(identity_id, file)
+    with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+        if file is not None:
+            options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
+            _bulk(current, file, options, transfer.DELETE, yes=yes)
+            return
+        change(
+            current,
+            chosen,
+            lambda client: transfer.delete(client, chosen),
+            do="Delete",
+            done="Deleted",
+            result="deleted",
+            confirmed=yes,
+        )
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    identity_id: MaybeIdentity = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Restore every identity in this file.")
+    ] = None,
+    id_column: IdColumn = None,
+    skip_bad: SkipBad = False,
+    rate: Rate = 20,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Restore a deleted identity, or those in a file. Their old tokens stay revoked."""
+    chosen = _the_id(identity_id, file)
+    with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+        if file is not None:
+            options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
+            _bulk(current, file, options, transfer.RESTORE, yes=yes)
+            return
+        change(
+            current,
+            chosen,
+            lambda client: transfer.restore(client, chosen),
+            do="Restore",
+            done="Restored",
+            result="restored",
+            confirmed=True,  # deleting it again takes it back
+        )
+
+
+@app.command()
+def purge(
+    context: typer.Context,
+    identity_id: Identity,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Purge a deleted identity now, with its chat messages. This cannot be undone."""
+    path = f"deleted-identities/{identity_id}"
+    with session(context, as_json=as_json, dry_run=dry_run) as current:
+        change(
+            current,
+            identity_id,
+            lambda client: _removed(client, path, None),
+            do="Purge for ever, with all its data,",
+            done="Purged",
+            result="purged",
+            confirmed=yes,
+        )
+
+
+@app.command()
+def sweep(
+    context: typer.Context, yes: Yes = False, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Start the sweep now: it purges what is due. Reads the master key from ACSID_MASTER_KEY."""
+    with session(context, as_json=as_json, dry_run=dry_run) as current:
+        target = current.target(needs_key=False)
+        key = master_key(os.environ)
+        text = f"Start the sweep at {target.url}, which purges for ever what is due"
+        if current.shows_only(text):
+            return
+        current.screen.confirm(f"{text}?", yes=yes)
+        with current.client(target) as client:
+            client.start_sweep(key)
+        current.screen.item({"started": True}, "The sweep has started. The app's log reports it.")
+
+
+@app.command("import")
+def import_file(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or JSON Lines.")],
+    entra_tenant: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The users are object ids of this Entra tenant."),
+    ] = None,
+    id_column: IdColumn = None,
+    user_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column with the users.")
+    ] = None,
+    no_users: Annotated[
+        bool, typer.Option("--no-users", help="Register the identities without users.")
+    ] = False,
+    skip_bad: SkipBad = False,
+    rate: Rate = 5,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Register the identities in a file. Run it again to continue after an interruption."""
+    with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+        options = Options(
+            id_column=id_column,
+            user_column=user_column,
+            no_users=no_users,
+            tenant=checked_tenant(entra_tenant) if entra_tenant is not None else None,
+            skip_bad=skip_bad,
+        )
+        target = current.target()
+        with Reader(file, options) as reader:
+            summary = reader.check()
+            describe(current.screen, summary)
+            text = f"Register {summary.count:,} identities"
+            text += f", {summary.with_user:,} of them with a user, at {target.url}"
+
+            def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
+                records = transfer.unfinished(reader, journal)
+                transfer.Importer(client, journal, advance).run(records)
+
+            FileRun(current, target, reader, "import", text, work).run(yes=yes)
+
+
+@app.command("export")
+def export_file(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    kind: Annotated[
+        Format | None, typer.Option("--format", help="Without it, the name of the file decides.")
+    ] = None,
+    rate: Rate = 20,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write every identity, in every state, to a file that only you can read."""
+    with session(context, as_json=as_json, rate=rate, patience=BULK_PATIENCE) as current:
+        target = current.target()
+        if file.exists():
+            current.screen.confirm(f"Replace {file}?", yes=yes)
+        with current.client(target) as client, current.screen.progress("Exporting") as bar:
+            client.on_wait = bar.waiting
+            counts = transfer.export(client, file, kind or Format.of(file), bar.advance)
+        total = counts.total()
+        by_state = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+        text = f"Wrote {total:,} identities to {file}" + (f": {by_state}." if total else ".")
+        current.screen.item({"file": str(file), "total": total, "states": counts}, text)
+
+
+def _the_id(identity_id: str | None, file: Path | None) -> str:
+    if (identity_id is None) == (file is None):
+        raise typer.BadParameter("give either an ID or --file FILE")
+    return identity_id or ""
+
+
+def _for_one_or_many(
+    context: typer.Context, file: Path | None, rate: float, *, as_json: bool, dry_run: bool
+) -> AbstractContextManager[Session]:
+    """Begin a command that needs more patience for a file than for one identity."""
+    patience = BULK_PATIENCE if file else PATIENCE
+    return session(context, as_json=as_json, rate=rate, patience=patience, dry_run=dry_run)
+
+
+def _removed(client: Client, path: str, query: Mapping[str, str] | None) -> Answer:
+    """Remove something. If an attempt without an answer has removed it, that is a success."""
+    not_found = frozenset({HTTPStatus.NOT_FOUND})
+    answer = client.call("DELETE", path, query=query, accepted=not_found)
+    if answer.failure and not (answer.was_repeated and answer.failure.problem):
+        raise answer.failure
+    return Answer(answer.status, {})
+
+
+def _bulk(
+    current: Session, file: Path, options: Options, kind: transfer.Kind, *, yes: bool
+) -> None:
+    """Delete or restore the identities in a file, after showing what that does."""
+    target = current.target()
+    with Reader(file, options) as reader:
+        summary = reader.check()
+        describe(current.screen, summary)
+        found = {"states": preview(current, target, reader)}
+        text = f"{kind.name.capitalize()} {summary.count:,} identities at {target.url}"
+
+        def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
+            records = transfer.unfinished(reader, journal)
+            transfer.Bulk(client, journal, advance, kind).run(records)
+
+        FileRun(current, target, reader, kind.name, text, work, found).run(yes=yes)
+
+
+def run() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped.\n")
+        raise SystemExit(Exit.INTERRUPTED) from None
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,556 @@
+"""Files of identities: reads CSV and JSON Lines, and writes exports.
+
+A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@` as a formula, or turns it into a
+number. In CSV, such a user id is written with an apostrophe in front, which reading removes again.
+JSON Lines has every value as it is.
+"""
+
+import csv
+import json
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, Self, TextIO
+
+from acsid.failures import Exit, Failure, usage
+
+_GUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_IDENTITY = re.compile(rf"8:(?:acs|gcch-acs|dod-acs):{_GUID}_{_GUID}")
+_LIKE_AN_IDENTITY = re.compile(r"8(:|%3a)((gcch|dod)-)?acs(:|%3a)", re.IGNORECASE)
+_ENTRA_ID = re.compile(_GUID, re.IGNORECASE)
+_ENTRA_USER = re.compile(rf"aad/({_GUID})/({_GUID})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BLANK = re.compile(r"^[\s\u200b\ufeff]|[\s\u200b\ufeff]$")
+_LONGEST_USER_ID = 256
+
+# What a spreadsheet takes for a formula, also in the wide forms of East Asian keyboards.
+_FORMULA = r"[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]"
+_GUARD_NEEDED = re.compile(rf"'*{_FORMULA}")
+_GUARDED = re.compile(rf"'+{_FORMULA}")
+
+# Names of columns, without case, spaces, `_` and `-`; the first one that is there counts.
+# CommunicationServicesId is the column that Microsoft's page about the identity model recommends.
+# A table of users has such a column beside its own `Id`, which is then the user.
+_ID_NAMES = ("communicationservicesid", "communicationuserid", "acsuserid", "id")
+_USER_NAMES = ("userid", "customid", "id")
+_ENTRA_NAMES = ("entraobjectid", "aadobjectid", "objectid", "oid", *_USER_NAMES)
+_GRAPH_MAP = ("acsuserid", "entraobjectid", "targettenantid")
+# Columns of an export that say nothing about the user.
+_EXPORTED = {"state", "createdon", "knownon"}
+# An identity in one of these states cannot be registered.
+_NOT_IMPORTED = {"creating", "registering", "suspended", "deleted", "purging", "unknown"}
+
+# Bad rows that a report shows; it counts all of them.
+_SHOWN = 20
+
+EXPORT_COLUMNS = ("id", "userId", "state", "createdOn", "knownOn")
+_MAP_COLUMNS = ("acs_user_id", "entra_object_id", "target_tenant_id", "status", "decision_owner")
+
+
+def is_identity_id(text: str) -> bool:
+    """Whether the text is the id of an ACS identity."""
+    return _IDENTITY.fullmatch(text) is not None
+
+
+def checked_identity(text: str) -> str:
+    """Return the text if it is the id of an identity.
+
+    Raises:
+        Failure: it is not.
+    """
+    if problem := _id_problem(text):
+        raise usage(f"{text} is not the id of an identity: it {problem}.", code="invalid_id")
+    return text
+
+
+def checked_user(text: str) -> str:
+    """Return the text if an identity can be registered for such a user.
+
+    Raises:
+        Failure: it cannot.
+    """
+    if problem := _user_problem(text):
+        raise usage(f"The user id {problem}.", code="invalid_user")
+    return text
+
+
+def checked_tenant(text: str) -> str:
+    """Return the id of an Entra tenant in lower case.
+
+    Raises:
+        Failure: it is not a GUID.
+    """
+    if not _ENTRA_ID.fullmatch(text):
+        raise usage(f"--entra-tenant {text} is not the id of a tenant: it must be a GUID.")
+    return text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An identity in a file, and the line where it begins."""
+
+    line: int
+    id: str
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """What is wrong with a row."""
+
+    line: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to read a file.
+
+    Attributes:
+        with_users: Whether the users matter: to delete or to restore, only the ids do.
+        no_users: Whether to read ids only, although the file has more columns.
+        tenant: The Entra tenant whose object ids the column of users has.
+        skip_bad: Whether to go on with the good rows if there are bad ones.
+    """
+
+    with_users: bool = True
+    id_column: str | None = None
+    user_column: str | None = None
+    no_users: bool = False
+    tenant: str | None = None
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class _Columns:
+    id: str
+    user: str | None
+    tenant: str | None
+    state: str | None
+
+
+@dataclass
+class Summary:
+    """What reading a file has found.
+
+    Attributes:
+        skipped: How many rows were left out, by reason.
+        bad: The first bad rows.
+        digest: A digest of all good records in their order.
+    """
+
+    count: int = 0
+    with_user: int = 0
+    duplicates: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    bad: list[BadRow] = field(default_factory=list)
+    bad_count: int = 0
+    examples: list[Record] = field(default_factory=list)
+    columns: str = ""
+    digest: str = ""
+
+
+_Row = tuple[int, Mapping[str, Any] | str]
+
+
+class Reader:
+    """Reads a file of identities as often as needed, always with the same result.
+
+    It is open from the start, so that a file that is replaced meanwhile does not matter.
+
+    Raises:
+        Failure: the file cannot be read.
+    """
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self.path = path
+        self._options = options
+        self._csv = False
+        if path.exists() and not path.is_file():
+            raise usage(f"{path} is not a regular file, so it could not be read a second time.")
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise usage(f"{path} cannot be read: {error.strerror}.") from error
+        self.summary = Summary()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def check(self) -> Summary:
+        """Read everything once.
+
+        Raises:
+            Failure: the file has no usable columns, or bad rows that must not be skipped.
+        """
+        for _ in self.records():
+            pass
+        summary = self.summary
+        if summary.bad and not self._options.skip_bad:
+            raise bad_rows(self.path, summary)
+        return summary
+
+    def records(self) -> Iterator[Record]:
+        """Read the good records, each once. `summary` is complete at the end.
+
+        Raises:
+            Failure: as for `check`.
+        """
+        self.summary = Summary()
+        digest = sha256()
+        for record in self._unique(self._parsed()):
+            digest.update(f"{record.id}\0{record.user or ''}\n".encode())
+            self.summary.count += 1
+            self.summary.with_user += record.user is not None
+            if len(self.summary.examples) < 3:  # noqa: PLR2004 -- enough to see wrong columns
+                self.summary.examples.append(record)
+            yield record
+        self.summary.digest = digest.hexdigest()
+
+    def _unique(self, rows: Iterator[Record]) -> Iterator[Record]:
+        """Leave out repeated records. Rows that contradict each other are bad."""
+        ids: dict[bytes, tuple[int, bytes]] = {}
+        users: dict[bytes, int] = {}
+        for record in rows:
+            key, user = _short(record.id), _short(record.user or "")
+            earlier = ids.setdefault(key, (record.line, user))
+            if earlier[0] != record.line:
+                if earlier[1] == user:
+                    self.summary.duplicates += 1
+                else:
+                    self._bad(record.line, f"line {earlier[0]} has the same id for another user")
+                continue
+            line = users.setdefault(user, record.line) if record.user else record.line
+            if line != record.line:
+                self._bad(record.line, f"line {line} has the same user for another id")
+                del ids[key]
+                continue
+            yield record
+
+    def _parsed(self) -> Iterator[Record]:
+        for line, row in self._rows():
+            if isinstance(row, str):
+                self._bad(line, row)
+                continue
+            columns = self._columns(tuple(row))
+            if columns is None:
+                self._bad(line, "there is no id")
+                continue
+            record = self._record(line, row, columns)
+            if record is not None:
+                yield record
+
+    def _record(self, line: int, row: Mapping[str, Any], columns: _Columns) -> Record | None:
+        options = self._options
+        values = [row.get(name) if name else None for name in (columns.id, columns.user)]
+        if any(value is not None and not isinstance(value, str) for value in values):
+            self._bad(line, "id and user must be texts")
+            return None
+        identity, user = values[0] or "", values[1] or None
+        state = row.get(columns.state) if columns.state and options.with_users else None
+        if isinstance(state, str) and state in _NOT_IMPORTED:
+            self.summary.skipped[state] += 1
+            return None
+        identity = identity.strip()
+        if problem := _id_problem(identity):
+            self._bad(line, f"the id {problem}")
+            return None
+        tenant = options.tenant or (row.get(columns.tenant) if columns.tenant else None)
+        if columns.tenant and not options.tenant and not user:
+            self.summary.skipped["no Entra user"] += 1
+            return None
+        if user and self._csv and _GUARDED.match(user):
+            user = user[1:]
+        if user and (options.tenant or columns.tenant):
+            user, problem = _entra_user(user, tenant)
+        else:
+            problem = _user_problem(user) if user else ""
+        if problem:
+            self._bad(line, f"the user {problem}")
+            return None
+        return Record(line, identity, user)
+
+    def _rows(self) -> Iterator[_Row]:
+        self._file.seek(0)
+        start = self._file.read(4096)
+        self._file.seek(0)
+        if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            raise usage(f"{self.path} is in UTF-16.", "Save it as CSV in UTF-8.")
+        text = start.removeprefix(BOM_UTF8).lstrip()
+        if text.startswith(b"["):
+            raise usage(
+                f"{self.path} is one JSON array.", "Write one object in each line: jq -c '.[]'."
+            )
+        suffix = self.path.suffix.lower()
+        json_lines = suffix in (".jsonl", ".ndjson", ".json") or text.startswith(b"{")
+        self._csv = not json_lines
+        if self._csv and not start.removeprefix(BOM_UTF8):
+            raise usage(f"{self.path} is empty.", "The first line must name the columns.")
+        yield from self._json_rows() if json_lines else self._csv_rows()
+
+    def _json_rows(self) -> Iterator[_Row]:
+        names: set[str] = set()
+        for number, line in enumerate(_lines(self._file), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                yield number, "this is not a JSON object"
+                continue
+            names.update(row)
+            yield number, row
+        if names:
+            self._check_users(tuple(sorted(names)))
+
+    def _csv_rows(self) -> Iterator[_Row]:
+        lines = _lines(self._file)
+        first = next(lines)
+        reader = csv.reader(_chained(first, lines), delimiter=_delimiter(first), strict=True)
+        line = 1
+        names: list[str] = []
+        try:
+            for cells in reader:
+                if not names:
+                    names = [cell.strip() for cell in cells]
+                    self._check_header(names)
+                elif cells and len(cells) != len(names):
+                    yield line, f"it has {len(cells)} values, but the header has {len(names)}"
+                elif cells:
+                    yield line, dict(zip(names, cells, strict=True))
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise Failure(
+                Exit.USAGE,
+                "invalid_csv",
+                f"{self.path}, line {line}: this is not valid CSV: {error}.",
+                hint="Is a quotation mark missing, or not doubled? Nothing was sent.",
+            ) from error
+
+    def _check_header(self, names: Sequence[str]) -> None:
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise usage(f"{self.path} has two columns named {twice[0] or '(nothing)'}.")
+        if self._columns(tuple(names)) is None:
+            raise usage(
+                f"{self.path} has no column with the ids: it has {', '.join(names)}.",
+                "The first line must name the columns, such as id,userId. --id-column chooses one.",
+            )
+        self._check_users(tuple(names))
+
+    def _check_users(self, names: tuple[str, ...]) -> None:
+        """Refuse a file whose users would silently be ignored."""
+        columns = self._columns(names)
+        if columns is None:
+            return
+        option = self._options.user_column
+        if option and option not in names:
+            raise usage(f"{self.path} has no column {option}: it has {', '.join(names)}.")
+        self.summary.columns = f"ids from {columns.id}, " + (
+            f"users from {columns.user}" if columns.user else "no users"
+        )
+        others = {_plain(name) for name in names} - {_plain(columns.id)} - _EXPORTED
+        if not columns.user and others and self._options.with_users and not self._options.no_users:
+            raise usage(
+                f"{self.path} has no column of users that acsid knows: it has {', '.join(names)}.",
+                "Choose one with --user-column, or register without users: --no-users.",
+            )
+
+    def _columns(self, names: tuple[str, ...]) -> _Columns | None:
+        return _resolve(names, self._options)
+
+    def _bad(self, line: int, problem: str) -> None:
+        self.summary.bad_count += 1
+        if len(self.summary.bad) < _SHOWN:
+            self.summary.bad.append(BadRow(line, problem))
+
+
+def bad_rows(path: Path, summary: Summary) -> Failure:
+    """Return the failure that lists the bad rows of a file."""
+    lines = [f"line {row.line}: {row.problem}" for row in summary.bad]
+    if summary.bad_count > len(lines):
+        lines.append(f"… and {summary.bad_count - len(lines):,} more.")
+    return Failure(
+        Exit.USAGE,
+        "bad_rows",
+        f"{path} has {summary.bad_count:,} bad rows.",
+        lines=lines,
+        hint="Nothing was sent. Fix the file, or send only the good rows: --skip-bad.",
+        problem={"rows": [{"line": row.line, "problem": row.problem} for row in summary.bad]},
+    )
+
+
+@cache
+def _resolve(names: tuple[str, ...], options: Options) -> _Columns | None:
+    """Return which columns to read, or None if there are no ids."""
+    by_name = {_plain(name): name for name in reversed(names)}
+    identity = options.id_column or _first(by_name, _ID_NAMES)
+    if identity not in names:
+        return None
+    del by_name[_plain(identity)]
+    user = options.user_column or _first(by_name, _ENTRA_NAMES if options.tenant else _USER_NAMES)
+    tenant = None
+    if (
+        not user
+        and not options.tenant
+        and all(_plain(identity) == name or name in by_name for name in _GRAPH_MAP)
+    ):
+        user, tenant = by_name["entraobjectid"], by_name["targettenantid"]
+    if options.no_users or not options.with_users:
+        user = tenant = None
+    return _Columns(identity, user, tenant, by_name.get("state"))
+
+
+def _first(by_name: Mapping[str, str], wanted: Sequence[str]) -> str | None:
+    return next((by_name[name] for name in wanted if name in by_name), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def _short(text: str) -> bytes:
+    """Return a digest that takes less memory than the text."""
+    return blake2b(text.encode(), digest_size=16).digest()
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """Read lines. Bytes that are not UTF-8 become surrogates, which the checks refuse."""
+    for number, raw in enumerate(file):
+        line = raw if number else raw.removeprefix(BOM_UTF8)
+        yield line.decode("utf-8", "surrogateescape")
+
+
+def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _delimiter(header: str) -> str:
+    """Return what separates the names in the header. Excel writes `;` in many countries."""
+    return max(",;\t", key=header.count)
+
+
+def _id_problem(text: str) -> str:
+    if _IDENTITY.fullmatch(text):
+        return ""
+    if not text:
+        return "is missing"
+    if _IDENTITY.fullmatch(text.lower()):
+        return "must be in lower case"
+    return "must look like 8:acs:<GUID>_<GUID>"
+
+
+def _user_problem(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    if len(text) > _LONGEST_USER_ID:
+        return f"has {len(text)} characters: {_LONGEST_USER_ID} are the most"
+    if _LIKE_AN_IDENTITY.match(text):
+        return "is the id of an identity, not of a user"
+    if _CONTROL.search(text):
+        return "has control characters"
+    if not text or _BLANK.search(text):
+        return "is empty, or begins or ends with white space"
+    return ""
+
+
+def _entra_user(object_id: str, tenant: object) -> tuple[str, str]:
+    """Return the user id that the `me` operations use, and what is wrong with it."""
+    if not isinstance(tenant, str) or not _ENTRA_ID.fullmatch(tenant):
+        return "", "has no tenant: its id must be a GUID"
+    if not _ENTRA_ID.fullmatch(object_id):
+        return "", "is not an Entra object id: it must be a GUID"
+    return f"aad/{tenant.lower()}/{object_id.lower()}", ""
+
+
+class Format(StrEnum):
+    """The format of an export."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    GRAPH_MAP = "graph-map"
+
+    @classmethod
+    def of(cls, path: Path) -> "Format":
+        """Return the format that the name of a file suggests."""
+        return cls.JSONL if path.suffix.lower() in (".jsonl", ".ndjson", ".json") else cls.CSV
+
+
+class Writer(Protocol):
+    """Writes identities to a file."""
+
+    def write(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Write these identities."""
+
+
+class CsvWriter:
+    """Writes CSV with one column for each field."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer.writerow(EXPORT_COLUMNS)
+
+    def write(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Write these identities."""
+        self._writer.writerows(
+            [_guarded(item.get(name)) for name in EXPORT_COLUMNS] for item in items
+        )
+
+
+class JsonLinesWriter:
+    """Writes everything that the app says about an identity as one line of JSON."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Write these identities."""
+        for item in items:
+            # Present even without a user, so that every line has the same first columns.
+            content = {"id": item.get("id"), "userId": item.get("userId"), **item}
+            self._file.write(json.dumps(content, ensure_ascii=False) + "\n")
+
+
+class GraphMapWriter:
+    """Writes the map that Microsoft's guide for the migration of chats to Teams asks for.
+
+    `mapped` is an identity of an Entra user, `unresolved` any other one. Whether one is only
+    archived is a decision of its owner, so that column stays empty.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer.writerow(_MAP_COLUMNS)
+
+    def write(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Write these identities."""
+        for item in items:
+            user = _ENTRA_USER.fullmatch(str(item.get("userId", "")))
+            mapped = (user[2], user[1], "mapped") if user else ("", "", "unresolved")
+            self._writer.writerow([item.get("id"), *mapped, ""])
+
+
+WRITERS: Mapping[Format, type[CsvWriter | JsonLinesWriter | GraphMapWriter]] = {
+    Format.CSV: CsvWriter,
+    Format.JSONL: JsonLinesWriter,
+    Format.GRAPH_MAP: GraphMapWriter,
+}
+
+
+def _guarded(value: object) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if _GUARD_NEEDED.match(text) else text

@@ -1,0 +1,243 @@
+"""What the commands share: the app they call, questions, and the work on whole files."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from acsid import transfer
+from acsid.client import Answer, Client
+from acsid.display import Screen
+from acsid.failures import Exit, Failure
+from acsid.profile import Target, find_target
+from acsid.records import Reader, Summary, checked_identity
+
+# Seconds for which one request is repeated, in a command about one identity, and about many.
+PATIENCE, BULK_PATIENCE = 30.0, 300.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the options before the command say."""
+
+    profile: str | None
+    key_file: Path | None
+
+
+class Session:
+    """One command: the app that it calls, and the screen that it writes to."""
+
+    def __init__(
+        self, choice: Choice, screen: Screen, rate: float, patience: float, *, dry_run: bool
+    ) -> None:
+        self.screen = screen
+        self.dry_run = dry_run
+        self._choice = choice
+        self._rate = rate
+        self._patience = patience
+
+    def target(self, *, needs_key: bool = True) -> Target:
+        """Return the app to call.
+
+        Raises:
+            Failure: none is known.
+        """
+        choice = self._choice
+        return find_target(os.environ, choice.profile, choice.key_file, needs_key=needs_key)
+
+    def client(self, target: Target | None = None) -> Client:
+        """Return a client of the app."""
+        return Client(
+            target or self.target(),
+            rate=self._rate,
+            patience=self._patience,
+            on_wait=lambda seconds, reason: self.screen.note(f"Waiting {seconds:.0f} s: {reason}"),
+        )
+
+    def shows_only(self, text: str, found: Mapping[str, Any] | None = None) -> bool:
+        """Show what would be done, if only that is wanted."""
+        if self.dry_run:
+            content = {"dryRun": True, "would": text, **(found or {})}
+            self.screen.item(content, f"Dry run: {text}.")
+        return self.dry_run
+
+
+@contextmanager
+def session(
+    context: typer.Context,
+    *,
+    as_json: bool,
+    rate: float = 20,
+    patience: float = PATIENCE,
+    dry_run: bool = False,
+) -> Iterator[Session]:
+    """Run a command. A failure is shown and becomes the exit code."""
+    screen = Screen(as_json=as_json)
+    try:
+        yield Session(context.obj, screen, rate, patience, dry_run=dry_run)
+    except Failure as failure:
+        screen.failure(failure)
+        raise typer.Exit(failure.exit_code) from None
+
+
+def for_user(user: str | None) -> str:
+    """Return the words that name the user, if there is one."""
+    return f" for the user {user}" if user else ""
+
+
+def change(
+    current: Session,
+    identity_id: str,
+    act: Callable[[Client], Answer],
+    *,
+    do: str,
+    done: str,
+    result: str,
+    confirmed: bool,
+) -> None:
+    """Change one identity, after asking.
+
+    Raises:
+        Failure: the id is invalid, the operator says no, or the app refuses it.
+    """
+    checked_identity(identity_id)
+    target = current.target()
+    text = f"{do} {identity_id} at {target.url}"
+    if current.shows_only(text):
+        return
+    current.screen.confirm(f"{text}?", yes=confirmed)
+    with current.client(target) as client:
+        content = act(client).content
+    text = f"{done} {identity_id}."
+    if "scheduledPurgeOn" in content:
+        text += f" Its purge is due on {content['scheduledPurgeOn']}; until then, restore it."
+    current.screen.item({"id": identity_id, "result": result, **content}, text)
+
+
+Work = Callable[[Client, transfer.Journal, transfer.Advance], None]
+
+
+@dataclass
+class FileRun:
+    """Work on every identity in a file, or on what an interrupted run has left of it.
+
+    Attributes:
+        name: The name of the command.
+        text: What is going to be done.
+        work: Does it.
+        found: What is known before it is done.
+    """
+
+    session: Session
+    target: Target
+    reader: Reader
+    name: str
+    text: str
+    work: Work
+    found: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        summary = self.reader.summary
+        self.found = {
+            "records": summary.count,
+            "withUser": summary.with_user,
+            "duplicates": summary.duplicates,
+            "skipped": summary.skipped,
+            "badRows": summary.bad_count,
+            **self.found,
+        }
+
+    def run(self, *, yes: bool) -> None:
+        """Ask, do it, and report.
+
+        Raises:
+            Failure: something was refused or is left to do.
+        """
+        if self.session.shows_only(self.text, self.found):
+            return
+        if not self.found["records"]:
+            content = {**self.found, "results": {}, "left": 0}
+            self.session.screen.item(content, "There is nothing to do.")
+            return
+        with transfer.Journal(self.reader, self.name, self.target.url) as journal:
+            stopped = self._work(journal, yes=yes) if journal.left else None
+            if not journal.left:
+                journal.finish()
+            self._report(journal)
+            if stopped:
+                stopped.hint = "Run the same command again: it continues where it stopped."
+                raise stopped
+            if self.found["badRows"] or set(journal.results) - transfer.GOOD:
+                raise Failure(
+                    Exit.REFUSED,
+                    "refused_in_part",
+                    "Some records were not accepted.",
+                    hint=f"{journal.report} has the reasons.",
+                )
+
+    def _work(self, journal: transfer.Journal, *, yes: bool) -> Failure | None:
+        """Work until the end. Returns why it has stopped, if it has."""
+        screen, total = self.session.screen, journal.done + journal.left
+        if journal.done:
+            screen.note(f"Continuing: {journal.done:,} of {total:,} are done.")
+        try:
+            screen.confirm(f"{self.text}?", yes=yes)
+        except Failure:
+            journal.discard()
+            raise
+        with (
+            self.session.client(self.target) as client,
+            screen.progress(self.name.capitalize(), total, journal.done) as bar,
+        ):
+            client.on_wait = bar.waiting
+            try:
+                self.work(client, journal, bar.advance)
+            except Failure as failure:
+                return failure
+            except KeyboardInterrupt:
+                return Failure(Exit.INTERRUPTED, "interrupted", "Stopped.")
+        return None
+
+    def _report(self, journal: transfer.Journal) -> None:
+        screen = self.session.screen
+        file = journal.path if journal.left else journal.report
+        results = {"results": journal.results, "left": journal.left, "report": str(file)}
+        lines = [f"{count:,} {result}" for result, count in sorted(journal.results.items())]
+        if journal.left:
+            lines.append(f"{journal.left:,} not done yet")
+        screen.item({**self.found, **results}, ", ".join(lines))
+        screen.note(f"The result of each record is in {file}.")
+
+
+def describe(screen: Screen, summary: Summary) -> None:
+    """Say what a file contains."""
+    if summary.columns:
+        screen.note(f"Reading {summary.columns}.")
+    for record in summary.examples:
+        screen.note(f"  line {record.line}: {record.id}{for_user(record.user)}")
+    if summary.duplicates:
+        screen.note(f"{summary.duplicates:,} rows repeat an earlier one and count once.")
+    for reason, count in sorted(summary.skipped.items()):
+        screen.note(f"{count:,} rows are left out: {reason}.")
+    for row in summary.bad:
+        screen.note(f"line {row.line} is left out: {row.problem}")
+
+
+def preview(current: Session, target: Target, reader: Reader) -> Counter[str]:
+    """Say in which states the identities of a file are now.
+
+    Raises:
+        Failure: the app does not respond.
+    """
+    ids = {record.id for record in reader.records()}
+    with current.client(target) as client, current.screen.progress("Reading their states"):
+        states = transfer.states(client, ids)
+    counts = Counter(states.get(each, "not in the registry") for each in ids)
+    for state, count in sorted(counts.items()):
+        current.screen.note(f"  {count:,} {state}")
+    return counts

@@ -1,0 +1,456 @@
+"""Work on many identities: import, export, delete, restore. It can be killed at any moment.
+
+The results are appended to a journal beside the input, each after the app has answered. Repeating a
+request is harmless, so whatever has no result is simply sent again.
+"""
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Self
+
+from acsid.client import Answer, Client
+from acsid.failures import Exit, Failure, usage
+from acsid.records import WRITERS, Format, Reader, Record
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there, do not run the same import twice at once
+    fcntl = None  # type: ignore[assignment]
+
+# Records in one request of an import: the most that the app accepts.
+BATCH = 100
+# Requests of a bulk delete or restore that are on their way at the same time.
+_AT_ONCE = 4
+# Seconds between two attempts without any progress.
+_FIRST_DELAY, _LONGEST_DELAY = 1.0, 30.0
+# Seconds between two writes to the disk itself. They protect against a power failure, not a kill.
+_SYNC_INTERVAL = 1.0
+_OWNER_ONLY = 0o600
+
+# Results of a record that say nothing about the record: it is sent again.
+_NOT_FINAL = {
+    "not_attempted",
+    "throttled",
+    "identity_busy",
+    "overloaded",
+    "not_configured",
+    "internal_error",
+    "acs_refused_us",
+    "acs_unavailable",
+    "acs_too_slow",
+    "registry_unavailable",
+    "identity_not_readable",
+}
+# These were not looked at, so they come first in the next request.
+_NOT_REACHED = {"not_attempted", "throttled"}
+# Results that are as they should be.
+GOOD = {"registered", "unchanged", "deleted", "restored"}
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A record, and its number among all good records of the file."""
+
+    number: int
+    record: Record
+
+
+Result = tuple[Numbered, str, Mapping[str, Any]]
+
+
+class Journal:
+    """The results so far of one piece of work, in a file beside the input.
+
+    The first line says what the work is. Every other line has the result of one record.
+
+    Raises:
+        Failure: the file belongs to other work, is in use, or cannot be read or written.
+    """
+
+    def __init__(self, reader: Reader, work: str, url: str) -> None:
+        summary = reader.summary
+        self.path = reader.path.with_name(f"{reader.path.name}.acsid-{work}.jsonl")
+        self.report = reader.path.with_name(f"{reader.path.name}.acsid-{work}-report.jsonl")
+        self.results: Counter[str] = Counter()
+        self._done = bytearray(summary.count)
+        self._synced = time.monotonic()
+        header = {
+            "acsid": 1,
+            "work": work,
+            "url": url,
+            "records": summary.count,
+            "sha256": summary.digest,
+        }
+        with _plain_errors(self.path), contextlib.ExitStack() as opened:
+            self._file = opened.enter_context(self._open())
+            lines = self._complete_lines()
+            if lines:
+                self._resume(lines, header)
+            else:
+                self._append([header])
+            opened.pop_all()
+
+    def _open(self) -> io.BufferedRandom:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        file = os.fdopen(os.open(self.path, flags, _OWNER_ONLY), "r+b")
+        if fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.close()
+                raise usage(f"Another acsid is working on it: {self.path} is in use.") from None
+            os.fchmod(file.fileno(), _OWNER_ONLY)
+        return file
+
+    def _complete_lines(self) -> list[bytes]:
+        """Read the file and cut off a line that was not written to its end."""
+        content = self._file.read()
+        complete = content[: content.rfind(b"\n") + 1]
+        if complete != content:
+            self._file.truncate(len(complete))
+        return complete.splitlines()
+
+    def _resume(self, lines: list[bytes], header: Mapping[str, Any]) -> None:
+        try:
+            found, *results = [json.loads(line) for line in lines]
+            if found != header:
+                raise usage(
+                    f"{self.path} belongs to another run: with another file, other options,"
+                    " or another app.",
+                    f"Finish that run, or delete {self.path} to start from the beginning.",
+                    code="other_run",
+                )
+            for result in results:
+                self._count(int(result["n"]), str(result["result"]))
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise usage(
+                f"{self.path} is damaged.",
+                "Delete it and start again: repeating finished records changes nothing.",
+                code="journal_damaged",
+            ) from error
+
+    def _count(self, number: int, result: str) -> None:
+        if not self._done[number]:
+            self._done[number] = 1
+            self.results[result] += 1
+
+    def is_done(self, number: int) -> bool:
+        """Whether the record has a result."""
+        return bool(self._done[number])
+
+    @property
+    def done(self) -> int:
+        """How many records have a result."""
+        return self.results.total()
+
+    @property
+    def left(self) -> int:
+        """How many records have none."""
+        return len(self._done) - self.done
+
+    def add(self, results: list[Result]) -> None:
+        """Append results that the app has sent.
+
+        Raises:
+            Failure: they cannot be written.
+        """
+        lines = []
+        for numbered, result, details in results:
+            record = numbered.record
+            line = {"n": numbered.number, "line": record.line, "id": record.id, "result": result}
+            lines.append({**line, **details})
+        with _plain_errors(self.path):
+            self._append(lines)
+        for numbered, result, _ in results:
+            self._count(numbered.number, result)
+
+    def _append(self, lines: list[dict[str, Any]]) -> None:
+        self._file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+        self._file.flush()
+        if time.monotonic() - self._synced > _SYNC_INTERVAL:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def finish(self) -> None:
+        """Rename the file to the report, now that every record has a result."""
+        with _plain_errors(self.path):
+            os.fsync(self._file.fileno())
+            self.close()  # Windows cannot rename an open file
+            self.path.replace(self.report)
+
+    def discard(self) -> None:
+        """Remove the file, if nothing has been done yet."""
+        if not self.done:
+            self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+Advance = Callable[[int], None]
+
+
+class Importer:
+    """Registers the records of a file, up to 100 in each request."""
+
+    def __init__(self, client: Client, journal: Journal, advance: Advance) -> None:
+        self._client = client
+        self._journal = journal
+        self._advance = advance
+        self._delay = _FIRST_DELAY
+        self._last_progress = time.monotonic()
+
+    def run(self, records: Iterator[Numbered]) -> None:
+        """Register everything that has no result yet.
+
+        Raises:
+            Failure: the app does not respond, or makes no progress for too long.
+        """
+        first: deque[Numbered] = deque()
+        later: deque[Numbered] = deque()
+        while batch := _batch(first, records) or _batch(later, iter(())):
+            results = self._send(batch)
+            final = [result for result in results if result[1] not in _NOT_FINAL]
+            if final:
+                self._journal.add(final)
+                self._advance(len(final))
+            for numbered, result, _ in reversed(results):
+                if result in _NOT_REACHED:
+                    first.appendleft(numbered)
+                elif result in _NOT_FINAL:
+                    later.append(numbered)
+            self._pause(results, made_progress=bool(final))
+
+    def _send(self, batch: list[Numbered]) -> list[Result]:
+        sent = [_imported(each.record) for each in batch]
+        content = self._client.call("POST", "identities/import", {"identities": sent}).content
+        results = content.get("results")
+        ids = [each.get("id") for each in results] if isinstance(results, list) else []
+        if ids != [each.record.id for each in batch]:
+            raise Failure(
+                Exit.REFUSED, "not_the_app", "The results are not those of the records sent."
+            )
+        assert isinstance(results, list)  # noqa: S101 -- otherwise there were no ids
+        return [
+            (numbered, str(result.get("result")), _details(result))
+            for numbered, result in zip(batch, results, strict=True)
+        ]
+
+    def _pause(self, results: list[Result], *, made_progress: bool) -> None:
+        """Wait while the app registers nothing, and give up after a time."""
+        if made_progress:
+            self._delay, self._last_progress = _FIRST_DELAY, time.monotonic()
+            return
+        if time.monotonic() - self._last_progress > self._client.patience:
+            codes = Counter(result for _, result, _ in results).most_common(1)
+            raise Failure(Exit.NO_ANSWER, codes[0][0], f"The app makes no progress: {codes[0][0]}.")
+        self._client.wait(self._delay, results[0][1])
+        self._delay = min(self._delay * 2, _LONGEST_DELAY)
+
+
+def _batch(first: deque[Numbered], records: Iterator[Numbered]) -> list[Numbered]:
+    batch: list[Numbered] = []
+    while len(batch) < BATCH:
+        record = first.popleft() if first else next(records, None)
+        if record is None:
+            break
+        batch.append(record)
+    return batch
+
+
+def _imported(record: Record) -> dict[str, str]:
+    return {"id": record.id, "userId": record.user} if record.user else {"id": record.id}
+
+
+def _details(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in ("detail", "field", "identityId") if result.get(name)}
+
+
+def unfinished(reader: Reader, journal: Journal) -> Iterator[Numbered]:
+    """Read the records that have no result yet.
+
+    Raises:
+        Failure: the file has changed since it was checked.
+    """
+    expected = reader.summary.digest
+    for number, record in enumerate(reader.records()):
+        if number >= journal.done + journal.left:
+            break
+        if not journal.is_done(number):
+            yield Numbered(number, record)
+    else:
+        if reader.summary.digest == expected:
+            return
+    raise Failure(Exit.REFUSED, "file_changed", f"{reader.path} has changed meanwhile.")
+
+
+def delete(client: Client, identity_id: str) -> Answer:
+    """Delete an identity."""
+    return client.call("DELETE", f"identities/{identity_id}")
+
+
+def restore(client: Client, identity_id: str) -> Answer:
+    """Restore a deleted identity."""
+    return client.call("POST", f"deleted-identities/{identity_id}/restore")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What to do with every identity in a file.
+
+    Attributes:
+        result: The result of a success.
+    """
+
+    name: str
+    act: Callable[[Client, str], Answer]
+    result: str
+
+
+DELETE = Kind("delete", delete, "deleted")
+RESTORE = Kind("restore", restore, "restored")
+
+
+class Bulk:
+    """Deletes or restores the records of a file, a few at the same time."""
+
+    def __init__(self, client: Client, journal: Journal, advance: Advance, kind: Kind) -> None:
+        self._client = client
+        self._journal = journal
+        self._advance = advance
+        self._kind = kind
+        self._waiting: set[Future[Result]] = set()
+
+    def run(self, records: Iterator[Numbered]) -> None:
+        """Do it for everything that has no result yet.
+
+        Raises:
+            Failure: the app does not respond, or does not accept the key.
+        """
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            try:
+                for numbered in records:
+                    self._waiting.add(pool.submit(self._one, numbered))
+                    if len(self._waiting) >= _AT_ONCE:
+                        self._collect()
+                while self._waiting:
+                    self._collect()
+            except BaseException:
+                # What is on its way gets its result; what waits for another attempt ends at once.
+                self._client.stop()
+                for future in self._waiting:
+                    with contextlib.suppress(Failure):
+                        self._journal.add([future.result()])
+                raise
+
+    def _one(self, numbered: Numbered) -> Result:
+        try:
+            self._kind.act(self._client, numbered.record.id)
+        except Failure as failure:
+            if failure.exit_code not in (Exit.REFUSED, Exit.NOT_FOUND) or not failure.problem:
+                raise
+            return numbered, failure.code, _details(failure.problem)
+        return numbered, self._kind.result, {}
+
+    def _collect(self) -> None:
+        finished, self._waiting = wait(self._waiting, return_when=FIRST_COMPLETED)
+        failures = [future for future in finished if future.exception()]
+        results = [future.result() for future in finished if not future.exception()]
+        if results:
+            self._journal.add(results)
+            self._advance(len(results))
+        for future in failures:
+            future.result()
+
+
+def states(client: Client, ids: set[str], few: int = BATCH) -> dict[str, str]:
+    """Return the states of the identities that the registry knows.
+
+    A few are read one by one. For many, reading the lists takes fewer requests.
+
+    Raises:
+        Failure: the app does not respond.
+    """
+    if len(ids) <= few:
+        found = ((one, _state(client, one)) for one in ids)
+        return {one: state for one, state in found if state}
+    return {
+        item["id"]: str(item.get("state", ""))
+        for page in all_identities(client)
+        for item in page
+        if item.get("id") in ids
+    }
+
+
+def _state(client: Client, identity_id: str) -> str:
+    not_found = frozenset({HTTPStatus.NOT_FOUND})
+    answer = client.call("GET", f"identities/{identity_id}", accepted=not_found)
+    if answer.failure and not answer.failure.problem:
+        raise answer.failure  # not the app's own answer
+    is_deleted = answer.failure and answer.failure.code == "identity_deleted"
+    return "deleted" if is_deleted else str(answer.content.get("state", ""))
+
+
+def all_identities(client: Client) -> Iterator[list[dict[str, Any]]]:
+    """Read every identity in every state, page by page.
+
+    Raises:
+        Failure: the app does not respond.
+    """
+    yield from client.pages("identities", {"state": "any"})
+
+
+def export(client: Client, path: Path, kind: Format, advance: Advance) -> Counter[str]:
+    """Write every identity to a file, which is complete or not there. Returns counts by state.
+
+    Raises:
+        Failure: the app does not respond, or the file cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        raise usage(f"{path} is not a regular file.")
+    counts: Counter[str] = Counter()
+    with _plain_errors(path):
+        # Readable by its owner only, from the start.
+        number, name = tempfile.mkstemp(".acsid-part", f"{path.name}.", path.parent)
+        part = Path(name)
+        try:
+            with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
+                writer = WRITERS[kind](file)
+                for page in all_identities(client):
+                    writer.write(page)
+                    counts.update(str(item.get("state", "")) for item in page)
+                    advance(len(page))
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    return counts
+
+
+@contextlib.contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    """Explain an error of the file system."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{path} cannot be read or written: {error.strerror}."
+        raise Failure(Exit.REFUSED, "file", text) from error

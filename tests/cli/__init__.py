@@ -1,0 +1,1 @@
+"""Tests of `acsid`, the operator's command line."""

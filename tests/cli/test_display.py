@@ -1,0 +1,174 @@
+"""What acsid prints has no effect on the terminal, whatever is in a user id."""
+
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+from acsid.display import escaped
+
+from tests.cli.conftest import Run, command
+from tests.cli.service import Service, identity, problem
+
+HOSTILE = {
+    "escape sequence": "\x1b[2J\x1b]0;owned\x07",
+    "markup": "[bold red]x[/] [link=http://x]y[/link]",
+    "newline": "a\r\nb",
+    "one-byte control": "\x9b2J",
+    "delete": "\x7f\x08",
+    "right to left": "\u202eabc\u2066",
+    "invisible": "a\u200bb\ufeff",
+    "line separator": "a\u2028b",
+    "emoji code": ":warning:",
+}
+each_text = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+
+
+def harmless(output: str) -> bool:
+    """Whether the output has only characters that a terminal prints."""
+    return all(each == "\n" or each.isprintable() for each in output)
+
+
+@each_text
+def test_a_table_shows_values_as_text(acsid: Run, service: Service, text: str) -> None:
+    """A hostile user id is one harmless row of a table."""
+    service.add(1, text)
+    shown = acsid("list").output
+
+    assert harmless(shown)
+    assert len(shown.splitlines()) == 2
+    assert escaped(text) in shown
+
+
+@each_text
+def test_fields_are_shown_as_text(acsid: Run, service: Service, text: str) -> None:
+    """So it is where an identity is shown with one line for each field."""
+    service.add(1, text)
+    shown = acsid("find", identity(1)).output
+
+    assert harmless(shown)
+    assert f"userId     {escaped(text)}\n" in shown
+
+
+@each_text
+def test_json_is_ascii(acsid: Run, service: Service, text: str) -> None:
+    """JSON has the exact value, in printable ASCII."""
+    service.add(1, text)
+    shown = acsid("list", "--json").output
+
+    assert harmless(shown)
+    assert shown.isascii()
+    assert json.loads(shown)["userId"] == text
+
+
+@each_text
+def test_errors_are_shown_as_text(acsid: Run, service: Service, text: str) -> None:
+    """A hostile text in a problem has no effect either."""
+    service.answers.extend([problem(409, "conflict", detail=text)] * 2)
+    for_people, for_scripts = (
+        acsid("register", identity(1)),
+        acsid("register", identity(1), "--json"),
+    )
+
+    assert harmless(for_people.errors)
+    assert harmless(for_scripts.errors)
+    assert for_scripts.error()["detail"] == text
+
+
+def test_questions_are_shown_as_text(acsid: Run) -> None:
+    """What the operator typed is escaped, too."""
+    ended = acsid("find", "\x1b[2J")
+
+    assert harmless(ended.errors)
+
+
+def test_ordinary_text_is_not_changed() -> None:
+    """Letters of any language are shown as they are."""
+    assert escaped("Zoë 山田 مريم 😀 [x]") == "Zoë 山田 مريم 😀 [x]"
+
+
+def test_a_terminal_that_knows_no_letters(service: Service, variables: dict[str, str]) -> None:
+    """A terminal with ASCII only gets escapes instead of an error."""
+    service.add(1, "Zoë")
+    environ = {**variables, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    shown = subprocess.run(  # noqa: S603 -- our own module
+        command("list"), env=environ, capture_output=True, check=True
+    )
+
+    assert rb"Zo\xeb" in shown.stdout
+
+
+def on_a_terminal(arguments: list[str], variables: dict[str, str], typed: bytes) -> tuple[int, str]:
+    """Runs a command on a terminal and returns its exit code and what the terminal shows."""
+    main, terminal = pty.openpty()
+    environ = {**variables, "TERM": "xterm", "PATH": os.environ["PATH"]}
+    with subprocess.Popen(  # noqa: S603 -- our own module
+        command(*arguments), stdin=terminal, stdout=terminal, stderr=terminal, env=environ
+    ) as process:
+        os.close(terminal)
+        os.write(main, typed)
+        shown = b""
+        try:
+            while part := os.read(main, 1024):
+                shown += part
+        except OSError:  # the end, on Linux
+            pass
+        code = process.wait(timeout=30)
+    os.close(main)
+    return code, shown.decode()
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"n\n", 6), (b"\n", 6), (b"\x04", 6)])
+def test_a_question_on_a_terminal(
+    service: Service, variables: dict[str, str], typed: bytes, code: int
+) -> None:
+    """On a terminal, the operator is asked; anything but yes does nothing."""
+    service.add(1, state="deleted")
+    ended, shown = on_a_terminal(["purge", identity(1)], variables, typed)
+
+    assert ended == code, shown
+    assert "Purge for ever" in shown
+    assert bool(service.received) == (code == 0)
+
+
+def test_progress_on_a_terminal_only(
+    service: Service, variables: dict[str, str], tmp_path: Path
+) -> None:
+    """Long work shows a progress bar on a terminal, and none in a pipe."""
+    service.page = 10
+    for number in range(30):
+        service.add(number)
+    _, on_terminal = on_a_terminal(["export", str(tmp_path / "a.csv")], variables, b"")
+    piped = subprocess.run(  # noqa: S603 -- our own module
+        command("export", tmp_path / "b.csv"),
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "Exporting" in on_terminal
+    assert piped.stderr == ""
+
+
+def test_a_closed_pipe_is_no_error(service: Service, variables: dict[str, str]) -> None:
+    """`acsid list | head -1` ends without a traceback."""
+    for number in range(2000):
+        service.add(number)
+    listed = subprocess.Popen(  # noqa: S603 -- our own module
+        command("list", "--json"),
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with listed:
+        assert listed.stdout
+        assert listed.stderr
+        listed.stdout.readline()
+        listed.stdout.close()
+        errors = listed.stderr.read()
+
+    assert errors == ""
