@@ -194,7 +194,7 @@ class TableRegistry:
     async def replace_user(self, row: UserRow, identity_id: str) -> None:
         """See `ports.Registry`."""
         entity = encode_user(row.user_id, identity_id)
-        options = {"mode": UpdateMode.REPLACE, **_if_match(row.etag)}
+        options = {"mode": UpdateMode.MERGE, **_if_match(row.etag)}  # keeps unknown columns
         await self._send_batch(("update", entity, options))
 
     async def remove_user(self, row: UserRow) -> None:
