@@ -191,7 +191,10 @@ class Sweep:
             current = identity.found_at(entry) if identity else None
             if current is None or current.state is State.ACTIVE:
                 self.report.done += 1  # the entry was outdated
-            elif current.state is not State.UNKNOWN:  # otherwise the log has the reason
+                self._limiter.give_back()
+            elif current.state is State.UNKNOWN:  # the log has the reason
+                self._limiter.give_back()
+            else:
                 if self._must_purge(current):
                     current = await self._lifecycle.start_purge(current)
                 await self._advance(current)
@@ -285,7 +288,7 @@ class RateLimiter:
         self._clock = clock
         self._interval = timedelta(seconds=30) / calls_per_30s
         self._end = end
-        self._next = clock.now()
+        self._next = self._resume = clock.now()
         self._pauses = 0
 
     @property
@@ -308,10 +311,15 @@ class RateLimiter:
                 return True
         return False
 
+    def give_back(self) -> None:
+        """Allow another call instead of one that was acquired and not made."""
+        self._next = max(self._next - self._interval, self._resume)
+
     def pause(self, seconds: float) -> None:
         """Allow no call for this long."""
         self._pauses += 1
         self._next = max(self._next, self._clock.now() + timedelta(seconds=seconds))
+        self._resume = self._next
 
 
 def _delay(failures: int) -> timedelta:
