@@ -293,8 +293,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         """The row if the due entry is its own. None if the entry is outdated.
 
         A write by a release that does not know the kinds erases the kind from the row. The entry
-        still has it.
+        still has it. If the row cannot be read, neither can its due, so any entry may be its own.
         """
+        if self.state is State.UNKNOWN:
+            return self
         return self._replace(due_kind=entry.kind) if self.due == entry.due else None
 
     def with_etag(self, etag: str) -> Self:

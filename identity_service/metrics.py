@@ -34,6 +34,10 @@ class EventMetrics(logging.Handler):
             "stuck": meter.create_gauge(
                 "sweep.stuck", description="Failed too often, retried once a day"
             ),
+            # 0 without a hold, so that the gauge does not keep the figure of a hold that has ended.
+            "held": meter.create_gauge(
+                "sweep.held", description="Purges on hold, 10000 for 10000 or more"
+            ),
         }
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -46,7 +50,7 @@ class EventMetrics(logging.Handler):
                 case "sweep_finished":
                     self._count_sweep(event)
                     for name, gauge in self._sweep.items():
-                        gauge.set(event[name])
+                        gauge.set(event[name] or 0)
                 case "sweep_failed":  # it is unknown what is due
                     self._count_sweep(event)
         except Exception:  # noqa: BLE001 -- `logging` reports it on stderr

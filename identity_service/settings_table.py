@@ -322,10 +322,11 @@ PURGE_HOLD = Setting(
 )
 VERIFICATIONS = Setting(
     "VERIFICATIONS_PER_30S",
-    _whole_number(1, 1000),
+    _whole_number(1, 100_000),
     333,
     "How often an instance asks ACS in 30 seconds whether an identity exists that is registered or"
-    " imported. Each question uses the quota for access tokens, which is 1000.",
+    " imported. Each question uses the quota for access tokens, which is 1000 unless Microsoft has"
+    " raised it.",
 )
 REGISTERED_ONLY = Setting(
     "REGISTERED_IDENTITIES_ONLY",

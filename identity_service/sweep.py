@@ -146,6 +146,8 @@ class Sweep:
                 await self._process_all(DueKind.PURGE)
         finally:
             self.report.duration = self._clock.now() - self._started
+        if self._registry_failures and len(self._registry_failures) >= min(OUTAGE, self._processed):
+            raise self._registry_failures[-1]
         if self._cleanup.purge_hold:
             self.report.held = await self._registry.count_due(
                 DueKind.PURGE, until=self._started, at_most=HELD
@@ -153,8 +155,7 @@ class Sweep:
 
     async def _process_all(self, kind: DueKind) -> None:
         """Process the due entries of one kind. Failures of the other kind do not stop it."""
-        self._failures = self._processed = 0
-        self._registry_failures.clear()
+        self._failures = 0
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
         left = 0
@@ -175,8 +176,6 @@ class Sweep:
         finally:
             # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
-        if self._registry_failures and len(self._registry_failures) >= min(OUTAGE, self._processed):
-            raise self._registry_failures[-1]
 
     def _must_stop(self) -> bool:
         return self._failures >= OUTAGE or self._limiter.is_over
@@ -192,7 +191,10 @@ class Sweep:
             current = identity.found_at(entry) if identity else None
             if current is None or current.state is State.ACTIVE:
                 self.report.done += 1  # the entry was outdated
-            elif current.state is not State.UNKNOWN:  # otherwise the log has the reason
+                self._limiter.give_back()
+            elif current.state is State.UNKNOWN:  # the log has the reason
+                self._limiter.give_back()
+            else:
                 if self._must_purge(current):
                     current = await self._lifecycle.start_purge(current)
                 await self._advance(current)
@@ -286,7 +288,7 @@ class RateLimiter:
         self._clock = clock
         self._interval = timedelta(seconds=30) / calls_per_30s
         self._end = end
-        self._next = clock.now()
+        self._next = self._resume = clock.now()
         self._pauses = 0
 
     @property
@@ -309,10 +311,15 @@ class RateLimiter:
                 return True
         return False
 
+    def give_back(self) -> None:
+        """Allow another call instead of one that was acquired and not made."""
+        self._next = max(self._next - self._interval, self._resume)
+
     def pause(self, seconds: float) -> None:
         """Allow no call for this long."""
         self._pauses += 1
         self._next = max(self._next, self._clock.now() + timedelta(seconds=seconds))
+        self._resume = self._next
 
 
 def _delay(failures: int) -> timedelta:

@@ -13,7 +13,7 @@ from identity_service.metrics import EventMetrics
 
 OPERATION = {"operation": "issue_token", "status": 200, "code": "ok"}
 COST = {"duration_ms": 40, "acs_ms": 30, "throttles": 0}
-SWEEP = {"purged": 8, "stuck": 1, "backlog": 3, "oldest_overdue_s": 75, "throttles": 2}
+SWEEP = {"purged": 8, "stuck": 1, "held": 40, "backlog": 3, "oldest_overdue_s": 75, "throttles": 2}
 FAILED_SWEEP: dict[str, Any] = {**SWEEP, "stuck": 0, "backlog": None, "oldest_overdue_s": None}
 Points = dict[str, list[tuple[dict[str, object], float]]]
 
@@ -88,7 +88,16 @@ def test_sweep(reader: InMemoryMetricReader) -> None:
     assert found["sweep.backlog"] == [({}, 3)]
     assert found["sweep.oldest_overdue"] == [({}, 75)]
     assert found["sweep.stuck"] == [({}, 1)]
+    assert found["sweep.held"] == [({}, 40)]
     assert found["sweep.purged"] == [({}, 16)]
+
+
+def test_end_of_a_hold(reader: InMemoryMetricReader) -> None:
+    """Once purges are no longer on hold, the gauge of held purges is zero."""
+    events.info("sweep_finished", **SWEEP)
+    events.info("sweep_finished", **{**SWEEP, "held": None})
+
+    assert points(reader)["sweep.held"] == [({}, 0)]
 
 
 def test_failed_sweep(reader: InMemoryMetricReader) -> None:

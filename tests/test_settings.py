@@ -102,7 +102,7 @@ INVALID_VALUES = {
     "SERVICE_TOKEN_MAX_MINUTES": ["59", "1441"],
     "REGISTERED_IDENTITIES_ONLY": ["yes"],
     "PURGE_HOLD": ["yes"],
-    "VERIFICATIONS_PER_30S": ["0", "1001", "x", "1.5"],
+    "VERIFICATIONS_PER_30S": ["0", "100001", "x", "1.5"],
     "TEAMS_APP_ID": ["no-guid", "1"],
     "PROBLEM_BASE_URI": ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"],
     "SIGN_IN_SCOPE": [

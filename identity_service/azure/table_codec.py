@@ -46,7 +46,8 @@ def user_key(user_id: str) -> str:
 
 def encode_identity(identity: Identity) -> Entity:
     """The entity of an identity row. Default values have no column."""
-    columns = msgspec.to_builtins(identity)
+    # Unknown columns may have values of the SDK's own types. They are written unchanged, see below.
+    columns = msgspec.to_builtins(identity, enc_hook=repr)
     keys = {"PartitionKey": partition(identity.id), "RowKey": identity_key(identity.id)}
     known = {name: value for name, value in columns.items() if name in _COLUMNS}
     return {**keys, **known, **dict(identity.unknown_columns)}

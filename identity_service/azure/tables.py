@@ -179,8 +179,14 @@ class TableRegistry:
 
     async def remove(self, identity: Identity) -> None:
         """See `ports.Registry`."""
-        change = ("delete", encode_identity(identity), _if_match(identity.etag))
-        await self._write(identity, change, *due_entry_change(identity, "delete"))
+        try:
+            await self._remove(identity)
+        except Conflict as conflict:
+            if str(conflict) not in _ROW_NOT_FOUND or not identity.due:
+                raise
+            # A release that does not know the kinds may have erased the kind from the row.
+            entry = DueEntry(identity.due, identity.id, DueKind.PURGE)
+            await self._remove(identity.found_at(entry) or identity)
 
     async def read_user(self, user_id: str) -> UserRow | None:
         """See `ports.Registry`."""
@@ -194,7 +200,7 @@ class TableRegistry:
     async def replace_user(self, row: UserRow, identity_id: str) -> None:
         """See `ports.Registry`."""
         entity = encode_user(row.user_id, identity_id)
-        options = {"mode": UpdateMode.REPLACE, **_if_match(row.etag)}
+        options = {"mode": UpdateMode.MERGE, **_if_match(row.etag)}  # keeps unknown columns
         await self._send_batch(("update", entity, options))
 
     async def remove_user(self, row: UserRow) -> None:
@@ -279,6 +285,10 @@ class TableRegistry:
     async def close(self) -> None:
         """Close the connections."""
         await self._table.close()
+
+    async def _remove(self, identity: Identity) -> None:
+        change = ("delete", encode_identity(identity), _if_match(identity.etag))
+        await self._write(identity, change, *due_entry_change(identity, "delete"))
 
     async def _identities_in(
         self, number: int, condition: str, resume: object, size: int

@@ -4,6 +4,7 @@ import asyncio
 
 from identity_service.errors import AcsTooSlow, InternalError, ServiceError, Throttled
 from identity_service.identity import identity_id as checked_id
+from identity_service.identity import is_identity_id
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Verifications
 from identity_service.log import EventLog
@@ -115,6 +116,8 @@ class _Import:
             except _TimeIsUp:
                 return ImportResult(id=record.id, result="not_attempted")
             except ServiceError as error:
+                if is_identity_id(record.id):  # other text is not logged
+                    events.info("registration_refused", identity_id=record.id, code=error.code)
                 return ImportResult.refused(record.id, error)
             except Exception as error:  # noqa: BLE001 -- a bug in one record must not end the import
                 events.error("internal_error", error)

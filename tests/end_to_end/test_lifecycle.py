@@ -3,11 +3,8 @@
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from azure.communication.identity.aio import CommunicationIdentityClient
-from azure.core.pipeline.transport import AioHttpTransport
 
 from tests.support.client import CHAT, Client, Control
-from tests.support.stack import Azure
 
 
 async def test_a_deleted_identity_yields_no_token(api: Client, control: Control) -> None:
@@ -62,18 +59,6 @@ async def test_a_purge_deletes_the_identity_at_once(api: Client, control: Contro
     reply.assert_success(204)
     assert await control.state(identity_id) == "deleted"
     assert identity_id not in await api.all_ids("deleted-identities?maxPageSize=50")
-
-
-@pytest.fixture
-async def foreign_identity(azure: Azure) -> str:
-    """The id of an identity that Microsoft's SDK created."""
-    transport = AioHttpTransport(
-        connection_verify=azure.env["SSL_CERT_FILE"], use_env_settings=False
-    )
-    async with CommunicationIdentityClient.from_connection_string(
-        azure.env["ACS_CONNECTION_STRING"], transport=transport
-    ) as sdk:
-        return str((await sdk.create_user()).properties["id"])
 
 
 async def test_a_foreign_identity_is_deleted_and_restored(

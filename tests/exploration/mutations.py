@@ -193,6 +193,13 @@ REGISTER_USER_ROW_FIRST = (
         f"    {_VERIFY}    {_CLAIM}",
     ),
 )
+REGISTER_AS_ACTIVE = (
+    Change(
+        "Identity.register(identity_id, user_id, self._clock.now())",
+        "Identity.register(identity_id, user_id, self._clock.now()).finish_registration()",
+    ),
+    Change("identity, identity.finish_registration()\n", "identity, identity\n"),
+)
 SKIP_VERIFICATION = (Change(_VERIFY, ""),)
 VERIFY_BEFORE_INSERT = (
     Change(
@@ -268,9 +275,9 @@ DELETE_REGISTERING = (
         "",
     ),
     Change(
-        "        return await self._registry.update(identity, identity.delete(now,",
-        "        active = identity._replace(state=State.ACTIVE)\n"
-        "        return await self._registry.update(identity, active.delete(now,",
+        "            marked = await self._registry.update(identity, identity.delete(now,",
+        "            active = identity._replace(state=State.ACTIVE)\n"
+        "            marked = await self._registry.update(identity, active.delete(now,",
     ),
 )
 PURGE_REGISTERING = (
@@ -470,6 +477,9 @@ RULES: dict[str, Mutation] = {
     ),
     "register writes the identity row before the user row": Mutation(
         Scenario((REGISTER,), "created elsewhere"), 1, USER_ROW_OF_NOTHING, REGISTER_USER_ROW_FIRST
+    ),
+    "a row is inserted as registering": Mutation(
+        Scenario((REGISTER,)), 1, "removed the row", REGISTER_AS_ACTIVE
     ),
     "register asks ACS": Mutation(Scenario((REGISTER,)), 0, NOT_IN_ACS, SKIP_VERIFICATION),
     "register asks ACS after its first write": Mutation(

@@ -131,7 +131,7 @@ class GatedRegistry(MemoryRegistry):
 class NoLimit(Verifications):
     """Does not limit verifications: their rate is not explored."""
 
-    async def acquire(self) -> None:
+    async def acquire(self, longest_wait: float = 0) -> None:
         """See `Verifications`."""
 
 

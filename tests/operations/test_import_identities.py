@@ -71,6 +71,16 @@ async def test_partial_success(world: World) -> None:
     assert "POST teams/token" in (results[1].detail or "")
 
 
+async def test_refused_record_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused record is one line with its id and the code. Text that is no id is not logged."""
+    caplog.set_level("INFO")
+    await imported(world, (UNKNOWN, "alice"), ("no-id", "alice"))
+
+    assert f"registration_refused identity_id={UNKNOWN} code=identity_not_found" in caplog.text
+    assert "no-id" not in caplog.text
+    assert "alice" not in caplog.text
+
+
 async def test_repeated_records(world: World) -> None:
     """Records about the same identity or the same user are registered in their order."""
     one, other = world.acs.add(), world.acs.add()

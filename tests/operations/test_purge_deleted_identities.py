@@ -792,6 +792,19 @@ async def test_rows_of_a_newer_release(world: World) -> None:
     assert {identity_id: world.row(identity_id) for identity_id in unknown} == before
 
 
+async def test_rows_of_a_newer_release_cost_no_time(world: World) -> None:
+    """More of them than the rate limit allows calls do not block what is due."""
+    for _ in range(3500):
+        unreadable = Identity.register(world.acs.add(), None, world.clock.now())
+        await world.registry.insert(unreadable)
+        world.registry.change(unreadable.id, state=State.UNKNOWN)
+    unfinished = await world.creating()
+    world.pass_lease()
+    await world.sweep()
+
+    assert world.is_gone(unfinished)
+
+
 async def test_kind_erased_by_an_older_release(world: World) -> None:
     """A write of an older release erases the kind from a row. Its due entry is still found."""
     identity_id = await world.deleted("alice")

@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from azure.communication.identity.aio import CommunicationIdentityClient
+from azure.core.pipeline.transport import AioHttpTransport
 
 from tests.support.client import Client, Control, Me, http_session
 from tests.support.stack import HOST_URL, App, Azure, running_app, running_azure
@@ -60,6 +62,18 @@ async def control(session: aiohttp.ClientSession, azure: Azure) -> AsyncIterator
     endpoint = Control(session, azure.env)
     yield endpoint
     await endpoint.clear()
+
+
+@pytest.fixture
+async def foreign_identity(azure: Azure) -> str:
+    """The id of an identity that Microsoft's SDK created."""
+    transport = AioHttpTransport(
+        connection_verify=azure.env["SSL_CERT_FILE"], use_env_settings=False
+    )
+    async with CommunicationIdentityClient.from_connection_string(
+        azure.env["ACS_CONNECTION_STRING"], transport=transport
+    ) as sdk:
+        return str((await sdk.create_user()).properties["id"])
 
 
 @pytest.fixture
