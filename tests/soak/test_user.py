@@ -40,6 +40,7 @@ def check(one: User, operation: str, response: Response, allowed: Collection[int
     return one.check(request, response, allowed)
 
 
+LISTED = {"id": ID, "state": "active"}
 NO_BODY = success(204)
 NOT_FOUND = problem(404, "identity_not_found")
 GONE = problem(409, "identity_deleted")
@@ -50,7 +51,7 @@ RIGHT = [
     (State.ACTIVE, "issue_token", success(200, id=ID, token="t"), State.ACTIVE),
     (State.ACTIVE, "revoke_tokens", NO_BODY, State.ACTIVE),
     (State.ACTIVE, "get_identity", success(200, id=ID), State.ACTIVE),
-    (State.ACTIVE, "list_identities", success(200, value=[{"id": ID}]), State.ACTIVE),
+    (State.ACTIVE, "list_identities", success(200, value=[LISTED]), State.ACTIVE),
     (State.ACTIVE, "get_deleted_identity", NOT_FOUND, State.ACTIVE),
     (State.ACTIVE, "purge_identity", problem(409, "identity_not_deleted"), State.ACTIVE),
     (State.ACTIVE, "delete_identity", success(202, id=ID), State.DELETED),
@@ -61,6 +62,12 @@ RIGHT = [
     (State.DELETED, "get_identity", problem(404, "identity_deleted"), State.DELETED),
     (State.DELETED, "get_identity", NOT_FOUND, State.NOTHING),
     (State.DELETED, "list_identities", success(200, value=[]), State.DELETED),
+    (
+        State.DELETED,
+        "list_identities",
+        success(200, value=[{**LISTED, "state": "deleted"}]),
+        State.DELETED,
+    ),
     (State.DELETED, "get_deleted_identity", success(200, id=ID), State.DELETED),
     (State.DELETED, "restore_identity", success(200, id=ID), State.ACTIVE),
     (State.DELETED, "restore_identity", NOT_FOUND, State.NOTHING),
@@ -91,12 +98,12 @@ WRONG = [
     (State.ACTIVE, "get_identity", success(200, id=OTHER)),
     (State.ACTIVE, "get_identity", problem(404, "identity_deleted")),
     (State.ACTIVE, "list_identities", success(200, value=[])),
-    (State.ACTIVE, "list_identities", success(200, value=[{"id": ID}, {"id": OTHER}])),
+    (State.ACTIVE, "list_identities", success(200, value=[LISTED, {**LISTED, "id": OTHER}])),
     (State.ACTIVE, "list_identities", problem(400, "invalid_query")),
     (State.ACTIVE, "get_deleted_identity", success(200, id=ID)),
     (State.ACTIVE, "purge_identity", NO_BODY),
     (State.ACTIVE, "delete_identity", NOT_FOUND),
-    (State.DELETED, "list_identities", success(200, value=[{"id": ID}])),
+    (State.DELETED, "list_identities", success(200, value=[LISTED])),
     (State.DELETED, "get_identity", success(200, id=ID)),
     (State.DELETED, "create_identity", success(200, id=ID)),
     (State.DELETED, "restore_identity", success(200, id=OTHER)),

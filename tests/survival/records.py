@@ -226,7 +226,7 @@ def _add(snapshot: Snapshot, entity: Any) -> None:
         case "i":
             row = decode_identity(entity)
             snapshot.rows[row.id] = row
-        case "t":
+        case "t" | "p":
             snapshot.due.add(decode_due_entry(key))
         case "u":
             snapshot.user_rows[key] = entity["identityId"]

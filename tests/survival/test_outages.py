@@ -7,6 +7,7 @@ from typing import Self
 import aiohttp
 import pytest
 
+from identity_service.identity import DueKind
 from tests.support.azurite import Tables, running_tables
 from tests.support.client import Control, until
 from tests.support.stack import Azure
