@@ -70,7 +70,7 @@ class Lifecycle:
 
         Raises:
             IdentityDeleted: the user's identity is deleted.
-            IdentityBusy: the user's identity is being purged, or there were too many conflicts.
+            IdentityBusy: the user's identity is being registered, or there were too many conflicts.
             RegistryUnavailable: the identity was not recorded, or it is unknown whether it was.
         """
         return await self._create(user_id, None)

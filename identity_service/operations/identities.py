@@ -27,7 +27,7 @@ async def create_identity(
 
     Raises:
         IdentityDeleted: the user's identity is deleted: restore it.
-        IdentityBusy: the user's identity is being purged, or other requests are changing it.
+        IdentityBusy: the user's identity is being registered, or other requests are changing it.
     """
     created = await lifecycle.create(body.user_id)
     response = IdentityCreatedResponse if created.is_new else IdentityFoundResponse
@@ -43,7 +43,7 @@ async def create_identity_with_token(
         IdentityNotFound: the user's identity was purged during the call.
         IdentityDeleted: the user's identity is deleted: restore it.
         IdentityUnfinished: the user's identity is still being created.
-        IdentityBusy: the user's identity is being purged, or other requests are changing it.
+        IdentityBusy: the user's identity is being registered, or other requests are changing it.
     """
     grant = service_tokens.grant(body.scopes, body.expires_in_minutes)
     created, token = await lifecycle.create_with_token(body.user_id, grant)

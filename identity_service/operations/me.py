@@ -52,7 +52,7 @@ async def issue_my_token(
         IdentityNotFound: the caller's identity was purged during the call.
         IdentityDeleted: the caller's identity is deleted: restore it.
         IdentityUnfinished: the caller's identity is still being created.
-        IdentityBusy: the caller's identity is being purged, or other requests are changing it.
+        IdentityBusy: the caller's identity is being registered, or other requests are changing it.
     """
     grant = user_tokens.grant(body.scopes, body.expires_in_minutes)
     with _with_restore_hint():
