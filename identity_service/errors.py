@@ -89,7 +89,7 @@ class InvalidQuery(ServiceError):
 
 
 class InvalidIdentityId(ServiceError):
-    """The id in the URL is not the id of an ACS identity."""
+    """The id is not the id of an ACS identity."""
 
     status, code, title = 400, "invalid_identity_id", "This is not the id of an ACS identity"
 

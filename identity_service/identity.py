@@ -56,7 +56,7 @@ def identity_id(text: str) -> str:
     """
     if not is_identity_id(text):
         raise InvalidIdentityId(
-            _look_alike(text) or "The id in the URL is not the id of an ACS identity.",
+            _look_alike(text) or "The id is not the id of an ACS identity.",
             field="id",
             allowed="8:acs:<GUID>_<GUID> in lower case (or 8:gcch-acs:, 8:dod-acs:)",
         )

@@ -236,7 +236,12 @@ class Lifecycle:
                 identity = await self._registry.read(identity_id)  # 1
                 if identity and identity.state is State.ACTIVE:
                     if user_id not in (None, identity.user_id):
-                        raise _registered_differently(identity_id)
+                        raise _mismatch(
+                            identity_id,
+                            "The identity is registered for another user, or for none. To change"
+                            f" that, unregister it first: DELETE identities/{identity_id}/"
+                            "registration.",
+                        )
                     return await self._registry.update(identity, identity), False
                 _require_registrable(identity, user_id)
                 await admit()
@@ -277,7 +282,8 @@ class Lifecycle:
                 await self._give_up(identity)
                 if other.state in (State.ACTIVE, State.DELETED):
                     raise UserHasIdentity(
-                        "A user has one identity. Unregister or delete the other one first.",
+                        "A user has one identity. Unregister the other one first, or delete and"
+                        " purge it.",
                         identity_id=other.id,
                     )
                 raise _busy()
@@ -308,7 +314,9 @@ class Lifecycle:
             with suppress(Conflict):
                 identity = _require_unregistrable(await self._registry.read(identity_id))  # 1
                 if user_id not in (None, identity.user_id):
-                    raise _registered_differently(identity_id)
+                    raise _mismatch(
+                        identity_id, "The identity belongs to another user, or to none."
+                    )
                 user_row = await self._user_row_of(identity)  # 2
                 await self._registry.remove(identity)  # 3
                 events.info("identity_unregistered", identity_id=identity_id)
@@ -578,7 +586,7 @@ def _require_active(identity: Identity) -> None:
     """For a token."""
     _require_readable(identity)
     if identity.state in (State.CREATING, State.REGISTERING):
-        raise IdentityUnfinished("The identity is still being created.")
+        raise IdentityUnfinished("The identity is still being created.", identity_id=identity.id)
     if identity.state is not State.ACTIVE:
         raise _deleted(identity.id)
 
@@ -636,13 +644,8 @@ def _deleted(identity_id: str) -> IdentityDeleted:
     )
 
 
-def _registered_differently(identity_id: str) -> UserMismatch:
-    return UserMismatch(
-        "The identity is registered for another user, or for none. To change that, unregister it"
-        f" first: DELETE identities/{identity_id}/registration.",
-        field="userId",
-        identity_id=identity_id,
-    )
+def _mismatch(identity_id: str, detail: str) -> UserMismatch:
+    return UserMismatch(detail, field="userId", identity_id=identity_id)
 
 
 def _not_registered() -> IdentityNotFound:

@@ -28,6 +28,8 @@ _BLANK = r"\s\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 # The same in Python and in JavaScript.
 _USER_ID = rf"^(?!{_IDENTITY_ID})[^{_BLANK}{_CONTROL}]([^{_CONTROL}]*[^{_BLANK}{_CONTROL}])?$"
 
+LONGEST_USER_ID = 256
+
 IdentityId = Annotated[
     str,
     Meta(
@@ -42,7 +44,7 @@ UserId = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=256,
+        max_length=LONGEST_USER_ID,
         description="a string of 1 to 256 characters",
         examples=["alice@example.com"],
     ),
@@ -133,10 +135,8 @@ class ImportRecordRequest(Request):
     """An identity that was created elsewhere, and its user, if any."""
 
     # The operation checks the id and the user id: one invalid record must not refuse the others.
-    id: Annotated[str, Meta(max_length=256, description="the id of an ACS identity")]
-    user_id: (
-        Annotated[str, Meta(max_length=256, description="1 to 256 characters, or absent")] | None
-    ) = None
+    id: Annotated[str, Meta(description="the id of an ACS identity")]
+    user_id: Annotated[str, Meta(description="1 to 256 characters, or absent")] | None = None
 
 
 class ImportIdentitiesRequest(Request):
@@ -208,10 +208,10 @@ def check_user_id(user_id: str | None) -> None:
             allowed="the id of a user in your own system",
         )
     # fullmatch, because `$` also matches before a line end.
-    if not re.fullmatch(_USER_ID, user_id):
+    if len(user_id) > LONGEST_USER_ID or not re.fullmatch(_USER_ID, user_id):
         raise InvalidBody(
-            "userId must not begin or end with white space or an invisible mark, and must have no"
-            " control characters.",
+            "userId must not begin or end with white space or an invisible mark, and must have 1 to"
+            " 256 characters, none of them a control character.",
             field="userId",
             allowed="1 to 256 characters, compared byte by byte",
         )

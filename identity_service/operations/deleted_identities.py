@@ -16,6 +16,11 @@ from identity_service.schemas import (
 )
 
 _DELETED = (State.DELETED, State.PURGING)
+# Rows that a list reads at once. With more, a read could wait so long for the others that the
+# registry seems not to respond.
+READS = 50
+# Seconds after which a list ends its page, so that a large one arrives in time on a busy instance.
+LONGEST = 4.0
 
 
 async def get_deleted_identity(identity_id: str, registry: Registry) -> DeletedIdentityResponse:
@@ -38,7 +43,8 @@ async def list_deleted_identities(
 ) -> Page[DeletedIdentityResponse]:
     """List the deleted identities in the order of their purge.
 
-    A page covers a number of due entries. Entries of identities that are not deleted are left out.
+    A page covers a number of due entries. Entries of identities that are not deleted are left out,
+    and a page whose rows are read slowly is short.
     """
     if query.user_id is not UNSET:
         identity = await lifecycle.identity_of_user(query.user_id)
@@ -51,19 +57,31 @@ async def list_deleted_identities(
             _DELETED, query.after, query.max_page_size, min_attempts=cleanup.max_attempts
         )
         return Page([DeletedIdentityResponse.of(one) for one in page.items], page.continuation)
-    entries: list[DueEntry] = []
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + LONGEST
+    items: list[DeletedIdentityResponse] = []
+    batch: list[DueEntry] = []
+    covered = 0
     async for entry in registry.due_entries(after=_position(query.after)):
-        entries.append(entry)
-        if len(entries) == query.max_page_size:
-            break
+        covered += 1
+        batch.append(entry)
+        if len(batch) == READS or covered == query.max_page_size:
+            items += await _deleted(batch, registry)
+            if covered == query.max_page_size or loop.time() >= ends:
+                return Page(items, entry.position)
+            batch = []
+    return Page(items + await _deleted(batch, registry))
+
+
+async def _deleted(entries: list[DueEntry], registry: Registry) -> list[DeletedIdentityResponse]:
+    """The identities of these due entries that are deleted."""
     identities = await asyncio.gather(*(registry.read(entry.identity_id) for entry in entries))
-    items = [
+    return [
         DeletedIdentityResponse.of(identity)
         for identity, entry in zip(identities, entries, strict=True)
         # An identity that was postponed in the meantime is listed later, at its new time.
         if identity and identity.due == entry.due and _is_deleted(identity)
     ]
-    return Page(items, entries[-1].position if len(entries) == query.max_page_size else None)
 
 
 def _is_deleted(identity: Identity) -> bool:

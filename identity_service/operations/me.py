@@ -154,5 +154,6 @@ def _with_restore_hint() -> Iterator[None]:
         yield
     except (DeletedIdentityHidden, IdentityDeleted) as error:
         raise type(error)(
-            "Your identity is deleted. POST me/restore restores it, until it is purged."
+            "Your identity is deleted. POST me/restore restores it, until it is purged.",
+            identity_id=error.identity_id,
         ) from error

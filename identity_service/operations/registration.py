@@ -105,36 +105,36 @@ class _Import:
     async def _register(
         self, record: ImportRecordRequest, earlier: set[asyncio.Task[ImportResult]]
     ) -> ImportResult:
-        if earlier:
-            await asyncio.wait(earlier)
-        async with self._slots:
-            try:
-                check_user_id(record.user_id)
-                identity_id = checked_id(record.id)
-                self._time_left()
-                _, is_new = await self._lifecycle.register(identity_id, record.user_id, self._admit)
-            except _TimeIsUp:
-                return ImportResult(id=record.id, result="not_attempted")
-            except ServiceError as error:
-                if is_identity_id(record.id):  # other text is not logged
-                    events.info("registration_refused", identity_id=record.id, code=error.code)
-                return ImportResult.refused(record.id, error)
-            except Exception as error:  # noqa: BLE001 -- a bug in one record must not end the import
-                events.error("internal_error", error)
-                return ImportResult.refused(record.id, InternalError("See the log."))
+        try:
+            async with asyncio.timeout_at(self._started + START_UNTIL):
+                if earlier:
+                    await asyncio.wait(earlier)
+                await self._slots.acquire()
+        except TimeoutError:
+            return ImportResult(id=record.id, result="not_attempted")
+        try:
+            check_user_id(record.user_id)
+            identity_id = checked_id(record.id)
+            _, is_new = await self._lifecycle.register(identity_id, record.user_id, self._admit)
+        except _TimeIsUp:
+            return ImportResult(id=record.id, result="not_attempted")
+        except ServiceError as error:
+            if is_identity_id(record.id):  # other text is not logged
+                events.info("registration_refused", identity_id=record.id, code=error.code)
+            return ImportResult.refused(record.id, error)
+        except Exception as error:  # noqa: BLE001 -- a bug in one record must not end the import
+            events.error("internal_error", error)
+            return ImportResult.refused(record.id, InternalError("See the log."))
+        finally:
+            self._slots.release()
         return ImportResult(id=record.id, result="registered" if is_new else "unchanged")
 
     async def _admit(self) -> None:
+        left = self._started + START_UNTIL - self._loop.time()
         try:
-            await self._verifications.acquire(self._time_left())
+            await self._verifications.acquire(left)
         except Throttled as error:
             raise _TimeIsUp from error
-
-    def _time_left(self) -> float:
-        left = self._started + START_UNTIL - self._loop.time()
-        if left <= 0:
-            raise _TimeIsUp
-        return left
 
 
 class _TimeIsUp(Exception):

@@ -2,16 +2,19 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from identity_service.identity import State
 from identity_service.limits import Verifications
 from identity_service.operations.registration import (
+    CONCURRENCY,
     START_UNTIL,
     WAIT_UNTIL,
     import_identities,
 )
 from identity_service.schemas import ImportIdentitiesRequest, ImportRecordRequest, ImportResult
+from tests.http.edge import content, memory_services, request, serve
 from tests.support.memory import UNKNOWN
 from tests.support.world import ACS_IS_DOWN, World
 
@@ -71,6 +74,25 @@ async def test_partial_success(world: World) -> None:
     assert "POST teams/token" in (results[1].detail or "")
 
 
+@pytest.mark.parametrize(
+    ("identity_id", "user_id", "code"),
+    [("8" * 257, None, "invalid_identity_id"), (UNKNOWN, "a" * 257, "invalid_body")],
+    ids=["id", "user id"],
+)
+async def test_too_long_text(
+    world: World, identity_id: str, user_id: str | None, code: str
+) -> None:
+    """An id or a user id that is too long refuses its record only."""
+    records = [
+        {"id": identity_id, "userId": user_id},
+        {"id": world.acs.add(), "userId": "a" * 256},
+    ]
+    body = msgspec.json.encode({"identities": records})
+    response = await serve(request(body=body), import_identities, memory_services(world))
+
+    assert [one["result"] for one in content(response)["results"]] == [code, "registered"]
+
+
 async def test_refused_record_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """A refused record is one line with its id and the code. Text that is no id is not logged."""
     caplog.set_level("INFO")
@@ -124,7 +146,10 @@ async def test_time_is_up(world: World) -> None:
 
 
 async def test_acs_hangs(world: World) -> None:
-    """While ACS hangs, the results arrive in time. What has started may still complete."""
+    """While ACS hangs, the results arrive in time. What has started may still complete.
+
+    The other records are not attempted.
+    """
     hung = asyncio.Event()
     world.acs.precede("issue_token", hung.wait, times=100)
     records = [(world.acs.add(), None) for _ in range(20)]
@@ -132,9 +157,9 @@ async def test_acs_hangs(world: World) -> None:
     results = await codes(world, *records)
 
     assert asyncio.get_running_loop().time() - started == pytest.approx(WAIT_UNTIL)
-    assert set(results) == {"acs_too_slow"}
+    assert results == ["acs_too_slow"] * CONCURRENCY + ["not_attempted"] * (20 - CONCURRENCY)
 
     hung.set()
     await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
     assert {row.state for row in world.registry.rows.values()} == {State.ACTIVE}
-    assert len(world.registry.rows) < len(records)
+    assert len(world.registry.rows) == CONCURRENCY

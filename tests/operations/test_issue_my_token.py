@@ -57,9 +57,13 @@ async def test_policy_of_users(world: World) -> None:
 
 
 async def test_deleted_identity(world: World) -> None:
-    """A user whose identity is deleted gets no token and learns how a user restores it."""
-    await world.deleted(ALICE.user_id)
-    with pytest.raises(IdentityDeleted, match="POST me/restore"):
+    """A user whose identity is deleted gets no token and learns how a user restores it.
+
+    The error has the id of the identity.
+    """
+    identity_id = await world.deleted(ALICE.user_id)
+    with pytest.raises(IdentityDeleted, match="POST me/restore") as caught:
         await issue(world)
 
+    assert caught.value.identity_id == identity_id
     assert (world.acs.issued_for, len(world.acs.identities)) == ([], 1)

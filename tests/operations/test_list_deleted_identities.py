@@ -1,5 +1,7 @@
 """list_deleted_identities: in pages, in the order of the purge."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from identity_service.errors import InvalidQuery
 from identity_service.identity import Page, State
 from identity_service.operations.deleted_identities import (
+    LONGEST,
+    READS,
     get_deleted_identity,
     list_deleted_identities,
 )
@@ -77,6 +81,19 @@ async def test_empty_page_before_the_last(world: World) -> None:
     second = await listed(world, query)
 
     assert (ids(first), ids(second)) == ([], [identity_id])
+
+
+async def test_slow_reads(world: World) -> None:
+    """If rows are read slowly, a page ends before its size, and the next one continues there."""
+    expected = [await world.deleted() for _ in range(READS + 1)]
+    world.registry.precede("read", lambda: asyncio.sleep(LONGEST), times=READS)
+    first = await listed(world, ListDeletedIdentitiesQuery(max_page_size=1000))
+    assert first.continuation
+    query = ListDeletedIdentitiesQuery(max_page_size=1000, continuation=first.continuation)
+    second = await listed(world, query)
+
+    assert (ids(first) + ids(second), len(first.items)) == (sorted(expected), READS)
+    assert second.continuation is None
 
 
 async def test_stuck_identities(world: World) -> None:

@@ -40,7 +40,9 @@ async def test_expected_user(world: World) -> None:
     """If a user is named, the identity must be that user's."""
     identity_id = await world.active("alice")
 
-    assert await refusal(world.unregister(identity_id, "bob")) is UserMismatch
+    with pytest.raises(UserMismatch) as caught:
+        await world.unregister(identity_id, "bob")
+    assert caught.value.detail == "The identity belongs to another user, or to none."
     assert world.row(identity_id).user_id == "alice"
 
     await world.unregister(identity_id, "alice")
