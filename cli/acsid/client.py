@@ -231,7 +231,8 @@ class Client:
                 received = _content(response, is_success=not failure)
                 return Answer(response.status_code, received, failure, was_repeated)
             assert failure  # noqa: S101 -- there is no response, or it is not a success
-            if failure.exit_code is not Exit.NO_ANSWER:
+            # Invalid settings do not correct themselves while a command waits.
+            if failure.exit_code is not Exit.NO_ANSWER or failure.code == "not_configured":
                 raise failure
             if may_have_acted and repeat is Repeat.UNSENT:
                 failure.hint = "The app may have acted on it all the same. Check before you repeat."

@@ -8,7 +8,7 @@ import io
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -133,7 +133,7 @@ class Screen:
         with Progress(*columns, console=self._err, disable=not shown, transient=True) as progress:
             of = "" if total is None else f" of {total:,}"
             task = progress.add_task(action, total=total, completed=done, of=of, rate="", note="")
-            yield Bar(progress, task)
+            yield Bar(progress, task, None if shown else self.note)
 
     def _print_line(self, line: str) -> None:
         # Not with the console, which would wrap. At once, so that it stands before later notes.
@@ -144,9 +144,13 @@ class Screen:
 class Bar:
     """A progress bar."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
+    def __init__(
+        self, progress: Progress, task: TaskID, note: Callable[[str], None] | None
+    ) -> None:
         self._progress = progress
         self._task = task
+        self._note = note
+        self._reason = ""
 
     def advance(self, count: int) -> None:
         """Count what is done."""
@@ -156,6 +160,10 @@ class Bar:
 
     def waiting(self, seconds: float, reason: str) -> None:
         """Show why nothing happens."""
+        if self._note and reason != self._reason:
+            # Where no bar is shown, each reason is worth one line.
+            self._note(f"Waiting: {reason}")
+        self._reason = reason
         note = f"waiting {seconds:.0f} s: {escaped(reason)}"
         self._progress.update(self._task, note=note[:100])
 

@@ -70,6 +70,15 @@ def test_a_failed_read_is_repeated(service: Service, failure: Answer) -> None:
     assert len(service.received) == 2
 
 
+def test_invalid_settings_are_not_waited_for(acsid: Run, service: Service) -> None:
+    """Settings do not correct themselves, so the command ends at once: exit code 4."""
+    service.answers.append(problem(503, "not_configured", retry_after=1))
+    ended = acsid("list", "--json")
+
+    assert (ended.code, ended.error()["code"]) == (4, "not_configured")
+    assert len(service.received) == 1
+
+
 def test_a_failure_that_lasts_ends_the_command(service: Service) -> None:
     """After the patience, the failure is reported as one to try again."""
     service.answers.extend([Answer(503)] * 9)

@@ -187,6 +187,15 @@ def test_a_lost_answer(acsid: Run, service: Service, tmp_path: Path) -> None:
     assert ended.json()["results"] == {"registered": 50, "unchanged": 100}
 
 
+def test_a_wait_is_explained(acsid: Run, service: Service, tmp_path: Path) -> None:
+    """Without a terminal, each reason to wait is one line."""
+    write(tmp_path, 3)
+    service.answers.extend([problem(503, "overloaded", detail="Full.", retry_after=0)] * 3)
+    ended = acsid("import", "ids.csv", "--yes", "--rate", "1000")
+
+    assert ended.errors.count("Waiting: Overloaded: Full.") == 1
+
+
 def test_results_of_other_records(acsid: Run, service: Service, tmp_path: Path) -> None:
     """Results that do not match the records are not written down."""
     write(tmp_path, 2)
