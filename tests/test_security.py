@@ -87,10 +87,22 @@ def test_the_table_stores_no_token_and_no_key() -> None:
     assert stored == ids | times | {"revoked", "adopted", "attempts", "lastError"}
 
 
-async def test_a_changed_user_row_decides_whose_token_is_issued(world: World) -> None:
-    """The table is trusted: with a changed user row, alice gets a token of bob's identity."""
+async def test_a_changed_user_row_does_not_count(world: World) -> None:
+    """A user row that names another user's identity does not count: alice gets her own."""
     bobs = await world.active("bob")
     await world.registry.insert_user("alice", bobs)
+    issued = await issue_my_token(
+        SignedInUser("alice"), IssueMyTokenRequest(), world.lifecycle, POLICY
+    )
+
+    assert issued.id != bobs
+
+
+async def test_changed_rows_decide_whose_token_is_issued(world: World) -> None:
+    """The table is trusted: if both rows are changed, alice gets a token of bob's identity."""
+    bobs = await world.active("bob")
+    await world.registry.insert_user("alice", bobs)
+    world.registry.change(bobs, user_id="alice")
     issued = await issue_my_token(
         SignedInUser("alice"), IssueMyTokenRequest(), world.lifecycle, POLICY
     )

@@ -185,10 +185,11 @@ class User:
         return "" if self._is_mine(response) else "another identity"
 
     def listed(self, response: Response) -> str:
-        """Check the list of the user's identities: one or none."""
+        """Check the list of the user's identities: one that is active, or none that is."""
         if response.status != 200:  # noqa: PLR2004 -- OK
             return "no list"
-        ids = [each.get("id") for each in response.body.get("value", [])]
+        listed = response.body.get("value", [])
+        ids = [each.get("id") for each in listed if each.get("state") == "active"]
         expected = [self.identity_id] if self.state is State.ACTIVE else []
         return "" if ids == expected else f"it lists {len(ids)}, not {len(expected)}"
 

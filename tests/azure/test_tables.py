@@ -725,7 +725,8 @@ async def test_row_that_is_not_readable(
     columns: dict[str, str], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A row that a newer release or another program has written is in the state `unknown`."""
-    row = {"PartitionKey": "00", "RowKey": f"i|{some_id(1)}", **columns}
+    keys = {"PartitionKey": "00", "RowKey": f"i|{some_id(1)}", "odata.etag": "version"}
+    row = {**keys, **columns}
     async with FailingService(200, row=row).registry() as registry:
         identity = await registry.read(some_id(1))
 

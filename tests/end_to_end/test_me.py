@@ -23,7 +23,7 @@ async def test_one_call_leads_from_sign_in_to_a_token(me: Me, control: Control) 
     lifetime = datetime.fromisoformat(issued["expiresOn"]) - datetime.now(UTC)
     assert abs(lifetime - timedelta(minutes=60)) < timedelta(minutes=1)
     found = (await me.read()).assert_success()
-    assert found.keys() == {"id", "userId", "createdOn"}
+    assert found.keys() == {"id", "state", "userId", "createdOn"}
     assert (found["id"], found["userId"]) == (issued["id"], user_id_of(me))
 
 

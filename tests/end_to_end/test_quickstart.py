@@ -18,7 +18,7 @@ async def test_an_identity_is_created(api: Client, control: Control) -> None:
     assert reply.headers["Location"] == f"/api/identities/{identity['id']}"
     found = (await api.call("GET", reply.headers["Location"], prefix="")).assert_success()
     assert found["id"] == identity["id"]
-    assert found.keys() == {"id", "createdOn"}
+    assert found.keys() == {"id", "state", "createdOn"}
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ async def test_each_sweep_has_one_line(no_retention: Client) -> None:
     [*_, line] = [line for line in no_retention.app.log.splitlines() if FINISHED in line]
     assert re.search(
         r"sweep_finished due=\d+ revoked=\d+ purged=\d+"
-        r" deferred=\d+ stuck=\d+ backlog=\d+ oldest_overdue_s=\d+ throttles=\d+"
+        r" deferred=\d+ stuck=\d+ held=- backlog=\d+ oldest_overdue_s=\d+ throttles=\d+"
         r" duration_ms=\d+ invocation_id=[\w-]{36}$",
         line,
     )

@@ -118,7 +118,9 @@ class Snapshot:
             yield f"not in ACS: {self.rows[name]}"
 
     def _due_entries(self) -> Iterator[str]:
-        expected = {DueEntry(row.due, row.id) for row in self.rows.values() if row.due}
+        expected = {
+            DueEntry(row.due, row.id, row.due_kind) for row in self.rows.values() if row.due
+        }
         for entry in expected ^ self.due:
             yield f"due entry without a row, or a row without its due entry: {entry}"
 
