@@ -128,7 +128,7 @@ class Client:
         # A file without certificates; a proxy of an unknown kind, or SOCKS, which needs a package.
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             raise usage(
-                f"The certificates or the proxy cannot be used: {error}.",
+                f"The certificates or the proxy cannot be used: {str(error).rstrip('.')}.",
                 "Check SSL_CERT_FILE, HTTPS_PROXY and ALL_PROXY. SOCKS is not supported.",
             ) from error
 
