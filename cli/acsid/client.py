@@ -39,7 +39,7 @@ _HINTS = {
     "purge_protected": "The setting PURGE_PROTECTION of the app forbids it.",
     "user_has_identity": "acsid find ID shows it.",
     "user_mismatch": "acsid find ID shows its user; acsid unregister ID forgets it.",
-    "throttled": "The quota of the ACS resource is used up. Try again later.",
+    "throttled": "The quota of the ACS resource is used up.",
 }
 
 
@@ -115,15 +115,22 @@ class Client:
         self._stopped = threading.Event()
         # An address that has never responded is probably wrong: waiting would not help.
         self._has_responded = False
-        self._http = httpx.Client(
-            headers={"Accept": "application/json", "User-Agent": "acsid"},
-            timeout=_TIMEOUT,
-            # The key would be sent to the other address.
-            follow_redirects=False,
-            verify=_certificates(),
-            # A proxy must not see the key of an app on this machine.
-            trust_env=not target.is_loopback,
-        )
+        try:
+            self._http = httpx.Client(
+                headers={"Accept": "application/json", "User-Agent": "acsid"},
+                timeout=_TIMEOUT,
+                # The key would be sent to the other address.
+                follow_redirects=False,
+                verify=_certificates(),
+                # A proxy must not see the key of an app on this machine.
+                trust_env=not target.is_loopback,
+            )
+        # A file without certificates; a proxy of an unknown kind, or SOCKS, which needs a package.
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+            raise usage(
+                f"The certificates or the proxy cannot be used: {str(error).rstrip('.')}.",
+                "Check SSL_CERT_FILE, HTTPS_PROXY and ALL_PROXY. SOCKS is not supported.",
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +197,7 @@ class Client:
             visited.add(hash(url))
             content = self._call("GET", url, None, self.target.key).content
             items = content.get("value")
-            if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
+            if not isinstance(items, list) or not all(map(_is_identity, items)):
                 raise _not_the_app(url)
             yield items
             link = content.get("nextLink")
@@ -345,6 +352,10 @@ def _content(response: httpx.Response, *, is_success: bool) -> dict[str, Any]:
     return {}
 
 
+def _is_identity(item: object) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("id"), str)
+
+
 def _json(response: httpx.Response) -> Any:
     try:
         return json.loads(response.content)
@@ -384,8 +395,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 def _in_the_end(failure: Failure, pause: float) -> Failure:
-    if not failure.hint:
-        failure.hint = f"Try again in {max(1, round(pause))} s."
+    failure.hint = f"{failure.hint} Try again in {max(1, round(pause))} s.".lstrip()
     return failure
 
 
@@ -398,7 +408,7 @@ def _unreachable(url: httpx.URL, error: Exception) -> Failure:
 
 
 def _interrupted(url: httpx.URL, error: Exception) -> Failure:
-    reason = str(error) or type(error).__name__
+    reason = str(error).rstrip(".") or type(error).__name__
     text = f"The connection to {url.host} broke before the answer arrived: {reason}."
     return Failure(Exit.NO_ANSWER, "connection_broken", text)
 

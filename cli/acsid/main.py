@@ -161,7 +161,7 @@ def _by_user(client: Client, user: str) -> dict[str, Any]:
             hint="User ids are compared byte by byte. A user who signs in with Entra is"
             " aad/<tenant>/<object id>.",
         )
-    [item] = items
+    item = items[0]
     if item.get("state") not in ("deleted", "purging"):
         return item
     not_found = frozenset({HTTPStatus.NOT_FOUND})

@@ -381,16 +381,21 @@ class Reader:
             self.summary.bad.append(BadRow(line, problem))
 
 
-def bad_rows(path: Path, summary: Summary) -> Failure:
-    """Return the failure that lists the bad rows of a file."""
+def bad_lines(summary: Summary) -> list[str]:
+    """Return a line for each of the first bad rows, and how many more there are."""
     lines = [f"line {row.line}: {row.problem}" for row in summary.bad]
     if summary.bad_count > len(lines):
         lines.append(f"… and {summary.bad_count - len(lines):,} more.")
+    return lines
+
+
+def bad_rows(path: Path, summary: Summary) -> Failure:
+    """Return the failure that lists the bad rows of a file."""
     return Failure(
         Exit.USAGE,
         "bad_rows",
         f"{path} has {summary.bad_count:,} bad rows.",
-        lines=lines,
+        lines=bad_lines(summary),
         hint="Nothing was sent. Fix the file, or send only the good rows: --skip-bad.",
         problem={"rows": [{"line": row.line, "problem": row.problem} for row in summary.bad]},
     )

@@ -15,7 +15,7 @@ from acsid.client import Answer, Client
 from acsid.display import Screen
 from acsid.failures import Exit, Failure
 from acsid.profile import Target, find_target
-from acsid.records import Reader, Summary, checked_identity
+from acsid.records import Reader, Summary, bad_lines, checked_identity
 
 # Seconds for which one request is repeated, in a command about one identity, and about many.
 PATIENCE, BULK_PATIENCE = 30.0, 300.0
@@ -176,13 +176,16 @@ class FileRun:
                 again = "Run the same command again: it continues where it stopped."
                 stopped.hint = f"{stopped.hint} {again}".strip()
                 raise stopped
-            if self.found["badRows"] or set(journal.results) - transfer.GOOD:
+            if set(journal.results) - transfer.GOOD:
                 raise Failure(
                     Exit.REFUSED,
                     "refused_in_part",
                     "Some records were not accepted.",
                     hint=f"{journal.report} has the reasons.",
                 )
+            if bad := self.found["badRows"]:
+                text = f"{bad:,} bad rows were left out. The report does not have them."
+                raise Failure(Exit.REFUSED, "bad_rows_left_out", text)
 
     def _work(self, journal: transfer.Journal, *, yes: bool) -> Failure | None:
         """Work until the end. Returns why it has stopped, if it has."""
@@ -228,8 +231,8 @@ def describe(screen: Screen, summary: Summary) -> None:
         screen.note(f"{summary.duplicates:,} rows repeat an earlier one and count once.")
     for reason, count in sorted(summary.skipped.items()):
         screen.note(f"{count:,} rows are left out: {reason}.")
-    for row in summary.bad:
-        screen.note(f"line {row.line} is left out: {row.problem}")
+    for line in bad_lines(summary):
+        screen.note(f"Left out: {line}")
 
 
 def preview(current: Session, target: Target, reader: Reader) -> Counter[str]:

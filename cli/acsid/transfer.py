@@ -246,12 +246,12 @@ class Importer:
         sent = [_imported(each.record) for each in batch]
         content = self._client.call("POST", "identities/import", {"identities": sent}).content
         results = content.get("results")
-        ids = [each.get("id") for each in results] if isinstance(results, list) else []
-        if ids != [each.record.id for each in batch]:
+        if not isinstance(results, list) or not all(isinstance(each, dict) for each in results):
+            results = []
+        if [each.get("id") for each in results] != [each.record.id for each in batch]:
             raise Failure(
                 Exit.REFUSED, "not_the_app", "The results are not those of the records sent."
             )
-        assert isinstance(results, list)  # noqa: S101 -- otherwise there were no ids
         return [
             (numbered, str(result.get("result")), _details(result))
             for numbered, result in zip(batch, results, strict=True)
@@ -400,7 +400,7 @@ def states(client: Client, ids: set[str], few: int = BATCH) -> dict[str, str]:
         item["id"]: str(item.get("state", ""))
         for page in all_identities(client)
         for item in page
-        if item.get("id") in ids
+        if item["id"] in ids
     }
 
 
@@ -428,7 +428,8 @@ def export(client: Client, path: Path, kind: Format, advance: Advance) -> Counte
     Raises:
         Failure: the app does not respond, or the file cannot be written.
     """
-    if path.exists() and not path.is_file():
+    # Replacing a link would not change the file that it leads to, or would break /dev/stdout.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         raise usage(f"{path} is not a regular file.")
     counts: Counter[str] = Counter()
     with _plain_errors(path):

@@ -193,7 +193,9 @@ def test_pages_in_a_circle_end(acsid: Run, service: Service) -> None:
     assert "already read" in ended.errors
 
 
-@pytest.mark.parametrize("body", [b"<html>", [1], {"value": 1}, {"value": [1]}, {}])
+@pytest.mark.parametrize(
+    "body", [b"<html>", [1], {"value": 1}, {"value": [1]}, {"value": [{}]}, {}]
+)
 def test_something_else_answers(acsid: Run, service: Service, body: object) -> None:
     """An answer that is not the app's is reported as such."""
     service.answers.append(Answer(200, body))
@@ -210,6 +212,27 @@ def test_an_address_without_an_app(acsid: Run, service: Service) -> None:
 
     assert ended.code == 1
     assert "older than this acsid" in ended.errors
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [{"SSL_CERT_FILE": "/missing"}, {"SSL_CERT_FILE": __file__}, {"HTTPS_PROXY": "ftp://proxy"}],
+)
+def test_certificates_or_a_proxy_that_cannot_be_used(acsid: Run, variable: dict[str, str]) -> None:
+    """A wrong variable is named, without a traceback: exit code 2."""
+    ended = acsid("list", env={"ACSID_URL": "https://app.example", "ACSID_KEY": KEY, **variable})
+
+    assert ended.code == 2
+    assert next(iter(variable)) in ended.errors
+
+
+def test_the_quota_is_used_up(acsid: Run, service: Service) -> None:
+    """A failure with a hint of its own also says when to try again."""
+    service.answers.append(problem(429, "throttled", retry_after=3600))
+    ended = acsid("list")
+
+    assert ended.code == 4
+    assert "is used up. Try again in 3600 s." in ended.errors
 
 
 def test_nothing_listens(acsid: Run) -> None:

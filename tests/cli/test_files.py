@@ -92,6 +92,16 @@ def test_where_no_file_can_be(acsid: Run, target: str) -> None:
     assert not Path("/dev/null").is_file()
 
 
+def test_an_export_replaces_no_link(acsid: Run, service: Service, tmp_path: Path) -> None:
+    """A link such as /dev/stdout is kept."""
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "link").symlink_to("precious")
+    ended = acsid("export", "link", "--yes")
+
+    assert ended.code == 2
+    assert (tmp_path / "link").is_symlink()
+
+
 class ManyPages:
     """A registry with 200,000 identities, as pages."""
 
@@ -180,6 +190,8 @@ def test_an_interrupted_deletion_continues(acsid: Run, service: Service, tmp_pat
     service.answers.extend([None] * 30 + [CLOSED] * 4)
     options = ("--file", "ids.csv", "--yes", "--json", "--rate", "1000")
     first = acsid("delete", *options)
+    # The requests that the failure has stopped did not take theirs.
+    service.answers.clear()
     second = acsid("delete", *options)
 
     assert first.code == 4

@@ -111,6 +111,18 @@ def test_bad_rows_can_be_left_out(acsid: Run, service: Service, tmp_path: Path) 
     assert (ended.json()["results"], ended.json()["badRows"]) == ({"registered": 3}, 1)
 
 
+def test_bad_rows_that_were_left_out_are_counted(
+    acsid: Run, service: Service, tmp_path: Path
+) -> None:
+    """20 are shown, and all are counted: the report has none of them."""
+    append(write(tmp_path, 1), "x,alice\n" * 25)
+    ended = acsid("import", "ids.csv", "--yes", "--skip-bad")
+
+    assert ended.errors.count("Left out: line") == 20
+    assert "5 more" in ended.errors
+    assert "25 bad rows were left out." in ended.errors
+
+
 def test_importing_again_changes_nothing(acsid: Run, service: Service, tmp_path: Path) -> None:
     """A finished import can be repeated."""
     write(tmp_path, 150)
@@ -196,10 +208,14 @@ def test_a_wait_is_explained(acsid: Run, service: Service, tmp_path: Path) -> No
     assert ended.errors.count("Waiting: Overloaded: Full.") == 1
 
 
-def test_results_of_other_records(acsid: Run, service: Service, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "wrong", [[{"id": identity(n), "result": "registered"} for n in (1, 0)], ["x", "y"], "xy"]
+)
+def test_results_of_other_records(
+    acsid: Run, service: Service, tmp_path: Path, wrong: object
+) -> None:
     """Results that do not match the records are not written down."""
     write(tmp_path, 2)
-    wrong = [{"id": identity(n), "result": "registered"} for n in (1, 0)]
     service.answers.append(Answer(200, {"results": wrong}))
     ended = do_import(acsid)
 
