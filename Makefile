@@ -26,7 +26,7 @@ $(READY): requirements-dev.txt cli/pyproject.toml $(NODE_FOLDERS:%=%/package-loc
 	@command -v npm >/dev/null || { echo "Node is missing: install Node 20.19 or newer."; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "The venv module is missing: install python3-venv."; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt \
-		&& $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable ./cli \
+		&& $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable ./cli \
 		|| { echo "The Python packages could not be installed: is this machine online?"; exit 1; }
 	@for folder in $(NODE_FOLDERS); do \
 		npm ci --prefix $$folder --no-audit --no-fund --loglevel=error \
@@ -79,7 +79,7 @@ package: setup  ## Build and check dist/*.zip and measure its cold start; PACKAG
 
 pins: setup  ## Pin the dependencies in pyproject.toml with hashes; generate docs/licences.md
 	@$(PIN) pyproject.toml --output-file requirements.txt
-	@$(PIN) --group dev pyproject.toml --output-file requirements-dev.txt
+	@$(PIN) --group dev pyproject.toml cli/pyproject.toml --output-file requirements-dev.txt
 	@$(BIN)/python -m tools.package.licences
 
 audit: setup  ## Check the dependencies for known vulnerabilities

@@ -173,18 +173,19 @@ Try it:
   curl -X POST {app.url}/api/identities/with-token \\
     -H 'x-functions-key: {azure.keys.function_key}' -d '{{"scopes": ["chat", "voip"]}}'
 
-As an operator:
-  ACSID_URL={app.url} ACSID_KEY={azure.keys.function_key} {_acsid()} list
-
 As a signed-in user, without a key:
   curl -X POST -d '' {app.url}/api/me/tokens \\
     -H "Authorization: Bearer $({_token_command(workspace)} --user alice)"
 
+As an operator, with the command line:
+  ACSID_URL={app.url} ACSID_KEY={azure.keys.function_key} {_program("acsid")} list
+
 Ctrl-C stops everything."""
 
 
-def _acsid() -> str:
-    return os.path.relpath(Path(sys.executable).parent / "acsid")
+def _program(name: str) -> str:
+    """The path of a program that `make setup` has installed beside Python."""
+    return os.path.relpath(Path(sys.executable).with_name(name))
 
 
 def _token_command(workspace: Workspace) -> str:

@@ -174,7 +174,7 @@ def test_the_product_imports_nothing_that_is_not_deployed(name: str) -> None:
     """Folders that stay out of the package are never imported."""
     packages = {each.partition(".")[0] for each in imports(PRODUCT[name])}
 
-    assert packages.isdisjoint({"local", "tests", "bench", "infra", "tools", "cli"})
+    assert packages.isdisjoint({"local", "tests", "bench", "infra", "tools", "cli", "acsid"})
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "local").rglob("*.py")), ids=module)
@@ -183,6 +183,15 @@ def test_local_azure_does_not_import_the_product(path: Path) -> None:
     imported = {each for each in imports(path) if each.startswith("identity_service")}
 
     assert imported == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "cli").rglob("*.py")), ids=module)
+def test_the_command_line_is_a_package_of_its_own(path: Path) -> None:
+    """It speaks HTTP to the app and imports nothing of this repository but itself."""
+    others = {"identity_service", "function_app", "local", "tests", "bench", "tools"}
+    packages = {each.partition(".")[0] for each in imports(path)}
+
+    assert packages.isdisjoint(others)
 
 
 @each_module

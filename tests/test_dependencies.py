@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_the_deployed_versions_are_the_tested_ones() -> None:
     deployed, developed = (pinned(path.read_text()) for path in REQUIREMENTS)
 
     assert deployed <= developed
+
+
+def test_the_command_line_is_tested_with_what_it_installs() -> None:
+    """Each dependency of acsid has an upper limit, and requirements-dev.txt has its version."""
+    project = tomllib.loads((ROOT / "cli" / "pyproject.toml").read_text())["project"]
+    developed = {name for name, _ in pinned(REQUIREMENTS[1].read_text())}
+
+    for dependency in project["dependencies"]:
+        assert re.fullmatch(r"[a-z]+>=[\d.]+,<[\d.]+", dependency)
+        assert re.split(">", dependency)[0] in developed
+    assert project["requires-python"] == ">=3.11"
 
 
 def test_the_licence_of_every_deployed_package_is_allowed() -> None:

@@ -12,7 +12,9 @@ from identity_service.sweep import SweepReport
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 READMES = [
-    page for name in ("local", "bench", "examples") for page in (ROOT / name).glob("**/README.md")
+    page
+    for name in ("local", "bench", "cli", "examples")
+    for page in (ROOT / name).glob("**/README.md")
 ]
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *READMES])
 PAGES = [page for page in PAGES if "node_modules" not in page.parts]
@@ -20,7 +22,8 @@ PAGES = [page for page in PAGES if "node_modules" not in page.parts]
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-PATH = re.compile(r"`((?:identity_service|tools|local|tests|bench|infra|docs|examples)/[\w./-]*)")
+FOLDERS = "identity_service|tools|cli|local|tests|bench|infra|docs|examples"
+PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*)")
 EVENT = re.compile(r"^\| `(\w+)` \| (.*?) \|", re.MULTILINE)
 
 

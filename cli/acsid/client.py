@@ -17,13 +17,15 @@ from urllib.parse import quote
 
 import httpx
 
-from acsid.failures import Exit, Failure
+from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target
 
 # Seconds. The app promises every response within ten, and the platform may start an instance first.
 _TIMEOUT = httpx.Timeout(60, connect=10)
 # Seconds between two attempts, if the app does not say.
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 30.0
+# Seconds between two attempts, even if the app says 0.
+_SHORTEST_DELAY = 0.2
 # docs/problems.md says to repeat these.
 _TRY_AGAIN = {429, 500, 502, 503, 504}
 # The most that a page of a list may hold.
@@ -162,7 +164,7 @@ class Client:
         Raises:
             Failure: the app refused the request, or did not respond in time.
         """
-        url = httpx.URL(f"{self.target.url}/api/{quote(path, safe='/:')}", params=query or None)
+        url = _address(f"{self.target.url}/api/{quote(path, safe='/:')}", query)
         return self._call(method, url, body, self.target.key, accepted, repeat)
 
     def start_sweep(self, master_key: str) -> None:
@@ -182,8 +184,7 @@ class Client:
         Raises:
             Failure: as for `call`, or the link to the next page is not acceptable.
         """
-        params = {**query, "maxPageSize": str(size)}
-        url = httpx.URL(f"{self.target.url}/api/{path}", params=params)
+        url = _address(f"{self.target.url}/api/{path}", {**query, "maxPageSize": str(size)})
         visited = set()
         while True:
             visited.add(hash(url))
@@ -243,7 +244,7 @@ class Client:
             if time.monotonic() + pause > deadline or never_reached:
                 raise _in_the_end(failure, pause)
             was_repeated |= may_have_acted
-            self.wait(pause, failure.message)
+            self.wait(max(pause, _SHORTEST_DELAY), failure.message)
 
     def _attempt(
         self, method: str, url: httpx.URL, content: bytes | None, headers: Mapping[str, str]
@@ -368,6 +369,13 @@ def _certificates() -> ssl.SSLContext:
     """Return the usual certificates, or those that SSL_CERT_FILE names, also on loopback."""
     file = os.environ.get("SSL_CERT_FILE")
     return ssl.create_default_context(cafile=file) if file else httpx.create_ssl_context()
+
+
+def _address(base: str, query: Mapping[str, str] | None) -> httpx.URL:
+    try:
+        return httpx.URL(base, params=query or None)
+    except UnicodeEncodeError as error:
+        raise usage("An argument is not UTF-8.") from error
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -63,11 +63,11 @@ class Screen:
         """Print a table, or one line of JSON for each item."""
         if self.as_json:
             for item in items:
-                self._print_line(json_line(item))
+                self._out.file.write(f"{json_line(item)}\n")
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
-            table.add_column(column, no_wrap=True, overflow="ignore")
+            table.add_column(Text(escaped(column)), no_wrap=True, overflow="ignore")
         for item in items:
             table.add_row(*(Text(escaped(item.get(column))) for column in columns))
         self._out.print(table, soft_wrap=True)
@@ -81,7 +81,7 @@ class Screen:
         else:
             width = max(map(len, content), default=0)
             for name, value in content.items():
-                self._print_line(f"{name:<{width}}  {escaped(value)}")
+                self._print_line(f"{escaped(name):<{width}}  {escaped(value)}")
 
     def note(self, text: str) -> None:
         """Tell people one line. A script gets none: for it, standard error has only a failure."""
@@ -136,8 +136,9 @@ class Screen:
             yield Bar(progress, task)
 
     def _print_line(self, line: str) -> None:
-        # The console would wrap, and would split a line at characters that it thinks are ends.
+        # Not with the console, which would wrap. At once, so that it stands before later notes.
         self._out.file.write(f"{line}\n")
+        self._out.file.flush()
 
 
 class Bar:

@@ -172,9 +172,13 @@ def _section(path: Path, name: str) -> dict[str, str]:
         names = ", ".join(document) or "none"
         raise usage(f"{path} has no profile {name}.", f"It has: {names}. Choose with --profile.")
     wrong = [key for key, value in section.items() if key not in _FIELDS or type(value) is not str]
-    if wrong or "url" not in section:
+    if "url" not in section:
+        wrong.append("url is missing")
+    if {"key", "key_file"} <= section.keys():
+        wrong.append("it has both key and key_file")
+    if wrong:
         raise usage(
-            f"Profile {name} in {path} is not valid: {', '.join(wrong) or 'url is missing'}.",
+            f"Profile {name} in {path} is not valid: {', '.join(wrong)}.",
             "It has url, and key or key_file, each a text.",
         )
     return section

@@ -22,11 +22,16 @@ from acsid.failures import Exit, Failure, usage
 
 _GUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _IDENTITY = re.compile(rf"8:(?:acs|gcch-acs|dod-acs):{_GUID}_{_GUID}")
-_LIKE_AN_IDENTITY = re.compile(r"8(:|%3a)((gcch|dod)-)?acs(:|%3a)", re.IGNORECASE)
+# What the app accepts as a user id is in `identity_service/schemas.py`; a test compares them.
+_COLON = "(:|%(25)*3a)"
+_LIKE_AN_IDENTITY = re.compile(
+    f"[\"'<]?8{_COLON}((gcch|dod)-)?acs{_COLON}", re.IGNORECASE | re.ASCII
+)
 _ENTRA_ID = re.compile(_GUID, re.IGNORECASE)
 _ENTRA_USER = re.compile(rf"aad/({_GUID})/({_GUID})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_BLANK = re.compile(r"^[\s\u200b\ufeff]|[\s\u200b\ufeff]$")
+_MARKS = r"[\s\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+_BLANK = re.compile(rf"^{_MARKS}|{_MARKS}\Z")
 _LONGEST_USER_ID = 256
 
 # What a spreadsheet takes for a formula, also in the wide forms of East Asian keyboards.
@@ -464,7 +469,7 @@ def _user_problem(text: str) -> str:
     if _CONTROL.search(text):
         return "has control characters"
     if not text or _BLANK.search(text):
-        return "is empty, or begins or ends with white space"
+        return "is empty, or begins or ends with white space or an invisible mark"
     return ""
 
 

@@ -83,6 +83,9 @@ def session(
     except Failure as failure:
         screen.failure(failure)
         raise typer.Exit(failure.exit_code) from None
+    except KeyboardInterrupt:
+        screen.failure(Failure(Exit.INTERRUPTED, "interrupted", "Stopped."))
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def for_user(user: str | None) -> str:
@@ -170,7 +173,8 @@ class FileRun:
                 journal.finish()
             self._report(journal)
             if stopped:
-                stopped.hint = "Run the same command again: it continues where it stopped."
+                again = "Run the same command again: it continues where it stopped."
+                stopped.hint = f"{stopped.hint} {again}".strip()
                 raise stopped
             if self.found["badRows"] or set(journal.results) - transfer.GOOD:
                 raise Failure(

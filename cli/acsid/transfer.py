@@ -93,10 +93,7 @@ class Journal:
         }
         with _plain_errors(self.path), contextlib.ExitStack() as opened:
             self._file = opened.enter_context(self._open())
-            lines = self._complete_lines()
-            if lines:
-                self._resume(lines, header)
-            else:
+            if not self._resume(self._complete_lines(), header):
                 self._append([header])
             opened.pop_all()
 
@@ -112,25 +109,31 @@ class Journal:
             os.fchmod(file.fileno(), _OWNER_ONLY)
         return file
 
-    def _complete_lines(self) -> list[bytes]:
-        """Read the file and cut off a line that was not written to its end."""
-        content = self._file.read()
-        complete = content[: content.rfind(b"\n") + 1]
-        if complete != content:
-            self._file.truncate(len(complete))
-        return complete.splitlines()
+    def _complete_lines(self) -> Iterator[bytes]:
+        """Read the lines, and cut off a last one that was not written to its end."""
+        end = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                self._file.truncate(end)
+                return
+            end += len(line)
+            yield line
 
-    def _resume(self, lines: list[bytes], header: Mapping[str, Any]) -> None:
+    def _resume(self, lines: Iterator[bytes], header: Mapping[str, Any]) -> bool:
+        """Count the results of an earlier run. Returns whether there was one."""
         try:
-            found, *results = [json.loads(line) for line in lines]
-            if found != header:
+            first = next(lines, None)
+            if first is None:
+                return False
+            if json.loads(first) != header:
                 raise usage(
                     f"{self.path} belongs to another run: with another file, other options,"
                     " or another app.",
                     f"Finish that run, or delete {self.path} to start from the beginning.",
                     code="other_run",
                 )
-            for result in results:
+            for line in lines:
+                result = json.loads(line)
                 self._count(int(result["n"]), str(result["result"]))
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise usage(
@@ -138,6 +141,7 @@ class Journal:
                 "Delete it and start again: repeating finished records changes nothing.",
                 code="journal_damaged",
             ) from error
+        return True
 
     def _count(self, number: int, result: str) -> None:
         if not self._done[number]:
@@ -236,7 +240,7 @@ class Importer:
                     first.appendleft(numbered)
                 elif result in _NOT_FINAL:
                     later.append(numbered)
-            self._pause(results, made_progress=bool(final))
+            self._pause(results, len(final))
 
     def _send(self, batch: list[Numbered]) -> list[Result]:
         sent = [_imported(each.record) for each in batch]
@@ -253,15 +257,16 @@ class Importer:
             for numbered, result in zip(batch, results, strict=True)
         ]
 
-    def _pause(self, results: list[Result], *, made_progress: bool) -> None:
-        """Wait while the app registers nothing, and give up after a time."""
-        if made_progress:
+    def _pause(self, results: list[Result], final: int) -> None:
+        """Wait while the app registers little, and give up when it registers nothing for long."""
+        if final:
             self._delay, self._last_progress = _FIRST_DELAY, time.monotonic()
+        if final * 2 >= len(results):
             return
+        [(code, _)] = Counter(result for _, result, _ in results).most_common(1)
         if time.monotonic() - self._last_progress > self._client.patience:
-            codes = Counter(result for _, result, _ in results).most_common(1)
-            raise Failure(Exit.NO_ANSWER, codes[0][0], f"The app makes no progress: {codes[0][0]}.")
-        self._client.wait(self._delay, results[0][1])
+            raise Failure(Exit.NO_ANSWER, code, f"The app makes no progress: {code}.")
+        self._client.wait(self._delay, code)
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
 
 

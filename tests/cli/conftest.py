@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acsid.main import app
+from acsid.main import app as command_line
 from typer.testing import CliRunner
 
 from tests.cli.service import KEY, Service, running_service
+from tests.runbooks.operator import TABLES
+from tests.support.azurite import running_tables
+from tests.support.stack import App, Azure, running_app
 
 Run = Callable[..., "Outcome"]
 
@@ -43,6 +46,17 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "acsid.main", *map(str, arguments)]
 
 
+@pytest.fixture(scope="module")
+def app(azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An app with a registry of its own: exports and files cover everything in it."""
+    account, folder = tmp_path_factory.mktemp("account"), tmp_path_factory.mktemp("app")
+    with (
+        running_tables(account, azure.certificates) as tables,
+        running_app(azure, folder, {TABLES: tables.address}) as started,
+    ):
+        yield started
+
+
 @pytest.fixture
 def service() -> Iterator[Service]:
     """An empty app."""
@@ -69,7 +83,7 @@ def run_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping
             *arguments: object, env: Mapping[str, str] | None = None, answer: str | None = None
         ) -> Outcome:
             chosen = variables if env is None else {"HOME": str(tmp_path), **env}
-            ended = CliRunner(env=chosen).invoke(app, [*map(str, arguments)], input=answer)
+            ended = CliRunner(env=chosen).invoke(command_line, [*map(str, arguments)], input=answer)
             if ended.exception and not isinstance(ended.exception, SystemExit):
                 raise ended.exception
             assert variables["ACSID_KEY"] not in ended.output

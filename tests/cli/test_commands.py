@@ -177,6 +177,17 @@ def test_find_an_id(acsid: Run, service: Service, state: str) -> None:
     assert found.json()["state"] == state
 
 
+@pytest.mark.parametrize(
+    "arguments", [["find", "\udcff"], ["list", "--state", "\udcff"], ["create", "--user", "\udcff"]]
+)
+def test_an_argument_that_is_not_utf_8(acsid: Run, service: Service, arguments: list[str]) -> None:
+    """Bytes that are not UTF-8 are refused before anything is sent."""
+    ended = acsid(*arguments)
+
+    assert (ended.code, service.received) == (2, [])
+    assert "not UTF-8" in ended.errors
+
+
 @pytest.mark.parametrize("who", ["alice", ID])
 def test_nothing_found(acsid: Run, who: str) -> None:
     """If nothing is found, the exit code is 3 and there is no output."""

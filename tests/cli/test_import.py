@@ -365,14 +365,19 @@ def test_two_imports_at_once(
     assert "is in use" in ended.error()["message"]
 
 
-def test_ctrl_c_reports_what_is_done(
-    service: Service, tmp_path: Path, variables: dict[str, str]
+@pytest.mark.parametrize(
+    "arguments", [["import", "ids.csv", "--yes"], ["list", "--limit", "0"], ["export", "all.csv"]]
+)
+def test_ctrl_c(
+    service: Service, tmp_path: Path, variables: dict[str, str], arguments: list[str]
 ) -> None:
-    """Ctrl-C ends the import with exit code 130 and says how to continue."""
+    """Ctrl-C ends a command with exit code 130 and without a traceback."""
     write(tmp_path, 2000)
-    service.delay = 0.05
+    for number in range(50):
+        service.add(number, f"user-{number}" if number % 2 else None)
+    service.page, service.delay = 1, 0.05
     with subprocess.Popen(  # noqa: S603 -- our own module
-        command("import", "ids.csv", "--yes"),
+        command(*arguments),
         cwd=tmp_path,
         env=variables,
         stdout=subprocess.PIPE,
@@ -383,7 +388,10 @@ def test_ctrl_c_reports_what_is_done(
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
 
-    assert process.returncode == 130
-    assert "not done yet" in output
-    assert "Run the same command again" in errors
+    assert process.returncode == 130, errors
+    assert "Stopped." in errors
     assert "Traceback" not in errors
+    is_import = arguments[0] == "import"
+    assert ("not done yet" in output) == is_import
+    assert ("Run the same command again" in errors) == is_import
+    assert not list(tmp_path.glob("all*"))

@@ -181,6 +181,7 @@ def test_a_profile_file_that_others_can_read(tmp_path: Path, mode: int) -> None:
         (f'[default]\nurl = "{URL}"\npassword = "x"', "password"),
         (f'[default]\nurl = "{URL}"\nkey = 5', "key"),
         (f'[default]\nurl = "{URL}"', "has no key"),
+        (f'[default]\nurl = "{URL}"\nkey = "x"\nkey_file = "y"', "both key and key_file"),
         ('[default]\nurl = "http://example.com"\nkey = "key"', "unencrypted"),
     ],
 )

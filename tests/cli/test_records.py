@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from acsid.records import (
     Reader,
     Record,
     Summary,
+    checked_user,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
+from identity_service.errors import ServiceError
+from identity_service.http.decoding import decode_body
+from identity_service.schemas import CreateIdentityRequest
 from tests.cli.service import identity
 
 ONE, TWO, THREE = identity(1), identity(2), identity(3)
@@ -167,7 +172,10 @@ def test_an_empty_export_can_be_read(tmp_path: Path) -> None:
         (f"{ONE.upper()},alice", "the id must be in lower case"),
         (f"{ONE}", "it has 1 values, but the header has 2"),
         (f"{ONE},alice,x", "it has 3 values, but the header has 2"),
-        (f"{ONE}, alice", "the user is empty, or begins or ends with white space"),
+        (
+            f"{ONE}, alice",
+            "the user is empty, or begins or ends with white space or an invisible mark",
+        ),
         (f"{ONE},a\tb", "the user has control characters"),
         (f"{ONE},{'x' * 257}", "the user has 257 characters: 256 are the most"),
         (f"{ONE},{TWO}", "the user is the id of an identity, not of a user"),
@@ -360,6 +368,37 @@ def test_every_user_id_survives(user: str, tmp_path_factory: pytest.TempPathFact
         writer(file).write([{"id": ONE, "userId": user, "state": "active"}])
 
         assert pairs(folder, file.getvalue(), name=name) == [(ONE, user)]
+
+
+# What the rules are about, and letters that a careless comparison takes for others.
+PIECES = st.sampled_from(
+    [
+        *("8:acs:", "8:ACS:", "%3A", "%253a", "8", "acs", "gcch-", ":", '"', "'", "<", " ", "a"),
+        *("\n", "\x00", "\x85", "\u200e", "\u202e", "\u2060", "\ufeff", "\u00a0", "\u0131"),
+        *("\u017f", "\u212a"),
+    ]
+)
+
+
+@given(user=st.lists(PIECES, max_size=6).map("".join) | st.text(min_size=250, max_size=260))
+def test_the_app_and_acsid_accept_the_same_user_ids(user: str) -> None:
+    """A user id that acsid accepts is accepted by the app, and the other way round."""
+    body = json.dumps({"userId": user}).encode()
+    with_acsid, with_the_app = (
+        accepts(lambda: checked_user(user)),
+        accepts(lambda: decode_body(body, CreateIdentityRequest)),
+    )
+
+    assert with_acsid == with_the_app
+
+
+def accepts(check: Callable[[], object]) -> bool:
+    """Whether a check passes."""
+    try:
+        check()
+    except (Failure, ServiceError):
+        return False
+    return True
 
 
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from azure.communication.identity import CommunicationTokenScope as Scope
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.support.stack import SERVING, Command, command, read_env
+from tests.support.stack import ROOT, SERVING, Command, command, read_env
 
 # The files that may stay: keys for the next start, and logs.
 LEFT = {"keys.json", "lock", "app.log", "app-without-retention.log"}
@@ -94,15 +94,14 @@ def test_run_walks_through_and_serves(run: Command) -> None:
 
 
 def test_run_prints_a_command_for_operators(run: Command) -> None:
-    """The `acsid` command that it prints lists the identities that the walkthrough has left."""
-    pasted = run.output.partition("As an operator:\n")[2].partition("\n\n")[0]
+    """The line for acsid works as it is printed, in the folder of the project."""
+    pasted = run.output.partition("with the command line:\n")[2].partition("\n\n")[0]
 
     done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
-        f"{pasted} --json", shell=True, capture_output=True, check=True, timeout=60
+        pasted, shell=True, cwd=ROOT, capture_output=True, check=True, timeout=60
     )
 
-    listed = [json.loads(line)["state"] for line in done.stdout.splitlines()]
-    assert set(listed) == {"active"}
+    assert done.stdout.split()[:2] == [b"id", b"state"]
 
 
 @pytest.mark.parametrize("name", ["run", "azure", "acs"])
