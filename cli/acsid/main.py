@@ -332,7 +332,11 @@ def register(
             return
         body = {"userId": user} if user else {}
         with current.client(target) as client:
-            answer = client.call("PUT", f"identities/{identity_id}", body)
+            try:
+                answer = client.call("PUT", f"identities/{identity_id}", body)
+            except Failure as failure:
+                failure.hint = "" if failure.exit_code is Exit.NOT_FOUND else failure.hint
+                raise
         is_new = answer.status == HTTPStatus.CREATED
         text = f"Registered {identity_id}{for_user(user)}."
         if not is_new:

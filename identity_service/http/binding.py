@@ -11,7 +11,12 @@ from typing import Any, get_type_hints
 from azure.functions import HttpRequest
 
 from identity_service.errors import InvalidBody
-from identity_service.http.decoding import decode_body, decode_query, refuse_body_fields
+from identity_service.http.decoding import (
+    decode_body,
+    decode_query,
+    refuse_body_fields,
+    refuse_query_fields,
+)
 from identity_service.http.principal import signed_in_user
 from identity_service.identity import SignedInUser, identity_id
 from identity_service.schemas import Query, Request
@@ -86,7 +91,7 @@ class BoundOperation:
                 return self._signed_in_user
             case "query":
                 self._check(name, kind, Query)
-                return lambda req: decode_query(req.url, kind)
+                return lambda req: _decoded_query(req, kind)
             case "body":
                 self._check(name, kind, Request)
                 return lambda req: _decoded_body(req, kind)
@@ -139,6 +144,11 @@ def _parts(services: type[Services]) -> dict[str, Any]:
 def _decoded_body(req: HttpRequest, kind: type[Request]) -> Request:
     refuse_body_fields(req.url, kind)
     return decode_body(_body(req), kind)
+
+
+def _decoded_query(req: HttpRequest, kind: type[Query]) -> Query:
+    refuse_query_fields(req.get_body(), kind)
+    return decode_query(req.url, kind)
 
 
 def _body(req: HttpRequest) -> bytes:

@@ -100,6 +100,23 @@ def refuse_body_fields(url: str, kind: type[Request]) -> None:
             raise InvalidQuery(f"Send {field} in the body, not in the query.", field=field)
 
 
+def refuse_query_fields(raw: bytes, kind: type[Query]) -> None:
+    """Refuse a body with a parameter of the query: an operation without a body would ignore it.
+
+    Raises:
+        InvalidBody: it has one.
+    """
+    try:
+        sent = msgspec.json.decode(raw or b"{}", type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return  # whatever it is, the operation does not read it
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name in sent:
+            raise InvalidBody(
+                f"Send {field.encode_name} in the query, not in the body.", field=field.encode_name
+            )
+
+
 def own_parameters(url: str) -> list[tuple[str, str]]:
     """The query parameters that are not for the Functions host, which ignores their case.
 

@@ -36,7 +36,7 @@ events = EventLog(__name__)
 # ACS has no harmless read. Issuing a token for an id that cannot exist creates nothing, and the
 # error is informative: "not owned" means reachable and allowed, "denied" means a missing role.
 NOBODY = "8:acs:00000000-0000-0000-0000-000000000000_00000000-0000-0000-0000-000000000000"
-_GRANT = TokenGrant(("chat",), 60)
+_GRANT = TokenGrant(("voip",), 60)  # calling stays when ACS ends chat: docs/retirement.md
 # Seconds. Longer than the credential may take, so that ACS and the registry are not blamed for it.
 TIMEOUT = 5.5
 MAX_AGE = 10.0

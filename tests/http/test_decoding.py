@@ -21,6 +21,7 @@ from identity_service.http.decoding import (
     decode_body,
     decode_query,
     refuse_body_fields,
+    refuse_query_fields,
 )
 from identity_service.schemas import (
     CreateIdentityRequest,
@@ -30,6 +31,7 @@ from identity_service.schemas import (
     IssueTokenRequest,
     ListQuery,
     Request,
+    UnregisterIdentityQuery,
 )
 from tests.http.edge import URL
 from tests.support.acs_transport import IDENTITY
@@ -486,6 +488,21 @@ def test_any_query(query: str) -> None:
         outcome = error
 
     assert isinstance(outcome, ListQuery | InvalidQuery)
+
+
+@pytest.mark.parametrize("body", ['{"userId":"alice"}', ' {"x":[1],"userId":null}'])
+def test_query_field_in_the_body(body: str) -> None:
+    """A parameter of the query in the body is refused, because the operation would ignore it."""
+    with pytest.raises(InvalidBody, match="in the query, not in the body") as caught:
+        refuse_query_fields(body.encode(), UnregisterIdentityQuery)
+
+    assert caught.value.field == "userId"
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"user":1}', b"[]", b"\xff", b"[" * 10_000])
+def test_any_other_body_without_an_operation_that_reads_it(body: bytes) -> None:
+    """Any other body of an operation that reads none is ignored."""
+    refuse_query_fields(body, UnregisterIdentityQuery)
 
 
 # Records
