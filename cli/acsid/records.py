@@ -51,7 +51,7 @@ _EXPORTED = {"state", "createdon", "knownon"}
 # An identity in one of these states cannot be registered.
 _NOT_IMPORTED = {"creating", "registering", "suspended", "deleted", "purging", "unknown"}
 
-# Bad rows that a report shows; it counts all of them.
+# Bad rows that are shown to people. JSON has all of them.
 _SHOWN = 20
 
 EXPORT_COLUMNS = ("id", "userId", "state", "createdOn", "knownOn")
@@ -146,7 +146,7 @@ class Summary:
 
     Attributes:
         skipped: How many rows were left out, by reason.
-        bad: The first bad rows.
+        bad: The bad rows.
         digest: A digest of all good records in their order.
     """
 
@@ -155,7 +155,6 @@ class Summary:
     duplicates: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     bad: list[BadRow] = field(default_factory=list)
-    bad_count: int = 0
     examples: list[Record] = field(default_factory=list)
     columns: str = ""
     digest: str = ""
@@ -376,16 +375,14 @@ class Reader:
         return _resolve(names, self._options)
 
     def _bad(self, line: int, problem: str) -> None:
-        self.summary.bad_count += 1
-        if len(self.summary.bad) < _SHOWN:
-            self.summary.bad.append(BadRow(line, problem))
+        self.summary.bad.append(BadRow(line, problem))
 
 
 def bad_lines(summary: Summary) -> list[str]:
     """Return a line for each of the first bad rows, and how many more there are."""
-    lines = [f"line {row.line}: {row.problem}" for row in summary.bad]
-    if summary.bad_count > len(lines):
-        lines.append(f"… and {summary.bad_count - len(lines):,} more.")
+    lines = [f"line {row.line}: {row.problem}" for row in summary.bad[:_SHOWN]]
+    if more := len(summary.bad) - len(lines):
+        lines.append(f"… and {more:,} more: --json lists them all.")
     return lines
 
 
@@ -394,7 +391,7 @@ def bad_rows(path: Path, summary: Summary) -> Failure:
     return Failure(
         Exit.USAGE,
         "bad_rows",
-        f"{path} has {summary.bad_count:,} bad rows.",
+        f"{path} has {len(summary.bad):,} bad rows.",
         lines=bad_lines(summary),
         hint="Nothing was sent. Fix the file, or send only the good rows: --skip-bad.",
         problem={"rows": [{"line": row.line, "problem": row.problem} for row in summary.bad]},

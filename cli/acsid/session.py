@@ -151,7 +151,7 @@ class FileRun:
             "withUser": summary.with_user,
             "duplicates": summary.duplicates,
             "skipped": summary.skipped,
-            "badRows": summary.bad_count,
+            "badRows": len(summary.bad),
             **self.found,
         }
 

@@ -235,7 +235,7 @@ def test_rows_that_contradict_each_other(tmp_path: Path) -> None:
 
 
 def test_only_the_first_bad_rows_are_listed(tmp_path: Path) -> None:
-    """All bad rows are counted, and the first 20 are listed."""
+    """People see the first 20 bad rows and how many more there are. JSON has all of them."""
     path = tmp_path / "file.csv"
     path.write_text("id,userId\n" + "x,\n" * 100)
     with Reader(path, Options()) as reader, pytest.raises(Failure) as failure:
@@ -243,7 +243,9 @@ def test_only_the_first_bad_rows_are_listed(tmp_path: Path) -> None:
 
     assert "100 bad rows" in failure.value.message
     assert len(failure.value.lines) == 21
-    assert failure.value.lines[-1] == "… and 80 more."
+    assert failure.value.lines[-1] == "… and 80 more: --json lists them all."
+    assert failure.value.problem
+    assert len(failure.value.problem["rows"]) == 100
 
 
 def test_states_that_cannot_be_registered_are_left_out(tmp_path: Path) -> None:
