@@ -258,6 +258,14 @@ def test_states_that_cannot_be_registered_are_left_out(tmp_path: Path) -> None:
     assert summary.skipped == dict.fromkeys(states[1:], 1)
 
 
+def test_exported_user_ids_of_an_earlier_release_are_left_out(tmp_path: Path) -> None:
+    """An export can have user ids that can no longer be written. They do not stop the import."""
+    records, summary = read(tmp_path, f"id,userId,state\n{ONE}, alice,active\n{TWO},bob,active\n")
+
+    assert [record.id for record in records] == [TWO]
+    assert summary.skipped == {"a user id of an earlier release": 1}
+
+
 def test_states_do_not_matter_to_a_deletion(tmp_path: Path) -> None:
     """To delete or restore, only the ids are read: the states may be old."""
     content = f"id,userId,state\n{ONE},bad\tuser,deleted\n"
