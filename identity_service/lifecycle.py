@@ -556,23 +556,24 @@ class Lifecycle:
         await self._registry.remove(identity)  # 3
         events.info("registration_rolled_back", identity_id=identity.id)
 
-    async def identity_of_user(self, user_id: str) -> Identity | None:
-        """The user's identity, in any state. None if the identity does not name the user."""
-        user_row = await self._registry.read_user(user_id)
-        if user_row is None:
-            return None
-        current_invocation().identity_id = user_row.identity_id
-        identity = await self._registry.read(user_row.identity_id)
-        if identity and (identity.user_id == user_id or identity.state is State.UNKNOWN):
-            return identity
-        return None
-
     async def _user_row_of(self, identity: Identity) -> UserRow | None:
         """The row of the identity's user, if it names this identity."""
         if identity.user_id is None:
             return None
         user_row = await self._registry.read_user(identity.user_id)
         return user_row if user_row and user_row.identity_id == identity.id else None
+
+
+async def identity_of_user(user_id: str, registry: Registry) -> Identity | None:
+    """The user's identity, in any state. None if the identity does not name the user."""
+    user_row = await registry.read_user(user_id)
+    if user_row is None:
+        return None
+    current_invocation().identity_id = user_row.identity_id
+    identity = await registry.read(user_row.identity_id)
+    if identity and (identity.user_id == user_id or identity.state is State.UNKNOWN):
+        return identity
+    return None
 
 
 # The states that an operation accepts. Any other state is an error.

@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from identity_service.errors import IdentityNotFound, InvalidQuery
 from identity_service.identity import DueEntry, Identity, Page, State
-from identity_service.lifecycle import Lifecycle
+from identity_service.lifecycle import Lifecycle, identity_of_user
 from identity_service.policies import CleanupPolicy, DeletionPolicy
 from identity_service.ports import Registry
 from identity_service.schemas import (
@@ -36,10 +36,7 @@ async def get_deleted_identity(identity_id: str, registry: Registry) -> DeletedI
 
 
 async def list_deleted_identities(
-    query: ListDeletedIdentitiesQuery,
-    registry: Registry,
-    lifecycle: Lifecycle,
-    cleanup: CleanupPolicy,
+    query: ListDeletedIdentitiesQuery, registry: Registry, cleanup: CleanupPolicy
 ) -> Page[DeletedIdentityResponse]:
     """List the deleted identities in the order of their purge.
 
@@ -47,7 +44,7 @@ async def list_deleted_identities(
     and a page whose rows are read slowly is short.
     """
     if query.user_id is not UNSET:
-        identity = await lifecycle.identity_of_user(query.user_id)
+        identity = await identity_of_user(query.user_id, registry)
         found = [identity] if identity and _is_deleted(identity) else []
         if query.stuck:
             found = [one for one in found if one.attempts >= cleanup.max_attempts]

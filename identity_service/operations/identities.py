@@ -4,7 +4,7 @@ from msgspec import UNSET
 
 from identity_service.errors import DeletedIdentityHidden, IdentityNotFound
 from identity_service.identity import Identity, Page, State
-from identity_service.lifecycle import Lifecycle
+from identity_service.lifecycle import Lifecycle, identity_of_user
 from identity_service.policies import DeletionPolicy, TokenPolicy
 from identity_service.ports import Registry
 from identity_service.schemas import (
@@ -77,12 +77,10 @@ def visible(identity: Identity) -> IdentityResponse:
     return IdentityResponse.of(identity)
 
 
-async def list_identities(
-    query: ListIdentitiesQuery, registry: Registry, lifecycle: Lifecycle
-) -> Page[IdentityResponse]:
+async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Page[IdentityResponse]:
     """List the active identities, those in another state, or the identity of one user."""
     if query.user_id is not UNSET:
-        identity = await lifecycle.identity_of_user(query.user_id)
+        identity = await identity_of_user(query.user_id, registry)
         found = [identity] if identity and identity.state in query.states else []
         return Page([IdentityResponse.of(one) for one in found])
     page = await registry.list_identities(query.states, query.after, query.max_page_size)

@@ -11,7 +11,7 @@ from identity_service.errors import (
     NotAllowed,
 )
 from identity_service.identity import Identity, SignedInUser, State
-from identity_service.lifecycle import Lifecycle
+from identity_service.lifecycle import Lifecycle, identity_of_user
 from identity_service.log import current_invocation
 from identity_service.operations.identities import visible
 from identity_service.operations.tokens import exchange_teams_token
@@ -135,11 +135,11 @@ async def _own_identity_id(caller: SignedInUser, registry: Registry) -> str:
 
 
 async def _own_identity(caller: SignedInUser, registry: Registry) -> Identity:
-    identity = await registry.read(await _own_identity_id(caller, registry))
-    if identity and identity.state is State.UNKNOWN:
-        raise IdentityNotReadable("A newer release may have changed your identity. Retry.")
-    if identity is None or not identity.belongs_to(caller.user_id):
+    identity = await identity_of_user(caller.user_id, registry)
+    if identity is None or identity.state is State.PURGING:
         raise _no_identity()
+    if identity.state is State.UNKNOWN:
+        raise IdentityNotReadable("A newer release may have changed your identity. Retry.")
     return identity
 
 

@@ -122,6 +122,6 @@ async def test_list_of_a_user_that_fails_has_the_id(world: World) -> None:
     invocation = begin_invocation("one")
     world.registry.fails("read", TABLE_IS_DOWN)
     with suppress(ServiceError):
-        await list_identities(ListIdentitiesQuery(user_id=USER), world.registry, world.lifecycle)
+        await list_identities(ListIdentitiesQuery(user_id=USER), world.registry)
 
     assert invocation.identity_id == identity_id

@@ -26,7 +26,7 @@ async def listed(
     world: World, query: ListDeletedIdentitiesQuery = FIRST_PAGE
 ) -> Page[DeletedIdentityResponse]:
     """A page of the list."""
-    return await list_deleted_identities(query, world.registry, world.lifecycle, world.cleanup)
+    return await list_deleted_identities(query, world.registry, world.cleanup)
 
 
 def ids(page: Page[DeletedIdentityResponse]) -> list[str]:

@@ -28,7 +28,7 @@ def of_state(state: str, **other: str) -> ListIdentitiesQuery:
 
 async def listed(world: World, query: ListIdentitiesQuery) -> Page[IdentityResponse]:
     """A page of the list."""
-    return await list_identities(query, world.registry, world.lifecycle)
+    return await list_identities(query, world.registry)
 
 
 async def test_active_identities(world: World) -> None:

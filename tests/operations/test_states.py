@@ -69,14 +69,12 @@ CALLS: dict[str, Call] = {
     "delete_me": lambda world, _: delete_me(ALICE, world.registry, world.lifecycle, world.deletion),
     "restore_me": lambda world, _: restore_me(ALICE, world.registry, world.lifecycle),
     # These depend on no state.
-    "list_identities": lambda world, _: list_identities(
-        ListIdentitiesQuery(), world.registry, world.lifecycle
-    ),
+    "list_identities": lambda world, _: list_identities(ListIdentitiesQuery(), world.registry),
     "list_identities of a user": lambda world, _: list_identities(
-        ListIdentitiesQuery(user_id=ALICE.user_id), world.registry, world.lifecycle
+        ListIdentitiesQuery(user_id=ALICE.user_id), world.registry
     ),
     "list_deleted_identities": lambda world, _: list_deleted_identities(
-        ListDeletedIdentitiesQuery(), world.registry, world.lifecycle, world.cleanup
+        ListDeletedIdentitiesQuery(), world.registry, world.cleanup
     ),
     "exchange_teams_token": lambda world, _: exchange_teams_token(TEAMS, world.acs),
 }

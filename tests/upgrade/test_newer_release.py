@@ -200,11 +200,11 @@ async def test_unknown_states_block_no_list(world: Shared) -> None:
     deleted = await world.deleted()
     active = await world.active()
     lists = [
-        await list_identities(query, world.registry, world.lifecycle)
+        await list_identities(query, world.registry)
         for query in (ListIdentitiesQuery(), ListIdentitiesQuery(state="unknown"))
     ]
     deleted_list = await list_deleted_identities(
-        ListDeletedIdentitiesQuery(), world.registry, world.lifecycle, world.cleanup
+        ListDeletedIdentitiesQuery(), world.registry, world.cleanup
     )
 
     assert [[one.id for one in page.items] for page in lists] == [[active], sorted(ids, key=place)]
@@ -237,7 +237,7 @@ async def test_unknown_kind_of_row(world: Shared) -> None:
         await world.table.create_entity(row)
     before = await world.rows()
     report = await world.sweep()
-    listed = await list_identities(ListIdentitiesQuery(), world.registry, world.lifecycle)
+    listed = await list_identities(ListIdentitiesQuery(), world.registry)
 
     assert (report.due, listed.items) == (0, [])
     assert await world.rows() == before

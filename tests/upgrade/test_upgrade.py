@@ -52,9 +52,9 @@ async def test_lists(world: Shared) -> None:
         await written(world, state)
     active = await world.release_1.call("list_identities", query={})
     deleted = await world.release_1.call("list_deleted_identities", query={})
-    listed = await list_identities(ListIdentitiesQuery(), world.registry, world.lifecycle)
+    listed = await list_identities(ListIdentitiesQuery(), world.registry)
     listed_deleted = await list_deleted_identities(
-        ListDeletedIdentitiesQuery(), world.registry, world.lifecycle, world.cleanup
+        ListDeletedIdentitiesQuery(), world.registry, world.cleanup
     )
 
     assert [one.id for one in listed.items] == [one["id"] for one in active["value"]]
@@ -174,7 +174,7 @@ async def test_order_of_deletions(world: Shared) -> None:
     listed: list[str] = []
     query = ListDeletedIdentitiesQuery(max_page_size=1)
     for _ in expected:
-        page = await list_deleted_identities(query, world.registry, world.lifecycle, world.cleanup)
+        page = await list_deleted_identities(query, world.registry, world.cleanup)
         listed += [one.id for one in page.items]
         query = ListDeletedIdentitiesQuery(continuation=page.continuation or "", max_page_size=1)
 
