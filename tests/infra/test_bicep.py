@@ -140,6 +140,15 @@ def test_what_cannot_be_replaced_is_locked(file: str) -> None:
     assert ("properties.level", "'CanNotDelete'") in bicep.values
 
 
+def test_locks_are_documented() -> None:
+    """docs/deploy.md has a command that removes each lock, by its name."""
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    sources = "".join(path.read_text() for path in FILES)
+    names = re.findall(r"/locks@[\d-]+' = \{\n  name: '([\w-]+)'", sources)
+
+    assert set(names) == set(re.findall(r"az lock delete --name ([\w-]+)", page))
+
+
 def test_services_with_entra_need_a_registration() -> None:
     """Without one, App Service Authentication is off, and the app would refuse every service."""
     main = (INFRA / "main.bicep").read_text()

@@ -126,6 +126,14 @@ def test_tokens_show_who_they_are_for() -> None:
     assert ROLES["optionalClaims"] == {"accessToken": [{"name": "idtyp", "essential": False}]}
 
 
+def test_documentation_matches() -> None:
+    """docs/deploy.md has every role, and every step of the script."""
+    page = (INFRA.parent / "docs" / "deploy.md").read_text()
+
+    assert set(re.findall(r"^  \| `(\w+\.\w+)` \|", page, re.MULTILINE)) == NAMES
+    assert set(re.findall(r"registration\.sh (\w+)", page)) == {"create", "roles", "scope", "grant"}
+
+
 def test_create(shell: Shell) -> None:
     """A new application gets roles, a URI and a service principal. It has no secret."""
     done = shell.run("create", "Identity service")
