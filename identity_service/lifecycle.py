@@ -78,6 +78,30 @@ class _Mark(NamedTuple):
     log: Callable[[str], None]
 
 
+def _deletion(
+    policy: DeletionPolicy, by: Actor, require: Callable[[Identity | None], None]
+) -> _Mark:
+    return _Mark(
+        State.DELETED,
+        require=require,
+        write=lambda identity, now: identity.delete(now, policy.retention, by),
+        repeat=lambda identity: identity.take_over_deletion(by),
+        log=lambda identity_id: events.info(
+            "identity_deleted", identity_id=identity_id, deleted_by=by
+        ),
+    )
+
+
+def _suspension() -> _Mark:
+    return _Mark(
+        State.SUSPENDED,
+        require=_require_suspendable,
+        write=Identity.suspend,
+        repeat=lambda identity: identity,
+        log=lambda identity_id: events.info("identity_suspended", identity_id=identity_id),
+    )
+
+
 class Lifecycle:
     """Everything that changes an identity, or issues a token for one."""
 
@@ -383,13 +407,17 @@ class Lifecycle:
         asked_on = self._clock.now()
         try:
             return await self._acs.issue_token(identity_id, grant)
-        except (IdentityNotFound, WrongResource) as refusal:
+        except IdentityNotFound:
             identity = await self._registry.read(identity_id)
-            if identity and identity.state is State.REGISTERING:
-                identity = None
-            if identity and isinstance(refusal, WrongResource):
-                _require_active(identity)
-            raise _judged(refusal, identity, asked_on) from refusal
+            if identity:
+                _require_old(identity, asked_on)
+            raise
+        except WrongResource as refusal:
+            identity = await self._registry.read(identity_id)
+            if identity is None or identity.state is State.REGISTERING:
+                raise IdentityNotFound(refusal.detail) from refusal
+            _require_active(identity)
+            raise
 
     async def revoke_tokens(self, identity_id: str, *, registered_only: bool) -> None:
         """Revoke all tokens issued so far. New tokens can be issued afterwards.
@@ -406,7 +434,11 @@ class Lifecycle:
             await self._acs.revoke_tokens(identity_id)
         except (IdentityNotFound, WrongResource) as refusal:
             identity = await self._registry.read(identity_id)
-            raise _judged(refusal, identity, asked_on) from refusal
+            if identity is None:
+                raise IdentityNotFound(refusal.detail) from refusal
+            if isinstance(refusal, IdentityNotFound):
+                _require_old(identity, asked_on)
+            raise
 
     # Suspension and deletion
 
@@ -423,14 +455,9 @@ class Lifecycle:
             IdentityDeleted: it is deleted.
             IdentityBusy: it is being registered, or there were too many conflicts.
         """
-        mark = _Mark(
-            State.SUSPENDED,
-            require=_require_suspendable,
-            write=Identity.suspend,
-            repeat=lambda identity: identity,
-            log=lambda identity_id: events.info("identity_suspended", identity_id=identity_id),
+        return await self._mark_and_revoke(
+            identity_id, _suspension(), registered_only=registered_only
         )
-        return await self._mark_and_revoke(identity_id, mark, registered_only=registered_only)
 
     async def resume(self, identity_id: str) -> Identity:
         """Make a suspended identity active again. Its old tokens stay revoked.
@@ -453,39 +480,40 @@ class Lifecycle:
         raise _busy()
 
     async def delete(
-        self,
-        identity_id: str,
-        policy: DeletionPolicy,
-        *,
-        registered_only: bool,
-        user_id: str | None = None,
+        self, identity_id: str, policy: DeletionPolicy, *, registered_only: bool
     ) -> Identity:
         """Mark the identity as deleted, then revoke its tokens. Repeating it finishes the rest.
+
+        A service deletes it, so its user cannot restore it, even if the user had deleted it first.
 
         Args:
             identity_id: The identity.
             policy: How long it can be restored.
             registered_only: Whether an identity without a row is refused.
-            user_id: The user that it must belong to, if a user deletes it. Otherwise a service
-                deletes it, and the user cannot restore it.
 
         Raises:
-            IdentityNotFound: it does not exist, is being created or purged, is not registered as
-                required, or is not the user's.
-            IdentitySuspended: a user deletes it, but it is suspended.
+            IdentityNotFound: it does not exist, is being created or purged, or is not registered
+                as required.
             IdentityBusy: it is being registered, or there were too many conflicts.
         """
-        by = Actor.SERVICE if user_id is None else Actor.USER
-        mark = _Mark(
-            State.DELETED,
-            require=lambda identity: _require_deletable(identity, user_id),
-            write=lambda identity, now: identity.delete(now, policy.retention, by),
-            repeat=lambda identity: identity.take_over_deletion(by),
-            log=lambda identity_id: events.info(
-                "identity_deleted", identity_id=identity_id, deleted_by=by
-            ),
-        )
+        mark = _deletion(policy, Actor.SERVICE, _require_deletable)
         return await self._mark_and_revoke(identity_id, mark, registered_only=registered_only)
+
+    async def delete_own(self, identity_id: str, policy: DeletionPolicy, user_id: str) -> Identity:
+        """As `delete`, for the user of the identity, who can restore it.
+
+        Raises:
+            IdentityNotFound: it is not registered, not the user's, or is being created or purged.
+            IdentitySuspended: it is suspended.
+            IdentityBusy: it is being registered, or there were too many conflicts.
+        """
+
+        def require(identity: Identity | None) -> None:
+            _require_deletable(_require_own(identity, user_id))
+            _require_not_suspended(identity)
+
+        mark = _deletion(policy, Actor.USER, require)
+        return await self._mark_and_revoke(identity_id, mark, registered_only=True)
 
     async def _mark_and_revoke(
         self, identity_id: str, mark: _Mark, *, registered_only: bool
@@ -534,22 +562,39 @@ class Lifecycle:
         mark.log(identity_id)
         return marked
 
-    async def restore(self, identity_id: str, user_id: str | None = None) -> Identity:
+    async def restore(self, identity_id: str) -> Identity:
         """Undo a deletion. The identity is active or suspended again; old tokens stay revoked.
 
-        Args:
-            identity_id: The identity.
-            user_id: The user that it must belong to, if a user restores it.
+        Raises:
+            IdentityNotFound: there is no such deleted identity, or it is being purged.
+            IdentityBusy: there were too many conflicts, or a suspension is not finished.
+        """
+        return await self._restore(identity_id, _require_restorable)
+
+    async def restore_own(self, identity_id: str, user_id: str) -> Identity:
+        """As `restore`, for the user of the identity.
 
         Raises:
             IdentityNotFound: there is no such deleted identity, it is being purged, or it is not
                 the user's.
-            DeletedByService: a user restores what a service has deleted.
+            DeletedByService: a service has deleted it.
             IdentityBusy: there were too many conflicts, or a suspension is not finished.
         """
+
+        def require(identity: Identity | None) -> Identity:
+            own = _require_restorable(_require_own(identity, user_id))
+            if own.state is State.DELETED and own.deleter is Actor.SERVICE:
+                raise DeletedByService("A service has deleted it. Only a service can restore it.")
+            return own
+
+        return await self._restore(identity_id, require)
+
+    async def _restore(
+        self, identity_id: str, require: Callable[[Identity | None], Identity]
+    ) -> Identity:
         for _ in range(ROUNDS):
             with suppress(Conflict):
-                identity = _require_restorable(await self._registry.read(identity_id), user_id)  # 1
+                identity = require(await self._registry.read(identity_id))  # 1
                 if identity.state is State.ACTIVE:
                     return await self._registry.update(identity, identity)
                 if identity.state is State.SUSPENDED:
@@ -613,10 +658,10 @@ class Lifecycle:
             if identity.adopted:
                 await self._registry.remove(identity)
                 events.info("identity_forgotten", identity_id=identity.id)
-                raise _judged(refusal, None, asked_on) from refusal
-            judged = _judged(refusal, identity, asked_on)
-            if not isinstance(judged, IdentityNotFound):
-                raise judged from refusal
+                raise IdentityNotFound(refusal.detail) from refusal
+            if isinstance(refusal, WrongResource):
+                raise
+            _require_old(identity, asked_on)
 
     async def finish_revocation(self, identity: Identity) -> None:
         """Revoke and record it (steps 3 and 4 of delete and of suspend).
@@ -652,10 +697,8 @@ class Lifecycle:
         asked_on = self._clock.now()
         try:
             await self._acs.delete(identity.id)  # 3
-        except IdentityNotFound as refusal:
-            judged = _judged(refusal, identity, asked_on)
-            if not isinstance(judged, IdentityNotFound):
-                raise judged from refusal
+        except IdentityNotFound:
+            _require_old(identity, asked_on)
         await self._release_user(identity)  # 4
         await self._registry.remove(identity)  # 5
         events.info("identity_purged", identity_id=identity.id)
@@ -700,22 +743,10 @@ async def identity_of_user(user_id: str, registry: Registry) -> Identity | None:
     return None
 
 
-def _judged(
-    refusal: IdentityNotFound | WrongResource, identity: Identity | None, asked_on: datetime
-) -> ServiceError:
-    """What it means for this row that ACS does not know the identity.
-
-    Args:
-        refusal: What ACS has answered.
-        identity: The row. None if the registry has none.
-        asked_on: The time before ACS was asked. Later the identity could have grown old.
-    """
-    if isinstance(refusal, WrongResource):
-        # ACS says the same about an identity that it has purged long ago and about none at all.
-        return refusal if identity else IdentityNotFound(refusal.detail)
-    if identity and identity.is_young(asked_on):
-        return IdentityNotKnownYet("ACS does not know this new identity yet.")
-    return refusal
+def _require_old(identity: Identity, asked_on: datetime) -> None:
+    """Believe ACS that an identity doesn't exist only if it was old enough when ACS was asked."""
+    if identity.is_young(asked_on):
+        raise IdentityNotKnownYet("ACS does not know this new identity yet.")
 
 
 # The states that an operation accepts. Any other state is an error.
@@ -739,9 +770,14 @@ def _require_active(identity: Identity) -> None:
 def _require_unmarked(identity: Identity) -> None:
     if identity.state is State.DELETED:
         raise _deleted(identity.id)
-    if identity.state is State.SUSPENDED:
+    _require_not_suspended(identity)
+
+
+def _require_not_suspended(identity: Identity | None) -> None:
+    if identity and identity.state is State.SUSPENDED:
         raise IdentitySuspended(
-            f"The identity is suspended. POST identities/{identity.id}/resume resumes it.",
+            "The identity is suspended. Only a service can resume it, with POST"
+            f" identities/{identity.id}/resume.",
             identity_id=identity.id,
         )
 
@@ -786,35 +822,32 @@ def _require_resumable(identity: Identity | None) -> Identity:
     return identity
 
 
-def _require_deletable(identity: Identity | None, user_id: str | None) -> None:
+def _require_deletable(identity: Identity | None) -> None:
     if identity is None:
         return
     _require_readable(identity)
-    if user_id is not None and identity.user_id != user_id:
-        raise IdentityNotFound("You have no identity.")
     if identity.state is State.REGISTERING:
         raise _busy()
-    if identity.state is State.SUSPENDED and user_id is not None:
-        _require_unmarked(identity)
     if identity.state not in (State.ACTIVE, State.SUSPENDED, State.DELETED):
         raise IdentityNotFound("The identity does not exist.")
 
 
-def _require_restorable(identity: Identity | None, user_id: str | None) -> Identity:
+def _require_restorable(identity: Identity | None) -> Identity:
     if identity is None:
         raise IdentityNotFound("There is no such deleted identity.")
     _require_readable(identity)
-    is_other_users = user_id is not None and identity.user_id != user_id
-    allowed = (State.ACTIVE, State.SUSPENDED, State.DELETED)
-    if is_other_users or identity.state not in allowed:
+    if identity.state not in (State.ACTIVE, State.SUSPENDED, State.DELETED):
         raise IdentityNotFound("There is no such deleted identity.")
-    is_users = user_id is None or identity.deleter is Actor.USER
-    if identity.state is State.DELETED and not is_users:
-        raise DeletedByService(
-            "A service has deleted your identity, so only a service can restore it."
-        )
     if identity.state is State.SUSPENDED and not identity.revoked:
         raise _busy()  # its old tokens may still work
+    return identity
+
+
+def _require_own(identity: Identity | None, user_id: str) -> Identity | None:
+    if identity:
+        _require_readable(identity)
+    if identity and identity.user_id != user_id:
+        raise IdentityNotFound("You have no identity.")
     return identity
 
 

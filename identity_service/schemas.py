@@ -319,7 +319,9 @@ class ListDeletedIdentitiesQuery(ListQuery):
     """
 
     user_id: UserId | UnsetType = UNSET
-    deleted_by: Annotated[Actor, Meta(description="user or service")] | UnsetType = UNSET
+    deleted_by: (
+        Annotated[Literal["user", "service"], Meta(description="user or service")] | UnsetType
+    ) = UNSET
     stuck: Annotated[bool, Meta(description="true or false")] = False
 
 

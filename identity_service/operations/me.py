@@ -37,7 +37,7 @@ async def get_me(caller: SignedInUser, registry: Registry) -> IdentityResponse:
         DeletedIdentityHidden: the caller's identity is deleted: restore it.
         IdentityNotReadable: a newer release has changed the caller's identity. Retry the request.
     """
-    with _in_the_users_words():
+    with _with_restore_hint():
         return visible(await _own_identity(caller, registry))
 
 
@@ -57,7 +57,7 @@ async def issue_my_token(
         IdentityBusy: the caller's identity is being registered, or other requests are changing it.
     """
     grant = user_tokens.grant(body.scopes, body.expires_in_minutes)
-    with _in_the_users_words():
+    with _with_restore_hint():
         created, token = await lifecycle.create_with_token(caller.user_id, grant)
     return IssuedTokenResponse.of(created.identity_id, token)
 
@@ -84,10 +84,7 @@ async def delete_me(
         IdentityBusy: other requests are changing the identity. Retry the request.
     """
     identity_id = await _own_identity_id(caller, registry)
-    with _in_the_users_words():
-        deleted = await lifecycle.delete(
-            identity_id, deletion, registered_only=True, user_id=caller.user_id
-        )
+    deleted = await lifecycle.delete_own(identity_id, deletion, caller.user_id)
     return DeletionResponse.of(deleted)
 
 
@@ -102,7 +99,7 @@ async def restore_me(
         IdentityBusy: other requests are changing the identity. Retry the request.
     """
     identity_id = await _own_identity_id(caller, registry)
-    return IdentityResponse.of(await lifecycle.restore(identity_id, caller.user_id))
+    return IdentityResponse.of(await lifecycle.restore_own(identity_id, caller.user_id))
 
 
 async def exchange_my_teams_token(
@@ -120,6 +117,7 @@ async def exchange_my_teams_token(
 
     Raises:
         IdentitySuspended: the caller has an identity, and it is suspended.
+        IdentityNotReadable: a newer release has changed the caller's identity. Retry the request.
         NotAllowed: the caller is not a user of Entra, or `TEAMS_APP_ID` is not set.
         TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
     """
@@ -170,8 +168,8 @@ def _no_identity() -> IdentityNotFound:
 
 
 @contextmanager
-def _in_the_users_words() -> Iterator[None]:
-    """Name what a user can do, instead of operations that are for services only."""
+def _with_restore_hint() -> Iterator[None]:
+    """If the caller's identity is deleted, name the operation with which a user restores it."""
     try:
         yield
     except (DeletedIdentityHidden, IdentityDeleted) as error:
@@ -179,8 +177,4 @@ def _in_the_users_words() -> Iterator[None]:
             "Your identity is deleted. If you deleted it, POST me/restore restores it, until it is"
             " purged.",
             identity_id=error.identity_id,
-        ) from error
-    except IdentitySuspended as error:
-        raise IdentitySuspended(
-            "Your identity is suspended.", identity_id=error.identity_id
         ) from error

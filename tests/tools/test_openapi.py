@@ -186,7 +186,9 @@ def test_analysis_finds_what_is_raised() -> None:
     assert {kind.__name__ for kind in _raised(OPERATIONS["issue_token"])} == {
         "IdentityDeleted",
         "IdentityNotFound",
+        "IdentityNotKnownYet",
         "IdentityNotReadable",
+        "IdentitySuspended",
         "IdentityUnfinished",
     }
     assert errors.PurgeProtected in set(_raised(OPERATIONS["purge_identity"]))

@@ -40,7 +40,7 @@ _BY_PARAMETER: dict[str, list[type[ServiceError]]] = {
     "body": [errors.InvalidJson, errors.InvalidBody, errors.InvalidQuery, errors.BodyTooLarge],
     "acs": _ACS,
     "registry": _REGISTRY,
-    "lifecycle": [*_ACS, *_REGISTRY, errors.IdentityNotReadable],
+    "lifecycle": [*_ACS, *_REGISTRY, errors.IdentityNotReadable, errors.WrongResource],
     "service_tokens": [errors.NotAllowed],
     "user_tokens": [errors.NotAllowed],
 }
