@@ -156,14 +156,25 @@ def _parameters(route: Route, query: Any | None) -> list[Json]:
     named = [{"$ref": "#/components/parameters/id"}] if "{id}" in route.path else []
     if query is None:
         return named
-    fields = inline(query)["$defs"][query.__name__]
+    types = inline(query)["$defs"]
     return [
         *named,
         *(
-            {"name": name, "in": "query", "description": field["description"], "schema": field}
-            for name, field in fields["properties"].items()
+            {
+                "name": name,
+                "in": "query",
+                "description": field["description"],
+                "schema": _without_reference(field, types),
+            }
+            for name, field in types[query.__name__]["properties"].items()
         ),
     ]
+
+
+def _without_reference(field: Json, types: Json) -> Json:
+    """The schema of a parameter: no component has its type."""
+    named = types[field["$ref"].rpartition("/")[2]] if "$ref" in field else {}
+    return {**named, **{name: value for name, value in field.items() if name != "$ref"}}
 
 
 def _request_body(kind: type[msgspec.Struct]) -> Json:
