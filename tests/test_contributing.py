@@ -58,7 +58,7 @@ class AgeResponse(Response):
 
     since: Instant | None = None
 '''
-ROW = 'service.get("identities/{id}/age", identities.get_age)\n'
+ROW = 'service.get("identities/{id}/age", identities.get_age, READ)\n'
 TEST = '''"""Get the time since when an identity exists."""
 
 from identity_service.operations.identities import get_age

@@ -145,14 +145,37 @@ async def test_tasks_belong_to_the_invocation_that_started_them(
     ]
 
 
+async def test_lines_have_the_caller_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
+    """Every line has the caller once it is known, in every task of the invocation."""
+
+    async def step() -> None:
+        events.warning("step")
+
+    async def invoke() -> None:
+        invocation = begin_invocation("one")
+        await step()
+        invocation.caller = "key"
+        await asyncio.create_task(step())
+
+    await asyncio.create_task(invoke())
+    events.warning("outside")
+
+    assert caplog.messages == [
+        "step invocation_id=one",
+        "step caller=key invocation_id=one",
+        "outside",
+    ]
+
+
 async def test_dropped_lines_are_replayed(caplog: pytest.LogCaptureFixture) -> None:
     """The host drops lines after the response, so the next invocation logs them again, once.
 
-    Replayed lines have no attributes, so that handlers do not count the event twice.
+    They keep their invocation and its caller, but have no attributes, so that handlers do not count
+    the event twice.
     """
 
     async def responded() -> None:
-        begin_invocation("one").is_over = True
+        begin_invocation("one", "user").is_over = True
         events.warning("late", ValueError("the reason"))
 
     async def following() -> None:
@@ -165,10 +188,10 @@ async def test_dropped_lines_are_replayed(caplog: pytest.LogCaptureFixture) -> N
     await asyncio.create_task(following())
 
     assert [message.partition("\n")[0] for message in caplog.messages] == [
-        "late invocation_id=one",
+        "late caller=user invocation_id=one",
         "outside",
         "early invocation_id=two",
-        "late invocation_id=one replayed=true",
+        "late caller=user invocation_id=one replayed=true",
         "later invocation_id=two",
     ]
     named = [getattr(record, "event", None) for record in caplog.records]

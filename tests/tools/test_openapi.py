@@ -26,7 +26,7 @@ from identity_service.lifecycle import Lifecycle
 from identity_service.operations.status import DOCUMENT
 from identity_service.schemas import CreateIdentityRequest
 from tests.support.errors import service_errors
-from tools.openapi.document import ROOT, current, operations, routes
+from tools.openapi.document import ROOT, Route, current, operations, routes
 from tools.openapi.json_schemas import section
 from tools.openapi.problems import problems
 
@@ -84,6 +84,32 @@ def test_every_http_function_is_documented(committed: Any) -> None:
     }
 
     assert documented == {(each.name, each.method, f"/{each.path}") for each in routes()}
+
+
+def test_both_ways_of_services_are_documented(committed: Any) -> None:
+    """An operation for services takes a key or its app roles. No other operation does."""
+    documented = {each["operationId"]: each["security"] for each in _operations(committed)}
+    keys: list[Any] = [{"functionKey": []}, {"functionKeyInQuery": []}]
+
+    assert {name: security for name, security in documented.items() if keys[0] in security} == {
+        route.name: [*keys, {"appRoles": list(route.roles)}] for route in routes() if route.roles
+    }
+
+
+@pytest.mark.parametrize("route", list(routes()), ids=lambda route: route.name)
+def test_refusals_of_callers_are_documented(committed: Any, route: Route) -> None:
+    """Every operation that is not public says what happens to callers that may not call it."""
+    responses = committed["paths"][f"/{route.path}"][route.method.lower()]["responses"]
+    described = {
+        (status, code)
+        for status in ("401", "403")
+        for code in re.findall(
+            r"`(\w+)`: ", _resolved(committed, responses.get(status, {})).get("description", "")
+        )
+    }
+    refusals = {("401", "not_signed_in"), ("403", "not_allowed"), ("403", "sign_in_not_enabled")}
+
+    assert (described & refusals) == (set() if route.name == "health" else refusals)
 
 
 def test_every_problem_is_documented(committed: Any) -> None:
