@@ -242,6 +242,64 @@ def test_the_quickstart_ignores_variables_of_the_shell(tmp_path: Path) -> None:
     assert not (tmp_path / ".local" / "env").exists()
 
 
+def test_set_changes_a_setting_of_the_app(tmp_path: Path) -> None:
+    """The case of the name does not matter. A value may contain `=`, and the last one wins."""
+    options = ("SIGN_IN_SCOPE=first", "sign_in_scope=a=b", "PURGE_HOLD=true")
+    with command(tmp_path, "azure", *(f"--set={option}" for option in options)) as azure:
+        azure.read_until(SERVING["azure"])
+        values = json.loads((tmp_path / "local.settings.json").read_text())["Values"]
+        azure.end()
+
+    assert (values["SIGN_IN_SCOPE"], values["PURGE_HOLD"]) == ("a=b", "true")
+    assert "sign_in_scope" not in values
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ("PURGE_HOLD", "PURGE_HOLD does not have the form NAME=VALUE"),
+        ("=true", " is not a setting: see docs/settings.md"),
+        ("PURGE_HOLDS=true", "PURGE_HOLDS is not a setting: see docs/settings.md"),
+        (
+            "WEBSITE_AUTH_ENABLED=True",
+            "WEBSITE_AUTH_ENABLED is not a setting: see docs/settings.md",
+        ),
+    ],
+)
+def test_an_unknown_setting_is_rejected(tmp_path: Path, option: str, error: str) -> None:
+    """Nothing is started. The platform's own variables are no settings."""
+    with command(tmp_path, "run", f"--set={option}") as running:
+        code = running.wait()
+
+    assert (code, running.output) == (2, "")
+    assert running.errors.endswith(f"error: argument --set: {error}\n")
+    assert _left_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", ["run", "telemetry"])
+def test_invalid_settings_stop_the_start(tmp_path: Path, name: str) -> None:
+    """The message names each of them and how to fix it. No process is left."""
+    options = ("--set=PURGE_PROTECTION=maybe", "--set=CLEANUP_MAX_ATTEMPTS=0")
+    with command(tmp_path, name, *options) as running:
+        code = running.wait()
+
+        assert running.leaves_nothing_behind()
+    assert (code, running.output) == (1, "")
+    assert running.errors == (
+        "Invalid settings: PURGE_PROTECTION must be true or false."
+        " CLEANUP_MAX_ATTEMPTS must be a whole number from 1 to 1000.\n"
+    )
+
+
+def test_the_emulator_alone_has_no_settings(tmp_path: Path) -> None:
+    """It starts no app."""
+    with command(tmp_path, "acs", "--set=PURGE_HOLD=true") as acs:
+        code = acs.wait()
+
+    assert (code, acs.output) == (1, "")
+    assert acs.errors == "--set changes a setting of the app, which `acs` does not start.\n"
+
+
 def test_the_sdk_can_use_the_emulator_alone(tmp_path: Path) -> None:
     """It needs only the connection string and the authority that the command prints."""
     with command(tmp_path, "acs") as acs:
