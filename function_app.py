@@ -2,7 +2,7 @@
 
 import os
 
-from azure.functions import AuthLevel, FunctionApp
+from azure.functions import FunctionApp
 
 from identity_service.http.triggers import Triggers, add_timer, add_warmup
 from identity_service.operations import (
@@ -13,34 +13,36 @@ from identity_service.operations import (
     status,
     tokens,
 )
+from identity_service.policies import Role
 from identity_service.services import Services
 from identity_service.sweep import purge_deleted_identities
 
 app = FunctionApp()
 services = Services(os.environ)
 
-# For services, which call with a function key.
-service = Triggers(app, services, AuthLevel.FUNCTION)
-service.post("identities", identities.create_identity)
-service.post("identities/with-token", identities.create_identity_with_token)
-service.get("identities", identities.list_identities)
-service.get("identities/{id}", identities.get_identity)
-service.put("identities/{id}", registration.register_identity)
-service.post("identities/import", registration.import_identities)
-service.delete("identities/{id}/registration", registration.unregister_identity)
-service.delete("identities/{id}", identities.delete_identity)
-service.post("identities/{id}/tokens", tokens.issue_token)
-service.delete("identities/{id}/tokens", tokens.revoke_tokens)
-service.get("deleted-identities", deleted_identities.list_deleted_identities)
-service.get("deleted-identities/{id}", deleted_identities.get_deleted_identity)
-service.post("deleted-identities/{id}/restore", deleted_identities.restore_identity)
-service.delete("deleted-identities/{id}", deleted_identities.purge_identity)
-service.post("teams/token", tokens.exchange_teams_token)
-service.probe("ready", status.ready)
-service.get("openapi.json", status.openapi, logged=False)
+# For services, which call with a function key, or with an Entra token that has these app roles.
+READ, MANAGE, PURGE, ISSUE = Role.READ, Role.MANAGE, Role.PURGE, Role.ISSUE
+service = Triggers(app, services, for_services=True)
+service.post("identities", identities.create_identity, MANAGE)
+service.post("identities/with-token", identities.create_identity_with_token, MANAGE, ISSUE)
+service.get("identities", identities.list_identities, READ)
+service.get("identities/{id}", identities.get_identity, READ)
+service.put("identities/{id}", registration.register_identity, MANAGE)
+service.post("identities/import", registration.import_identities, MANAGE)
+service.delete("identities/{id}/registration", registration.unregister_identity, MANAGE)
+service.delete("identities/{id}", identities.delete_identity, MANAGE)
+service.post("identities/{id}/tokens", tokens.issue_token, ISSUE)
+service.delete("identities/{id}/tokens", tokens.revoke_tokens, MANAGE)
+service.get("deleted-identities", deleted_identities.list_deleted_identities, READ)
+service.get("deleted-identities/{id}", deleted_identities.get_deleted_identity, READ)
+service.post("deleted-identities/{id}/restore", deleted_identities.restore_identity, MANAGE)
+service.delete("deleted-identities/{id}", deleted_identities.purge_identity, PURGE)
+service.post("teams/token", tokens.exchange_teams_token, ISSUE)
+service.probe("ready", status.ready, READ)
+service.get("openapi.json", status.openapi, READ, logged=False)
 
 # For signed-in users, who call without a key, and for health probes.
-public = Triggers(app, services, AuthLevel.ANONYMOUS)
+public = Triggers(app, services, for_services=False)
 public.get("me", me.get_me)
 public.delete("me", me.delete_me)
 public.post("me/tokens", me.issue_my_token)

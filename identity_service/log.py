@@ -52,6 +52,8 @@ class Invocation:
 
     Attributes:
         id: The host's id of the invocation.
+        caller: Who calls, once it is known: `key`, `service:` and an application id, `user`, or
+            `sweep`. Never who the user is.
         identity_id: The identity that the call is about, once it is known.
         upstream_request_id: The id of the last response from ACS. Empty if it had none.
         throttles: How often ACS has responded with 429.
@@ -61,6 +63,7 @@ class Invocation:
     """
 
     id: str = ""
+    caller: str = ""
     identity_id: str = ""
     upstream_request_id: str = ""
     throttles: int = 0
@@ -107,9 +110,9 @@ _current: ContextVar[Invocation] = ContextVar("invocation")
 _acs_call: ContextVar[AcsCall] = ContextVar("acs_call")
 
 
-def begin_invocation(invocation_id: str) -> Invocation:
+def begin_invocation(invocation_id: str, caller: str = "") -> Invocation:
     """Start an invocation for this task and for all tasks that it starts from now on."""
-    invocation = Invocation(invocation_id)
+    invocation = Invocation(invocation_id, caller)
     _current.set(invocation)
     return invocation
 
@@ -129,9 +132,9 @@ class EventLog:
     """The events of one module.
 
     Only the formatted message reaches Application Insights, so the message has everything,
-    including the invocation's id. Log handlers find the same values as attributes of the record,
-    unless `logging` has an attribute of that name. No value may be a secret, a user id, or the hash
-    of a user id.
+    including the invocation's id and its caller. Log handlers find the same values as attributes of
+    the record, unless `logging` has an attribute of that name. No value may be a secret, a user id,
+    or the hash of a user id.
     """
 
     def __init__(self, module: str) -> None:
@@ -155,6 +158,8 @@ class EventLog:
         if not self._log.isEnabledFor(level):
             return
         invocation = current_invocation()
+        if invocation.caller:
+            values["caller"] = invocation.caller
         if invocation.id:
             values["invocation_id"] = invocation.id
         values = {key: scrub(v) if isinstance(v, str) else v for key, v in values.items()}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Literal, Self, get_args
 
 from identity_service.errors import NotAllowed
@@ -92,6 +93,22 @@ class TokenPolicy:
             scopes=self.scopes if scopes is None else tuple(scopes),
             minutes=self.default_minutes if minutes is None else int(minutes),
         )
+
+
+class ServiceAuthentication(StrEnum):
+    """How services authenticate: with a function key, or with an Entra token with an app role."""
+
+    KEYS = "keys"
+    ENTRA = "entra"
+
+
+class Role(StrEnum):
+    """An app role of the app registration: what a service with an Entra token may do."""
+
+    READ = "Identities.Read"
+    MANAGE = "Identities.Manage"
+    PURGE = "Identities.Purge"
+    ISSUE = "Tokens.Issue"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Slots, UserBudgets, Verifications
 from identity_service.log import EventLog, restrain_libraries
 from identity_service.operations.status import Readiness
+from identity_service.policies import ServiceAuthentication
 from identity_service.ports import Acs, Clock, Registry
 from identity_service.settings import Settings, read_settings
 
@@ -43,6 +44,8 @@ class Services:
 
     clock: Clock
     problem_base_uri: str
+    service_authentication: ServiceAuthentication
+    sign_in_enabled: bool
     user_budgets: UserBudgets
     slots: Slots
 
@@ -52,8 +55,12 @@ class Services:
         self.clock = SystemClock()
         self.user_budgets = UserBudgets()
         self.slots = Slots()
-        self.problem_base_uri = self._reading.settings.problem_base_uri
-        if self._reading.settings.telemetry:
+        settings = self._reading.settings
+        self.problem_base_uri = settings.problem_base_uri
+        # Known although other settings are invalid: callers are checked before anything else.
+        self.service_authentication = settings.service_authentication
+        self.sign_in_enabled = settings.sign_in.enabled
+        if settings.telemetry:
             # Here, because they cost a worker start-up time.
             from identity_service.metrics import record_events  # noqa: PLC0415 -- see above
             from identity_service.traces import scrub_spans  # noqa: PLC0415 -- see above

@@ -11,7 +11,13 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 import msgspec
 
 from identity_service import settings_table as table
-from identity_service.policies import CleanupPolicy, DeletionPolicy, SignInPolicy, TokenPolicy
+from identity_service.policies import (
+    CleanupPolicy,
+    DeletionPolicy,
+    ServiceAuthentication,
+    SignInPolicy,
+    TokenPolicy,
+)
 from identity_service.settings_table import SETTINGS, Setting
 
 T = TypeVar("T")
@@ -54,6 +60,7 @@ class Settings:
         user_tokens: The tokens that signed-in users may have.
         registered_only: Whether identities that the registry does not know are refused.
         verifications_per_30s: How often ACS may be asked whether an identity exists.
+        service_authentication: How services authenticate.
         sign_in: Which signed-in users are trusted, and how often they may call.
         teams_app_id: The app for which users' Teams tokens are exchanged. Empty for none.
         problem_base_uri: The page that documents the problems.
@@ -72,6 +79,7 @@ class Settings:
     user_tokens: TokenPolicy
     registered_only: bool
     verifications_per_30s: int
+    service_authentication: ServiceAuthentication
     sign_in: SignInPolicy
     teams_app_id: str
     problem_base_uri: str
@@ -92,8 +100,9 @@ class Reading(NamedTuple):
     """What the environment contains.
 
     Attributes:
-        settings: Use them only if nothing is invalid. `problem_base_uri` and `telemetry` are always
-            usable: they have their defaults if they are invalid.
+        settings: Use them only if nothing is invalid. `problem_base_uri`, `telemetry`,
+            `service_authentication` and `sign_in.enabled` are always usable: they have their
+            defaults if they are invalid.
         invalid: One sentence for each invalid setting: what to change. Never a value.
         misspelled: Names that look like a setting, and the name of that setting.
     """
@@ -130,6 +139,7 @@ def read_settings(environ: Mapping[str, str]) -> Reading:
         user_tokens=_read_token_policy(env, table.USER_TOKENS),
         registered_only=env.get(table.REGISTERED_ONLY),
         verifications_per_30s=env.get(table.VERIFICATIONS),
+        service_authentication=env.get(table.SERVICE_AUTHENTICATION),
         sign_in=SignInPolicy(
             enabled=env.get(table.SIGN_IN),
             scope=env.get(table.SIGN_IN_SCOPE),
@@ -172,8 +182,8 @@ class _Environment:
         return spellings.get(lower) or next(iter(spellings.values()), "")
 
     def get(self, setting: Setting[T]) -> T:
-        """The value of a setting, or its default if it is absent or invalid."""
-        if self.has(setting):
+        """The value of a setting, or its default if it is absent, invalid or ambiguous."""
+        if self.has(setting) and not self._is_ambiguous(setting):
             try:
                 return setting.kind.parse(self.text(setting))
             except (ValueError, msgspec.MsgspecError):
@@ -190,9 +200,13 @@ class _Environment:
             )
         return self.get(setting)
 
+    def _is_ambiguous(self, setting: Setting[Any]) -> bool:
+        values = set(self._values.get(setting.name.lower(), {}).values())
+        return len(values) > 1 and setting not in _PROXIES
+
     def _check_spelling(self, setting: Setting[Any]) -> None:
         spellings = self._values.get(setting.name.lower(), {})
-        if len(set(spellings.values())) > 1 and setting not in _PROXIES:
+        if self._is_ambiguous(setting):
             listed = " and ".join(sorted(spellings))
             self.invalid.append(f"{listed} have different values: keep {setting.name} only.")
         if spellings and setting.is_exact and setting.name not in spellings:

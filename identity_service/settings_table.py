@@ -13,7 +13,14 @@ from uuid import UUID
 import msgspec
 
 from identity_service import ncrontab
-from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, Scope, SignInPolicy
+from identity_service.policies import (
+    SCOPES,
+    CleanupPolicy,
+    DeletionPolicy,
+    Scope,
+    ServiceAuthentication,
+    SignInPolicy,
+)
 from identity_service.schemas import PROBLEMS
 
 T = TypeVar("T")
@@ -147,6 +154,7 @@ def _one_of(*names: str) -> Callable[[str], str]:
 _TEXT = Kind("text", str)
 # msgspec.convert would accept 1 and 0.
 _FLAG = Kind("true or false", lambda text: msgspec.json.decode(text.lower(), type=bool))
+_SERVICE_AUTHENTICATION = Kind(" or ".join(ServiceAuthentication), ServiceAuthentication)
 _SCOPES = Kind(f"a list of some of {', '.join(SCOPES)}", _scopes)
 _GUID = Kind("a GUID", lambda text: str(UUID(text)))
 _KEY = Kind("base64: copy it from the Keys page of the ACS resource", base64_text)
@@ -342,6 +350,14 @@ TEAMS_APP_ID = Setting(
     "The Entra application whose Teams tokens signed-in users can exchange. If absent, they cannot"
     " exchange any.",
 )
+SERVICE_AUTHENTICATION = Setting(
+    "SERVICE_AUTHENTICATION",
+    _SERVICE_AUTHENTICATION,
+    ServiceAuthentication.KEYS,
+    "How [services](callers.md#services) authenticate. `keys`: with a function key. `entra`: with"
+    " an Entra access token that has an app role; keys are then ignored. `entra` needs App Service"
+    " Authentication: without it, every call of a service is refused.",
+)
 SIGN_IN_SCOPE = Setting(
     "SIGN_IN_SCOPE",
     Kind("the name of one scope, without the URI of the app", _pattern(r"(?!.*://)[!-+\--~]+")),
@@ -400,7 +416,7 @@ SIGN_IN = Setting(
     Kind("true or false", lambda text: text.lower() == "true"),
     False,
     "App Service Authentication sets it to `True`. Never set it yourself: the app then trusts the"
-    " header that names the signed-in user.",
+    " header that names the caller.",
     sample=None,
 )
 TELEMETRY = Setting(
@@ -498,6 +514,7 @@ CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
     "Callers": (
         REGISTERED_ONLY,
         VERIFICATIONS,
+        SERVICE_AUTHENTICATION,
         SIGN_IN_SCOPE,
         USER_CALLS,
         TEAMS_APP_ID,

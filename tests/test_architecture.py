@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 # What each module may import from the product. A package stands for its modules.
 ALLOWED = {
-    "function_app": {"http", "operations", "services", "sweep"},
+    "function_app": {"http", "operations", "services", "sweep", "policies"},
     "http": {"http", "services", "settings", "schemas", "identity", "policies", "log", "errors"},
     "services": {
         "azure",
@@ -23,6 +23,7 @@ ALLOWED = {
         "metrics",
         "traces",
         "ports",
+        "policies",
         "log",
         "errors",
     },

@@ -15,6 +15,7 @@ from identity_service.policies import (
     SCOPES,
     CleanupPolicy,
     DeletionPolicy,
+    ServiceAuthentication,
     SignInPolicy,
     TokenPolicy,
 )
@@ -105,6 +106,7 @@ INVALID_VALUES = {
     "VERIFICATIONS_PER_30S": ["0", "100001", "x", "1.5"],
     "TEAMS_APP_ID": ["no-guid", "1"],
     "PROBLEM_BASE_URI": ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"],
+    "SERVICE_AUTHENTICATION": ["Entra", "ENTRA", "key", "aad", "true", "keys entra", "entra,"],
     "SIGN_IN_SCOPE": [
         "Identity.Use Identity.Read",
         "Identity.Use,Identity.Read",
@@ -156,6 +158,8 @@ VALID_VALUES = [
     ("HTTPS_PROXY", PROXY, "proxy", PROXY),
     ("HTTPS_PROXY", "proxy.example:3128", "proxy", PROXY),
     ("NO_PROXY", "one.example", "no_proxy", "one.example"),
+    ("SERVICE_AUTHENTICATION", "keys", "service_authentication", ServiceAuthentication.KEYS),
+    ("SERVICE_AUTHENTICATION", "entra", "service_authentication", ServiceAuthentication.ENTRA),
     ("SIGN_IN_SCOPE", "Identity.Use", "sign_in", SignInPolicy(scope="Identity.Use")),
     ("USER_CALLS_PER_MINUTE", "1", "sign_in", SignInPolicy(calls_per_minute=1)),
     ("USER_CALLS_PER_MINUTE", "100000", "sign_in", SignInPolicy(calls_per_minute=100_000)),
@@ -256,6 +260,7 @@ def test_defaults() -> None:
         user_tokens=TokenPolicy(("chat", "voip"), 60, 240),
         registered_only=False,
         verifications_per_30s=333,
+        service_authentication=ServiceAuthentication.KEYS,
         sign_in=SignInPolicy(enabled=False, scope="", calls_per_minute=30),
         teams_app_id="",
         problem_base_uri="/docs/problems.md",
@@ -472,6 +477,19 @@ def test_two_spellings_with_different_values() -> None:
         f"{ACCOUNT_NAME} and azurewebjobsstorage__ACCOUNTNAME have different values: keep"
         f" {ACCOUNT_NAME} only."
     )
+
+
+@pytest.mark.parametrize("name", ["SERVICE_AUTHENTICATION", "WEBSITE_AUTH_ENABLED"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_spellings_open_nothing(name: str, order: int) -> None:
+    """A setting that is not clear has its default: keys are required, and no header is trusted."""
+    value = {"SERVICE_AUTHENTICATION": "entra", "WEBSITE_AUTH_ENABLED": "True"}[name]
+    spellings = [(name, value), (name.lower(), "other")]
+    for values in (spellings, [(name, "other"), (name.lower(), value)]):
+        settings = read(**dict(values[::order])).settings
+
+        assert settings.service_authentication is ServiceAuthentication.KEYS
+        assert not settings.sign_in.enabled
 
 
 @pytest.mark.parametrize("text", ["contoso", " contoso ", ""])

@@ -94,11 +94,14 @@ def sample() -> str:
 
 def _section(api: Json, tag: str) -> str:
     of_tag = [each for each in _operations(api) if tag in each[2]["tags"]]
-    header = ("operation", "request", "what it does", "body or query", "success")
+    for_services = any(_roles(operation) for *_, operation in of_tag)
+    role = ("app role",) if for_services else ()
+    header = ("operation", "request", *role, "what it does", "body or query", "success")
     rows = (
         (
             f"`{operation['operationId']}`",
             f"`{method} {path}`",
+            *([_names(_roles(operation))] if for_services else []),
             operation["summary"],
             "; ".join(_inputs(api, operation)),
             "; ".join(_successes(api, operation)),
@@ -126,9 +129,18 @@ def _resolved(api: Json, response: Json) -> Json:
 def _authentication(of_tag: list[tuple[str, str, Json]]) -> str:
     """How callers authenticate, with the operations that are open to everyone."""
     schemes = {name for *_, each in of_tag for scheme in each["security"] for name in scheme}
-    named = "the bearer token of a signed-in user" if "signIn" in schemes else "a function key"
+    named = (
+        "the bearer token of a signed-in user"
+        if "signIn" in schemes
+        else "a function key or, with Entra, the app role"
+    )
     public = [f"`{each['operationId']}`" for *_, each in of_tag if not each["security"]]
     return f"Requires {named}." + (f" {', '.join(public)}: public." if public else "")
+
+
+def _roles(operation: Json) -> list[str]:
+    """The app roles that a service needs for this operation."""
+    return [role for scheme in operation["security"] for role in scheme.get("appRoles", ())]
 
 
 def _inputs(api: Json, operation: Json) -> Iterator[str]:

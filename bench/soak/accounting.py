@@ -25,7 +25,7 @@ SWEEPS = 3
 # No limit: the emulator enforces no quota here.
 UNLIMITED = 1_000_000
 
-_CREATED = re.compile(r"identity_created identity_id=(\S+) invocation_id=(\S+)")
+_CREATED = re.compile(r"identity_created identity_id=(\S+) .*\binvocation_id=(\S+)")
 _LOST = re.compile(r"identity_lost identity_id=(\S+)")
 _PURGED = re.compile(r"(?:sweep_finished|sweep_failed) .*\bpurged=(\d+)")
 _FINISHED = re.compile(r"(?:operation_finished|operation_finished_late) .*\binvocation_id=(\S+)")

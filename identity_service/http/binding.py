@@ -3,7 +3,7 @@
 This happens when the app is loaded. A wrong name or a wrong type stops the app at start.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import cached_property
 from inspect import iscoroutinefunction, signature
 from typing import Any, get_type_hints
@@ -17,8 +17,10 @@ from identity_service.http.decoding import (
     refuse_body_fields,
     refuse_query_fields,
 )
-from identity_service.http.principal import signed_in_user
+from identity_service.http.principal import admit_service, signed_in_user
 from identity_service.identity import SignedInUser, identity_id
+from identity_service.log import current_invocation
+from identity_service.policies import Role, ServiceAuthentication
 from identity_service.schemas import Query, Request
 from identity_service.services import Services
 from identity_service.settings import Settings
@@ -31,7 +33,10 @@ FROM_REQUEST = {"identity_id", "caller", "query", "body"}
 
 
 class BindingError(Exception):
-    """An operation has a parameter that nothing provides, or that has the wrong type."""
+    """An operation has a parameter that nothing provides, or that has the wrong type.
+
+    Or its row in function_app.py does not say who may call it.
+    """
 
 
 class BoundOperation:
@@ -40,13 +45,17 @@ class BoundOperation:
     Attributes:
         parameters: The names of its parameters.
         calls_upstream: Whether it holds sockets while it waits.
+        roles: The app roles that a service needs. Empty: it is not for services.
 
     Raises:
-        BindingError: nothing provides a parameter.
+        BindingError: nothing provides a parameter, or a service cannot be the caller it takes.
     """
 
-    def __init__(self, operation: Operation, services: Services) -> None:
+    def __init__(
+        self, operation: Operation, services: Services, roles: Collection[Role] = ()
+    ) -> None:
         self.name = operation.__name__
+        self.roles = roles
         self._operation = operation
         self._services = services
         if not iscoroutinefunction(operation):
@@ -57,6 +66,8 @@ class BoundOperation:
         }
         self.parameters = set(self._sources)
         self.calls_upstream = bool(self.parameters & _UPSTREAM)
+        if roles and "caller" in self.parameters:
+            raise BindingError(f"{self.name}: a service is no signed-in user: leave out the roles.")
 
     async def call(self, req: HttpRequest) -> Any:
         """Run the operation for a request.
@@ -64,6 +75,7 @@ class BoundOperation:
         Raises:
             ServiceError: the request or the settings are invalid, or the operation failed.
         """
+        self._admit(req)
         arguments = self._arguments(req)
         if not self.calls_upstream:
             return await self._operation(**arguments)
@@ -77,6 +89,15 @@ class BoundOperation:
             ServiceError: the settings are invalid, or the operation failed.
         """
         return await self._operation(**self._arguments(_NO_REQUEST))
+
+    def _admit(self, req: HttpRequest) -> None:
+        """Refuse services that may not call this operation. Its parameter checks the users."""
+        if not self.roles:
+            return
+        if self._services.service_authentication is ServiceAuthentication.KEYS:
+            current_invocation().caller = "key"  # the host has checked it
+        else:
+            admit_service(req.headers, self.roles, sign_in_enabled=self._services.sign_in_enabled)
 
     def _arguments(self, req: HttpRequest) -> dict[str, Any]:
         return {name: source(req) for name, source in self._sources.items()}

@@ -23,6 +23,7 @@ from identity_service.errors import AcsTooSlow, InternalError, ServiceError
 from identity_service.http.binding import FROM_REQUEST, BindingError, BoundOperation, Operation
 from identity_service.http.responses import code, problem, refused_field, subject, success
 from identity_service.log import EventLog, begin_invocation
+from identity_service.policies import Role, ServiceAuthentication
 from identity_service.services import Services
 
 events = EventLog(__name__)
@@ -35,37 +36,56 @@ _running: set[asyncio.Future[Any]] = set()
 
 
 class Triggers:
-    """Registers triggers that all have the same authorization level."""
+    """Registers triggers for one audience: for services, or for everyone else.
 
-    def __init__(self, app: FunctionApp, services: Services, level: AuthLevel) -> None:
+    Each row for services names the app roles that a service needs, because with Entra the host
+    checks no key. Forgetting them is an error, not an open operation.
+
+    Attributes:
+        roles: The app roles for each operation, by its name.
+    """
+
+    def __init__(self, app: FunctionApp, services: Services, *, for_services: bool) -> None:
         self._app = app
         self._services = services
-        self._level = level
+        self._for_services = for_services
+        with_key = for_services and services.service_authentication is ServiceAuthentication.KEYS
+        self._level = AuthLevel.FUNCTION if with_key else AuthLevel.ANONYMOUS
+        self.roles: dict[str, tuple[Role, ...]] = {}
 
-    def get(self, route: str, operation: Operation, *, logged: bool = True) -> None:
+    def get(self, route: str, operation: Operation, *roles: Role, logged: bool = True) -> None:
         """Serve GET requests. `logged=False` keeps frequent requests out of the log."""
-        self._http(["GET"], route, operation, logged=logged)
+        self._http(["GET"], route, operation, roles, logged=logged)
 
-    def probe(self, route: str, operation: Operation, *, logged: bool = True) -> None:
+    def probe(self, route: str, operation: Operation, *roles: Role, logged: bool = True) -> None:
         """Serve GET and HEAD requests, which monitoring sends."""
-        self._http(["GET", "HEAD"], route, operation, logged=logged)
+        self._http(["GET", "HEAD"], route, operation, roles, logged=logged)
 
-    def post(self, route: str, operation: Operation) -> None:
+    def post(self, route: str, operation: Operation, *roles: Role) -> None:
         """Serve POST requests."""
-        self._http(["POST"], route, operation)
+        self._http(["POST"], route, operation, roles)
 
-    def put(self, route: str, operation: Operation) -> None:
+    def put(self, route: str, operation: Operation, *roles: Role) -> None:
         """Serve PUT requests."""
-        self._http(["PUT"], route, operation)
+        self._http(["PUT"], route, operation, roles)
 
-    def delete(self, route: str, operation: Operation) -> None:
+    def delete(self, route: str, operation: Operation, *roles: Role) -> None:
         """Serve DELETE requests."""
-        self._http(["DELETE"], route, operation)
+        self._http(["DELETE"], route, operation, roles)
 
     def _http(
-        self, methods: list[str], route: str, operation: Operation, *, logged: bool = True
+        self,
+        methods: list[str],
+        route: str,
+        operation: Operation,
+        roles: tuple[Role, ...],
+        *,
+        logged: bool = True,
     ) -> None:
-        bound = BoundOperation(operation, self._services)
+        bound = BoundOperation(operation, self._services, roles)
+        self.roles[bound.name] = roles
+        if self._for_services != bool(roles):
+            raise BindingError(f"{bound.name}: a row needs app roles if it is for services.")
         if "identity_id" in bound.parameters and "{id}" not in route:
             raise BindingError(f"{bound.name}: the route {route!r} has no {{id}}.")
 
@@ -83,7 +103,7 @@ def add_timer(app: FunctionApp, services: Services, schedule: str, operation: Op
         raise BindingError(f"{bound.name}: a timer has no request for {sorted(from_request)}.")
 
     async def trigger(timer: TimerRequest, context: Context) -> None:  # noqa: ARG001 -- the host passes it
-        await run(bound.name, bound.run(), context)
+        await run(bound.name, bound.run(), context, caller="sweep")
 
     _describe(trigger, operation)
     app.timer_trigger(schedule=schedule, arg_name="timer", run_on_startup=False)(trigger)
@@ -137,19 +157,22 @@ async def serve(  # noqa: PLR0913 -- what the trigger knows
             throttles=invocation.throttles,
             identity_id=subject(req, result) or invocation.identity_id,
             upstream_request_id=invocation.upstream_request_id,
+            caller=invocation.caller,
         )
     invocation.is_over = True
     return response
 
 
-async def run(name: str, call: Awaitable[Any], context: Context) -> None:
+async def run(name: str, call: Awaitable[Any], context: Context, *, caller: str = "") -> None:
     """Run something that no request waits for. An error fails the invocation.
+
+    `caller` is what the log calls it.
 
     Raises:
         ServiceError: an expected error. Its cause is in the log.
         InternalError: an unexpected error. The log has the details.
     """
-    begin_invocation(context.invocation_id)
+    begin_invocation(context.invocation_id, caller)
     try:
         await call
     except Exception as error:  # noqa: BLE001 -- the host would log the text of the library's error

@@ -49,7 +49,7 @@ async def test_each_sweep_has_one_line(no_retention: Client) -> None:
     assert re.search(
         r"sweep_finished due=\d+ revoked=\d+ purged=\d+"
         r" deferred=\d+ stuck=\d+ held=- backlog=\d+ oldest_overdue_s=\d+ throttles=\d+"
-        r" duration_ms=\d+ invocation_id=[\w-]{36}$",
+        r" duration_ms=\d+ caller=sweep invocation_id=[\w-]{36}$",
         line,
     )
 

@@ -5,14 +5,14 @@ import json
 from inspect import Parameter, Signature
 
 import pytest
-from azure.functions import AuthLevel, FunctionApp
+from azure.functions import FunctionApp
 
 from identity_service.errors import InvalidBody, NotConfigured, ServiceError, SignInNotEnabled
 from identity_service.http.binding import BindingError, BoundOperation, Operation
 from identity_service.http.triggers import Triggers, add_timer
 from identity_service.identity import SignedInUser
 from identity_service.lifecycle import Lifecycle
-from identity_service.policies import DeletionPolicy, TokenPolicy
+from identity_service.policies import DeletionPolicy, Role, TokenPolicy
 from identity_service.ports import Acs, Clock, Registry
 from identity_service.schemas import (
     CreateIdentityRequest,
@@ -118,7 +118,7 @@ def test_unknown_name_lists_the_known_ones(services: Services) -> None:
 @pytest.mark.parametrize("method", ["get", "post", "delete"])
 def test_triggers_bind_at_once(method: str, services: Services) -> None:
     """Registering a trigger binds its operation."""
-    triggers = Triggers(FunctionApp(), services, AuthLevel.FUNCTION)
+    triggers = Triggers(FunctionApp(), services, for_services=False)
 
     with pytest.raises(BindingError):
         getattr(triggers, method)("route", unknown_name)
@@ -138,10 +138,30 @@ def test_timer_has_no_request(services: Services) -> None:
 
 def test_route_has_the_id_that_the_operation_takes(services: Services) -> None:
     """Without `{id}` in its route, the operation would never get an id."""
-    triggers = Triggers(FunctionApp(), services, AuthLevel.FUNCTION)
+    triggers = Triggers(FunctionApp(), services, for_services=False)
 
     with pytest.raises(BindingError, match=r"has no \{id\}"):
         triggers.get("identities/{identity}", right)
+
+
+@pytest.mark.parametrize("method", ["get", "probe", "post", "put", "delete"])
+@pytest.mark.parametrize(("for_services", "roles"), [(True, ()), (False, (Role.READ,))])
+def test_row_says_who_may_call(
+    services: Services, method: str, for_services: bool, roles: tuple[Role, ...]
+) -> None:
+    """A row for services has app roles, and no other row has any."""
+    triggers = Triggers(FunctionApp(), services, for_services=for_services)
+
+    with pytest.raises(BindingError, match=r"^operation: a row needs app roles if"):
+        getattr(triggers, method)("route", taking("clock", Clock), *roles)
+
+
+def test_service_is_not_a_signed_in_user(services: Services) -> None:
+    """An operation that takes the signed-in user cannot be one for services."""
+    triggers = Triggers(FunctionApp(), services, for_services=True)
+
+    with pytest.raises(BindingError, match=r"^operation: a service is no signed-in user"):
+        triggers.get("me", takes_caller, Role.READ)
 
 
 def test_operation_is_async(services: Services) -> None:

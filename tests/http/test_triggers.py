@@ -20,7 +20,7 @@ from identity_service.http.binding import Operation
 from identity_service.http.triggers import DEADLINE, Triggers, add_timer, add_warmup, run
 from identity_service.log import current_invocation
 from identity_service.operations import status
-from identity_service.policies import TokenGrant
+from identity_service.policies import Role, TokenGrant
 from identity_service.ports import Acs
 from identity_service.schemas import (
     Check,
@@ -33,6 +33,7 @@ from identity_service.schemas import (
 from identity_service.services import Services
 from tests.http.edge import CONTEXT, INVOCATION, content, memory_services, request, serve
 from tests.support.acs_transport import IDENTITY
+from tests.support.settings import MINIMAL
 from tests.support.world import World
 
 
@@ -101,17 +102,15 @@ def log_lines(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
 # Registration
 
 
-@pytest.mark.parametrize("level", [AuthLevel.FUNCTION, AuthLevel.ANONYMOUS])
 @pytest.mark.parametrize(
     ("register", "methods"),
     [("get", ["GET"]), ("probe", ["GET", "HEAD"]), ("post", ["POST"]), ("delete", ["DELETE"])],
 )
-def test_http_trigger(
-    services: Services, register: str, methods: list[str], level: AuthLevel
-) -> None:
-    """The host learns name, route, methods and level, and the first line of the docstring."""
+def test_http_trigger(services: Services, register: str, methods: list[str]) -> None:
+    """The host learns name, route and methods, and the first line of the docstring."""
     app = FunctionApp()
-    getattr(Triggers(app, services, level), register)("identities/{id}", create)
+    triggers = Triggers(app, services, for_services=False)
+    getattr(triggers, register)("identities/{id}", create)
 
     [function] = app.get_functions()
     trigger, _ = function.get_bindings_dict()["bindings"]
@@ -119,7 +118,46 @@ def test_http_trigger(
     assert function.get_user_function().__doc__ == "Create an identity."
     assert trigger["route"] == "identities/{id}"
     assert [method.value for method in trigger["methods"]] == methods
-    assert trigger["authLevel"] is level
+
+
+# The setting, and the level of the triggers for services. Anything but `entra` requires a key.
+LEVELS = {
+    None: AuthLevel.FUNCTION,
+    "": AuthLevel.FUNCTION,
+    "keys": AuthLevel.FUNCTION,
+    "entra": AuthLevel.ANONYMOUS,
+    "Entra": AuthLevel.FUNCTION,
+    "ENTRA": AuthLevel.FUNCTION,
+    "entra,keys": AuthLevel.FUNCTION,
+    "aad": AuthLevel.FUNCTION,
+    "true": AuthLevel.FUNCTION,
+}
+
+
+@pytest.mark.parametrize(("text", "level"), LEVELS.items())
+@pytest.mark.parametrize("environ", [MINIMAL, {}], ids=["valid", "other settings invalid"])
+def test_level_for_services(environ: dict[str, str], text: str | None, level: AuthLevel) -> None:
+    """Only the exact value `entra` opens the host, and an invalid value does not stop the app."""
+    setting = {} if text is None else {"SERVICE_AUTHENTICATION": text}
+
+    assert level_of(Services(environ | setting), Role.READ) is level
+
+
+@pytest.mark.parametrize("text", LEVELS)
+def test_level_for_everyone_else(text: str | None) -> None:
+    """Operations that are not for services never require a key."""
+    setting = {} if text is None else {"SERVICE_AUTHENTICATION": text}
+
+    assert level_of(Services(MINIMAL | setting)) is AuthLevel.ANONYMOUS
+
+
+def level_of(services: Services, *roles: Role) -> AuthLevel:
+    """The level of a trigger in a row with these roles."""
+    app = FunctionApp()
+    Triggers(app, services, for_services=bool(roles)).get("route", succeed, *roles)
+    [function] = app.get_functions()
+    level: AuthLevel = function.get_bindings_dict()["bindings"][0]["authLevel"]
+    return level
 
 
 def test_timer_trigger(services: Services) -> None:
@@ -136,7 +174,7 @@ def test_timer_trigger(services: Services) -> None:
 async def test_trigger_serves_its_operation(services: Services) -> None:
     """The function that the host calls responds with the result of the operation."""
     app = FunctionApp()
-    Triggers(app, services, AuthLevel.FUNCTION).post("identities", create)
+    Triggers(app, services, for_services=True).post("identities", create, Role.MANAGE)
     [function] = app.get_functions()
     response = await function.get_user_function()(request(), CONTEXT)
 
@@ -260,7 +298,7 @@ async def test_log_line(services: Services, caplog: pytest.LogCaptureFixture) ->
     assert re.fullmatch(
         "operation_finished operation=revoke status=204 code=ok field=-"
         r" duration_ms=\d+ acs_ms=0 credential_ms=0 throttles=0"
-        rf" identity_id={IDENTITY} upstream_request_id=- invocation_id={INVOCATION}",
+        rf" identity_id={IDENTITY} upstream_request_id=- caller=- invocation_id={INVOCATION}",
         "\n".join(caplog.messages),
     )
 

@@ -34,7 +34,7 @@ API = {
                 "operationId": "create_thing",
                 "tags": ["Things"],
                 "summary": "Create a thing",
-                "security": [{"functionKey": []}],
+                "security": [{"functionKey": []}, {"appRoles": ["Things.Make", "Things.Use"]}],
                 "requestBody": _json("New"),
                 "responses": {"200": _json("Thing"), "201": _json("Thing")},
             },
@@ -69,15 +69,15 @@ def test_every_operation_has_a_row() -> None:
 
 
 def test_operations_table() -> None:
-    """A row shows the request, its required and optional inputs, and its successes."""
+    """A row shows the request, its app roles, its inputs, and its successes."""
     assert operations(API) == (
         "## Things\n\n"
-        "Requires a function key. `list_things`: public.\n\n"
-        "| operation | request | what it does | body or query | success |\n"
-        "| --- | --- | --- | --- | --- |\n"
-        "| `list_things` | `GET /things` | List the things | optional `?size=` | 200 |\n"
-        "| `create_thing` | `POST /things` | Create a thing | `name`; optional `note` |"
-        " 201, 200: `id` |"
+        "Requires a function key or, with Entra, the app role. `list_things`: public.\n\n"
+        "| operation | request | app role | what it does | body or query | success |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| `list_things` | `GET /things` |  | List the things | optional `?size=` | 200 |\n"
+        "| `create_thing` | `POST /things` | `Things.Make`, `Things.Use` | Create a thing |"
+        " `name`; optional `note` | 201, 200: `id` |"
     )
 
 

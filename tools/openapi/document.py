@@ -20,6 +20,7 @@ import msgspec
 
 from identity_service import operations as package
 from identity_service.identity import Page
+from identity_service.policies import Role
 from identity_service.schemas import PageResponse, Problem
 from tools.openapi import parts
 from tools.openapi.json_schemas import Json, components, inline, reference, summary
@@ -43,13 +44,13 @@ class Route(NamedTuple):
         name: The name of the function, which is also the name of its operation.
         method: In upper case.
         path: Without the prefix, as in `identities/{id}`.
-        with_key: Whether it requires a function key.
+        roles: The app roles that a service needs. Empty if it is not for services.
     """
 
     name: str
     method: str
     path: str
-    with_key: bool
+    roles: tuple[Role, ...] = ()
 
 
 def current() -> str:
@@ -61,16 +62,14 @@ def current() -> str:
 
 def routes() -> Iterator[Route]:
     """The HTTP triggers of the app, in their order."""
-    for function in runpy.run_path(str(ROOT / "function_app.py"))["app"].get_functions():
+    entry = runpy.run_path(str(ROOT / "function_app.py"))
+    for function in entry["app"].get_functions():
         trigger = json.loads(function.get_raw_bindings()[0])
         if trigger["type"] == "httpTrigger":
             method, *_ = trigger["methods"]  # HEAD, the second one, needs no documentation
-            yield Route(
-                name=str(function.get_function_name()),
-                method=method,
-                path=trigger["route"],
-                with_key=trigger["authLevel"] == "FUNCTION",
-            )
+            name = str(function.get_function_name())
+            roles = entry["service"].roles.get(name, ())
+            yield Route(name, method, trigger["route"], roles)
 
 
 def operations() -> dict[str, Operation]:
@@ -99,7 +98,7 @@ def document(routes: Iterable[Route], version: str) -> Json:
         operation = by_name[route.name]
         paths.setdefault(f"/{route.path}", {})[route.method.lower()] = _operation(route, operation)
         types |= _types(operation)
-        kinds |= problems(operation)
+        kinds |= problems(operation, route.roles)
     responses = shared_responses(paths, kinds)
     used = str((paths, responses))
     schemas = components(types) | {
@@ -140,16 +139,16 @@ def _operation(route: Route, operation: Operation) -> Json:
         found["parameters"] = parameters
     if body := hints.get("body"):
         found["requestBody"] = _request_body(body)
-    responses = _responses(operation)
-    refused = {401: parts.KEY_REFUSED} if route.with_key else {}
+    responses = _responses(operation, route.roles)
+    refused = {401: parts.KEY_REFUSED} if route.roles else {}
     for status, note in (parts.FROM_PLATFORM | refused).items():
         responses[str(status)] = parts.also_from_platform(responses.get(str(status)), status, note)
     return {**found, "responses": dict(sorted(responses.items()))}
 
 
 def _security(route: Route) -> list[Json]:
-    if route.with_key:
-        return [{"functionKey": []}, {"functionKeyInQuery": []}]
+    if route.roles:
+        return [{"functionKey": []}, {"functionKeyInQuery": []}, {"appRoles": list(route.roles)}]
     return [{"signIn": []}] if parts.tag(route.path) == "Me" else []
 
 
@@ -194,7 +193,7 @@ def _types(operation: Operation) -> set[Any]:
     return sent | {body} if body else sent
 
 
-def _responses(operation: Operation) -> Json:
+def _responses(operation: Operation, roles: tuple[Role, ...]) -> Json:
     responses: Json = {}
     for kind in _returned(operation):
         status, content = HTTPStatus.OK, {}
@@ -207,7 +206,7 @@ def _responses(operation: Operation) -> Json:
             content = {JSON: {"schema": reference(_sent(kind))}}
         headers = {"Location": parts.header("Location")} if status == HTTPStatus.CREATED else {}
         responses[str(int(status))] = parts.response(parts.SUCCESS[status], headers, content)
-    found = problems(operation)
+    found = problems(operation, roles)
     for code in sorted({kind.status for kind in found}):
         of_status = {kind: meaning for kind, meaning in found.items() if kind.status == code}
         responses[str(code)] = problem_response(of_status, responses.get(str(code)))

@@ -9,9 +9,10 @@ from tools.openapi.json_schemas import Json, inline
 DESCRIPTION = """\
 Identities of Azure Communication Services and their access tokens.
 
-Services send a function key, signed-in users the bearer token of their sign-in. Bodies are JSON, at
-most 16 KiB (512 KiB for an import), with a Content-Length. Unknown fields are refused. Errors are
-problems (RFC 9457); the `type` of a problem links to its cause and its fix.
+Services send a function key or, with `SERVICE_AUTHENTICATION=entra`, the bearer token of an
+application that has app roles. Signed-in users send the bearer token of their sign-in. Bodies are
+JSON, at most 16 KiB (512 KiB for an import), with a Content-Length. Unknown fields are refused.
+Errors are problems (RFC 9457); the `type` of a problem links to its cause and its fix.
 
 The platform in front of the app responds to some requests itself. Such a response is not a problem:
 its body is empty or, for some 503, a short text or an HTML page.
@@ -94,6 +95,13 @@ SECURITY_SCHEMES: Json = {
         "bearerFormat": "JWT",
         "description": "A user's Entra token for this app. App Service Authentication checks it.",
     },
+    "appRoles": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An application's Entra token for this app, with all app roles that the"
+        " operation lists. Instead of the key, with `SERVICE_AUTHENTICATION=entra`.",
+    },
 }
 
 # What the platform in front of the app sends itself, by status.
@@ -106,8 +114,8 @@ FROM_PLATFORM = {
     " short text or an HTML page.",
 }
 KEY_REFUSED = (
-    "The platform sends this, with an empty body, if the key is missing or wrong, or if the request"
-    " also has a bearer token and this is invalid."
+    "The platform sends this, with an empty body, if the key is missing or wrong, or if the bearer"
+    " token is invalid or has expired."
 )
 
 SUCCESS = {

@@ -1,6 +1,6 @@
 """The problems that an operation can cause: found, described, and grouped by status."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import Any, get_type_hints
 
@@ -8,6 +8,7 @@ import msgspec
 
 from identity_service import errors
 from identity_service.errors import ServiceError
+from identity_service.policies import Role
 from identity_service.schemas import PROBLEMS, Problem
 from tools.openapi import parts
 from tools.openapi.json_schemas import Json, reference, section, summary
@@ -44,22 +45,33 @@ _BY_PARAMETER: dict[str, list[type[ServiceError]]] = {
     "service_tokens": [errors.NotAllowed],
     "user_tokens": [errors.NotAllowed],
 }
+# What happens to callers that are no service, or not one with the roles.
+_REFUSED_SERVICES: Errors = {
+    errors.NotSignedIn: "Services use Entra, and the request has no token of an application.",
+    errors.SignInNotEnabled: "Services use Entra, and the platform does not check tokens.",
+    errors.NotAllowed: "Services use Entra, and the token is not an application's, or the"
+    " application lacks an app role.",
+}
 # Every operation that uses the settings or waits for something can cause these.
 _COMMON = [errors.NotConfigured, errors.InternalError, errors.AcsTooSlow]
 # `health` reports invalid settings itself.
 _HARMLESS = {"is_configured"}
 
 
-def problems(operation: Operation) -> Errors:
-    """Every problem that an operation can cause, and what it means for this operation."""
+def problems(operation: Operation, roles: Collection[Role] = ()) -> Errors:
+    """Every problem that an operation can cause, and what it means for this operation.
+
+    `roles` are the app roles that a service needs for it.
+    """
     hints = get_type_hints(operation)
     del hints["return"]
-    if hints.keys() <= _HARMLESS:
-        return {}
     kinds = [kind for name in hints for kind in _BY_PARAMETER.get(name, [])]
-    found = {kind: summary(kind) for kind in [*kinds, *_COMMON]}
+    common = [] if hints.keys() <= _HARMLESS else _COMMON
+    found = {kind: summary(kind) for kind in [*kinds, *common]}
     for name, meaning in section(operation.__doc__ or "", "Raises").items():
         found[getattr(errors, name)] = f"{meaning[0].upper()}{meaning[1:]}"
+    for kind, meaning in _REFUSED_SERVICES.items() if roles else ():
+        found[kind] = f"{found[kind]} {meaning}" if kind in found else meaning
     return found
 
 
