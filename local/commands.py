@@ -194,8 +194,9 @@ def _addresses(azure: LocalAzure, app: App, workspace: Workspace) -> str:
     if azure.services_use_entra:
         roles = "--role Identities.Manage --role Tokens.Issue"
         authentication = f'"Authorization: Bearer $({token} --app my-service {roles})"'
-        operator = ""
+        key = operator = ""
     else:
+        key = f"Function key        {azure.keys.function_key}\n"
         authentication = f"'x-functions-key: {azure.keys.function_key}'"
         operator = f"""
 As an operator, with the command line:
@@ -205,8 +206,7 @@ As an operator, with the command line:
 App                 {app.url}   (log: {workspace.folder / "app.log"})
 Example page        {app.url}{EXAMPLE}   (for signed-in users; built by `make setup`)
 Try it on a page    {app.url}{DOCS}
-Function key        {azure.keys.function_key}
-ACS emulator        {azure.acs.endpoint}
+{key}ACS emulator        {azure.acs.endpoint}
 Managed identity    {azure.identity_endpoint}
 Storage, tables     {azure.storage.table}
 Shell variables     . {workspace.env_file}

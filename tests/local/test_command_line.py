@@ -104,6 +104,21 @@ def test_run_prints_a_command_for_operators(run: Command) -> None:
     assert done.stdout.split()[:2] == [b"id", b"state"]
 
 
+def test_run_works_with_entra_instead_of_keys(tmp_path: Path) -> None:
+    """The walkthrough succeeds without a key, and the printed command gets its token by itself."""
+    with command(tmp_path, "run", "--set=SERVICE_AUTHENTICATION=entra") as running:
+        running.read_until(SERVING["run"])
+        key = read_env(tmp_path)["FUNCTION_KEY"]
+        pasted = running.output.partition("Try it:\n")[2].partition("\n\n")[0]
+        done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+            pasted, shell=True, cwd=ROOT, capture_output=True, check=True, timeout=60
+        )
+
+    assert running.errors == ""
+    assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
+    assert key not in running.output
+
+
 @pytest.mark.parametrize("name", ["run", "azure", "acs"])
 def test_a_second_start_in_the_same_folder_is_rejected(everything: Path, name: str) -> None:
     """The error is one line, and the first start is not affected."""
