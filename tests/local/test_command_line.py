@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,19 +106,58 @@ def test_run_prints_a_command_for_operators(run: Command) -> None:
     assert done.stdout.split()[:2] == [b"id", b"state"]
 
 
-def test_run_works_with_entra_instead_of_keys(tmp_path: Path) -> None:
-    """The walkthrough succeeds without a key, and the printed command gets its token by itself."""
-    with command(tmp_path, "run", "--set=SERVICE_AUTHENTICATION=entra") as running:
+@pytest.fixture(scope="module")
+def run_with_entra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A `run` whose services authenticate with Entra."""
+    folder = tmp_path_factory.mktemp("entra")
+    with command(folder, "run", "--set=SERVICE_AUTHENTICATION=entra") as running:
         running.read_until(SERVING["run"])
-        key = read_env(tmp_path)["FUNCTION_KEY"]
-        pasted = running.output.partition("Try it:\n")[2].partition("\n\n")[0]
-        done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
-            pasted, shell=True, cwd=ROOT, capture_output=True, check=True, timeout=60
-        )
+        yield running
 
-    assert running.errors == ""
+
+def test_run_works_with_entra_instead_of_keys(run_with_entra: Command) -> None:
+    """The walkthrough succeeds without a key, and the printed command gets its token by itself."""
+    pasted = run_with_entra.output.partition("Try it:\n")[2].partition("\n\n")[0]
+
+    done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+        pasted, shell=True, cwd=ROOT, capture_output=True, check=True, timeout=60
+    )
+
+    assert run_with_entra.errors == ""
     assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
-    assert key not in running.output
+    assert read_env(run_with_entra.folder)["FUNCTION_KEY"] not in run_with_entra.output
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [
+        ("docs/getting-started.md", "## As a service without a key"),
+        ("local/README.md", "## Services with Entra"),
+    ],
+)
+def test_a_page_shows_how_a_service_gets_a_token(
+    run_with_entra: Command, page: str, heading: str
+) -> None:
+    """What is printed below the start of the app works. Only the folder and Python are ours."""
+    section = (ROOT / page).read_text().partition(heading)[2].partition("\n## ")[0]
+    pasted = section.partition("In another terminal")[2].partition("\n\n")[2].partition("\n\n")[0]
+    folder = run_with_entra.folder
+    script = re.sub(
+        r"(\.venv/bin/)?python -m local token",
+        f"{sys.executable} -m local token --folder {folder}",
+        pasted.replace(". .local/env", ""),
+    )
+
+    done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+        f"set -eu; . {folder}/.local/env\n{script}",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert json.loads(done.stdout)["id"].startswith("8:acs:")
 
 
 @pytest.mark.parametrize("name", ["run", "azure", "acs"])
