@@ -70,6 +70,9 @@ Rate = Annotated[float, typer.Option(min=0.01, help="Requests per second at most
 MaybeIdentity = Annotated[
     str | None, typer.Argument(metavar="ID", help="The id of an identity: 8:acs:…")
 ]
+EachInFile = Annotated[
+    Path | None, typer.Option("--file", metavar="FILE", help="Do it to every identity in a file.")
+]
 IdColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The column with the ids.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the bad rows.")]
 
@@ -368,68 +371,44 @@ def unregister(
         )
 
 
-@app.command()
-def delete(
-    context: typer.Context,
-    identity_id: MaybeIdentity = None,
-    file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Delete every identity in this file.")
-    ] = None,
-    id_column: IdColumn = None,
-    skip_bad: SkipBad = False,
-    rate: Rate = 20,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Delete an identity, or those in a file. They can be restored until the sweep purges them."""
-    chosen = _the_id(identity_id, file)
-    with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
-        if file is not None:
+def _add_change(kind: transfer.Kind, description: str) -> None:
+    """Add the command that makes this change to one identity, or to those in a file."""
+
+    def command(
+        context: typer.Context,
+        identity_id: MaybeIdentity = None,
+        file: EachInFile = None,
+        id_column: IdColumn = None,
+        skip_bad: SkipBad = False,
+        rate: Rate = 20,
+        yes: Yes = False,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        chosen = _the_id(identity_id, file)
+        with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+            if file is None:
+                _change(current, chosen, kind, yes=yes)
+                return
             options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
-            _bulk(current, file, options, transfer.DELETE, yes=yes)
-            return
-        change(
-            current,
-            chosen,
-            lambda client: transfer.delete(client, chosen),
-            do="Delete",
-            done="Deleted",
-            result="deleted",
-            confirmed=yes,
-        )
+            _bulk(current, file, options, kind, yes=yes)
+
+    app.command(kind.name, help=description)(command)
 
 
-@app.command()
-def restore(
-    context: typer.Context,
-    identity_id: MaybeIdentity = None,
-    file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Restore every identity in this file.")
-    ] = None,
-    id_column: IdColumn = None,
-    skip_bad: SkipBad = False,
-    rate: Rate = 20,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Restore a deleted identity, or those in a file. Their old tokens stay revoked."""
-    chosen = _the_id(identity_id, file)
-    with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
-        if file is not None:
-            options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
-            _bulk(current, file, options, transfer.RESTORE, yes=yes)
-            return
-        change(
-            current,
-            chosen,
-            lambda client: transfer.restore(client, chosen),
-            do="Restore",
-            done="Restored",
-            result="restored",
-            confirmed=True,  # deleting it again takes it back
-        )
+_add_change(
+    transfer.SUSPEND, "Suspend an identity, or those in a file. They get no token until resumed."
+)
+_add_change(
+    transfer.RESUME, "Resume a suspended identity, or those in a file. Old tokens stay revoked."
+)
+_add_change(
+    transfer.DELETE,
+    "Delete an identity, or those in a file. They can be restored until the sweep purges them.",
+)
+_add_change(
+    transfer.RESTORE, "Restore a deleted identity, or those in a file. Old tokens stay revoked."
+)
 
 
 @app.command()
@@ -563,10 +542,23 @@ def _removed(client: Client, path: str, query: Mapping[str, str] | None) -> Answ
     return Answer(answer.status, {})
 
 
+def _change(current: Session, identity_id: str, kind: transfer.Kind, *, yes: bool) -> None:
+    """Change one identity."""
+    change(
+        current,
+        identity_id,
+        lambda client: kind.act(client, identity_id),
+        do=kind.name.capitalize(),
+        done=kind.result.capitalize(),
+        result=kind.result,
+        confirmed=yes or not kind.asks,
+    )
+
+
 def _bulk(
     current: Session, file: Path, options: Options, kind: transfer.Kind, *, yes: bool
 ) -> None:
-    """Delete or restore the identities in a file, after showing what that does."""
+    """Change the identities in a file, after showing what that does."""
     target = current.target()
     with Reader(file, options) as reader:
         summary = reader.check()

@@ -1,4 +1,4 @@
-"""Work on many identities: import, export, delete, restore. It can be killed at any moment.
+"""Work on many identities: import, export, and the changes to each in a file. It can be killed at any moment.
 
 The results are appended to a journal beside the input, each after the app has answered. Repeating a
 request is harmless, so whatever has no result is simply sent again.
@@ -54,7 +54,7 @@ _NOT_FINAL = {
 # These were not looked at, so they come first in the next request.
 _NOT_REACHED = {"not_attempted", "throttled"}
 # Results that are as they should be.
-GOOD = {"registered", "unchanged", "deleted", "restored"}
+GOOD = {"registered", "unchanged", "deleted", "restored", "suspended", "resumed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,35 +306,40 @@ def unfinished(reader: Reader, journal: Journal) -> Iterator[Numbered]:
     raise Failure(Exit.REFUSED, "file_changed", f"{reader.path} has changed meanwhile.")
 
 
-def delete(client: Client, identity_id: str) -> Answer:
-    """Delete an identity."""
-    return client.call("DELETE", f"identities/{identity_id}")
-
-
-def restore(client: Client, identity_id: str) -> Answer:
-    """Restore a deleted identity."""
-    return client.call("POST", f"deleted-identities/{identity_id}/restore")
-
-
 @dataclass(frozen=True)
 class Kind:
-    """What to do with every identity in a file.
+    """A change that can be made to one identity, or to every identity in a file.
 
     Attributes:
         result: The result of a success.
+        method: The method of its request.
+        path: What follows `/api/`. `ID` stands for the id of the identity.
+        asks: Whether it asks before it changes a single identity.
     """
 
     name: str
-    act: Callable[[Client, str], Answer]
     result: str
+    method: str
+    path: str
+    asks: bool = False
+
+    def act(self, client: Client, identity_id: str) -> Answer:
+        """Change one identity.
+
+        Raises:
+            Failure: the app refused it, or did not respond in time.
+        """
+        return client.call(self.method, self.path.replace("ID", identity_id))
 
 
-DELETE = Kind("delete", delete, "deleted")
-RESTORE = Kind("restore", restore, "restored")
+DELETE = Kind("delete", "deleted", "DELETE", "identities/ID", asks=True)
+RESTORE = Kind("restore", "restored", "POST", "deleted-identities/ID/restore")
+SUSPEND = Kind("suspend", "suspended", "POST", "identities/ID/suspend", asks=True)
+RESUME = Kind("resume", "resumed", "POST", "identities/ID/resume")
 
 
 class Bulk:
-    """Deletes or restores the records of a file, a few at the same time."""
+    """Makes a change to each record of a file, a few at the same time."""
 
     def __init__(self, client: Client, journal: Journal, advance: Advance, kind: Kind) -> None:
         self._client = client
