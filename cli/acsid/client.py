@@ -28,12 +28,15 @@ _FIRST_DELAY, _LONGEST_DELAY = 1.0, 30.0
 _SHORTEST_DELAY = 0.2
 # docs/problems.md says to repeat these.
 _TRY_AGAIN = {429, 500, 502, 503, 504}
+# Invalid settings do not correct themselves while a command waits.
+_LASTING = {"not_configured", "wrong_resource"}
 # The most that a page of a list may hold.
 PAGE_SIZE = 1000
 
 # What to do about a problem, by its code. `ID` stands for the id that the problem names.
 _HINTS = {
     "identity_deleted": "acsid restore ID takes the deletion back.",
+    "identity_suspended": "acsid resume ID lifts the suspension.",
     "identity_not_deleted": "Only a deleted identity can be purged: acsid delete ID.",
     "identity_not_found": "If it exists in ACS, acsid register ID makes the app know it.",
     "purge_protected": "The setting PURGE_PROTECTION of the app forbids it.",
@@ -238,8 +241,7 @@ class Client:
                 received = _content(response, is_success=not failure)
                 return Answer(response.status_code, received, failure, was_repeated)
             assert failure  # noqa: S101 -- there is no response, or it is not a success
-            # Invalid settings do not correct themselves while a command waits.
-            if failure.exit_code is not Exit.NO_ANSWER or failure.code == "not_configured":
+            if failure.exit_code is not Exit.NO_ANSWER or failure.code in _LASTING:
                 raise failure
             if may_have_acted and repeat is Repeat.UNSENT:
                 failure.hint = "The app may have acted on it all the same. Check before you repeat."

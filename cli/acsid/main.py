@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from http import HTTPStatus
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -185,7 +186,9 @@ def list_identities(
 ) -> None:
     """List identities."""
     query = {"state": state} if state else {}
-    columns = ("id", "state", "userId", "createdOn", "knownOn")
+    columns = ["id", "state", "userId", "createdOn", "knownOn", "suspendedOn"]
+    if state:
+        columns.append("deletedBy")
     _list(context, "identities", query, columns, limit, as_json=as_json)
 
 
@@ -194,16 +197,26 @@ _DELETED_COLUMNS = (
     "state",
     "userId",
     "deletedOn",
+    "deletedBy",
     "scheduledPurgeOn",
+    "suspendedOn",
     "attempts",
     "lastError",
 )
 
 
 @app.command()
-def deleted(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
+def deleted(
+    context: typer.Context,
+    deleted_by: Annotated[
+        Literal["service", "user"] | None, typer.Option(help="Only what they have deleted.")
+    ] = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
     """List deleted identities, in the order of their purge."""
-    _list(context, "deleted-identities", {}, _DELETED_COLUMNS, limit, as_json=as_json)
+    query: dict[str, str] = {"deletedBy": deleted_by} if deleted_by else {}
+    _list(context, "deleted-identities", query, _DELETED_COLUMNS, limit, as_json=as_json)
 
 
 @app.command()
@@ -216,8 +229,8 @@ def stuck(context: typer.Context, limit: Limit = None, as_json: AsJson = False) 
 def _list(
     context: typer.Context,
     path: str,
-    query: dict[str, str],
-    columns: tuple[str, ...],
+    query: Mapping[str, str],
+    columns: Sequence[str],
     limit: int | None,
     *,
     as_json: bool,
@@ -387,11 +400,8 @@ def _add_change(kind: transfer.Kind, description: str) -> None:
     ) -> None:
         chosen = _the_id(identity_id, file)
         with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
-            if file is None:
-                _change(current, chosen, kind, yes=yes)
-                return
             options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
-            _bulk(current, file, options, kind, yes=yes)
+            _change(current, file or chosen, options, kind, yes=yes)
 
     app.command(kind.name, help=description)(command)
 
@@ -406,9 +416,36 @@ _add_change(
     transfer.DELETE,
     "Delete an identity, or those in a file. They can be restored until the sweep purges them.",
 )
-_add_change(
-    transfer.RESTORE, "Restore a deleted identity, or those in a file. Old tokens stay revoked."
-)
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    identity_id: MaybeIdentity = None,
+    file: EachInFile = None,
+    deleted_by: Annotated[
+        Literal["service", "user", "any"] | None,
+        typer.Option(
+            help="With --file: only what a service has deleted (the default), or users, or any."
+        ),
+    ] = None,
+    id_column: IdColumn = None,
+    skip_bad: SkipBad = False,
+    rate: Rate = 20,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Restore a deleted identity, or those in a file. Old tokens stay revoked."""
+    chosen = _the_id(identity_id, file)
+    if deleted_by and not file:
+        raise typer.BadParameter("--deleted-by needs --file")
+    # People who have deleted themselves do not come back unless the operator says so.
+    wanted = (deleted_by or "service") if file else "any"
+    kind = replace(transfer.RESTORE, deleted_by=None if wanted == "any" else wanted)
+    with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+        options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
+        _change(current, file or chosen, options, kind, yes=yes)
 
 
 @app.command()
@@ -542,35 +579,32 @@ def _removed(client: Client, path: str, query: Mapping[str, str] | None) -> Answ
     return Answer(answer.status, {})
 
 
-def _change(current: Session, identity_id: str, kind: transfer.Kind, *, yes: bool) -> None:
-    """Change one identity."""
-    change(
-        current,
-        identity_id,
-        lambda client: kind.act(client, identity_id),
-        do=kind.name.capitalize(),
-        done=kind.result.capitalize(),
-        result=kind.result,
-        confirmed=yes or not kind.asks,
-    )
-
-
-def _bulk(
-    current: Session, file: Path, options: Options, kind: transfer.Kind, *, yes: bool
+def _change(
+    current: Session, what: str | Path, options: Options, kind: transfer.Kind, *, yes: bool
 ) -> None:
-    """Change the identities in a file, after showing what that does."""
+    """Change one identity, or those in a file after showing what that does."""
+    if isinstance(what, str):
+        change(
+            current,
+            what,
+            lambda client: kind.act(client, what),
+            do=kind.name.capitalize(),
+            done=kind.result.capitalize(),
+            result=kind.result,
+            confirmed=yes or not kind.asks,
+        )
+        return
     target = current.target()
-    with Reader(file, options) as reader:
-        summary = reader.check()
-        describe(current.screen, summary)
-        found = {"states": preview(current, target, reader)}
-        text = f"{kind.name.capitalize()} {summary.count:,} identities at {target.url}"
+    with Reader(what, options) as reader:
+        describe(current.screen, reader.check())
+        text, found = preview(current, target, reader, kind)
 
         def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
             records = transfer.unfinished(reader, journal)
             transfer.Bulk(client, journal, advance, kind).run(records)
 
-        FileRun(current, target, reader, kind.name, text, work, found).run(yes=yes)
+        run = FileRun(current, target, reader, kind.name, text, work, found, kind.deleted_by)
+        run.run(yes=yes)
 
 
 def run() -> None:
