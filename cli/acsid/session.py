@@ -250,7 +250,7 @@ def preview(
     Raises:
         Failure: the app does not respond, or does not say who has deleted an identity.
     """
-    ids = {record.id for record in reader.records()}
+    ids = dict.fromkeys(record.id for record in reader.records())  # in the order of the file
     with current.client(target) as client, current.screen.progress("Reading their states"):
         found = transfer.seen(client, ids)
     each = [found.get(one, transfer.Seen("not in the registry")) for one in ids]
@@ -266,10 +266,8 @@ def preview(
             "deleter_unknown",
         )
     left_out = sum(map(kind.leaves_out, each))
-    chosen = (record for record in reader.records() if kind.chooses(found.get(record.id)))
-    for record in islice(chosen, _EXAMPLES):
-        seen = found[record.id]
-        current.screen.note(f"  to {kind.name}: {record.id}, {seen} on {seen.deleted_on}")
+    for one in islice((one for one in ids if kind.chooses(found.get(one))), _EXAMPLES):
+        current.screen.note(f"  to restore: {one}, {found[one]} on {found[one].deleted_on}")
     other = "users" if kind.deleted_by == "service" else "services"
     text += f" {len(ids) - left_out:,} identities, and leave out {left_out:,} that {other} have"
     return f"{text} deleted, at {target.url}", {**facts, "leftOut": left_out}

@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -445,7 +445,7 @@ class Bulk:
             future.result()
 
 
-def seen(client: Client, ids: set[str], few: int = BATCH) -> dict[str, Seen]:
+def seen(client: Client, ids: Collection[str], few: int = BATCH) -> dict[str, Seen]:
     """Return what the registry says about those of the identities that it knows.
 
     A few are read one by one. For many, reading the lists takes fewer requests.

@@ -144,7 +144,7 @@ def test_an_export_needs_memory_for_a_page(tmp_path: Path, kind: Format) -> None
         ("restore", "restored", "active"),
     ],
 )
-def test_every_identity_in_a_file(
+def test_every_identity_in_a_file(  # noqa: PLR0913, PLR0917 -- the name, and what it does
     acsid: Run, service: Service, tmp_path: Path, name: str, result: str, after: str
 ) -> None:
     """With --file, a command changes each identity in the file once."""
@@ -247,7 +247,7 @@ def add_deleted(service: Service, count: int = 2) -> None:
     ],
     ids=["default", "service", "user", "any"],
 )
-def test_who_is_restored(
+def test_who_is_restored(  # noqa: PLR0913, PLR0917 -- the options, and what they do
     acsid: Run,
     service: Service,
     tmp_path: Path,
