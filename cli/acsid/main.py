@@ -40,8 +40,9 @@ from acsid.session import (
 
 _EPILOG = (
     "Exit codes: 0 done, 1 refused (also in part), 2 wrong arguments, settings or file: nothing was"
-    " sent, 3 not found, 4 no answer: try again later, 5 the key is not accepted, 6 not confirmed,"
-    " 130 interrupted. ACSID_URL and ACSID_KEY, or a profile, say which app to call."
+    " sent, 3 not found, 4 no answer: try again later, 5 the key or the token is not accepted,"
+    " 6 not confirmed, 130 interrupted. ACSID_URL and ACSID_KEY, or ACSID_SCOPE for an app that"
+    " accepts Entra tokens, or a profile, say which app to call."
 )
 
 app = typer.Typer(
@@ -93,13 +94,16 @@ def choose(
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file with the key, readable by you only.")
     ] = None,
+    entra: Annotated[
+        bool, typer.Option("--entra", help="Send an Entra token instead of a key.")
+    ] = False,
     version: Annotated[  # noqa: ARG001 -- its callback prints it
         bool,
         typer.Option("--version", callback=lambda value: _version(wanted=value), is_eager=True),
     ] = False,
 ) -> None:
     """Remember which app to call."""
-    context.obj = Choice(profile, key_file)
+    context.obj = Choice(profile, key_file, entra)
 
 
 @app.command()

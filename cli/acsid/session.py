@@ -30,6 +30,7 @@ class Choice:
 
     profile: str | None
     key_file: Path | None
+    entra: bool
 
 
 class Session:
@@ -51,7 +52,13 @@ class Session:
             Failure: none is known.
         """
         choice = self._choice
-        return find_target(os.environ, choice.profile, choice.key_file, needs_key=needs_key)
+        return find_target(
+            os.environ,
+            choice.profile,
+            choice.key_file,
+            entra=choice.entra,
+            needs_key=needs_key,
+        )
 
     def client(self, target: Target | None = None) -> Client:
         """Return a client of the app."""

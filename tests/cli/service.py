@@ -75,6 +75,7 @@ class Service:
         delay: Seconds before each response.
         received: Every request so far.
         page: How many items a page holds at most.
+        bearer: The Entra token that it accepts instead of the key, if it is not empty.
     """
 
     def __init__(self, url: str) -> None:
@@ -86,6 +87,7 @@ class Service:
         self.delay = 0.0
         self.received: list[Received] = []
         self.page = 1000
+        self.bearer = ""
         self.lock = threading.Lock()
 
     def add(
@@ -114,7 +116,8 @@ class Service:
 
     def respond(self, request: Received) -> Answer:
         """Acts as the app does."""
-        if request.headers.get("x-functions-key") != KEY:
+        sent = request.headers.get("authorization" if self.bearer else "x-functions-key")
+        if sent != (f"Bearer {self.bearer}" if self.bearer else KEY):
             return Answer(401)
         name, _, rest = request.path.removeprefix("/api/").partition("/")
         identity_id, _, part = unquote(rest).partition("/")
