@@ -192,16 +192,14 @@ async def _walk_through(azure: LocalAzure, app: App, workspace: Workspace) -> in
 def _addresses(azure: LocalAzure, app: App, workspace: Workspace) -> str:
     token = _token_command(workspace)
     if azure.services_use_entra:
+        key = ""
         roles = "--role Identities.Manage --role Tokens.Issue"
         authentication = f'"Authorization: Bearer $({token} --app my-service {roles})"'
-        key = operator = ""
+        operator = f'ACSID_TOKEN="$({token} --app operator --role Identities.Read)"'
     else:
         key = f"Function key        {azure.keys.function_key}\n"
         authentication = f"'x-functions-key: {azure.keys.function_key}'"
-        operator = f"""
-As an operator, with the command line:
-  ACSID_URL={app.url} ACSID_KEY={azure.keys.function_key} {_program("acsid")} list
-"""
+        operator = f"ACSID_KEY={azure.keys.function_key}"
     return f"""
 App                 {app.url}   (log: {workspace.folder / "app.log"})
 Example page        {app.url}{EXAMPLE}   (for signed-in users; built by `make setup`)
@@ -218,7 +216,10 @@ Try it:
 As a signed-in user, without a key:
   curl -X POST -d '' {app.url}/api/me/tokens \\
     -H "Authorization: Bearer $({token} --user alice)"
-{operator}
+
+As an operator, with the command line:
+  ACSID_URL={app.url} {operator} {_program("acsid")} list
+
 Ctrl-C stops everything."""
 
 

@@ -74,6 +74,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
 
 
 @pytest.fixture(scope="module")
+def run_with_entra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A `run` whose services authenticate with Entra."""
+    folder = tmp_path_factory.mktemp("entra")
+    with command(folder, "run", "--set=SERVICE_AUTHENTICATION=entra") as running:
+        running.read_until(SERVING["run"])
+        yield running
+
+
+@pytest.fixture(scope="module")
 def everything(run: Command) -> Path:
     """The folder of a `run` that is serving."""
     return run.folder
@@ -95,24 +104,17 @@ def test_run_walks_through_and_serves(run: Command) -> None:
     assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
 
 
-def test_run_prints_a_command_for_operators(run: Command) -> None:
+@pytest.mark.parametrize("start", ["run", "run_with_entra"])
+def test_run_prints_a_command_for_operators(start: str, request: pytest.FixtureRequest) -> None:
     """The line for acsid works as it is printed, in the folder of the project."""
-    pasted = run.output.partition("with the command line:\n")[2].partition("\n\n")[0]
+    running: Command = request.getfixturevalue(start)
+    pasted = running.output.partition("with the command line:\n")[2].partition("\n\n")[0]
 
     done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
         pasted, shell=True, cwd=ROOT, capture_output=True, check=True, timeout=60
     )
 
     assert done.stdout.split()[:2] == [b"id", b"state"]
-
-
-@pytest.fixture(scope="module")
-def run_with_entra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """A `run` whose services authenticate with Entra."""
-    folder = tmp_path_factory.mktemp("entra")
-    with command(folder, "run", "--set=SERVICE_AUTHENTICATION=entra") as running:
-        running.read_until(SERVING["run"])
-        yield running
 
 
 def test_run_works_with_entra_instead_of_keys(run_with_entra: Command) -> None:
