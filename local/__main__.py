@@ -9,9 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from local.azure import ROOT, Ports
-from local.commands import COMMANDS, fetch_token
-from local.entra import SIGN_IN_MINUTES
+from local.azure import ROOT, Ports, sample_settings
+from local.commands import COMMANDS, Start, fetch_token
+from local.entra import ROLES, SIGN_IN_MINUTES
 from local.workspace import CannotStart, Workspace
 
 # The exit code that a shell reports for a program stopped by Ctrl-C.
@@ -31,15 +31,19 @@ _OPTIONS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command. The exit code is 0 on success."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.role and options.app_name is None:
+        parser.error("--role needs --app: only applications have roles")
     ports = Ports(**{port.name: getattr(options, f"{port.name}_port") for port in fields(Ports)})
     workspace = Workspace(options.folder)
     try:
         if options.command == "token":
-            print(asyncio.run(fetch_token(workspace, options.user, options.minutes)))
+            print(asyncio.run(fetch_token(workspace, *_token_request(options))))
             return 0
         with workspace.locked():
-            command = COMMANDS[options.command](workspace, ports)
+            start = Start(workspace, ports, dict(options.set))
+            command = COMMANDS[options.command](start)
             return asyncio.run(_run_until_stopped(command, options.command in _FINITE))
     except CannotStart as reason:
         print(reason, file=sys.stderr)
@@ -55,10 +59,29 @@ def _parser() -> argparse.ArgumentParser:
         choices=[*COMMANDS, "token"],
         help="run: everything, with a walkthrough of the quickstart (default). quickstart: only the"
         " walkthrough. acs: only the ACS emulator. azure: everything except the app. telemetry: a"
-        " few operations, with their traces and metrics. token: print a signed-in user's bearer"
-        " token for the running app.",
+        " few operations, with their traces and metrics. token: print a bearer token for the"
+        " running app, of a signed-in user or an application.",
     )
-    parser.add_argument("--user", default="alice", help="token: the user (default %(default)s)")
+    parser.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting of the app; can be repeated",
+    )
+    caller = parser.add_mutually_exclusive_group()
+    caller.add_argument("--user", default="alice", help="token: the user (default %(default)s)")
+    caller.add_argument(
+        "--app", dest="app_name", metavar="NAME", help="token: the application, instead of a user"
+    )
+    parser.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        choices=ROLES,
+        help="token: a role of the application; can be repeated",
+    )
     parser.add_argument(
         "--minutes",
         type=float,
@@ -77,6 +100,24 @@ def _parser() -> argparse.ArgumentParser:
         "--folder", type=Path, default=ROOT, help="the folder for .local/ (default: the project)"
     )
     return parser
+
+
+def _setting(text: str) -> tuple[str, str]:
+    """Parse NAME=VALUE. The case of a name does not matter, as in the Functions host."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text} does not have the form NAME=VALUE")
+    known = {each.lower(): each for each in sample_settings()}
+    if name.lower() not in known:
+        raise argparse.ArgumentTypeError(f"{name} is not a setting: see docs/settings.md")
+    return known[name.lower()], value
+
+
+def _token_request(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    if options.app_name is None:
+        return "sign-in", {"user": options.user, "minutes": options.minutes}
+    body = {"app": options.app_name, "roles": options.role, "minutes": options.minutes}
+    return "app-token", body
 
 
 async def _run_until_stopped(command: Coroutine[Any, Any, int], is_finite: bool) -> int:

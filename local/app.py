@@ -4,17 +4,22 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
+
 from local.azure import ROOT, LocalAzure
 from local.servers import stop
 from local.workspace import CannotStart
 
 PORT_TAKEN = 4
+# The app's log line, with how to fix each setting.
+_INVALID_SETTINGS = re.compile(r' not_configured invalid="([^"]*)"')
 EXAMPLE = "/example/"
 DOCS = "/docs/"
 # Variables of the caller's shell that could select another resource or credential for the app.
@@ -49,7 +54,7 @@ async def running_app(
     """Run the app with the settings for this Azure, overridden by `changes`.
 
     Raises:
-        CannotStart: its port is in use, or the app does not load; then the log has the reason.
+        CannotStart: its port is in use, the app does not load, or its settings are invalid.
     """
     host = {
         "LOCAL_HOST_STATIC_FILES": json.dumps(_pages()),
@@ -70,7 +75,9 @@ async def running_app(
             env=_inherited() | azure.settings() | dict(changes) | host,
         )
     try:
-        yield App(await _read_address(process, port, log), process)
+        url = await _read_address(process, port, log)
+        await _check_settings(url, log)
+        yield App(url, process)
     finally:
         await stop(process)
 
@@ -110,3 +117,16 @@ async def _read_address(process: Process, port: int, log: Path) -> str:
     if await process.wait() == PORT_TAKEN:
         raise CannotStart(f"Port {port} is in use: choose another with --app-port.")
     raise CannotStart(f"The app does not start: see {log}.")
+
+
+async def _check_settings(url: str, log: Path) -> None:
+    """Stop the start if the app reports invalid settings. It logs each of them."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/api/health") as response:
+        if response.ok:
+            return
+    raise CannotStart(_reason(log))
+
+
+def _reason(log: Path) -> str:
+    found = _INVALID_SETTINGS.search(log.read_text())
+    return f"Invalid settings: {found[1]}" if found else f"The app is not healthy: see {log}."

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ from local import managed_identity
 from local.acs import Emulator
 from local.application_insights import ApplicationInsights
 from local.azurite import Azurite, AzuritePorts, azurite
-from local.entra import Issuer, SignIn
+from local.entra import ROLES, Issuer, SignIn
 from local.managed_identity import ManagedIdentity
 from local.servers import Authority, listen, serving
 from local.workspace import Keys, Workspace
@@ -87,9 +87,10 @@ class LocalAzure:
     sign_in: SignIn
     insights: ApplicationInsights
     insights_endpoint: str
+    changes: Mapping[str, str]
 
     def settings(self) -> dict[str, str]:
-        """The app's settings: the sample, with the addresses of the running parts."""
+        """The app's settings: the sample, with the addresses of the running parts, and changes."""
         return {
             **sample_settings(),
             "COMMUNICATION_SERVICES_ENDPOINT": self.acs.endpoint,
@@ -100,7 +101,23 @@ class LocalAzure:
             "IDENTITY_HEADER": self.keys.identity_header,
             "SSL_CERT_FILE": str(self.acs.bundle),
             "TEAMS_APP_ID": self.acs.emulator.teams_user().app_id,
+            **self.changes,
         }
+
+    @property
+    def services_use_entra(self) -> bool:
+        """Whether services authenticate with Entra, and not with function keys."""
+        return self.settings().get("SERVICE_AUTHENTICATION") == "entra"
+
+    def service_headers(self) -> dict[str, str]:
+        """The headers with which a service that may do everything calls the app."""
+        if self.services_use_entra:
+            return {"Authorization": f"Bearer {self.sign_in.application_token('local', ROLES)}"}
+        return {"x-functions-key": self.keys.function_key}
+
+    def master_headers(self) -> dict[str, str]:
+        """The headers for the host's own endpoints."""
+        return {"x-functions-key": self.keys.master_key}
 
     def telemetry_settings(self) -> dict[str, str]:
         """More settings, with which the app sends all telemetry to Application Insights."""
@@ -166,8 +183,10 @@ async def local_acs(
 
 
 @contextlib.asynccontextmanager
-async def local_azure(workspace: Workspace, ports: Ports) -> AsyncIterator[LocalAzure]:
-    """Run every part except the app.
+async def local_azure(
+    workspace: Workspace, ports: Ports, changes: Mapping[str, str] | None = None
+) -> AsyncIterator[LocalAzure]:
+    """Run every part except the app. `changes` replace settings of the app.
 
     Raises:
         CannotStart: a port is in use, or Node is missing.
@@ -192,4 +211,6 @@ async def local_azure(workspace: Workspace, ports: Ports) -> AsyncIterator[Local
             serving(insights.application(), listen(0, "-"), authority.server_context())
         )
         insights_endpoint = f"https://localhost:{served.port}/"
-        yield LocalAzure(acs, endpoint, storage, keys, sign_in, insights, insights_endpoint)
+        yield LocalAzure(
+            acs, endpoint, storage, keys, sign_in, insights, insights_endpoint, changes or {}
+        )

@@ -6,6 +6,8 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -20,26 +22,49 @@ from local.telemetry import app_with_telemetry, report, run_operations
 from local.workspace import CannotStart, Workspace
 
 
-async def run(workspace: Workspace, ports: Ports) -> int:
+@dataclass(frozen=True)
+class Start:
+    """What the command line says about a start.
+
+    Attributes:
+        changes: settings of the app that differ from the sample.
+    """
+
+    workspace: Workspace
+    ports: Ports
+    changes: Mapping[str, str]
+
+    def azure(self) -> AbstractAsyncContextManager[LocalAzure]:
+        """Every part except the app."""
+        return local_azure(self.workspace, self.ports, self.changes)
+
+
+async def run(start: Start) -> int:
     """Start everything, walk through it, and serve."""
-    async with _everything(workspace, ports) as (azure, app):
-        await _walk_through(azure, app, workspace)
-        print(_addresses(azure, app, workspace), flush=True)
+    async with _everything(start) as (azure, app):
+        await _walk_through(azure, app, start.workspace)
+        print(_addresses(azure, app, start.workspace), flush=True)
         await app.process.wait()
     print("The app has stopped unexpectedly: see its log.", file=sys.stderr)
     return 1
 
 
-async def quickstart(workspace: Workspace, ports: Ports) -> int:
+async def quickstart(start: Start) -> int:
     """Start everything and walk through it. The exit code is 0 if every step succeeds."""
-    async with _everything(workspace, ports) as (azure, app):
-        return await _walk_through(azure, app, workspace)
+    async with _everything(start) as (azure, app):
+        return await _walk_through(azure, app, start.workspace)
 
 
-async def acs(workspace: Workspace, ports: Ports) -> int:
-    """Start only the ACS emulator."""
-    async with local_acs(workspace, ports, Issuer(), Authority()) as running:
-        workspace.write_env(running.environment())
+async def acs(start: Start) -> int:
+    """Start only the ACS emulator.
+
+    Raises:
+        CannotStart: there is no app whose settings could be changed.
+    """
+    if start.changes:
+        raise CannotStart("--set changes a setting of the app, which `acs` does not start.")
+    async with local_acs(start.workspace, start.ports, Issuer(), Authority()) as running:
+        start.workspace.write_env(running.environment())
         print(f"ACS emulator at {running.endpoint}")
         print(f"connection string: {running.connection_string}")
         print(f"its certificate authority, for SSL_CERT_FILE: {running.bundle}", flush=True)
@@ -47,12 +72,12 @@ async def acs(workspace: Workspace, ports: Ports) -> int:
     return 0
 
 
-async def azure(workspace: Workspace, ports: Ports) -> int:
+async def azure(start: Start) -> int:
     """Start everything except the app."""
-    async with local_azure(workspace, ports) as azure:
-        app_url = f"http://localhost:{ports.app}"
-        workspace.write_env(azure.environment(app_url))
-        with workspace.settings_file(azure.settings(), ports.app) as message:
+    workspace, port = start.workspace, start.ports.app
+    async with start.azure() as azure:
+        workspace.write_env(azure.environment(f"http://localhost:{port}"))
+        with workspace.settings_file(azure.settings(), port) as message:
             print(f"ACS emulator at {azure.acs.endpoint}")
             print(f"managed identity endpoint at {azure.identity_endpoint}")
             print(f"storage at {azure.storage.table}")
@@ -62,12 +87,12 @@ async def azure(workspace: Workspace, ports: Ports) -> int:
     return 0
 
 
-async def telemetry(workspace: Workspace, ports: Ports) -> int:
+async def telemetry(start: Start) -> int:
     """Run a few operations with OpenTelemetry enabled, and show the telemetry."""
-    log = workspace.folder / "app-with-telemetry.log"
+    log = start.workspace.folder / "app-with-telemetry.log"
     async with (
-        local_azure(workspace, ports) as azure,
-        app_with_telemetry(azure, ports.app, log) as app,
+        start.azure() as azure,
+        app_with_telemetry(azure, start.ports.app, log) as app,
     ):
         try:
             await run_operations(app.url, azure)
@@ -87,8 +112,13 @@ COMMANDS = {
 }
 
 
-async def fetch_token(workspace: Workspace, user: str, minutes: float) -> str:
-    """Get a user's bearer token from the running local Azure, the only holder of the signing key.
+async def fetch_token(workspace: Workspace, kind: str, request: Mapping[str, object]) -> str:
+    """Get a bearer token from the running local Azure, the only holder of the signing key.
+
+    Args:
+        workspace: its folder.
+        kind: `sign-in` for a user, `app-token` for an application.
+        request: whose token, and its lifetime.
 
     Raises:
         CannotStart: no local Azure is running in the folder, or it rejects the request.
@@ -100,35 +130,35 @@ async def fetch_token(workspace: Workspace, user: str, minutes: float) -> str:
     if "ACS_CONTROL_URL" not in env:
         raise not_running
     try:
-        return await _sign_in(env, {"user": user, "minutes": minutes})
+        return await _request_token(env, kind, request)
     except (aiohttp.ClientConnectionError, OSError):
         raise not_running from None
 
 
-async def _sign_in(env: Mapping[str, str], body: Mapping[str, object]) -> str:
-    address = f"{env['ACS_CONTROL_URL']}/sign-in"
+async def _request_token(env: Mapping[str, str], kind: str, request: Mapping[str, object]) -> str:
+    address = f"{env['ACS_CONTROL_URL']}/{kind}"
     headers = {"x-acs-control-key": env["ACS_CONTROL_KEY"]}
     tls = ssl.create_default_context(cafile=env["SSL_CERT_FILE"])
     async with (
         aiohttp.ClientSession(headers=headers) as session,
-        session.post(address, json=body, ssl=tls) as response,
+        session.post(address, json=request, ssl=tls) as response,
     ):
         document = await response.json()
     if response.ok:
         return str(document["token"])
     if response.status == HTTPStatus.NOT_FOUND:
         raise CannotStart("The ACS emulator alone has no sign-in: start `python -m local`.")
-    raise CannotStart(f"The sign-in was rejected: {document['error']['message']}.")
+    raise CannotStart(f"The request was rejected: {document['error']['message']}.")
 
 
 @contextlib.asynccontextmanager
-async def _everything(workspace: Workspace, ports: Ports) -> AsyncIterator[tuple[LocalAzure, App]]:
-    log = workspace.folder / "app.log"
+async def _everything(start: Start) -> AsyncIterator[tuple[LocalAzure, App]]:
+    log = start.workspace.folder / "app.log"
     async with (
-        local_azure(workspace, ports) as azure,
-        running_app(azure, {}, ports.app, log) as app,
+        start.azure() as azure,
+        running_app(azure, {}, start.ports.app, log) as app,
     ):
-        workspace.write_env(azure.environment(app.url))
+        start.workspace.write_env(azure.environment(app.url))
         yield azure, app
 
 
@@ -140,7 +170,7 @@ async def _walk_through(azure: LocalAzure, app: App, workspace: Workspace) -> in
     without_retention = {"DELETED_IDENTITY_RETENTION_DAYS": "0"}
     log = workspace.folder / "app-without-retention.log"
     async with (
-        aiohttp.ClientSession(headers={"x-functions-key": azure.keys.master_key}) as session,
+        aiohttp.ClientSession(headers=azure.service_headers()) as session,
         running_app(azure, without_retention, 0, log) as second,
     ):
         walkthrough = Walkthrough(session, print)
@@ -149,7 +179,8 @@ async def _walk_through(azure: LocalAzure, app: App, workspace: Workspace) -> in
         try:
             await walkthrough.quickstart(f"{app.url}/api")
             identity_id = await walkthrough.restore(f"{app.url}/api")
-            await walkthrough.purge(f"{second.url}/api", identity_id, sweep)
+            master = azure.master_headers()
+            await walkthrough.purge(f"{second.url}/api", identity_id, sweep, master)
             in_acs = f"{azure.acs.control_url}/identities/{identity_id}"
             await walkthrough.check_acs(in_acs, azure.keys.control_key, tls)
         except (UnexpectedResponse, TimeoutError) as error:
@@ -159,26 +190,35 @@ async def _walk_through(azure: LocalAzure, app: App, workspace: Workspace) -> in
 
 
 def _addresses(azure: LocalAzure, app: App, workspace: Workspace) -> str:
+    token = _token_command(workspace)
+    if azure.services_use_entra:
+        key = ""
+        roles = "--role Identities.Manage --role Tokens.Issue"
+        authentication = f'"Authorization: Bearer $({token} --app my-service {roles})"'
+        operator = f'ACSID_TOKEN="$({token} --app operator --role Identities.Read)"'
+    else:
+        key = f"Function key        {azure.keys.function_key}\n"
+        authentication = f"'x-functions-key: {azure.keys.function_key}'"
+        operator = f"ACSID_KEY={azure.keys.function_key}"
     return f"""
 App                 {app.url}   (log: {workspace.folder / "app.log"})
 Example page        {app.url}{EXAMPLE}   (for signed-in users; built by `make setup`)
 Try it on a page    {app.url}{DOCS}
-Function key        {azure.keys.function_key}
-ACS emulator        {azure.acs.endpoint}
+{key}ACS emulator        {azure.acs.endpoint}
 Managed identity    {azure.identity_endpoint}
 Storage, tables     {azure.storage.table}
 Shell variables     . {workspace.env_file}
 
 Try it:
   curl -X POST {app.url}/api/identities/with-token \\
-    -H 'x-functions-key: {azure.keys.function_key}' -d '{{"scopes": ["chat", "voip"]}}'
+    -H {authentication} -d '{{"scopes": ["chat", "voip"]}}'
 
 As a signed-in user, without a key:
   curl -X POST -d '' {app.url}/api/me/tokens \\
-    -H "Authorization: Bearer $({_token_command(workspace)} --user alice)"
+    -H "Authorization: Bearer $({token} --user alice)"
 
 As an operator, with the command line:
-  ACSID_URL={app.url} ACSID_KEY={azure.keys.function_key} {_program("acsid")} list
+  ACSID_URL={app.url} {operator} {_program("acsid")} list
 
 Ctrl-C stops everything."""
 

@@ -1,8 +1,9 @@
-"""A Microsoft Entra tenant on loopback: it signs tokens, and it signs users in."""
+"""A Microsoft Entra tenant on loopback: it signs tokens, for users and for applications."""
 
 import secrets
 import time
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, get_args
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import jwt
@@ -16,9 +17,16 @@ STORAGE_AUDIENCE = "https://storage.azure.com"
 # The audience of the Entra tokens that ACS exchanges for a Teams user's access token.
 # Source: https://learn.microsoft.com/azure/communication-services/quickstarts/manage-teams-identity
 TEAMS_AUDIENCE = "https://auth.msft.communication.azure.com"
-# The app's own registration in the tenant.
-APP_AUDIENCE = "api://acs-identity-service"
+# The app's own registration in the tenant: its client id, which is the audience of its version 2
+# tokens, and the URI by which clients request them.
+# Source: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+APP_AUDIENCE = str(uuid5(NAMESPACE_URL, "https://localhost/acs-identity-service"))
+APP_ID_URI = f"api://{APP_AUDIENCE}"
+# The app roles of the registration. Only applications can have them.
+Role = Literal["Identities.Read", "Identities.Manage", "Identities.Purge", "Tokens.Issue"]
+ROLES: tuple[str, ...] = get_args(Role)
 SIGN_IN_MINUTES = 60
+_VERSION_2 = "2.0"
 
 
 class Issuer:
@@ -27,15 +35,19 @@ class Issuer:
     def __init__(self) -> None:
         self.tenant = str(uuid4())
         self.url = f"https://sts.windows.net/{self.tenant}/"
+        self.version_2_url = f"https://login.microsoftonline.com/{self.tenant}/v2.0"
         self._key_id = secrets.token_hex(8)
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
-    def sign(self, audience: str, lifetime: float, **claims: str) -> str:
-        """A token for `audience` that expires in `lifetime` seconds, or has expired if negative."""
+    def sign(self, audience: str, lifetime: float, **claims: object) -> str:
+        """A token for `audience` that expires in `lifetime` seconds, or has expired if negative.
+
+        As in Entra, a token of version 2 (`ver`) has another issuer than one of version 1.
+        """
         now = int(time.time())
         payload: dict[str, Any] = {
             "aud": audience,
-            "iss": self.url,
+            "iss": self.version_2_url if claims.get("ver") == _VERSION_2 else self.url,
             "tid": self.tenant,
             "iat": now,
             "nbf": now,
@@ -60,16 +72,29 @@ class Issuer:
             self._key.public_key(),
             algorithms=["RS256"],
             audience=audience,
-            issuer=self.url,
+            issuer=[self.url, self.version_2_url],
             options={"require": ["exp", "nbf", "aud", "iss"]},
         )
 
 
-class SignInRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The user, and the token's lifetime; a negative one makes an expired token."""
+# Minutes; a negative lifetime makes an expired token.
+_Minutes = Annotated[float, msgspec.Meta(ge=-1440, le=1440)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
-    user: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    minutes: Annotated[float, msgspec.Meta(ge=-1440, le=1440)] = SIGN_IN_MINUTES
+
+class SignInRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The user, and the lifetime of the token."""
+
+    user: _Name
+    minutes: _Minutes = SIGN_IN_MINUTES
+
+
+class ApplicationTokenRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The application, the roles that it has been assigned, and the lifetime of the token."""
+
+    app: _Name
+    roles: list[Role] = []
+    minutes: _Minutes = SIGN_IN_MINUTES
 
 
 def object_id(user: str) -> str:
@@ -77,8 +102,18 @@ def object_id(user: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"https://localhost/users/{user}"))
 
 
+def application_id(name: str) -> str:
+    """The application's client id in the tenant, which never changes for a name."""
+    return str(uuid5(NAMESPACE_URL, f"https://localhost/applications/{name}"))
+
+
+def service_principal_id(name: str) -> str:
+    """The object id of the application's service principal, which never changes for a name."""
+    return str(uuid5(NAMESPACE_URL, f"https://localhost/service-principals/{name}"))
+
+
 class SignIn:
-    """Signs in any user name, without a password."""
+    """Issues tokens for the app: to any user name and any application name, without a password."""
 
     def __init__(self, issuer: Issuer) -> None:
         self._issuer = issuer
@@ -92,26 +127,56 @@ class SignIn:
             sub=str(uuid5(NAMESPACE_URL, f"{APP_AUDIENCE}/users/{user}")),
             name=user,
             preferred_username=f"{user}@localhost",
+            azp=application_id("a client app"),
             scp="user_impersonation",
-            ver="2.0",
+            ver=_VERSION_2,
+        )
+
+    def application_token(
+        self, name: str, roles: Iterable[str], minutes: float = SIGN_IN_MINUTES
+    ) -> str:
+        """The application's Entra access token for the app, from its own credentials.
+
+        Without an assigned role, the token has no claim for roles.
+        """
+        assigned = list(dict.fromkeys(roles))
+        principal = service_principal_id(name)
+        return self._issuer.sign(
+            APP_AUDIENCE,
+            minutes * 60,
+            oid=principal,
+            sub=principal,
+            azp=application_id(name),
+            idtyp="app",
+            ver=_VERSION_2,
+            **({"roles": assigned} if assigned else {}),
         )
 
     def easy_auth(self) -> str:
         """The front end's configuration for these tokens: a value for LOCAL_HOST_EASY_AUTH."""
         document = {
-            "issuer": self._issuer.url,
+            "issuer": self._issuer.version_2_url,
             "audience": APP_AUDIENCE,
             "jwks": self._issuer.jwks(),
         }
         return msgspec.json.encode(document).decode()
 
     def control_routes(self) -> list[web.RouteDef]:
-        """Routes for the control endpoint: sign in, and read the front end's configuration."""
-        return [web.post("/sign-in", self._sign_in), web.get("/sign-in", self._configuration)]
+        """Routes for the control endpoint: get tokens, and read the front end's configuration."""
+        return [
+            web.post("/sign-in", self._sign_in),
+            web.post("/app-token", self._application_token),
+            web.get("/sign-in", self._configuration),
+        ]
 
     async def _sign_in(self, request: web.Request) -> web.Response:
         received = msgspec.json.decode(await request.read(), type=SignInRequest)
         return web.json_response({"token": self.token(received.user, received.minutes)})
+
+    async def _application_token(self, request: web.Request) -> web.Response:
+        received = msgspec.json.decode(await request.read(), type=ApplicationTokenRequest)
+        token = self.application_token(received.app, received.roles, received.minutes)
+        return web.json_response({"token": token})
 
     async def _configuration(self, _request: web.Request) -> web.Response:
         return web.Response(text=self.easy_auth(), content_type="application/json")

@@ -11,12 +11,16 @@ from collections import Counter
 import msgspec
 from aiohttp import web
 
-from local.entra import Issuer
+from local.entra import APP_AUDIENCE, APP_ID_URI, Issuer, SignIn
 
 PATH = "/msi/token"
 API_VERSION = "2019-08-01"
 # Seconds. In Azure a token lives for up to 24 hours.
 LIFETIME = 24 * 3600
+# The app that asks for a token for the identity service is one of its callers: the application of
+# this name, with the roles that this caller needs.
+APPLICATION = "managed-identity"
+_ROLES = ("Identities.Manage", "Tokens.Issue")
 
 
 class Fault(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -75,13 +79,18 @@ class ManagedIdentity:
             return _error(fault.status, "Injected fault.")
         lifetime = fault.lifetime_seconds
         document = {
-            "access_token": self._issuer.sign(resource.rstrip("/"), lifetime),
+            "access_token": self._sign(resource.rstrip("/"), lifetime),
             "expires_on": str(int(time.time() + lifetime)),
             "resource": resource,
             "token_type": "Bearer",
             "client_id": request.query.get("client_id", "system-assigned"),
         }
         return web.json_response(document)
+
+    def _sign(self, resource: str, lifetime: float) -> str:
+        if resource in (APP_AUDIENCE, APP_ID_URI):
+            return SignIn(self._issuer).application_token(APPLICATION, _ROLES, lifetime / 60)
+        return self._issuer.sign(resource, lifetime)
 
     async def _inspect(self, _request: web.Request) -> web.Response:
         return web.json_response({"requests": self._requests})

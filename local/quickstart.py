@@ -65,11 +65,16 @@ class Walkthrough:
         await self._call("A restored identity gets tokens again", "POST", tokens, 200, SCOPES)
         return str(created["id"])
 
-    async def purge(self, app: str, identity_id: str, sweep: str) -> None:
-        """Delete an identity and purge it. The app must not retain deleted identities."""
+    async def purge(
+        self, app: str, identity_id: str, sweep: str, master: Mapping[str, str]
+    ) -> None:
+        """Delete an identity and purge it. The app must not retain deleted identities.
+
+        `master` are the headers that start the sweep.
+        """
         identity = f"{app}/identities/{identity_id}"
         await self._call("Delete it, without retention", "DELETE", identity, 202)
-        await self._call("Run the sweep", "POST", sweep, 202, {"input": ""})
+        await self._call("Run the sweep", "POST", sweep, 202, {"input": ""}, headers=master)
         deleted = f"{app}/deleted-identities/{identity_id}"
         await self._wait_until_purged(deleted)
         await self._call("The registry no longer has it", "GET", deleted, 404)

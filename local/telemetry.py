@@ -38,15 +38,18 @@ async def run_operations(url: str, azure: LocalAzure) -> str:
     Raises:
         TimeoutError: the telemetry has not arrived in time.
     """
-    headers = {"x-functions-key": azure.keys.master_key}
-    async with aiohttp.ClientSession(url, headers=headers, raise_for_status=True) as session:
+    async with aiohttp.ClientSession(
+        url, headers=azure.service_headers(), raise_for_status=True
+    ) as session:
         user = {**_CHAT, "userId": "alice@example.com"}
         async with session.post("/api/identities/with-token", json=user) as response:
             identity_id = str((await response.json())["id"])
         identity = f"/api/identities/{identity_id}"
         await session.post(f"{identity}/tokens", json=_CHAT)
         await session.delete(identity)
-        await session.post(f"/admin/functions/{_SWEEP}", json={"input": ""})
+        await session.post(
+            f"/admin/functions/{_SWEEP}", json={"input": ""}, headers=azure.master_headers()
+        )
     async with asyncio.timeout(_TIMEOUT):
         await azure.insights.wait_for(_is_complete)
     return identity_id

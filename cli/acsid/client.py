@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
+from acsid.entra import Tokens
 from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target
 
@@ -28,12 +29,15 @@ _FIRST_DELAY, _LONGEST_DELAY = 1.0, 30.0
 _SHORTEST_DELAY = 0.2
 # docs/problems.md says to repeat these.
 _TRY_AGAIN = {429, 500, 502, 503, 504}
+# Invalid settings do not correct themselves while a command waits.
+_LASTING = {"not_configured", "wrong_resource"}
 # The most that a page of a list may hold.
 PAGE_SIZE = 1000
 
 # What to do about a problem, by its code. `ID` stands for the id that the problem names.
 _HINTS = {
     "identity_deleted": "acsid restore ID takes the deletion back.",
+    "identity_suspended": "acsid resume ID lifts the suspension.",
     "identity_not_deleted": "Only a deleted identity can be purged: acsid delete ID.",
     "identity_not_found": "If it exists in ACS, acsid register ID makes the app know it.",
     "purge_protected": "The setting PURGE_PROTECTION of the app forbids it.",
@@ -41,6 +45,18 @@ _HINTS = {
     "user_mismatch": "acsid find ID shows its user; acsid unregister ID forgets it.",
     "throttled": "The quota of the ACS resource is used up.",
 }
+
+
+# Problems of the caller, who may do nothing of this kind: no other request would succeed either.
+_CALLER_REFUSED = {"not_signed_in", "not_allowed", "sign_in_not_enabled"}
+_KEY_HINT = (
+    "Check that key and address belong to the same app. az functionapp keys list shows the keys."
+    " An app with SERVICE_AUTHENTICATION=entra accepts no keys: acsid --entra."
+)
+_ENTRA_HINT = (
+    "It must be the token of an application, for this app, with the role that the operation needs."
+    " az account show says who is signed in. ACSID_TOKEN may have expired."
+)
 
 
 class Repeat(Enum):
@@ -113,6 +129,8 @@ class Client:
         self.on_wait = on_wait
         self._limiter = RateLimiter(rate)
         self._stopped = threading.Event()
+        has_tokens = target.scope or target.token
+        self._tokens = Tokens(target.scope, target.token) if has_tokens else None
         # An address that has never responded is probably wrong: waiting would not help.
         self._has_responded = False
         try:
@@ -172,7 +190,7 @@ class Client:
             Failure: the app refused the request, or did not respond in time.
         """
         url = _address(f"{self.target.url}/api/{quote(path, safe='/:')}", query)
-        return self._call(method, url, body, self.target.key, accepted, repeat)
+        return self._call(method, url, body, accepted=accepted, repeat=repeat)
 
     def start_sweep(self, master_key: str) -> None:
         """Start the timer function that purges deleted identities.
@@ -181,7 +199,7 @@ class Client:
             Failure: as for `call`.
         """
         url = httpx.URL(f"{self.target.url}/admin/functions/purge_deleted_identities")
-        self._call("POST", url, {"input": ""}, master_key, frozenset(), Repeat.ALWAYS)
+        self._call("POST", url, {"input": ""}, master_key)
 
     def pages(
         self, path: str, query: Mapping[str, str], size: int = PAGE_SIZE
@@ -195,7 +213,7 @@ class Client:
         visited = set()
         while True:
             visited.add(hash(url))
-            content = self._call("GET", url, None, self.target.key).content
+            content = self._call("GET", url, None).content
             items = content.get("value")
             if not isinstance(items, list) or not all(map(_is_identity, items)):
                 raise _not_the_app(url)
@@ -221,25 +239,21 @@ class Client:
         method: str,
         url: httpx.URL,
         body: Mapping[str, Any] | None,
-        key: str | None,
+        master_key: str | None = None,
         accepted: frozenset[int] = frozenset(),
         repeat: Repeat = Repeat.ALWAYS,
     ) -> Answer:
-        headers = {"x-functions-key": key} if key else {}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
         content = None if body is None else json.dumps(body).encode()
         deadline = time.monotonic() + self.patience
         delay, was_repeated = _FIRST_DELAY, False
         while True:
             self.wait(self._limiter.reserve())
-            response, failure, may_have_acted = self._attempt(method, url, content, headers)
+            response, failure, may_have_acted = self._send(method, url, content, master_key)
             if response is not None and (not failure or response.status_code in accepted):
                 received = _content(response, is_success=not failure)
                 return Answer(response.status_code, received, failure, was_repeated)
             assert failure  # noqa: S101 -- there is no response, or it is not a success
-            # Invalid settings do not correct themselves while a command waits.
-            if failure.exit_code is not Exit.NO_ANSWER or failure.code == "not_configured":
+            if failure.exit_code is not Exit.NO_ANSWER or failure.code in _LASTING:
                 raise failure
             if may_have_acted and repeat is Repeat.UNSENT:
                 failure.hint = "The app may have acted on it all the same. Check before you repeat."
@@ -254,10 +268,27 @@ class Client:
             was_repeated |= may_have_acted
             self.wait(max(pause, _SHORTEST_DELAY), failure.message)
 
+    def _send(
+        self, method: str, url: httpx.URL, content: bytes | None, master_key: str | None
+    ) -> "_Attempt":
+        """Send once, and once more with a new token if the app does not accept the old one."""
+        if master_key or not self._tokens:
+            key = master_key or self.target.key
+            return self._attempt(method, url, content, {"x-functions-key": key} if key else {})
+        token = self._tokens.current()
+        first = self._attempt(method, url, content, _bearer(token))
+        response = first[0]
+        if response is None or response.status_code != HTTPStatus.UNAUTHORIZED:
+            return first
+        other = self._tokens.other_than(token)
+        return self._attempt(method, url, content, _bearer(other)) if other else first
+
     def _attempt(
-        self, method: str, url: httpx.URL, content: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[httpx.Response | None, Failure | None, bool]:
-        """Send once. The last part says whether the app may have acted in spite of a failure."""
+        self, method: str, url: httpx.URL, content: bytes | None, headers: dict[str, str]
+    ) -> "_Attempt":
+        """Send. The last part says whether the app may have acted in spite of a failure."""
+        if content is not None:
+            headers["Content-Type"] = "application/json"
         try:
             response = self._http.request(method, url, content=content, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
@@ -270,7 +301,14 @@ class Client:
         if response.is_success:
             return response, None, False
         may_have_acted = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-        return response, refusal(response), may_have_acted
+        return response, refusal(response, with_token="Authorization" in headers), may_have_acted
+
+
+_Attempt = tuple[httpx.Response | None, Failure | None, bool]
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def problem_failure(problem: Mapping[str, Any], exit_code: Exit) -> Failure:
@@ -292,27 +330,29 @@ def problem_failure(problem: Mapping[str, Any], exit_code: Exit) -> Failure:
     return Failure(exit_code, code, text, hint=hint, problem=problem)
 
 
-def refusal(response: httpx.Response) -> Failure:
+def refusal(response: httpx.Response, *, with_token: bool = False) -> Failure:
     """Return the failure that a response without success means."""
     status = response.status_code
     problem = _problem(response)
     if problem is not None:
-        return problem_failure(problem, _exit_code(status))
+        failure = problem_failure(problem, _exit_code(status, problem))
+        if failure.exit_code is Exit.KEY_REFUSED:
+            failure.hint = _ENTRA_HINT if with_token else _KEY_HINT
+        return failure
     code = f"http_{status}"
     if response.is_redirect:
         return Failure(
             Exit.REFUSED,
             code,
             f"The app redirects to {response.headers.get('Location', 'another address')}.",
-            hint="acsid does not follow: it would send the key there. Change ACSID_URL instead.",
+            hint="acsid does not follow: the key would be sent there. Change ACSID_URL instead.",
         )
     if status in (401, 403):
         return Failure(
             Exit.KEY_REFUSED,
             code,
-            f"The app does not accept the key ({status}).",
-            hint="Check that key and address belong to the same app."
-            " az functionapp keys list shows the keys.",
+            f"The app does not accept the {'token' if with_token else 'key'} ({status}).",
+            hint=_ENTRA_HINT if with_token else _KEY_HINT,
         )
     if status == HTTPStatus.NOT_FOUND:
         return Failure(
@@ -327,10 +367,12 @@ def refusal(response: httpx.Response) -> Failure:
     return Failure(Exit.REFUSED, code, f"The platform in front of the app answers {status}.")
 
 
-def _exit_code(status: int) -> Exit:
+def _exit_code(status: int, problem: Mapping[str, Any]) -> Exit:
     if status in _TRY_AGAIN:
         return Exit.NO_ANSWER
-    if status == HTTPStatus.UNAUTHORIZED:
+    # With a field, it is this request that is not allowed. Without one, it is the caller.
+    is_caller = problem.get("code") in _CALLER_REFUSED and not problem.get("field")
+    if is_caller or status == HTTPStatus.UNAUTHORIZED:
         return Exit.KEY_REFUSED
     return Exit.NOT_FOUND if status == HTTPStatus.NOT_FOUND else Exit.REFUSED
 

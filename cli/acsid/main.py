@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from http import HTTPStatus
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -39,8 +40,9 @@ from acsid.session import (
 
 _EPILOG = (
     "Exit codes: 0 done, 1 refused (also in part), 2 wrong arguments, settings or file: nothing was"
-    " sent, 3 not found, 4 no answer: try again later, 5 the key is not accepted, 6 not confirmed,"
-    " 130 interrupted. ACSID_URL and ACSID_KEY, or a profile, say which app to call."
+    " sent, 3 not found, 4 no answer: try again later, 5 the key or the token is not accepted,"
+    " 6 not confirmed, 130 interrupted. ACSID_URL and ACSID_KEY, or ACSID_SCOPE for an app that"
+    " accepts Entra tokens, or a profile, say which app to call."
 )
 
 app = typer.Typer(
@@ -70,6 +72,9 @@ Rate = Annotated[float, typer.Option(min=0.01, help="Requests per second at most
 MaybeIdentity = Annotated[
     str | None, typer.Argument(metavar="ID", help="The id of an identity: 8:acs:…")
 ]
+EachInFile = Annotated[
+    Path | None, typer.Option("--file", metavar="FILE", help="Do it to every identity in a file.")
+]
 IdColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The column with the ids.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the bad rows.")]
 
@@ -89,13 +94,16 @@ def choose(
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file with the key, readable by you only.")
     ] = None,
+    entra: Annotated[
+        bool, typer.Option("--entra", help="Send an Entra token instead of a key.")
+    ] = False,
     version: Annotated[  # noqa: ARG001 -- its callback prints it
         bool,
         typer.Option("--version", callback=lambda value: _version(wanted=value), is_eager=True),
     ] = False,
 ) -> None:
     """Remember which app to call."""
-    context.obj = Choice(profile, key_file)
+    context.obj = Choice(profile, key_file, entra)
 
 
 @app.command()
@@ -182,7 +190,9 @@ def list_identities(
 ) -> None:
     """List identities."""
     query = {"state": state} if state else {}
-    columns = ("id", "state", "userId", "createdOn", "knownOn")
+    columns = ["id", "state", "userId", "createdOn", "knownOn", "suspendedOn"]
+    if state:
+        columns.append("deletedBy")
     _list(context, "identities", query, columns, limit, as_json=as_json)
 
 
@@ -191,16 +201,26 @@ _DELETED_COLUMNS = (
     "state",
     "userId",
     "deletedOn",
+    "deletedBy",
     "scheduledPurgeOn",
+    "suspendedOn",
     "attempts",
     "lastError",
 )
 
 
 @app.command()
-def deleted(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
+def deleted(
+    context: typer.Context,
+    deleted_by: Annotated[
+        Literal["service", "user"] | None, typer.Option(help="Only what they have deleted.")
+    ] = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
     """List deleted identities, in the order of their purge."""
-    _list(context, "deleted-identities", {}, _DELETED_COLUMNS, limit, as_json=as_json)
+    query: dict[str, str] = {"deletedBy": deleted_by} if deleted_by else {}
+    _list(context, "deleted-identities", query, _DELETED_COLUMNS, limit, as_json=as_json)
 
 
 @app.command()
@@ -213,8 +233,8 @@ def stuck(context: typer.Context, limit: Limit = None, as_json: AsJson = False) 
 def _list(
     context: typer.Context,
     path: str,
-    query: dict[str, str],
-    columns: tuple[str, ...],
+    query: Mapping[str, str],
+    columns: Sequence[str],
     limit: int | None,
     *,
     as_json: bool,
@@ -368,44 +388,50 @@ def unregister(
         )
 
 
-@app.command()
-def delete(
-    context: typer.Context,
-    identity_id: MaybeIdentity = None,
-    file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Delete every identity in this file.")
-    ] = None,
-    id_column: IdColumn = None,
-    skip_bad: SkipBad = False,
-    rate: Rate = 20,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Delete an identity, or those in a file. They can be restored until the sweep purges them."""
-    chosen = _the_id(identity_id, file)
-    with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
-        if file is not None:
+def _add_change(kind: transfer.Kind, description: str) -> None:
+    """Add the command that makes this change to one identity, or to those in a file."""
+
+    def command(
+        context: typer.Context,
+        identity_id: MaybeIdentity = None,
+        file: EachInFile = None,
+        id_column: IdColumn = None,
+        skip_bad: SkipBad = False,
+        rate: Rate = 20,
+        yes: Yes = False,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        chosen = _the_id(identity_id, file)
+        with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
             options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
-            _bulk(current, file, options, transfer.DELETE, yes=yes)
-            return
-        change(
-            current,
-            chosen,
-            lambda client: transfer.delete(client, chosen),
-            do="Delete",
-            done="Deleted",
-            result="deleted",
-            confirmed=yes,
-        )
+            _change(current, file or chosen, options, kind, yes=yes)
+
+    app.command(kind.name, help=description)(command)
+
+
+_add_change(
+    transfer.SUSPEND, "Suspend an identity, or those in a file. They get no token until resumed."
+)
+_add_change(
+    transfer.RESUME, "Resume a suspended identity, or those in a file. Old tokens stay revoked."
+)
+_add_change(
+    transfer.DELETE,
+    "Delete an identity, or those in a file. They can be restored until the sweep purges them.",
+)
 
 
 @app.command()
 def restore(
     context: typer.Context,
     identity_id: MaybeIdentity = None,
-    file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Restore every identity in this file.")
+    file: EachInFile = None,
+    deleted_by: Annotated[
+        Literal["service", "user", "any"] | None,
+        typer.Option(
+            help="With --file: only what a service has deleted (the default), or users, or any."
+        ),
     ] = None,
     id_column: IdColumn = None,
     skip_bad: SkipBad = False,
@@ -414,22 +440,16 @@ def restore(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Restore a deleted identity, or those in a file. Their old tokens stay revoked."""
+    """Restore a deleted identity, or those in a file. Old tokens stay revoked."""
     chosen = _the_id(identity_id, file)
+    if deleted_by and not file:
+        raise typer.BadParameter("--deleted-by needs --file")
+    # People who have deleted themselves do not come back unless the operator says so.
+    wanted = (deleted_by or "service") if file else "any"
+    kind = replace(transfer.RESTORE, deleted_by=None if wanted == "any" else wanted)
     with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
-        if file is not None:
-            options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
-            _bulk(current, file, options, transfer.RESTORE, yes=yes)
-            return
-        change(
-            current,
-            chosen,
-            lambda client: transfer.restore(client, chosen),
-            do="Restore",
-            done="Restored",
-            result="restored",
-            confirmed=True,  # deleting it again takes it back
-        )
+        options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
+        _change(current, file or chosen, options, kind, yes=yes)
 
 
 @app.command()
@@ -563,22 +583,32 @@ def _removed(client: Client, path: str, query: Mapping[str, str] | None) -> Answ
     return Answer(answer.status, {})
 
 
-def _bulk(
-    current: Session, file: Path, options: Options, kind: transfer.Kind, *, yes: bool
+def _change(
+    current: Session, what: str | Path, options: Options, kind: transfer.Kind, *, yes: bool
 ) -> None:
-    """Delete or restore the identities in a file, after showing what that does."""
+    """Change one identity, or those in a file after showing what that does."""
+    if isinstance(what, str):
+        change(
+            current,
+            what,
+            lambda client: kind.act(client, what),
+            do=kind.name.capitalize(),
+            done=kind.result.capitalize(),
+            result=kind.result,
+            confirmed=yes or not kind.asks,
+        )
+        return
     target = current.target()
-    with Reader(file, options) as reader:
-        summary = reader.check()
-        describe(current.screen, summary)
-        found = {"states": preview(current, target, reader)}
-        text = f"{kind.name.capitalize()} {summary.count:,} identities at {target.url}"
+    with Reader(what, options) as reader:
+        describe(current.screen, reader.check())
+        text, found = preview(current, target, reader, kind)
 
         def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
             records = transfer.unfinished(reader, journal)
             transfer.Bulk(client, journal, advance, kind).run(records)
 
-        FileRun(current, target, reader, kind.name, text, work, found).run(yes=yes)
+        run = FileRun(current, target, reader, kind.name, text, work, found, kind.deleted_by)
+        run.run(yes=yes)
 
 
 def run() -> None:

@@ -1,15 +1,17 @@
-"""Which app to call, and with which key: from the environment, a key file, or a profile file.
+"""Which app to call, and with what: from the environment, a key file, or a profile file.
 
-Address and key always come from the same place. Otherwise the key of one app could be sent to
-another one, for example when ACSID_URL is set in a shell and the key is in a profile.
+An app accepts either keys or Entra tokens. Address and key, or token, always come from the same
+place. Otherwise the key of one app could be sent to another one, for example when ACSID_URL is set
+in a shell and the key is in a profile.
 """
 
 import ipaddress
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from acsid.failures import Failure, usage
 
 _EXAMPLE = "https://APP.azurewebsites.net"
 _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_FIELDS = {"url", "key", "key_file"}
+_FIELDS = {"url", "key", "key_file", "scope"}
+_VARIABLES = ("ACSID_URL", "ACSID_KEY", "ACSID_TOKEN", "ACSID_SCOPE")
+_SCOPE = re.compile(r"(api|https)://[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,17 @@ class Target:
 
     Attributes:
         url: Its address, without `/api` and without a slash at the end.
-        key: A function key. None if the command needs none.
+        key: A function key. None if the command needs none, or the app accepts Entra tokens.
         source: Where the address comes from, for messages.
+        scope: What identifies the app in Entra, to ask the Azure CLI for a token.
+        token: An Entra token.
     """
 
     url: str
     key: str | None = field(repr=False)
     source: str = "ACSID_URL"
+    scope: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     @property
     def is_loopback(self) -> bool:
@@ -47,6 +55,7 @@ def find_target(
     profile: str | None = None,
     key_file: Path | None = None,
     *,
+    entra: bool = False,
     needs_key: bool = True,
 ) -> Target:
     """Return the app that the options and the environment name.
@@ -54,24 +63,19 @@ def find_target(
     Raises:
         Failure: none is named, the address is not acceptable, or the key cannot be read.
     """
+    if entra and key_file:
+        raise usage("--entra needs no key: leave out --key-file.")
     chosen = profile or environ.get("ACSID_PROFILE")
-    in_environment = environ.get("ACSID_URL") or environ.get("ACSID_KEY")
+    in_environment = any(environ.get(name) for name in _VARIABLES)
     if in_environment and chosen and not profile:
         raise usage(
             "Both ACSID_PROFILE and ACSID_URL or ACSID_KEY are set.",
             "Unset one of them, or choose with --profile.",
         )
     if chosen or not in_environment:
-        return _from_profile(profile_path(environ), chosen, key_file, needs_key=needs_key)
-    url = environ.get("ACSID_URL")
-    if not url:
-        raise usage("ACSID_KEY is set, but ACSID_URL is not.", f"export ACSID_URL={_EXAMPLE}")
-    key = _file_key(key_file) if key_file else environ.get("ACSID_KEY")
-    if needs_key and not key:
-        raise usage(
-            "ACSID_URL is set, but there is no key for it.", "Set ACSID_KEY, or use --key-file."
-        )
-    return Target(address(url, "ACSID_URL"), checked_key(key, "ACSID_KEY") if key else None)
+        path = profile_path(environ)
+        return _from_profile(path, chosen, key_file, entra=entra, needs_key=needs_key)
+    return _from_environment(environ, key_file, entra=entra, needs_key=needs_key)
 
 
 def master_key(environ: Mapping[str, str]) -> str:
@@ -131,6 +135,18 @@ def checked_key(text: str, source: str) -> str:
     return key
 
 
+def checked_scope(text: str, source: str) -> str:
+    """Return the scope without the `/.default` that asks for all roles.
+
+    Raises:
+        Failure: it cannot be the scope of an app.
+    """
+    scope = text.strip().removesuffix("/.default")
+    if not _SCOPE.fullmatch(scope):
+        raise usage(f"{source} is not the scope of an app.", "Example: api://CLIENT_ID")
+    return scope
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -140,8 +156,42 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _from_environment(
+    environ: Mapping[str, str], key_file: Path | None, *, entra: bool, needs_key: bool
+) -> Target:
+    url, key, token, scope = (environ.get(name) for name in _VARIABLES)
+    if not url:
+        [first, *_] = [name for name in _VARIABLES if environ.get(name)]
+        raise usage(f"{first} is set, but ACSID_URL is not.", f"export ACSID_URL={_EXAMPLE}")
+    if (key or key_file) and (token or scope) and not entra:
+        raise usage(
+            "There is a key, and ACSID_TOKEN or ACSID_SCOPE is set too.",
+            "Unset one of them, or choose with --entra.",
+        )
+    target = Target(
+        address(url, "ACSID_URL"),
+        None,
+        scope=checked_scope(scope, "ACSID_SCOPE") if scope else None,
+        token=checked_key(token, "ACSID_TOKEN") if token else None,
+    )
+    if token or scope:
+        return target
+    if entra:
+        raise usage(
+            "--entra needs the scope of the app.",
+            "export ACSID_SCOPE=api://CLIENT_ID, or set ACSID_TOKEN to a token.",
+        )
+    key = _file_key(key_file) if key_file else key
+    if needs_key and not key:
+        raise usage(
+            "ACSID_URL is set, but there is no key for it.",
+            "Set ACSID_KEY, use --key-file, or set ACSID_SCOPE for an app that accepts Entra.",
+        )
+    return replace(target, key=checked_key(key, "ACSID_KEY") if key else None)
+
+
 def _from_profile(
-    path: Path, chosen: str | None, key_file: Path | None, *, needs_key: bool
+    path: Path, chosen: str | None, key_file: Path | None, *, entra: bool, needs_key: bool
 ) -> Target:
     name = chosen or "default"
     if not path.exists():
@@ -152,13 +202,18 @@ def _from_profile(
             f"Set ACSID_URL and ACSID_KEY, or write a profile to {path}: see docs/acsid.md.",
         )
     section = _section(path, name)
+    source = f"url of profile {name}"
+    url = address(section["url"], source)
+    if "scope" in section and not key_file:
+        scope = checked_scope(section["scope"], f"scope of profile {name}")
+        return Target(url, None, source, scope)
+    if entra:
+        raise usage(f"Profile {name} in {path} has no scope.", "Add scope instead of a key.")
     key = section.get("key")
     if key_file or "key_file" in section:
         key = _file_key(key_file or (path.parent / Path(section["key_file"]).expanduser()))
-    source = f"url of profile {name}"
     if needs_key and not key:
-        raise usage(f"Profile {name} in {path} has no key.", "Add key or key_file to it.")
-    url = address(section["url"], source)
+        raise usage(f"Profile {name} in {path} has no key.", "Add key, key_file or scope to it.")
     return Target(url, checked_key(key, f"key of profile {name}") if key else None, source)
 
 
@@ -174,12 +229,13 @@ def _section(path: Path, name: str) -> dict[str, str]:
     wrong = [key for key, value in section.items() if key not in _FIELDS or type(value) is not str]
     if "url" not in section:
         wrong.append("url is missing")
-    if {"key", "key_file"} <= section.keys():
-        wrong.append("it has both key and key_file")
+    secrets = [name for name in ("key", "key_file", "scope") if name in section]
+    if len(secrets) > 1:
+        wrong.append(f"it has both {' and '.join(secrets)}")
     if wrong:
         raise usage(
             f"Profile {name} in {path} is not valid: {', '.join(wrong)}.",
-            "It has url, and key or key_file, each a text.",
+            "It has url, and one of key, key_file and scope, each a text.",
         )
     return section
 

@@ -47,14 +47,14 @@ _USER_NAMES = ("userid", "customid", "id")
 _ENTRA_NAMES = ("entraobjectid", "aadobjectid", "objectid", "oid", *_USER_NAMES)
 _GRAPH_MAP = ("acsuserid", "entraobjectid", "targettenantid")
 # Columns of an export that say nothing about the user.
-_EXPORTED = {"state", "createdon", "knownon"}
+_EXPORTED = {"state", "createdon", "knownon", "suspendedon", "deletedby"}
 # An identity in one of these states cannot be registered.
 _NOT_IMPORTED = {"creating", "registering", "suspended", "deleted", "purging", "unknown"}
 
 # Bad rows that are shown to people. JSON has all of them.
 _SHOWN = 20
 
-EXPORT_COLUMNS = ("id", "userId", "state", "createdOn", "knownOn")
+EXPORT_COLUMNS = ("id", "userId", "state", "createdOn", "knownOn", "suspendedOn", "deletedBy")
 _MAP_COLUMNS = ("acs_user_id", "entra_object_id", "target_tenant_id", "status", "decision_owner")
 
 
@@ -118,7 +118,7 @@ class Options:
     """How to read a file.
 
     Attributes:
-        with_users: Whether the users matter: to delete or to restore, only the ids do.
+        with_users: Whether the users matter: to delete or to suspend, for example, only ids do.
         no_users: Whether to read ids only, although the file has more columns.
         tenant: The Entra tenant whose object ids the column of users has.
         skip_bad: Whether to go on with the good rows if there are bad ones.

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import typer
 from acsid import transfer
 from acsid.client import Answer, Client
 from acsid.display import Screen
-from acsid.failures import Exit, Failure
+from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target, find_target
 from acsid.records import Reader, Summary, bad_lines, checked_identity
 
 # Seconds for which one request is repeated, in a command about one identity, and about many.
 PATIENCE, BULK_PATIENCE = 30.0, 300.0
+# Identities that are shown before all of them are restored.
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Choice:
 
     profile: str | None
     key_file: Path | None
+    entra: bool
 
 
 class Session:
@@ -48,7 +52,13 @@ class Session:
             Failure: none is known.
         """
         choice = self._choice
-        return find_target(os.environ, choice.profile, choice.key_file, needs_key=needs_key)
+        return find_target(
+            os.environ,
+            choice.profile,
+            choice.key_file,
+            entra=choice.entra,
+            needs_key=needs_key,
+        )
 
     def client(self, target: Target | None = None) -> Client:
         """Return a client of the app."""
@@ -119,6 +129,8 @@ def change(
     text = f"{done} {identity_id}."
     if "scheduledPurgeOn" in content:
         text += f" Its purge is due on {content['scheduledPurgeOn']}; until then, restore it."
+    elif content.get("state") == "suspended" != result:
+        text += f" It is still suspended: acsid resume {identity_id}."
     current.screen.item({"id": identity_id, "result": result, **content}, text)
 
 
@@ -134,6 +146,7 @@ class FileRun:
         text: What is going to be done.
         work: Does it.
         found: What is known before it is done.
+        deleted_by: The filter of the work, if it has one.
     """
 
     session: Session
@@ -143,6 +156,7 @@ class FileRun:
     text: str
     work: Work
     found: dict[str, Any] = field(default_factory=dict)
+    deleted_by: str | None = None
 
     def __post_init__(self) -> None:
         summary = self.reader.summary
@@ -167,7 +181,7 @@ class FileRun:
             content = {**self.found, "results": {}, "left": 0}
             self.session.screen.item(content, "There is nothing to do.")
             return
-        with transfer.Journal(self.reader, self.name, self.target.url) as journal:
+        with transfer.Journal(self.reader, self.name, self.target.url, self.deleted_by) as journal:
             stopped = self._work(journal, yes=yes) if journal.left else None
             if not journal.left:
                 journal.finish()
@@ -235,16 +249,32 @@ def describe(screen: Screen, summary: Summary) -> None:
         screen.note(f"Left out: {line}")
 
 
-def preview(current: Session, target: Target, reader: Reader) -> Counter[str]:
-    """Say in which states the identities of a file are now.
+def preview(
+    current: Session, target: Target, reader: Reader, kind: transfer.Kind
+) -> tuple[str, dict[str, Any]]:
+    """Say in which states the identities of a file are now. Returns what would be done to them.
 
     Raises:
-        Failure: the app does not respond.
+        Failure: the app does not respond, or does not say who has deleted an identity.
     """
-    ids = {record.id for record in reader.records()}
+    ids = dict.fromkeys(record.id for record in reader.records())  # in the order of the file
     with current.client(target) as client, current.screen.progress("Reading their states"):
-        states = transfer.states(client, ids)
-    counts = Counter(states.get(each, "not in the registry") for each in ids)
-    for state, count in sorted(counts.items()):
-        current.screen.note(f"  {count:,} {state}")
-    return counts
+        found = transfer.seen(client, ids)
+    each = [found.get(one, transfer.Seen("not in the registry")) for one in ids]
+    for text, count in sorted(Counter(str(one) for one in each).items()):
+        current.screen.note(f"  {count:,} {text}")
+    text, facts = kind.name.capitalize(), {"states": Counter(one.state for one in each)}
+    if kind.deleted_by is None:
+        return f"{text} {len(ids):,} identities at {target.url}", facts
+    if any(one.state == "deleted" and not one.deleted_by for one in each):
+        raise usage(
+            "This app does not say who has deleted an identity: it is older than this acsid.",
+            "Nothing was sent. --deleted-by any restores all, also what users have deleted.",
+            "deleter_unknown",
+        )
+    left_out = sum(map(kind.leaves_out, each))
+    for one in islice((one for one in ids if kind.chooses(found.get(one))), _EXAMPLES):
+        current.screen.note(f"  to restore: {one}, {found[one]} on {found[one].deleted_on}")
+    other = "users" if kind.deleted_by == "service" else "services"
+    text += f" {len(ids) - left_out:,} identities, and leave out {left_out:,} that {other} have"
+    return f"{text} deleted, at {target.url}", {**facts, "leftOut": left_out}

@@ -1,4 +1,4 @@
-"""Work on many identities: import, export, delete, restore. It can be killed at any moment.
+"""Work on many identities: import, export, changes to each. It can be killed at any moment.
 
 The results are appended to a journal beside the input, each after the app has answered. Repeating a
 request is harmless, so whatever has no result is simply sent again.
@@ -11,12 +11,12 @@ import os
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from acsid.client import Answer, Client
 from acsid.failures import Exit, Failure, usage
@@ -51,10 +51,21 @@ _NOT_FINAL = {
     "registry_unavailable",
     "identity_not_readable",
 }
+# A failure to try again that is about the identity itself: the others can go on.
+_OF_ONE_IDENTITY = {"wrong_resource"}
 # These were not looked at, so they come first in the next request.
 _NOT_REACHED = {"not_attempted", "throttled"}
-# Results that are as they should be.
-GOOD = {"registered", "unchanged", "deleted", "restored"}
+# Results that are as they should be. The last two are left out because the operator wants it so.
+GOOD = {
+    "registered",
+    "unchanged",
+    "deleted",
+    "restored",
+    "suspended",
+    "resumed",
+    "deleted_by_user",
+    "deleted_by_service",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +84,14 @@ class Journal:
 
     The first line says what the work is. Every other line has the result of one record.
 
+    Args:
+        deleted_by: The filter of the work, if it has one.
+
     Raises:
         Failure: the file belongs to other work, is in use, or cannot be read or written.
     """
 
-    def __init__(self, reader: Reader, work: str, url: str) -> None:
+    def __init__(self, reader: Reader, work: str, url: str, deleted_by: str | None = None) -> None:
         summary = reader.summary
         self.path = reader.path.with_name(f"{reader.path.name}.acsid-{work}.jsonl")
         self.report = reader.path.with_name(f"{reader.path.name}.acsid-{work}-report.jsonl")
@@ -90,6 +104,7 @@ class Journal:
             "url": url,
             "records": summary.count,
             "sha256": summary.digest,
+            **({"deletedBy": deleted_by} if deleted_by else {}),
         }
         with _plain_errors(self.path), contextlib.ExitStack() as opened:
             self._file = opened.enter_context(self._open())
@@ -285,7 +300,8 @@ def _imported(record: Record) -> dict[str, str]:
 
 
 def _details(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: result[name] for name in ("detail", "field", "identityId") if result.get(name)}
+    names = ("detail", "field", "identityId", "state")
+    return {name: result[name] for name in names if result.get(name)}
 
 
 def unfinished(reader: Reader, journal: Journal) -> Iterator[Numbered]:
@@ -306,35 +322,71 @@ def unfinished(reader: Reader, journal: Journal) -> Iterator[Numbered]:
     raise Failure(Exit.REFUSED, "file_changed", f"{reader.path} has changed meanwhile.")
 
 
-def delete(client: Client, identity_id: str) -> Answer:
-    """Delete an identity."""
-    return client.call("DELETE", f"identities/{identity_id}")
+class Seen(NamedTuple):
+    """What the registry says about an identity.
 
+    Attributes:
+        deleted_by: `user` or `service`, if it is deleted. An older app does not say it.
+    """
 
-def restore(client: Client, identity_id: str) -> Answer:
-    """Restore a deleted identity."""
-    return client.call("POST", f"deleted-identities/{identity_id}/restore")
+    state: str
+    deleted_by: str | None = None
+    deleted_on: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.state} by a {self.deleted_by}" if self.deleted_by else self.state
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Self:
+        """Return what an answer of the app says."""
+        return cls(str(item.get("state", "")), item.get("deletedBy"), item.get("deletedOn"))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What to do with every identity in a file.
+    """A change that can be made to one identity, or to every identity in a file.
 
     Attributes:
         result: The result of a success.
+        method: The method of its request.
+        path: What follows `/api/`. `ID` stands for the id of the identity.
+        asks: Whether it asks before it changes a single identity.
+        deleted_by: Of the deleted identities in a file, only those that a `service` or a `user`
+            has deleted are changed. Without it, all are.
     """
 
     name: str
-    act: Callable[[Client, str], Answer]
     result: str
+    method: str
+    path: str
+    asks: bool = False
+    deleted_by: str | None = None
+
+    def chooses(self, seen: Seen | None) -> bool:
+        """Whether it is deleted, and the operator wants back what this actor has deleted."""
+        return seen is not None and seen.state == "deleted" and seen.deleted_by == self.deleted_by
+
+    def leaves_out(self, seen: Seen | None) -> bool:
+        """Whether it is deleted, but by somebody else."""
+        return seen is not None and seen.state == "deleted" and seen.deleted_by != self.deleted_by
+
+    def act(self, client: Client, identity_id: str) -> Answer:
+        """Change one identity.
+
+        Raises:
+            Failure: the app refused it, or did not respond in time.
+        """
+        return client.call(self.method, self.path.replace("ID", identity_id))
 
 
-DELETE = Kind("delete", delete, "deleted")
-RESTORE = Kind("restore", restore, "restored")
+DELETE = Kind("delete", "deleted", "DELETE", "identities/ID", asks=True)
+RESTORE = Kind("restore", "restored", "POST", "deleted-identities/ID/restore")
+SUSPEND = Kind("suspend", "suspended", "POST", "identities/ID/suspend", asks=True)
+RESUME = Kind("resume", "resumed", "POST", "identities/ID/resume")
 
 
 class Bulk:
-    """Deletes or restores the records of a file, a few at the same time."""
+    """Makes a change to each record of a file, a few at the same time."""
 
     def __init__(self, client: Client, journal: Journal, advance: Advance, kind: Kind) -> None:
         self._client = client
@@ -366,13 +418,21 @@ class Bulk:
                 raise
 
     def _one(self, numbered: Numbered) -> Result:
+        kind, identity_id = self._kind, numbered.record.id
         try:
-            self._kind.act(self._client, numbered.record.id)
+            # Looked up again for each: since the operator was asked, it may have been restored,
+            # and deleted by its user.
+            found = deleted(self._client, identity_id) if kind.deleted_by else None
+            if found and kind.leaves_out(found):
+                return numbered, f"deleted_by_{found.deleted_by or 'unknown'}", {}
+            content = kind.act(self._client, identity_id).content
         except Failure as failure:
-            if failure.exit_code not in (Exit.REFUSED, Exit.NOT_FOUND) or not failure.problem:
+            if failure.code not in _OF_ONE_IDENTITY and (
+                failure.exit_code not in (Exit.REFUSED, Exit.NOT_FOUND) or not failure.problem
+            ):
                 raise
             return numbered, failure.code, _details(failure.problem)
-        return numbered, self._kind.result, {}
+        return numbered, kind.result, _details(content)
 
     def _collect(self) -> None:
         finished, self._waiting = wait(self._waiting, return_when=FIRST_COMPLETED)
@@ -385,8 +445,8 @@ class Bulk:
             future.result()
 
 
-def states(client: Client, ids: set[str], few: int = BATCH) -> dict[str, str]:
-    """Return the states of the identities that the registry knows.
+def seen(client: Client, ids: Collection[str], few: int = BATCH) -> dict[str, Seen]:
+    """Return what the registry says about those of the identities that it knows.
 
     A few are read one by one. For many, reading the lists takes fewer requests.
 
@@ -394,23 +454,34 @@ def states(client: Client, ids: set[str], few: int = BATCH) -> dict[str, str]:
         Failure: the app does not respond.
     """
     if len(ids) <= few:
-        found = ((one, _state(client, one)) for one in ids)
-        return {one: state for one, state in found if state}
+        found = ((one, _seen(client, one)) for one in ids)
+        return {one: each for one, each in found if each}
     return {
-        item["id"]: str(item.get("state", ""))
+        item["id"]: Seen.of(item)
         for page in all_identities(client)
         for item in page
         if item["id"] in ids
     }
 
 
-def _state(client: Client, identity_id: str) -> str:
-    not_found = frozenset({HTTPStatus.NOT_FOUND})
-    answer = client.call("GET", f"identities/{identity_id}", accepted=not_found)
+def _seen(client: Client, identity_id: str) -> Seen | None:
+    return _known(client, f"identities/{identity_id}") or deleted(client, identity_id)
+
+
+def deleted(client: Client, identity_id: str) -> Seen | None:
+    """Return what the registry says about a deleted identity. None if it has no such.
+
+    Raises:
+        Failure: the app does not respond.
+    """
+    return _known(client, f"deleted-identities/{identity_id}")
+
+
+def _known(client: Client, path: str) -> Seen | None:
+    answer = client.call("GET", path, accepted=frozenset({HTTPStatus.NOT_FOUND}))
     if answer.failure and not answer.failure.problem:
         raise answer.failure  # not the app's own answer
-    is_deleted = answer.failure and answer.failure.code == "identity_deleted"
-    return "deleted" if is_deleted else str(answer.content.get("state", ""))
+    return None if answer.failure else Seen.of(answer.content)
 
 
 def all_identities(client: Client) -> Iterator[list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import jwt
 import msgspec
@@ -21,7 +21,10 @@ from local.functions_host.http import Handler, Request, Response
 _RESERVED_HEADERS = ("x-ms-client-principal", "x-ms-token-")
 _XML_SOAP = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
 _MICROSOFT = "http://schemas.microsoft.com"
-# Easy Auth gives these claims other names in the principal than they have in the token.
+_ROLE = f"{_MICROSOFT}/ws/2008/06/identity/claims/role"
+# Easy Auth gives these claims other names in the principal than they have in the token. It does not
+# always do so for roles, and perhaps not for the others.
+# Source: https://github.com/Azure/static-web-apps/issues/655
 _LONG_NAMES = {
     "amr": f"{_MICROSOFT}/claims/authnmethodsreferences",
     "email": f"{_XML_SOAP}/emailaddress",
@@ -29,6 +32,7 @@ _LONG_NAMES = {
     "given_name": f"{_XML_SOAP}/givenname",
     "idp": f"{_MICROSOFT}/identity/claims/identityprovider",
     "oid": f"{_MICROSOFT}/identity/claims/objectidentifier",
+    "roles": _ROLE,
     "scp": f"{_MICROSOFT}/identity/claims/scope",
     "sub": f"{_XML_SOAP}/nameidentifier",
     "tid": f"{_MICROSOFT}/identity/claims/tenantid",
@@ -41,19 +45,26 @@ class _Document(msgspec.Struct):
     issuer: Annotated[str, msgspec.Meta(min_length=1)]
     audience: Annotated[str, msgspec.Meta(min_length=1)]
     jwks: dict[str, Any]
+    names: Literal["long", "short"] = "long"
 
 
 @dataclass(frozen=True)
 class EasyAuth:
-    """Checks the tokens of one issuer for one audience."""
+    """Checks the tokens of one issuer for one audience.
+
+    Attributes:
+        names: the names that claims have in the principal, by their names in the token; the same
+            name if it is missing.
+    """
 
     issuer: str
     audience: str
     keys: tuple[jwt.PyJWK, ...]
+    names: Mapping[str, str]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `{"issuer": …, "audience": …, "jwks": {"keys": […]}}`.
+        """Parse `{"issuer": …, "audience": …, "jwks": {"keys": […]}}`, optional `names`.
 
         Raises:
             ValueError: the text is malformed.
@@ -63,7 +74,8 @@ class EasyAuth:
             keys = jwt.PyJWKSet.from_dict(document.jwks).keys
         except jwt.PyJWTError as error:
             raise ValueError(f"jwks: {error}") from error
-        return cls(document.issuer, document.audience, tuple(keys))
+        names = _LONG_NAMES if document.names == "long" else {}
+        return cls(document.issuer, document.audience, tuple(keys), names)
 
     async def layer(self, request: Request, rest: Handler) -> Response:
         """Pass the request on, with the caller's principal if there is a token, or reject it."""
@@ -77,7 +89,7 @@ class EasyAuth:
             claims = self._claims(token)
             if claims is None:
                 return _UNAUTHORIZED
-            headers |= _principal_headers(claims)
+            headers |= _principal_headers(claims, self.names)
         return await rest(replace(request, headers=headers))
 
     def _claims(self, token: str) -> dict[str, Any] | None:
@@ -106,16 +118,16 @@ def _is_admin(path: str) -> bool:
     return f"{path.lower()}/".startswith("/admin/")
 
 
-def _principal_headers(claims: Mapping[str, Any]) -> dict[str, str]:
+def _principal_headers(claims: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
     document = {
         "auth_typ": "aad",
         "claims": [
-            {"typ": _LONG_NAMES.get(name, name), "val": value}
+            {"typ": names.get(name, name), "val": value}
             for name, values in claims.items()
             for value in _texts(values)
         ],
         "name_typ": f"{_XML_SOAP}/emailaddress",
-        "role_typ": f"{_MICROSOFT}/ws/2008/06/identity/claims/role",
+        "role_typ": _ROLE,
     }
     headers = {
         "x-ms-client-principal": base64.b64encode(json.dumps(document).encode()).decode(),

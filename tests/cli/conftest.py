@@ -18,6 +18,7 @@ from tests.support.azurite import running_tables
 from tests.support.stack import App, Azure, running_app
 
 Run = Callable[..., "Outcome"]
+SECRETS = ("ACSID_KEY", "ACSID_TOKEN", "ACSID_MASTER_KEY")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def run_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping
             ended = CliRunner(env=chosen).invoke(command_line, [*map(str, arguments)], input=answer)
             if ended.exception and not isinstance(ended.exception, SystemExit):
                 raise ended.exception
-            assert variables["ACSID_KEY"] not in ended.output
+            assert not any(variables.get(name, "\0") in ended.output for name in SECRETS)
             return Outcome(ended.exit_code, ended.stdout, ended.stderr)
 
         return run

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 KEY = "the-function-key"
 TOKEN = "a-token"
+DELETED = {"deletedOn": "2030-01-02T00:00:00Z", "scheduledPurgeOn": "2030-01-09T00:00:00Z"}
 RESOURCE = "11111111-1111-1111-1111-111111111111"
 
 
@@ -74,6 +75,7 @@ class Service:
         delay: Seconds before each response.
         received: Every request so far.
         page: How many items a page holds at most.
+        bearer: The Entra token that it accepts instead of the key, if it is not empty.
     """
 
     def __init__(self, url: str) -> None:
@@ -85,12 +87,22 @@ class Service:
         self.delay = 0.0
         self.received: list[Received] = []
         self.page = 1000
+        self.bearer = ""
         self.lock = threading.Lock()
 
-    def add(self, number: int, user: str | None = None, state: str = "active") -> str:
+    def add(
+        self,
+        number: int,
+        user: str | None = None,
+        state: str = "active",
+        deleted_by: str | None = None,
+    ) -> str:
         """Adds an identity to the registry and returns its id."""
         item = {"id": identity(number), "state": state, "createdOn": "2030-01-01T00:00:00Z"}
-        self.identities[item["id"]] = item | ({"userId": user} if user is not None else {})
+        item |= {"userId": user} if user is not None else {}
+        self.identities[item["id"]] = item | (DELETED if state == "deleted" else {})
+        if deleted_by:
+            self.identities[item["id"]]["deletedBy"] = deleted_by
         return item["id"]
 
     def imported(self) -> list[str]:
@@ -104,7 +116,8 @@ class Service:
 
     def respond(self, request: Received) -> Answer:
         """Acts as the app does."""
-        if request.headers.get("x-functions-key") != KEY:
+        sent = request.headers.get("authorization" if self.bearer else "x-functions-key")
+        if sent != (f"Bearer {self.bearer}" if self.bearer else KEY):
             return Answer(401)
         name, _, rest = request.path.removeprefix("/api/").partition("/")
         identity_id, _, part = unquote(rest).partition("/")
@@ -119,6 +132,8 @@ class Service:
             "GET deleted-identities ID": lambda: self._get(name, identity_id),
             "POST identities": lambda: self._create(request.body.get("userId")),
             "PUT identities ID": lambda: self._put(identity_id, request.body.get("userId")),
+            "POST identities ID suspend": lambda: self._move(identity_id, "suspended", 200),
+            "POST identities ID resume": lambda: self._move(identity_id, "active", 200),
             "DELETE identities ID": lambda: self._move(identity_id, "deleted", 202),
             "POST deleted-identities ID restore": lambda: self._move(identity_id, "active", 200),
             "DELETE deleted-identities ID": lambda: self._remove(identity_id),
@@ -150,14 +165,16 @@ class Service:
 
     def _list(self, request: Received, name: str) -> Answer:
         query = request.query
-        states = {"deleted", "purging"} if name == "deleted-identities" else {"active"}
+        states = {"deleted", "purging"} if name == "deleted-identities" else {"active", "suspended"}
         if "state" in query:
             states = {query["state"]}
+        wanted = query.get("deletedBy")
         items = [
             each
             for each in self.identities.values()
-            if ("userId" in query and each.get("userId") == query["userId"])
-            or ("userId" not in query and (each["state"] in states or "any" in states))
+            if wanted in {None, each.get("deletedBy")}
+            and ("userId" not in query or each.get("userId") == query["userId"])
+            and ("userId" in query or each["state"] in states or "any" in states)
         ]
         start = int(query.get("continuation", "0"))
         end = start + min(self.page, int(query.get("maxPageSize", "100")))
@@ -202,9 +219,16 @@ class Service:
         item = self.identities.get(identity_id)
         if item is None:
             return problem(404, "identity_not_found", detail="No such identity.")
+        for name in (*DELETED, "deletedBy"):
+            item.pop(name, None)
+        if state == "deleted":
+            item |= DELETED | {"deletedBy": "service"}
+        elif item["state"] == "deleted" and "suspendedOn" in item:
+            state = "suspended"  # a restore returns to the state before the deletion
+        if state == "suspended":
+            item["suspendedOn"] = "2030-01-02T00:00:00Z"
         item["state"] = state
-        dates = {"deletedOn": "2030-01-02T00:00:00Z", "scheduledPurgeOn": "2030-01-09T00:00:00Z"}
-        return Answer(status, {"id": identity_id} | (dates if state == "deleted" else {}))
+        return Answer(status, item)
 
     def _remove(self, identity_id: str) -> Answer:
         if self.identities.pop(identity_id, None) is None:

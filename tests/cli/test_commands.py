@@ -22,6 +22,8 @@ COMMANDS = {
     "revoke",
     "register",
     "unregister",
+    "suspend",
+    "resume",
     "import",
     "export",
     "delete",
@@ -38,6 +40,8 @@ CHANGES = {
     "revoke": (["revoke", ID, "--yes"], f"DELETE /api/identities/{ID}/tokens"),
     "register": (["register", ID], f"PUT /api/identities/{ID}"),
     "unregister": (["unregister", ID, "--yes"], f"DELETE /api/identities/{ID}/registration"),
+    "suspend": (["suspend", ID, "--yes"], f"POST /api/identities/{ID}/suspend"),
+    "resume": (["resume", ID], f"POST /api/identities/{ID}/resume"),
     "delete": (["delete", ID, "--yes"], f"DELETE /api/identities/{ID}"),
     "restore": (["restore", ID], f"POST /api/deleted-identities/{ID}/restore"),
     "purge": (["purge", ID, "--yes"], f"DELETE /api/deleted-identities/{ID}"),
@@ -74,7 +78,13 @@ def test_the_shell_completes_commands() -> None:
         [program], env=asked, capture_output=True, text=True, check=False
     )
 
-    assert completed.stdout.split() == ["ready", "revoke", "register", "restore"]
+    assert completed.stdout.split() == [
+        "ready",
+        "revoke",
+        "register",
+        "resume",
+        "restore",
+    ]
 
 
 @each_change
@@ -103,8 +113,8 @@ def test_a_dry_run_sends_nothing(
     assert service.received == [], request_line
 
 
-@pytest.mark.parametrize("command", ["revoke", "unregister", "delete", "purge"])
-def test_what_cannot_be_undone_needs_a_yes(acsid: Run, service: Service, command: str) -> None:
+@pytest.mark.parametrize("command", ["revoke", "unregister", "suspend", "delete", "purge"])
+def test_what_stops_a_user_needs_a_yes(acsid: Run, service: Service, command: str) -> None:
     """Without a terminal and without --yes, nothing is sent: exit code 6."""
     ended = acsid(command, ID)
 
@@ -113,7 +123,10 @@ def test_what_cannot_be_undone_needs_a_yes(acsid: Run, service: Service, command
     assert service.received == []
 
 
-@pytest.mark.parametrize("command", ["revoke", "register", "unregister", "delete", "purge"])
+@pytest.mark.parametrize(
+    "command",
+    ["revoke", "register", "unregister", "suspend", "resume", "delete", "restore", "purge"],
+)
 @pytest.mark.parametrize("text", ["alice", "8:acs:", f"{ID}/tokens", ID.upper(), f"{ID}?x"])
 def test_other_text_is_not_sent_as_an_id(
     acsid: Run, service: Service, command: str, text: str
@@ -203,7 +216,7 @@ def test_a_list_has_a_row_for_each_identity(acsid: Run, service: Service) -> Non
     service.add(2)
     shown = acsid("list").output.splitlines()
 
-    assert shown[0].split() == ["id", "state", "userId", "createdOn", "knownOn"]
+    assert shown[0].split() == ["id", "state", "userId", "createdOn", "knownOn", "suspendedOn"]
     assert shown[1].split() == [ID, "active", "u" * 256, "2030-01-01T00:00:00Z"]
     assert len(shown) == 3
 
@@ -251,6 +264,43 @@ def test_deleted_identities(acsid: Run, service: Service) -> None:
     shown = acsid("deleted", "--json")
 
     assert [each["id"] for each in shown.lines()] == [ID]
+
+
+@pytest.mark.parametrize("actor", ["service", "user"])
+def test_identities_deleted_by_an_actor(acsid: Run, service: Service, actor: str) -> None:
+    """`deleted --deleted-by` asks only for what a service, or users, have deleted."""
+    service.add(1, state="deleted", deleted_by=actor)
+    acsid("deleted", "--deleted-by", actor)
+
+    assert service.received[0].query["deletedBy"] == actor
+
+
+def test_who_has_deleted_it_is_shown(acsid: Run, service: Service) -> None:
+    """`deleted`, `list --state` and `find` show who has deleted an identity."""
+    service.add(1, state="deleted", deleted_by="service")
+    shown = [acsid("deleted"), acsid("list", "--state", "deleted"), acsid("find", ID)]
+
+    assert [ended.output.count("deletedBy") for ended in shown] == [1, 1, 1]
+    assert [ended.output.split().count("service") for ended in shown] == [1, 1, 1]
+
+
+def test_suspended_identities_are_shown(acsid: Run, service: Service) -> None:
+    """`list` and `find` show that an identity is suspended, and since when."""
+    service.add(1)
+    acsid("suspend", ID, "--yes")
+    shown = acsid("list").output, acsid("find", ID).output
+
+    assert all("suspended" in text and "2030-01-02T00:00:00Z" in text for text in shown)
+
+
+def test_an_identity_that_is_still_suspended(acsid: Run, service: Service) -> None:
+    """`restore` says so if the identity was suspended when it was deleted."""
+    service.add(1)
+    acsid("suspend", ID, "--yes")
+    acsid("delete", ID, "--yes")
+    restored = acsid("restore", ID)
+
+    assert restored.output == f"Restored {ID}. It is still suspended: acsid resume {ID}.\n"
 
 
 def test_a_user_keeps_their_identity(acsid: Run, service: Service) -> None:
@@ -303,9 +353,9 @@ def test_a_deletion_says_until_when_it_can_be_restored(acsid: Run, service: Serv
 
 
 @pytest.mark.parametrize("arguments", [[], [ID, "--file", "f.csv"]], ids=["neither", "both"])
-@pytest.mark.parametrize("command", ["delete", "restore"])
+@pytest.mark.parametrize("command", ["suspend", "resume", "delete", "restore"])
 def test_an_id_or_a_file(acsid: Run, command: str, arguments: list[str]) -> None:
-    """`delete` and `restore` take either an id or a file."""
+    """What can be done to many takes either an id or a file."""
     ended = acsid(command, *arguments)
 
     assert ended.code == 2

@@ -1,4 +1,4 @@
-"""`acsid export`, and `delete` and `restore` with a file."""
+"""`acsid export`, and the commands that change each identity in a file."""
 
 import json
 import stat
@@ -13,9 +13,18 @@ from acsid.records import Format
 from acsid.transfer import export
 
 from tests.cli.conftest import Run
-from tests.cli.service import Service, identity, problem
+from tests.cli.service import Answer, Service, identity, problem
 
-STATES = ["active", "deleted", "purging", "creating", "registering", "unknown", "frozen"]
+STATES = [
+    "active",
+    "suspended",
+    "deleted",
+    "purging",
+    "creating",
+    "registering",
+    "unknown",
+    "frozen",
+]
 CLOSED = problem(503, "registry_unavailable", retry_after=3600)
 
 
@@ -126,17 +135,25 @@ def test_an_export_needs_memory_for_a_page(tmp_path: Path, kind: Format) -> None
     assert peak < 5_000_000
 
 
-@pytest.mark.parametrize(("name", "after"), [("delete", "deleted"), ("restore", "active")])
-def test_every_identity_in_a_file(
-    acsid: Run, service: Service, tmp_path: Path, name: str, after: str
+@pytest.mark.parametrize(
+    ("name", "result", "after"),
+    [
+        ("suspend", "suspended", "suspended"),
+        ("resume", "resumed", "active"),
+        ("delete", "deleted", "deleted"),
+        ("restore", "restored", "active"),
+    ],
+)
+def test_every_identity_in_a_file(  # noqa: PLR0913, PLR0917 -- the name, and what it does
+    acsid: Run, service: Service, tmp_path: Path, name: str, result: str, after: str
 ) -> None:
-    """`delete --file` and `restore --file` change each identity in the file once."""
+    """With --file, a command changes each identity in the file once."""
     add(service, 30, "before")
     write(tmp_path, 20)
     ended = acsid(name, "--file", "ids.csv", "--yes", "--json", "--rate", "1000")
 
     assert ended.code == 0, ended.errors
-    assert ended.json()["results"] == {f"{name}d": 20}
+    assert ended.json()["results"] == {result: 20}
     states = [item["state"] for item in service.identities.values()]
     assert states == [after] * 20 + ["before"] * 10
     report = tmp_path / f"ids.csv.acsid-{name}-report.jsonl"
@@ -200,6 +217,128 @@ def test_an_interrupted_deletion_continues(acsid: Run, service: Service, tmp_pat
     refused = 4
     assert len(service.calls("DELETE")) <= 20 + refused
     assert {item["state"] for item in service.identities.values()} == {"deleted"}
+
+
+def test_an_identity_of_another_resource(acsid: Run, service: Service, tmp_path: Path) -> None:
+    """If ACS says that it is not the resource of an identity, the others are changed even so."""
+    add(service, 2)
+    write(tmp_path, 2)
+    service.answers.extend([None, None, problem(503, "wrong_resource", retry_after=1)])
+    ended = acsid("suspend", "--file", "ids.csv", "--yes", "--json")
+
+    assert ended.code == 1
+    assert ended.json()["results"] == {"suspended": 1, "wrong_resource": 1}
+
+
+def add_deleted(service: Service, count: int = 2) -> None:
+    """Adds as many that a service has deleted as users have deleted themselves."""
+    for number in range(count):
+        actor = "user" if number % 2 else "service"
+        service.add(number, f"user-{number}", "deleted", actor)
+
+
+@pytest.mark.parametrize(
+    ("options", "restored", "left_out"),
+    [
+        ([], [0], {"deleted_by_user": 1}),
+        (["--deleted-by", "service"], [0], {"deleted_by_user": 1}),
+        (["--deleted-by", "user"], [1], {"deleted_by_service": 1}),
+        (["--deleted-by", "any"], [0, 1], {}),
+    ],
+    ids=["default", "service", "user", "any"],
+)
+def test_who_is_restored(  # noqa: PLR0913, PLR0917 -- the options, and what they do
+    acsid: Run,
+    service: Service,
+    tmp_path: Path,
+    options: list[str],
+    restored: list[int],
+    left_out: dict[str, int],
+) -> None:
+    """People who have deleted themselves come back only if the operator says so."""
+    add_deleted(service)
+    write(tmp_path, 2)
+    ended = acsid("restore", "--file", "ids.csv", "--yes", "--json", *options)
+
+    assert ended.code == 0, ended.errors
+    assert ended.json()["results"] == {"restored": len(restored)} | left_out
+    active = [n for n in range(2) if service.identities[identity(n)]["state"] == "active"]
+    assert active == restored
+
+
+@pytest.mark.parametrize("count", [10, 150], ids=["one by one", "from the list"])
+def test_what_will_be_restored_is_shown_first(
+    acsid: Run, service: Service, tmp_path: Path, count: int
+) -> None:
+    """Before the question, the operator sees how many, by whom they were deleted, and the first."""
+    add_deleted(service, count)
+    write(tmp_path, count)
+    ended = acsid("restore", "--file", "ids.csv", "--rate", "1000")
+
+    half = count // 2
+    assert ended.code == 6
+    assert f"  {half} deleted by a service\n  {half} deleted by a user\n" in ended.errors
+    shown = [line for line in ended.errors.splitlines() if line.startswith("  to restore: ")]
+    since = "deleted by a service on 2030-01-02T00:00:00Z"
+    assert shown == [f"  to restore: {identity(n)}, {since}" for n in (0, 2, 4)]
+    text = f"Restore {half} identities, and leave out {half} that users have deleted"
+    assert text in " ".join(ended.errors.split())
+    assert service.calls("POST") == []
+
+
+def test_somebody_who_deletes_themselves_meanwhile(
+    acsid: Run, service: Service, tmp_path: Path
+) -> None:
+    """Each is looked up again at the last moment: the operator's yes was for an earlier state."""
+    add_deleted(service, 1)
+    write(tmp_path, 1)
+    # Since the operator was asked, it was restored, and deleted by its user.
+    now = {**service.identities[identity(0)], "deletedBy": "user"}
+    service.answers.extend([None, None, Answer(200, now)])
+    ended = acsid("restore", "--file", "ids.csv", "--yes", "--json")
+
+    assert ended.json()["results"] == {"deleted_by_user": 1}
+    assert service.calls("POST") == []
+
+
+def test_an_app_that_does_not_say_who_deleted(acsid: Run, service: Service, tmp_path: Path) -> None:
+    """Nothing is restored from an older app by default: exit code 2."""
+    add(service, 2, "deleted")
+    write(tmp_path, 2)
+    refused = acsid("restore", "--file", "ids.csv", "--yes")
+    restored = acsid("restore", "--file", "ids.csv", "--deleted-by", "any", "--yes")
+
+    assert refused.code == 2
+    assert "--deleted-by any" in refused.errors
+    assert restored.code == 0
+    assert len(service.calls("POST")) == 2
+
+
+def test_a_run_with_another_filter_is_another_run(
+    acsid: Run, service: Service, tmp_path: Path
+) -> None:
+    """What an interrupted run has left out is not taken for done by a run that wants it."""
+    add_deleted(service)
+    write(tmp_path, 2)
+    # The preview needs four requests.
+    service.answers.extend([None] * 4 + [CLOSED] * 2)
+    interrupted = acsid("restore", "--file", "ids.csv", "--yes")
+    service.answers.clear()
+    other = acsid("restore", "--file", "ids.csv", "--yes", "--deleted-by", "any", "--json")
+
+    assert interrupted.code == 4
+    assert (other.code, other.error()["code"]) == (2, "other_run")
+
+
+def test_one_is_restored_whoever_deleted_it(acsid: Run, service: Service) -> None:
+    """The operator names this one, so no filter protects it."""
+    service.add(1, state="deleted", deleted_by="user")
+    restored = acsid("restore", identity(1))
+    refused = acsid("restore", identity(1), "--deleted-by", "user")
+
+    assert restored.code == 0
+    assert refused.code == 2
+    assert "needs --file" in refused.errors
 
 
 def test_an_export_is_a_file_of_identities_to_delete(

@@ -307,10 +307,10 @@ def test_csv_export() -> None:
     CsvWriter(file).write(EXPORTED)
 
     assert file.getvalue().splitlines() == [
-        "id,userId,state,createdOn,knownOn",
-        f"{ONE},alice,active,2030-01-01T00:00:00Z,",
-        f"{TWO},,active,,2030-01-01T00:00:00Z",
-        f"{THREE},aad/{TENANT}/{OBJECT},active,,",
+        "id,userId,state,createdOn,knownOn,suspendedOn,deletedBy",
+        f"{ONE},alice,active,2030-01-01T00:00:00Z,,,",
+        f"{TWO},,active,,2030-01-01T00:00:00Z,,",
+        f"{THREE},aad/{TENANT}/{OBJECT},active,,,,",
     ]
 
 
@@ -363,7 +363,7 @@ def test_other_user_ids_are_written_as_they_are(user: str) -> None:
     file = io.StringIO()
     CsvWriter(file).write([{"id": ONE, "userId": user, "state": "active"}])
 
-    assert file.getvalue().splitlines()[1] == f"{ONE},{user},active,,"
+    assert file.getvalue().splitlines()[1] == f"{ONE},{user},active,,,,"
 
 
 VALID_USERS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,6 +74,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
 
 
 @pytest.fixture(scope="module")
+def run_with_entra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A `run` whose services authenticate with Entra."""
+    folder = tmp_path_factory.mktemp("entra")
+    with command(folder, "run", "--set=SERVICE_AUTHENTICATION=entra") as running:
+        running.read_until(SERVING["run"])
+        yield running
+
+
+@pytest.fixture(scope="module")
 def everything(run: Command) -> Path:
     """The folder of a `run` that is serving."""
     return run.folder
@@ -93,15 +104,62 @@ def test_run_walks_through_and_serves(run: Command) -> None:
     assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
 
 
-def test_run_prints_a_command_for_operators(run: Command) -> None:
+@pytest.mark.parametrize("start", ["run", "run_with_entra"])
+def test_run_prints_a_command_for_operators(start: str, request: pytest.FixtureRequest) -> None:
     """The line for acsid works as it is printed, in the folder of the project."""
-    pasted = run.output.partition("with the command line:\n")[2].partition("\n\n")[0]
+    running: Command = request.getfixturevalue(start)
+    pasted = running.output.partition("with the command line:\n")[2].partition("\n\n")[0]
 
     done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
         pasted, shell=True, cwd=ROOT, capture_output=True, check=True, timeout=60
     )
 
     assert done.stdout.split()[:2] == [b"id", b"state"]
+
+
+def test_run_works_with_entra_instead_of_keys(run_with_entra: Command) -> None:
+    """The walkthrough succeeds without a key, and the printed command gets its token by itself."""
+    pasted = run_with_entra.output.partition("Try it:\n")[2].partition("\n\n")[0]
+
+    done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+        pasted, shell=True, cwd=ROOT, capture_output=True, check=True, timeout=60
+    )
+
+    assert run_with_entra.errors == ""
+    assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
+    assert read_env(run_with_entra.folder)["FUNCTION_KEY"] not in run_with_entra.output
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [
+        ("docs/getting-started.md", "## As a service without a key"),
+        ("local/README.md", "## Services with Entra"),
+    ],
+)
+def test_a_page_shows_how_a_service_gets_a_token(
+    run_with_entra: Command, page: str, heading: str
+) -> None:
+    """What is printed below the start of the app works. Only the folder and Python are ours."""
+    section = (ROOT / page).read_text().partition(heading)[2].partition("\n## ")[0]
+    pasted = section.partition("In another terminal")[2].partition("\n\n")[2].partition("\n\n")[0]
+    folder = run_with_entra.folder
+    script = re.sub(
+        r"(\.venv/bin/)?python -m local token",
+        f"{sys.executable} -m local token --folder {folder}",
+        pasted.replace(". .local/env", ""),
+    )
+
+    done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+        f"set -eu; . {folder}/.local/env\n{script}",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert json.loads(done.stdout)["id"].startswith("8:acs:")
 
 
 @pytest.mark.parametrize("name", ["run", "azure", "acs"])
@@ -240,6 +298,64 @@ def test_the_quickstart_ignores_variables_of_the_shell(tmp_path: Path) -> None:
         assert quickstart.leaves_nothing_behind()
     assert (code, quickstart.errors) == (0, "")
     assert not (tmp_path / ".local" / "env").exists()
+
+
+def test_set_changes_a_setting_of_the_app(tmp_path: Path) -> None:
+    """The case of the name does not matter. A value may contain `=`, and the last one wins."""
+    options = ("SIGN_IN_SCOPE=first", "sign_in_scope=a=b", "PURGE_HOLD=true")
+    with command(tmp_path, "azure", *(f"--set={option}" for option in options)) as azure:
+        azure.read_until(SERVING["azure"])
+        values = json.loads((tmp_path / "local.settings.json").read_text())["Values"]
+        azure.end()
+
+    assert (values["SIGN_IN_SCOPE"], values["PURGE_HOLD"]) == ("a=b", "true")
+    assert "sign_in_scope" not in values
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ("PURGE_HOLD", "PURGE_HOLD does not have the form NAME=VALUE"),
+        ("=true", " is not a setting: see docs/settings.md"),
+        ("PURGE_HOLDS=true", "PURGE_HOLDS is not a setting: see docs/settings.md"),
+        (
+            "WEBSITE_AUTH_ENABLED=True",
+            "WEBSITE_AUTH_ENABLED is not a setting: see docs/settings.md",
+        ),
+    ],
+)
+def test_an_unknown_setting_is_rejected(tmp_path: Path, option: str, error: str) -> None:
+    """Nothing is started. The platform's own variables are no settings."""
+    with command(tmp_path, "run", f"--set={option}") as running:
+        code = running.wait()
+
+    assert (code, running.output) == (2, "")
+    assert running.errors.endswith(f"error: argument --set: {error}\n")
+    assert _left_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", ["run", "telemetry"])
+def test_invalid_settings_stop_the_start(tmp_path: Path, name: str) -> None:
+    """The message names each of them and how to fix it. No process is left."""
+    options = ("--set=PURGE_PROTECTION=maybe", "--set=CLEANUP_MAX_ATTEMPTS=0")
+    with command(tmp_path, name, *options) as running:
+        code = running.wait()
+
+        assert running.leaves_nothing_behind()
+    assert (code, running.output) == (1, "")
+    assert running.errors == (
+        "Invalid settings: PURGE_PROTECTION must be true or false."
+        " CLEANUP_MAX_ATTEMPTS must be a whole number from 1 to 1000.\n"
+    )
+
+
+def test_the_emulator_alone_has_no_settings(tmp_path: Path) -> None:
+    """It starts no app."""
+    with command(tmp_path, "acs", "--set=PURGE_HOLD=true") as acs:
+        code = acs.wait()
+
+    assert (code, acs.output) == (1, "")
+    assert acs.errors == "--set changes a setting of the app, which `acs` does not start.\n"
 
 
 def test_the_sdk_can_use_the_emulator_alone(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Facts about the users of the local tenant, and about `python -m local token`."""
+"""Facts about the users and applications of the local tenant, and `python -m local token`."""
 
 import json
 import ssl
@@ -14,12 +14,21 @@ from uuid import UUID
 import jwt
 import pytest
 
-from local.entra import APP_AUDIENCE, Issuer, SignIn, object_id
+from local.entra import (
+    APP_AUDIENCE,
+    ROLES,
+    Issuer,
+    SignIn,
+    application_id,
+    object_id,
+    service_principal_id,
+)
 from local.servers import Authority
 from local.workspace import Workspace
 from tests.support.stack import ROOT, command, read_env
 
 ALICES_OBJECT_ID = "3bbfeb8a-3c64-5f4f-b068-832fa50644e4"
+BILLINGS_APPLICATION_ID = "969fc5b9-1a9a-59ab-b6db-a8a10f91eae6"
 ORIGIN = "http://localhost:5173"
 
 
@@ -32,10 +41,10 @@ def token_command(folder: Path, *options: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def control(env: Mapping[str, str], body: object = None) -> tuple[int, Any]:
-    """Call the control endpoint's sign-in. Returns the status and the document."""
+def control(env: Mapping[str, str], body: object = None, path: str = "sign-in") -> tuple[int, Any]:
+    """Call the control endpoint. Returns the status and the document."""
     request = urllib.request.Request(  # noqa: S310 -- our own address
-        f"{env['ACS_CONTROL_URL']}/sign-in",
+        f"{env['ACS_CONTROL_URL']}/{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={"x-acs-control-key": env["ACS_CONTROL_KEY"]},
     )
@@ -76,10 +85,71 @@ def test_a_token_identifies_its_user() -> None:
     claims = issuer.verify(SignIn(issuer).token("alice", 5), APP_AUDIENCE)
 
     assert claims["oid"] == ALICES_OBJECT_ID
-    assert (claims["tid"], claims["iss"]) == (issuer.tenant, issuer.url)
+    assert (claims["tid"], claims["iss"]) == (issuer.tenant, issuer.version_2_url)
+    assert (claims["scp"], claims["ver"]) == ("user_impersonation", "2.0")
     assert (claims["name"], claims["preferred_username"]) == ("alice", "alice@localhost")
     assert claims["exp"] - claims["iat"] == 300
     assert UUID(claims["sub"]) != UUID(claims["oid"])
+
+
+def test_an_application_always_has_the_same_ids() -> None:
+    """Its client id and its object id are GUIDs. Users and other applications have other ids."""
+    assert application_id("billing") == BILLINGS_APPLICATION_ID
+    ids = {
+        identify(name)
+        for identify in (application_id, service_principal_id, object_id)
+        for name in ("billing", "Billing", "alice")
+    }
+    assert len(ids) == 9
+    assert {UUID(each).version for each in ids} == {5}
+
+
+def test_a_token_identifies_its_application() -> None:
+    """It is a version 2 access token from client credentials: it has roles, and no scope."""
+    issuer = Issuer()
+
+    claims = issuer.verify(
+        SignIn(issuer).application_token("billing", ["Tokens.Issue", "Tokens.Issue"], 5),
+        APP_AUDIENCE,
+    )
+
+    assert claims.pop("exp") - claims.pop("iat") == 300
+    assert claims.pop("nbf")
+    assert claims == {
+        "aud": APP_AUDIENCE,
+        "iss": f"https://login.microsoftonline.com/{issuer.tenant}/v2.0",
+        "tid": issuer.tenant,
+        "ver": "2.0",
+        "idtyp": "app",
+        "azp": application_id("billing"),
+        "oid": service_principal_id("billing"),
+        "sub": service_principal_id("billing"),
+        "roles": ["Tokens.Issue"],
+    }
+
+
+def test_an_application_without_roles_gets_a_token() -> None:
+    """Entra leaves the claim out. It requires no assignment, so the app must check the roles."""
+    issuer = Issuer()
+
+    claims = issuer.verify(SignIn(issuer).application_token("billing", []), APP_AUDIENCE)
+
+    assert claims["idtyp"] == "app"
+    assert "roles" not in claims
+
+
+def printed_claims(env: Mapping[str, str], output: str) -> dict[str, Any]:
+    """The claims of a token that the command printed, verified as the front end does."""
+    _, configuration = control(env)
+    [key] = jwt.PyJWKSet.from_dict(configuration["jwks"]).keys
+    claims: dict[str, Any] = jwt.decode(
+        output.rstrip("\n"),
+        key,
+        algorithms=["RS256"],
+        audience=configuration["audience"],
+        issuer=configuration["issuer"],
+    )
+    return claims
 
 
 def test_the_command_prints_a_token_and_nothing_else(folder: Path, env: dict[str, str]) -> None:
@@ -87,17 +157,49 @@ def test_the_command_prints_a_token_and_nothing_else(folder: Path, env: dict[str
     code, output, errors = token_command(folder, "--user", "alice", "--minutes", "10")
 
     assert (code, errors) == (0, "")
-    _, configuration = control(env)
-    [key] = jwt.PyJWKSet.from_dict(configuration["jwks"]).keys
-    claims = jwt.decode(
-        output.rstrip("\n"),
-        key,
-        algorithms=["RS256"],
-        audience=configuration["audience"],
-        issuer=configuration["issuer"],
-    )
+    claims = printed_claims(env, output)
     assert claims["oid"] == ALICES_OBJECT_ID
     assert claims["exp"] - claims["iat"] == 600
+
+
+@pytest.mark.parametrize("roles", [(), ROLES], ids=["no role", "all roles"])
+def test_the_command_prints_an_applications_token(
+    folder: Path, env: dict[str, str], roles: tuple[str, ...]
+) -> None:
+    """It has the roles of the command line, and no other."""
+    options = [text for role in roles for text in ("--role", role)]
+
+    code, output, errors = token_command(folder, "--app", "billing", "--minutes=10", *options)
+
+    assert (code, errors) == (0, "")
+    claims = printed_claims(env, output)
+    assert (claims["azp"], claims["idtyp"]) == (application_id("billing"), "app")
+    assert claims.get("roles", []) == list(roles)
+    assert claims["exp"] - claims["iat"] == 600
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--user=alice", "--app=billing"], "argument --app: not allowed with argument --user"),
+        (["--role=Tokens.Issue"], "--role needs --app: only applications have roles"),
+    ],
+)
+def test_a_wrong_combination_of_options_is_rejected(options: list[str], error: str) -> None:
+    """A token belongs to a user or to an application. The message says what is wrong."""
+    code, output, errors = token_command(ROOT, *options)
+
+    assert (code, output) == (2, "")
+    assert errors.endswith(f"error: {error}\n")
+
+
+def test_an_unknown_role_is_rejected() -> None:
+    """The message lists the known ones."""
+    code, output, errors = token_command(ROOT, "--app=billing", "--role=Tokens.Steal")
+
+    assert (code, output) == (2, "")
+    message = errors.partition("error: ")[2]
+    assert [role for role in ("Tokens.Steal", *ROLES) if role not in message] == []
 
 
 def test_the_running_app_accepts_the_token(folder: Path, env: dict[str, str]) -> None:
@@ -135,12 +237,32 @@ def test_an_invalid_sign_in_is_rejected(env: dict[str, str], body: object) -> No
     assert (status, document["error"]["code"]) == (400, "ControlError")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"app": ""},
+        {"app": "billing", "roles": "Tokens.Issue"},
+        {"app": "billing", "roles": ["Tokens.Steal"]},
+        {"app": "billing", "minutes": 1441},
+        {"app": "billing", "user": "alice"},
+    ],
+)
+def test_an_invalid_request_for_an_application_is_rejected(
+    env: dict[str, str], body: object
+) -> None:
+    """No token has a role that the app registration does not define."""
+    status, document = control(env, body, "app-token")
+
+    assert (status, document["error"]["code"]) == (400, "ControlError")
+
+
 def test_the_command_reports_an_invalid_request(folder: Path, env: dict[str, str]) -> None:
     """The error is one line."""
     code, output, errors = token_command(folder, "--minutes", "100000")
 
     assert (code, output) == (1, "")
-    assert errors.startswith("The sign-in was rejected: ")
+    assert errors.startswith("The request was rejected: ")
     assert errors.count("\n") == 1
 
 

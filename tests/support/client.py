@@ -347,6 +347,11 @@ class Control:
         signed_in = await self.ask("POST", "sign-in", {"user": user, "minutes": minutes})
         return str(signed_in["token"])
 
+    async def app_token(self, name: str, *roles: str, minutes: float = 60) -> str:
+        """Returns the token of an application that has these roles."""
+        request = {"app": name, "roles": roles, "minutes": minutes}
+        return str((await self.ask("POST", "app-token", request))["token"])
+
     async def teams_token(self, object_id: str) -> str:
         """Returns the Entra token of the Teams user with this object id."""
         return str((await self.ask("POST", "teams-user", {"userId": object_id}))["token"])

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
-from local.entra import APP_AUDIENCE, Issuer, SignIn, object_id
+from local.entra import APP_AUDIENCE, Issuer, SignIn, object_id, service_principal_id
 from local.functions_host.http import Response
-from tests.local.front_end.sending import FROM_THE_APP, send
+from tests.local.front_end.sending import FROM_THE_APP, Exchange, send
 from tests.local.running_host import (
     WITH_FUNCTION_KEY,
     WITH_MASTER_KEY,
@@ -37,6 +37,7 @@ ALICE = {
     "sub": "of-this-app",
     "preferred_username": "alice@localhost",
 }
+UNAUTHORIZED = Response(401, (("WWW-Authenticate", "Bearer"),))
 FORGED = {
     "X-MS-CLIENT-PRINCIPAL": "Zm9yZ2Vk",
     "x-ms-client-principal-id": "forged",
@@ -68,6 +69,13 @@ def signed(key: rsa.RSAPrivateKey = KEY, key_id: str | None = KEY_ID, **changes:
     """Alice's token with changed claims. None removes a claim."""
     claims = {name: value for name, value in {**ALICE, **changes}.items() if value is not None}
     return jwt.encode(claims, key, algorithm="RS256", headers={"kid": key_id} if key_id else None)
+
+
+def principal_claims(exchange: Exchange) -> list[tuple[str, str]]:
+    """The names and values of the claims that the app received."""
+    assert exchange.received is not None
+    principal = base64.b64decode(exchange.received["x-ms-client-principal"])
+    return [(claim["typ"], claim["val"]) for claim in json.loads(principal)["claims"]]
 
 
 def part(value: object) -> str:
@@ -120,7 +128,7 @@ async def test_an_invalid_token_gets_401(token: str) -> None:
     """The app is not called, not even with an anonymous request."""
     exchange = await send(SETTINGS, headers={"Authorization": f"Bearer {token}"})
 
-    assert exchange.response == Response(401, (("WWW-Authenticate", "Bearer"),))
+    assert exchange.response == UNAUTHORIZED
     assert exchange.received is None
 
 
@@ -150,14 +158,87 @@ async def test_a_valid_token_identifies_its_user(scheme: str) -> None:
 
 async def test_a_claim_with_several_values_is_repeated() -> None:
     """The principal has one claim per value, and every value is a text."""
-    token = signed(roles=["one", 2], admin=True)
+    token = signed(amr=["one", 2], admin=True)
 
     exchange = await send(SETTINGS, headers={"Authorization": f"Bearer {token}"})
 
     assert exchange.received is not None
-    principal = base64.b64decode(exchange.received["x-ms-client-principal"])
-    claims = [(claim["typ"], claim["val"]) for claim in json.loads(principal)["claims"]]
-    assert {("roles", "one"), ("roles", "2"), ("admin", "true")} <= set(claims)
+    methods = "http://schemas.microsoft.com/claims/authnmethodsreferences"
+    claims = principal_claims(exchange)
+    assert {(methods, "one"), (methods, "2"), ("admin", "true")} <= set(claims)
+
+
+@pytest.mark.parametrize(
+    ("names", "role", "object_id_name"),
+    [
+        (
+            "long",
+            "http://schemas.microsoft.com/ws/2008/06/identity/claims/role",
+            "http://schemas.microsoft.com/identity/claims/objectidentifier",
+        ),
+        ("short", "roles", "oid"),
+    ],
+)
+async def test_an_application_is_identified(names: str, role: str, object_id_name: str) -> None:
+    """Its claims have the long or the short names, with one claim per role. It has no name."""
+    sign_in = SignIn(Issuer())
+    configuration = json.dumps({**json.loads(sign_in.easy_auth()), "names": names})
+    token = sign_in.application_token("billing", ["Tokens.Issue", "Identities.Read"])
+
+    exchange = await send(
+        {"LOCAL_HOST_EASY_AUTH": configuration}, headers={"Authorization": f"Bearer {token}"}
+    )
+
+    principal = service_principal_id("billing")
+    claims = principal_claims(exchange)
+    assert [value for name, value in claims if name == role] == ["Tokens.Issue", "Identities.Read"]
+    assert {("idtyp", "app"), ("ver", "2.0"), (object_id_name, principal)} <= set(claims)
+    assert exchange.received is not None
+    assert exchange.received["x-ms-client-principal-id"] == principal
+    assert "x-ms-client-principal-name" not in exchange.received
+
+
+async def test_names_are_long_or_short() -> None:
+    """Another configuration is rejected."""
+    configuration = json.dumps({**json.loads(CONFIGURATION), "names": "medium"})
+
+    with pytest.raises(ValueError, match=r"LOCAL_HOST_EASY_AUTH: .*medium"):
+        await send({"LOCAL_HOST_EASY_AUTH": configuration})
+
+
+async def test_an_invalid_token_of_an_application_gets_401() -> None:
+    """It has expired, is for another audience, or another tenant has signed it."""
+    tenant, other = Issuer(), Issuer()
+    sign_in = SignIn(tenant)
+    tokens = [
+        sign_in.application_token("billing", ["Tokens.Issue"], minutes=-1),
+        tenant.sign("https://communication.azure.com", 60, ver="2.0", roles=["Tokens.Issue"]),
+        SignIn(other).application_token("billing", ["Tokens.Issue"]),
+    ]
+
+    exchanges = [
+        await send(
+            {"LOCAL_HOST_EASY_AUTH": sign_in.easy_auth()},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        for token in tokens
+    ]
+
+    assert [exchange.response for exchange in exchanges] == [UNAUTHORIZED] * 3
+    assert [exchange.received for exchange in exchanges] == [None] * 3
+
+
+async def test_a_version_1_token_gets_401() -> None:
+    """It has another issuer than the one that the front end is configured for."""
+    tenant = Issuer()
+    token = tenant.sign(APP_AUDIENCE, 60, ver="1.0", roles=["Tokens.Issue"])
+
+    exchange = await send(
+        {"LOCAL_HOST_EASY_AUTH": SignIn(tenant).easy_auth()},
+        headers={"Authorization": f"Bearer {token}"},
+    )
+
+    assert exchange.response == UNAUTHORIZED
 
 
 @pytest.mark.parametrize("authorization", ["", "Basic YTpi", "Bearertoken", "Negotiate x"])
@@ -217,14 +298,17 @@ def test_forged_principal_headers_never_reach_the_app(host: RunningHost, token: 
 def test_keys_and_tokens_are_independent(host: RunningHost) -> None:
     """A valid token does not replace a key, and a key does not excuse an invalid token."""
     key = WITH_FUNCTION_KEY
-    right, wrong = ({"Authorization": f"Bearer {token}"} for token in (signed(), "wrong"))
+    application = signed(idtyp="app", roles=["Tokens.Issue"], azp="an-application")
+    tokens = (signed(), application, "wrong")
+    right, app, wrong = ({"Authorization": f"Bearer {token}"} for token in tokens)
 
     statuses = [
         host.call("GET", "/api/locked", headers).status
-        for headers in (right, key, key | right, key | wrong)
+        for headers in (right, app, key, key | right, key | app, key | wrong)
     ]
 
-    assert statuses == [401, 200, 200, 401]
+    assert statuses == [401, 401, 200, 200, 200, 401]
+    assert host.call("GET", "/api/seen").status == 200
     assert host.call("GET", "/admin/functions", WITH_MASTER_KEY | wrong).status == 200
 
 
