@@ -18,7 +18,9 @@ from tests.support.stack import ROOT, App
 
 PAGE = (ROOT / "docs" / "acsid.md").read_text("utf-8")
 _BLOCK = re.compile(r"(?:^(?: {4}.*)?\n)+", re.MULTILINE)
-_COMMAND = re.compile(r"(acsid|id=\$\(acsid) ")
+_COMMAND = re.compile(r"(acsid|id=\$\(acsid|jq) ")
+# Commands that a test of the local app cannot run: it has other settings, and no Azure CLI.
+_NOT_RUN = ("az ", "export ")
 
 
 def examples() -> list[tuple[str, str]]:
@@ -31,7 +33,7 @@ def examples() -> list[tuple[str, str]]:
         for part in textwrap.dedent(block).strip("\n").split("\n\n"):
             if _COMMAND.match(part):
                 found.append((part, ""))
-            elif part and found and not part.startswith(("[", "{")):
+            elif part and found and not part.startswith(("[", "{", *_NOT_RUN)):
                 found[-1] = (found[-1][0], part)
     return found
 

@@ -86,6 +86,38 @@ async def test_the_life_of_an_identity(acsid: Run, control: Control, user: str) 
     assert await control.state(identity_id) == "deleted"
 
 
+async def test_a_suspension(acsid: Run, control: Control) -> None:
+    """A suspended identity gets no token, also after a detour through a deletion, until resumed."""
+    identity_id = acsid("create", "--json").json()["id"]
+    issue = ("token", identity_id, "--scope", "chat", "--json")
+    token = acsid(*issue).json()["token"]
+    assert acsid("suspend", identity_id, "--yes").code == 0
+    suspended = acsid("find", identity_id, "--json").json()
+    acsid("delete", identity_id, "--yes")
+    deleted = acsid("find", identity_id, "--json").json()
+    restored = acsid("restore", identity_id).output
+    refused = acsid(*issue)
+    assert acsid("resume", identity_id).code == 0
+
+    assert await control.token_state(token) == "revoked"
+    assert (suspended["state"], deleted["deletedBy"]) == ("suspended", "service")
+    assert deleted["suspendedOn"] == suspended["suspendedOn"]
+    assert restored.endswith(f"It is still suspended: acsid resume {identity_id}.\n")
+    assert (refused.code, refused.error()["code"]) == (1, "identity_suspended")
+    assert refused.error()["hint"] == f"acsid resume {identity_id} lifts the suspension."
+    assert acsid(*issue).code == 0
+
+
+async def test_an_export_with_a_suspended_identity(acsid: Run, api: Client) -> None:
+    """An import leaves it out, and says so: it would be registered as active."""
+    identity_id = await api.new_identity()
+    acsid("suspend", identity_id, "--yes")
+    acsid("export", "all.jsonl")
+    ended = acsid("import", "all.jsonl", "--dry-run")
+
+    assert "1 rows are left out: suspended." in ended.errors
+
+
 async def test_ready_and_the_lists(acsid: Run, api: Client) -> None:
     """`ready` succeeds, and the lists have what is active and what is deleted."""
     active, deleted = await api.new_identity(), await api.deleted_identity()
