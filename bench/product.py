@@ -14,7 +14,7 @@ from azure.data.tables.aio import TableClient
 
 from bench import ROOT
 from identity_service.azure.tables import TABLE, TableRegistry
-from identity_service.identity import Identity, State
+from identity_service.identity import Actor, Identity, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy
 from identity_service.services import Services
@@ -154,4 +154,6 @@ def _due(identity_id: str, user_id: str | None) -> Identity:
     active = Identity(
         id=identity_id, state=State.ACTIVE, user_id=user_id, created_on=now - timedelta(days=30)
     )
-    return active.delete(now - timedelta(days=8), timedelta(days=7)).record_revocation()
+    return active.delete(
+        now - timedelta(days=8), timedelta(days=7), Actor.SERVICE
+    ).record_revocation()

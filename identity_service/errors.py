@@ -4,16 +4,17 @@
     ├── InvalidJson, InvalidBody, InvalidQuery                         400
     ├── InvalidIdentityId, TeamsTokenRefused                           400
     ├── NotSignedIn                                                    401
-    ├── NotAllowed, PurgeProtected, SignInNotEnabled                   403
+    ├── DeletedByService, NotAllowed, PurgeProtected, SignInNotEnabled 403
     ├── IdentityNotFound, DeletedIdentityHidden                        404
     ├── IdentityDeleted, IdentityNotDeleted, IdentityUnfinished        409
-    ├── UserHasIdentity, UserMismatch                                  409
+    ├── IdentitySuspended, UserHasIdentity, UserMismatch               409
     ├── BodyTooLarge                                                   413
     ├── Throttled, TooManyCalls                                        429
     ├── InternalError                                                  500
     ├── AcsRefusedUs                                                   502
     ├── AcsUnavailable (IdentityNotKnownYet), RegistryUnavailable      503
     ├── IdentityBusy, IdentityNotReadable, Overloaded, NotConfigured   503
+    ├── WrongResource                                                  503
     └── AcsTooSlow                                                     504
 
 A class has an HTTP status, a code and a title. An instance adds the details of one call. Errors are
@@ -124,6 +125,12 @@ class PurgeProtected(ServiceError):
     status, code, title = 403, "purge_protected", "Purge protection is on"
 
 
+class DeletedByService(ServiceError):
+    """A service has deleted the identity, so its user cannot restore it."""
+
+    status, code, title = 403, "deleted_by_service", "A service has deleted the identity"
+
+
 class IdentityNotFound(ServiceError):
     """The identity does not exist in this ACS resource."""
 
@@ -140,6 +147,12 @@ class IdentityDeleted(ServiceError):
     """The identity is deleted, so this operation is not possible."""
 
     status, code, title = 409, "identity_deleted", "The identity is deleted"
+
+
+class IdentitySuspended(ServiceError):
+    """The identity is suspended, so this operation is not possible. Only a service resumes it."""
+
+    status, code, title = 409, "identity_suspended", "The identity is suspended"
 
 
 class IdentityNotDeleted(ServiceError):
@@ -227,6 +240,12 @@ class IdentityNotReadable(ServiceError):
     """This release cannot read the identity's row. A newer release may have written it."""
 
     status, code, title = 503, "identity_not_readable", "The identity's row is not readable"
+
+
+class WrongResource(ServiceError):
+    """ACS says that the identity is not in the ACS resource that this app uses."""
+
+    status, code, title = 503, "wrong_resource", "The app uses another ACS resource"
 
 
 class Overloaded(ServiceError):

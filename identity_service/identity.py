@@ -1,10 +1,10 @@
 """The domain: an identity, its states, and every change of state.
 
-    creating ─────► active ◄──► deleted ──► purging ──► (no row)
-        │             ▲ └──► (no row): unregistered        ▲
-        └─────────────┼────────────────────────────────────┘
-    registering ──────┘
-        └──► (no row): rolled back
+    creating ──► active ◄──► suspended     registering ──► active
+        │          │ ▲          │ ▲        registering ──► (no row): rolled back
+        ▼          ▼ │          ▼ │        active      ──► (no row): unregistered
+     purging ◄── deleted: a restore goes back to where the identity came from
+        └──► (no row)
 
 The registry holds three kinds of rows:
 
@@ -126,6 +126,13 @@ class SignedInUser:
     object_id: str | None = None
 
 
+class Actor(StrEnum):
+    """Who has deleted an identity. Only a service can undo what a service did."""
+
+    USER = "user"
+    SERVICE = "service"
+
+
 class State(StrEnum):
     """The state of an identity.
 
@@ -136,6 +143,7 @@ class State(StrEnum):
     CREATING = "creating"
     REGISTERING = "registering"
     ACTIVE = "active"
+    SUSPENDED = "suspended"
     DELETED = "deleted"
     PURGING = "purging"
     UNKNOWN = "unknown"
@@ -165,9 +173,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
             it.
         deleted_on: When it was deleted.
         scheduled_purge_on: When the sweep purges it.
-        revoked: ACS has accepted the revocation that follows the current deletion.
-        adopted: The row was first written by a delete, and ACS has not yet confirmed that the
-            identity exists.
+        deleted_by: Who deleted it. See `deleter`.
+        suspended_on: When it was suspended. A deletion and a restore keep it.
+        revoked: ACS has accepted the revocation that follows the current deletion or suspension.
+        adopted: The row was first written by a delete or a suspend, and ACS has not yet confirmed
+            that the identity exists.
         due: When the sweep must look at it. None if no work is pending.
         due_kind: Why. Rows of earlier releases have no kind, which means work.
         attempts: How often in a row the sweep has failed.
@@ -183,6 +193,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     known_on: datetime | None = None
     deleted_on: datetime | None = None
     scheduled_purge_on: datetime | None = None
+    deleted_by: Actor | None = None
+    suspended_on: datetime | None = None
     revoked: bool = False
     adopted: bool = False
     due: datetime | None = None
@@ -215,44 +227,62 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         )
 
     @classmethod
-    def adopt_deleted(cls, identity_id: str, now: datetime, retention: timedelta) -> Self:
-        """The first row of an identity that was created elsewhere and is deleted here."""
-        adopted = cls(id=identity_id, state=State.ACTIVE, known_on=now, adopted=True)
-        return adopted.delete(now, retention)
+    def adopt(cls, identity_id: str, now: datetime) -> Self:
+        """An identity that was created elsewhere and that a delete or a suspend writes about.
+
+        It is never written in this form, because no row may be active before ACS has confirmed
+        that the identity exists.
+        """
+        return cls(id=identity_id, state=State.ACTIVE, known_on=now, adopted=True)
 
     def finish_creation(self) -> Self:
         """Make a new identity active."""
-        return self._to_active(State.CREATING)
+        return self._settle(State.ACTIVE, State.CREATING)
 
     def finish_registration(self) -> Self:
         """Make a registered identity active, after ACS has confirmed that it exists."""
-        return self._to_active(State.REGISTERING)
+        return self._settle(State.ACTIVE, State.REGISTERING)
 
     def start_rollback(self, now: datetime) -> Self:
         """Postpone a registration that is rolled back, which invalidates its ETag."""
         self._require(State.REGISTERING)
         return self._replace(due=now + LEASE, due_kind=DueKind.WORK)
 
-    def restore(self) -> Self:
-        """Undo the deletion."""
-        return self._to_active(State.DELETED)
-
-    def delete(self, now: datetime, retention: timedelta) -> Self:
+    def delete(self, now: datetime, retention: timedelta, by: Actor) -> Self:
         """Mark it as deleted. From here on no token is returned; the revocation is still due."""
-        self._require(State.ACTIVE)
-        return self._replace(
-            state=State.DELETED,
+        self._require(State.ACTIVE, State.SUSPENDED)
+        return self._start_revocation(
+            State.DELETED,
+            now,
             deleted_on=now,
             scheduled_purge_on=now + retention,
-            revoked=False,
-            due=now + LEASE,
-            due_kind=DueKind.WORK,
-            attempts=0,
-            last_error=None,
+            deleted_by=by,
         )
 
+    def take_over_deletion(self, by: Actor) -> Self:
+        """The row for a repeated deletion. If a service repeats it, a user cannot undo it."""
+        self._require(State.DELETED)
+        return self._replace(deleted_by=by) if by is Actor.SERVICE else self
+
+    def restore(self) -> Self:
+        """Undo the deletion. An identity that was suspended before is suspended again."""
+        if self.suspended_on is None:
+            return self._settle(State.ACTIVE, State.DELETED)
+        return self._settle(State.SUSPENDED, State.DELETED, revoked=True)
+
+    def suspend(self, now: datetime) -> Self:
+        """Mark it as suspended. From here on no token is returned; the revocation is still due."""
+        self._require(State.ACTIVE)
+        return self._start_revocation(State.SUSPENDED, now, suspended_on=now)
+
+    def resume(self) -> Self:
+        """Undo the suspension."""
+        return self._settle(State.ACTIVE, State.SUSPENDED, suspended_on=None)
+
     def record_revocation(self) -> Self:
-        """Record that ACS has accepted the revocation that follows this deletion."""
+        """Record that ACS has accepted the revocation that follows the mark."""
+        if self.state is State.SUSPENDED:
+            return self._settle(State.SUSPENDED, State.SUSPENDED, revoked=True)
         self._require(State.DELETED)
         return self._replace(
             revoked=True,
@@ -280,7 +310,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
 
     def postpone(self, until: datetime, error_code: str) -> Self:
         """Retry later, after the sweep has failed."""
-        self._require(State.CREATING, State.REGISTERING, State.DELETED, State.PURGING)
+        self._require(
+            State.CREATING, State.REGISTERING, State.SUSPENDED, State.DELETED, State.PURGING
+        )
         return self._replace(
             attempts=self.attempts + 1, last_error=error_code, due=until, due_kind=DueKind.WORK
         )
@@ -299,6 +331,24 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
             return self
         return self._replace(due_kind=entry.kind) if self.due == entry.due else None
 
+    @property
+    def deleter(self) -> Actor:
+        """Who deleted it. Earlier releases did not record it; then it counts as the user."""
+        return self.deleted_by or Actor.USER
+
+    @property
+    def marked_on(self) -> datetime | None:
+        """When its current deletion or suspension was written, which distinguishes it from others.
+
+        None in all other states.
+        """
+        match self.state:
+            case State.DELETED:
+                return self.deleted_on
+            case State.SUSPENDED:
+                return self.suspended_on
+        return None
+
     def with_etag(self, etag: str) -> Self:
         """The row with the version that a write has returned."""
         return self._replace(etag=etag)
@@ -308,18 +358,35 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         since = self.created_on or self.known_on
         return since is not None and now - since < YOUNG
 
-    def _to_active(self, state: State) -> Self:
-        self._require(state)
+    def _start_revocation(self, state: State, now: datetime, **changes: object) -> Self:
+        """Mark it. The sweep finishes the revocation if the call does not."""
         return self._replace(
-            state=State.ACTIVE,
+            state=state,
+            revoked=False,
+            due=now + LEASE,
+            due_kind=DueKind.WORK,
+            attempts=0,
+            last_error=None,
+            **changes,
+        )
+
+    def _settle(
+        self, state: State, before: State, *, revoked: bool = False, **changes: object
+    ) -> Self:
+        """Put it into a state in which no work is pending."""
+        self._require(before)
+        return self._replace(
+            state=state,
             deleted_on=None,
             scheduled_purge_on=None,
-            revoked=False,
+            deleted_by=None,
+            revoked=revoked,
             adopted=False,
             due=None,
             due_kind=DueKind.WORK,
             attempts=0,
             last_error=None,
+            **changes,
         )
 
     def _require(self, *states: State) -> None:

@@ -13,23 +13,27 @@ whose caller has already got an error, or the sweep.
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import NamedTuple
 
 from identity_service.errors import (
+    DeletedByService,
     IdentityBusy,
     IdentityDeleted,
     IdentityNotDeleted,
     IdentityNotFound,
     IdentityNotKnownYet,
     IdentityNotReadable,
+    IdentitySuspended,
     IdentityUnfinished,
     PurgeProtected,
     RegistryUnavailable,
     ServiceError,
     UserHasIdentity,
     UserMismatch,
+    WrongResource,
 )
-from identity_service.identity import Identity, State, UserRow
+from identity_service.identity import Actor, Identity, State, UserRow
 from identity_service.log import EventLog, current_invocation
 from identity_service.policies import AccessToken, DeletionPolicy, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
@@ -56,6 +60,24 @@ class Created(NamedTuple):
     token: AccessToken | None = None
 
 
+class _Mark(NamedTuple):
+    """A deletion or a suspension: written first, so that no token is returned from then on.
+
+    Attributes:
+        state: The state that it leads to.
+        require: Raises an error if the identity is in a state that does not allow it.
+        write: The row with the mark.
+        repeat: The row that a repetition writes.
+        log: Logs that the mark was written.
+    """
+
+    state: State
+    require: Callable[[Identity | None], None]
+    write: Callable[[Identity, datetime], Identity]
+    repeat: Callable[[Identity], Identity]
+    log: Callable[[str], None]
+
+
 class Lifecycle:
     """Everything that changes an identity, or issues a token for one."""
 
@@ -71,6 +93,7 @@ class Lifecycle:
 
         Raises:
             IdentityDeleted: the user's identity is deleted.
+            IdentitySuspended: it is suspended.
             IdentityBusy: the user's identity is being registered, or there were too many conflicts.
             RegistryUnavailable: the identity was not recorded, or it is unknown whether it was.
         """
@@ -87,7 +110,7 @@ class Lifecycle:
             created = await self._create(user_id, grant)
             if created.token:
                 return created, created.token
-            token = await self._acs.issue_token(created.identity_id, grant)
+            token = await self._issue(created.identity_id, grant)
             identity = await self._registry.read(created.identity_id)
             if identity and identity.user_id == user_id and identity.state is not State.PURGING:
                 _require_active(identity)
@@ -117,6 +140,7 @@ class Lifecycle:
 
         Raises:
             IdentityDeleted: the identity is deleted.
+            IdentitySuspended: it is suspended.
             IdentityBusy: it is being registered, or there were too many conflicts.
         """
         current_invocation().identity_id = user_row.identity_id
@@ -127,11 +151,10 @@ class Lifecycle:
             match identity.state:
                 case State.ACTIVE:
                     return True
-                case State.DELETED:
-                    raise _deleted(identity.id)
                 case State.CREATING:
                     await self._finish_creation(identity)
                 case _:
+                    _require_unmarked(identity)
                     break
         raise _busy()
 
@@ -204,8 +227,7 @@ class Lifecycle:
             if current and current.user_id == identity.user_id:
                 if current.state is State.ACTIVE:
                     return
-                if current.state is State.DELETED:
-                    raise _deleted(identity.id) from error
+                _require_unmarked(current)
             raise _busy() from error
         events.info("identity_activated", identity_id=identity.id)
 
@@ -229,6 +251,7 @@ class Lifecycle:
             UserMismatch: it is registered for another user, or for none.
             UserHasIdentity: the user has another identity.
             IdentityDeleted: it is deleted.
+            IdentitySuspended: it is suspended.
             IdentityBusy: it is being created, or registered for another user, or there were too
                 many conflicts.
         """
@@ -262,9 +285,9 @@ class Lifecycle:
         """Ask ACS whether it has the identity. If not, roll back."""
         try:
             await self._acs.issue_token(identity.id, _VERIFICATION)
-        except IdentityNotFound:
+        except (IdentityNotFound, WrongResource) as error:
             await self._give_up(identity)
-            raise
+            raise IdentityNotFound("ACS has no such identity in this resource.") from error
 
     async def _claim_user(self, identity: Identity) -> None:
         """Let the user row name the identity. If the user has another identity, roll back."""
@@ -281,7 +304,7 @@ class Lifecycle:
             other = None if is_own else await self._counted(user_row)
             if other:
                 await self._give_up(identity)
-                if other.state in (State.ACTIVE, State.DELETED):
+                if other.state in (State.ACTIVE, State.SUSPENDED, State.DELETED):
                     raise UserHasIdentity(
                         "A user has one identity. Unregister the other one first, or delete and"
                         " purge it.",
@@ -309,6 +332,7 @@ class Lifecycle:
             IdentityNotFound: the registry has no such identity, or it is being purged.
             UserMismatch: it belongs to another user, or to none.
             IdentityDeleted: it is deleted.
+            IdentitySuspended: it is suspended.
             IdentityBusy: it is being created, or there were too many conflicts.
         """
         for _ in range(ROUNDS):
@@ -332,18 +356,21 @@ class Lifecycle:
     async def issue_token(
         self, identity_id: str, grant: TokenGrant, *, registered_only: bool
     ) -> AccessToken:
-        """Issue a token, and return it only if the identity is not deleted.
+        """Issue a token, and return it only if the identity is not deleted and not suspended.
 
         The row is read after ACS has created the token, never before and never in parallel. A token
-        that is older than the mark of a deletion is killed by the revocation that follows the mark.
-        For a newer token, this read finds the mark, and the token is dropped.
+        that is older than a mark is killed by the revocation that follows the mark. For a newer
+        token, this read finds the mark, and the token is dropped.
 
         Raises:
             IdentityNotFound: the identity does not exist, or is not registered as required.
             IdentityDeleted: it is deleted or being purged.
+            IdentitySuspended: it is suspended.
             IdentityUnfinished: it is still being created.
+            IdentityNotKnownYet: ACS does not know it, and it is too young for this to be a proof.
+            WrongResource: it is registered, but belongs to another ACS resource.
         """
-        token = await self._acs.issue_token(identity_id, grant)  # 1
+        token = await self._issue(identity_id, grant)  # 1
         identity = await self._registry.read(identity_id)  # 2
         if identity is None or identity.state is State.REGISTERING:
             if registered_only:
@@ -352,17 +379,78 @@ class Lifecycle:
         _require_active(identity)
         return token
 
+    async def _issue(self, identity_id: str, grant: TokenGrant) -> AccessToken:
+        asked_on = self._clock.now()
+        try:
+            return await self._acs.issue_token(identity_id, grant)
+        except (IdentityNotFound, WrongResource) as refusal:
+            identity = await self._registry.read(identity_id)
+            if identity and identity.state is State.REGISTERING:
+                identity = None
+            if identity and isinstance(refusal, WrongResource):
+                _require_active(identity)
+            raise _judged(refusal, identity, asked_on) from refusal
+
     async def revoke_tokens(self, identity_id: str, *, registered_only: bool) -> None:
         """Revoke all tokens issued so far. New tokens can be issued afterwards.
 
         Raises:
             IdentityNotFound: the identity does not exist, or is not registered as required.
+            IdentityNotKnownYet: ACS does not know it, and it is too young for this to be a proof.
+            WrongResource: it is registered, but belongs to another ACS resource.
         """
         if registered_only and await self._registry.read(identity_id) is None:
             raise _not_registered()
-        await self._acs.revoke_tokens(identity_id)
+        asked_on = self._clock.now()
+        try:
+            await self._acs.revoke_tokens(identity_id)
+        except (IdentityNotFound, WrongResource) as refusal:
+            identity = await self._registry.read(identity_id)
+            raise _judged(refusal, identity, asked_on) from refusal
 
-    # Deletion
+    # Suspension and deletion
+
+    async def suspend(self, identity_id: str, *, registered_only: bool) -> Identity:
+        """Mark the identity as suspended, then revoke its tokens. Repeating it finishes the rest.
+
+        Args:
+            identity_id: The identity.
+            registered_only: Whether an identity without a row is refused.
+
+        Raises:
+            IdentityNotFound: it does not exist, is being created or purged, or is not registered
+                as required.
+            IdentityDeleted: it is deleted.
+            IdentityBusy: it is being registered, or there were too many conflicts.
+        """
+        mark = _Mark(
+            State.SUSPENDED,
+            require=_require_suspendable,
+            write=Identity.suspend,
+            repeat=lambda identity: identity,
+            log=lambda identity_id: events.info("identity_suspended", identity_id=identity_id),
+        )
+        return await self._mark_and_revoke(identity_id, mark, registered_only=registered_only)
+
+    async def resume(self, identity_id: str) -> Identity:
+        """Make a suspended identity active again. Its old tokens stay revoked.
+
+        Raises:
+            IdentityNotFound: the registry has no such identity, or it is being created or purged.
+            IdentityDeleted: it is deleted: restore it first.
+            IdentityBusy: it is being registered, or there were too many conflicts.
+        """
+        for _ in range(ROUNDS):
+            with suppress(Conflict):
+                identity = _require_resumable(await self._registry.read(identity_id))  # 1
+                if identity.state is State.ACTIVE:
+                    return await self._registry.update(identity, identity)
+                if not identity.revoked:
+                    await self.revoke(identity)  # 2
+                resumed = await self._registry.update(identity, identity.resume())  # 3
+                events.info("identity_resumed", identity_id=identity_id)
+                return resumed
+        raise _busy()
 
     async def delete(
         self,
@@ -378,54 +466,76 @@ class Lifecycle:
             identity_id: The identity.
             policy: How long it can be restored.
             registered_only: Whether an identity without a row is refused.
-            user_id: The user that it must belong to, if a user deletes it.
+            user_id: The user that it must belong to, if a user deletes it. Otherwise a service
+                deletes it, and the user cannot restore it.
 
         Raises:
             IdentityNotFound: it does not exist, is being created or purged, is not registered as
                 required, or is not the user's.
+            IdentitySuspended: a user deletes it, but it is suspended.
             IdentityBusy: it is being registered, or there were too many conflicts.
         """
+        by = Actor.SERVICE if user_id is None else Actor.USER
+        mark = _Mark(
+            State.DELETED,
+            require=lambda identity: _require_deletable(identity, user_id),
+            write=lambda identity, now: identity.delete(now, policy.retention, by),
+            repeat=lambda identity: identity.take_over_deletion(by),
+            log=lambda identity_id: events.info(
+                "identity_deleted", identity_id=identity_id, deleted_by=by
+            ),
+        )
+        return await self._mark_and_revoke(identity_id, mark, registered_only=registered_only)
+
+    async def _mark_and_revoke(
+        self, identity_id: str, mark: _Mark, *, registered_only: bool
+    ) -> Identity:
+        """Steps 1 to 5 of delete and of suspend."""
         marked: Identity | None = None
         for _ in range(ROUNDS):
             with suppress(Conflict):
                 identity = await self._registry.read(identity_id)  # 1
                 if marked and marked.adopted and (identity is None or identity.adopted):
                     marked = None  # our row was removed: nothing is ours
-                if marked and (identity is None or identity.deleted_on != marked.deleted_on):
-                    return marked  # since our revocation: restored, purged, or deleted again
-                _require_deletable(identity, user_id)
-                if identity and identity.state is State.DELETED and marked is None:
-                    identity = await self._registry.update(identity, identity)
-                if identity and identity.state is State.DELETED and identity.revoked:
+                if marked and (identity is None or identity.marked_on != marked.marked_on):
+                    return marked  # since our revocation: undone, purged, or marked again
+                mark.require(identity)
+                if identity and identity.state is mark.state and marked is None:
+                    identity = await self._repeat(identity, mark.repeat(identity))
+                if identity and identity.state is mark.state and identity.revoked:
                     return identity
-                marked_now = await self._mark(identity_id, identity, policy, registered_only)  # 2
+                marked_now = await self._write_mark(identity_id, identity, mark, registered_only)
                 await self.revoke(marked_now)  # 3
                 marked = marked_now
                 return await self._record_revocation(marked)  # 4, 5
         raise _busy()
 
-    async def _mark(
-        self,
-        identity_id: str,
-        identity: Identity | None,
-        policy: DeletionPolicy,
-        registered_only: bool,
+    async def _repeat(self, identity: Identity, repeated: Identity) -> Identity:
+        """Write the row of a mark again, so that no write that is on its way can undo the mark."""
+        written = await self._registry.update(identity, repeated)
+        if written.deleter is not identity.deleter:
+            events.info("deletion_taken_over", identity_id=identity.id)
+        return written
+
+    async def _write_mark(
+        self, identity_id: str, identity: Identity | None, mark: _Mark, registered_only: bool
     ) -> Identity:
+        """Step 2 of delete and of suspend, unless an earlier call has done it."""
         now = self._clock.now()
         if identity is None:
             if registered_only:
                 raise _not_registered()
-            adopted = Identity.adopt_deleted(identity_id, now, policy.retention)
+            adopted = mark.write(Identity.adopt(identity_id, now), now)
             marked = await self._registry.insert(adopted)
-        elif identity.state is State.DELETED:
+        elif identity.state is mark.state:
             return identity
         else:
-            marked = await self._registry.update(identity, identity.delete(now, policy.retention))
-        events.info("identity_deleted", identity_id=identity_id)
+            marked = await self._registry.update(identity, mark.write(identity, now))
+        mark.log(identity_id)
         return marked
 
     async def restore(self, identity_id: str, user_id: str | None = None) -> Identity:
-        """Make a deleted identity active again. Its old tokens stay revoked.
+        """Undo a deletion. The identity is active or suspended again; old tokens stay revoked.
 
         Args:
             identity_id: The identity.
@@ -434,17 +544,22 @@ class Lifecycle:
         Raises:
             IdentityNotFound: there is no such deleted identity, it is being purged, or it is not
                 the user's.
-            IdentityBusy: there were too many conflicts.
+            DeletedByService: a user restores what a service has deleted.
+            IdentityBusy: there were too many conflicts, or a suspension is not finished.
         """
         for _ in range(ROUNDS):
             with suppress(Conflict):
                 identity = _require_restorable(await self._registry.read(identity_id), user_id)  # 1
                 if identity.state is State.ACTIVE:
                     return await self._registry.update(identity, identity)
+                if identity.state is State.SUSPENDED:
+                    return identity
                 if not identity.revoked:
                     await self.revoke(identity)  # 2
                 restored = await self._registry.update(identity, identity.restore())  # 3
-                events.info("identity_restored", identity_id=identity_id)
+                events.info(
+                    "identity_restored", identity_id=identity_id, deleted_by=identity.deleter
+                )
                 return restored
         raise _busy()
 
@@ -482,23 +597,29 @@ class Lifecycle:
     # Steps that the sweep also takes
 
     async def revoke(self, identity: Identity) -> None:
-        """Revoke the tokens of a deleted identity in ACS (delete, step 3).
+        """Revoke the tokens of a deleted or suspended identity in ACS (step 3 of both).
 
         Raises:
             IdentityNotFound: ACS does not know an identity that was created elsewhere, so it never
-                existed. Its row is removed. Any other identity that ACS does not know has no
-                tokens, which is as good as revoked.
+                existed in this resource. Its row is removed.
+            IdentityNotKnownYet: ACS does not know it, and it is too young for this to be a proof.
+                An older one that ACS does not know has no tokens, which is as good as revoked.
+            WrongResource: it belongs to another ACS resource.
         """
+        asked_on = self._clock.now()
         try:
             await self._acs.revoke_tokens(identity.id)
-        except IdentityNotFound:
+        except (IdentityNotFound, WrongResource) as refusal:
             if identity.adopted:
                 await self._registry.remove(identity)
                 events.info("identity_forgotten", identity_id=identity.id)
-                raise
+                raise _judged(refusal, None, asked_on) from refusal
+            judged = _judged(refusal, identity, asked_on)
+            if not isinstance(judged, IdentityNotFound):
+                raise judged from refusal
 
-    async def finish_deletion(self, identity: Identity) -> None:
-        """Revoke and record it (delete, steps 3 and 4).
+    async def finish_revocation(self, identity: Identity) -> None:
+        """Revoke and record it (steps 3 and 4 of delete and of suspend).
 
         Raises: as `revoke`.
         """
@@ -525,13 +646,16 @@ class Lifecycle:
 
         Raises:
             IdentityNotKnownYet: ACS does not know it, and it is too young for this to be a proof.
+            WrongResource: it belongs to another ACS resource.
             Conflict: another call has finished the purge.
         """
+        asked_on = self._clock.now()
         try:
             await self._acs.delete(identity.id)  # 3
-        except IdentityNotFound as error:
-            if identity.is_young(self._clock.now()):
-                raise IdentityNotKnownYet("ACS does not know this new identity yet.") from error
+        except IdentityNotFound as refusal:
+            judged = _judged(refusal, identity, asked_on)
+            if not isinstance(judged, IdentityNotFound):
+                raise judged from refusal
         await self._release_user(identity)  # 4
         await self._registry.remove(identity)  # 5
         events.info("identity_purged", identity_id=identity.id)
@@ -576,6 +700,24 @@ async def identity_of_user(user_id: str, registry: Registry) -> Identity | None:
     return None
 
 
+def _judged(
+    refusal: IdentityNotFound | WrongResource, identity: Identity | None, asked_on: datetime
+) -> ServiceError:
+    """What it means for this row that ACS does not know the identity.
+
+    Args:
+        refusal: What ACS has answered.
+        identity: The row. None if the registry has none.
+        asked_on: The time before ACS was asked. Later the identity could have grown old.
+    """
+    if isinstance(refusal, WrongResource):
+        # ACS says the same about an identity that it has purged long ago and about none at all.
+        return refusal if identity else IdentityNotFound(refusal.detail)
+    if identity and identity.is_young(asked_on):
+        return IdentityNotKnownYet("ACS does not know this new identity yet.")
+    return refusal
+
+
 # The states that an operation accepts. Any other state is an error.
 
 
@@ -589,16 +731,26 @@ def _require_active(identity: Identity) -> None:
     _require_readable(identity)
     if identity.state in (State.CREATING, State.REGISTERING):
         raise IdentityUnfinished("The identity is still being created.", identity_id=identity.id)
+    _require_unmarked(identity)
     if identity.state is not State.ACTIVE:
         raise _deleted(identity.id)
+
+
+def _require_unmarked(identity: Identity) -> None:
+    if identity.state is State.DELETED:
+        raise _deleted(identity.id)
+    if identity.state is State.SUSPENDED:
+        raise IdentitySuspended(
+            f"The identity is suspended. POST identities/{identity.id}/resume resumes it.",
+            identity_id=identity.id,
+        )
 
 
 def _require_registrable(identity: Identity | None, user_id: str | None) -> None:
     if identity is None:
         return
     _require_readable(identity)
-    if identity.state is State.DELETED:
-        raise _deleted(identity.id)
+    _require_unmarked(identity)
     if identity.state is State.PURGING:
         raise IdentityNotFound("The identity is being purged.")
     if identity.state is not State.REGISTERING or identity.user_id != user_id:
@@ -609,10 +761,28 @@ def _require_unregistrable(identity: Identity | None) -> Identity:
     if identity is None or identity.state is State.PURGING:
         raise _not_registered()
     _require_readable(identity)
-    if identity.state is State.DELETED:
-        raise _deleted(identity.id)
+    _require_unmarked(identity)
     if identity.state not in (State.ACTIVE, State.REGISTERING):
         raise _busy()
+    return identity
+
+
+def _require_suspendable(identity: Identity | None) -> None:
+    if identity is None:
+        return
+    _require_readable(identity)
+    if identity.state is State.DELETED:
+        raise _deleted(identity.id)
+    if identity.state is State.REGISTERING:
+        raise _busy()
+    if identity.state not in (State.ACTIVE, State.SUSPENDED):
+        raise IdentityNotFound("The identity does not exist.")
+
+
+def _require_resumable(identity: Identity | None) -> Identity:
+    if identity is None:
+        raise _not_registered()
+    _require_suspendable(identity)
     return identity
 
 
@@ -624,7 +794,9 @@ def _require_deletable(identity: Identity | None, user_id: str | None) -> None:
         raise IdentityNotFound("You have no identity.")
     if identity.state is State.REGISTERING:
         raise _busy()
-    if identity.state not in (State.ACTIVE, State.DELETED):
+    if identity.state is State.SUSPENDED and user_id is not None:
+        _require_unmarked(identity)
+    if identity.state not in (State.ACTIVE, State.SUSPENDED, State.DELETED):
         raise IdentityNotFound("The identity does not exist.")
 
 
@@ -633,8 +805,19 @@ def _require_restorable(identity: Identity | None, user_id: str | None) -> Ident
         raise IdentityNotFound("There is no such deleted identity.")
     _require_readable(identity)
     is_other_users = user_id is not None and identity.user_id != user_id
-    if is_other_users or identity.state not in (State.ACTIVE, State.DELETED):
+    allowed = (State.ACTIVE, State.SUSPENDED, State.DELETED)
+    if is_other_users or identity.state not in allowed:
         raise IdentityNotFound("There is no such deleted identity.")
+    if (
+        identity.state is State.DELETED
+        and user_id is not None
+        and identity.deleter is Actor.SERVICE
+    ):
+        raise DeletedByService(
+            "A service has deleted your identity, so only a service can restore it."
+        )
+    if identity.state is State.SUSPENDED and not identity.revoked:
+        raise _busy()  # its old tokens may still work
     return identity
 
 

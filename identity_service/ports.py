@@ -12,7 +12,8 @@ class Acs(Protocol):
     """The identities of one ACS resource.
 
     Every method raises `AcsUnavailable`, `AcsTooSlow`, `AcsRefusedUs` or `Throttled`. Methods that
-    take an id also raise `IdentityNotFound`.
+    take an id also raise `IdentityNotFound`, and `WrongResource` if ACS says that the identity is
+    not in this resource.
     """
 
     async def create(self) -> str:

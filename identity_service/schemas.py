@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import fields
 
 from identity_service.errors import InvalidBody, ServiceError
-from identity_service.identity import ID_PATTERN, Identity, State
+from identity_service.identity import ID_PATTERN, Actor, Identity, State
 from identity_service.policies import SCOPES, AccessToken, Scope
 
 T = TypeVar("T")
@@ -99,7 +99,9 @@ AcsToken = Annotated[
 ANY_STATE = "any"
 # One list of everything: during a walk over a list for each state, an identity could change from a
 # state that is still to come to one that has been listed, and be missed.
-StateFilter = Literal["creating", "registering", "active", "deleted", "purging", "unknown", "any"]
+StateFilter = Literal[
+    "creating", "registering", "active", "suspended", "deleted", "purging", "unknown", "any"
+]
 _STATES = f"one of {', '.join(get_args(StateFilter))}"
 UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
 
@@ -290,7 +292,8 @@ class ListIdentitiesQuery(ListQuery):
 
     Attributes:
         user_id: The user's identity in any state, or in `state`.
-        state: Only identities in this state. Without it, and without `userId`, active ones.
+        state: Only identities in this state. Without it, and without `userId`, active and suspended
+            ones.
     """
 
     user_id: UserId | UnsetType = UNSET
@@ -301,7 +304,9 @@ class ListIdentitiesQuery(ListQuery):
         """The states of the identities to list."""
         if self.state == ANY_STATE or (self.state is UNSET and self.user_id is not UNSET):
             return tuple(State)
-        return (State.ACTIVE if self.state is UNSET else State(self.state),)
+        if self.state is UNSET:
+            return (State.ACTIVE, State.SUSPENDED)
+        return (State(self.state),)
 
 
 class ListDeletedIdentitiesQuery(ListQuery):
@@ -309,10 +314,12 @@ class ListDeletedIdentitiesQuery(ListQuery):
 
     Attributes:
         user_id: Only that user's.
+        deleted_by: Only those that a user, or a service, has deleted.
         stuck: Whether to list only those that the sweep is stuck with.
     """
 
     user_id: UserId | UnsetType = UNSET
+    deleted_by: Annotated[Actor, Meta(description="user or service")] | UnsetType = UNSET
     stuck: Annotated[bool, Meta(description="true or false")] = False
 
 
@@ -347,6 +354,8 @@ class IdentityResponse(Response):
     Attributes:
         created_on: When this service created it. Absent if it was created elsewhere.
         known_on: For an identity that was created elsewhere: when this service first recorded it.
+        suspended_on: When it was suspended. A deletion and a restore keep it.
+        deleted_by: Who has deleted it. Absent if it is not deleted.
     """
 
     id: IdentityId
@@ -354,6 +363,8 @@ class IdentityResponse(Response):
     user_id: UserId | None = None
     created_on: Instant | None = None
     known_on: Instant | None = None
+    suspended_on: Instant | None = None
+    deleted_by: Actor | None = None
 
     @classmethod
     def of(cls, identity: Identity) -> Self:
@@ -364,6 +375,8 @@ class IdentityResponse(Response):
             user_id=identity.user_id,
             created_on=_seconds(identity.created_on),
             known_on=_seconds(identity.known_on),
+            suspended_on=_seconds(identity.suspended_on),
+            deleted_by=identity.deleter if identity.state is State.DELETED else None,
         )
 
 
@@ -413,6 +426,9 @@ class DeletedIdentityResponse(Response):
 
     Attributes:
         created_on: When this service created it. Absent if it was created elsewhere.
+        suspended_on: When it was suspended before. A restore then makes it suspended again.
+        deleted_by: Who has deleted it. A user cannot restore what a service has deleted. Absent if
+            nobody has: a creation that was interrupted is being purged.
         attempts: How often in a row the sweep has failed.
         last_error: The problem code of the last failure.
     """
@@ -424,6 +440,8 @@ class DeletedIdentityResponse(Response):
     known_on: Instant | None = None
     deleted_on: Instant | None = None
     scheduled_purge_on: Instant | None = None
+    deleted_by: Actor | None = None
+    suspended_on: Instant | None = None
     attempts: int | None = None
     last_error: str | None = None
 
@@ -438,6 +456,8 @@ class DeletedIdentityResponse(Response):
             known_on=_seconds(identity.known_on),
             deleted_on=_seconds(identity.deleted_on),
             scheduled_purge_on=_seconds(identity.scheduled_purge_on),
+            deleted_by=identity.deleter if identity.deleted_on else None,
+            suspended_on=_seconds(identity.suspended_on),
             attempts=identity.attempts,
             last_error=identity.last_error,
         )
@@ -451,6 +471,7 @@ class DeletionResponse(Response):
     id: IdentityId
     deleted_on: Instant
     scheduled_purge_on: Instant
+    deleted_by: Actor
 
     @classmethod
     def of(cls, identity: Identity) -> Self:
@@ -458,7 +479,12 @@ class DeletionResponse(Response):
         deleted_on, purge_on = _seconds(identity.deleted_on), _seconds(identity.scheduled_purge_on)
         assert deleted_on  # noqa: S101 -- Identity.delete sets both dates
         assert purge_on  # noqa: S101 -- the same
-        return cls(id=identity.id, deleted_on=deleted_on, scheduled_purge_on=purge_on)
+        return cls(
+            id=identity.id,
+            deleted_on=deleted_on,
+            scheduled_purge_on=purge_on,
+            deleted_by=identity.deleter,
+        )
 
 
 class IssuedTokenResponse(Response):

@@ -1,8 +1,8 @@
 """The sweep: the timer's work. It finishes everything that is due.
 
-It revokes what is deleted but not yet revoked, purges what is past its retention, purges creations
-that were interrupted, and rolls back registrations that were interrupted. Purges can be put on
-hold; then they wait, and everything else goes on.
+It revokes what is deleted or suspended but not yet revoked, purges what is past its retention,
+purges creations that were interrupted, and rolls back registrations that were interrupted. Purges
+can be put on hold; then they wait, and everything else goes on.
 """
 
 import asyncio
@@ -224,7 +224,8 @@ class Sweep:
             self._defer(identity.id, throttled.code)
             self._limiter.pause(throttled.retry_after or 0)
         except IdentityNotKnownYet as error:
-            # Another sweep may have deleted it a moment ago, so its row is left unchanged.
+            # The row keeps its due entry: ACS may know the identity at the next sweep. Or another
+            # sweep has deleted it a moment ago.
             self._defer(identity.id, error.code)
         except ServiceError as error:
             await self._postpone(identity, error.code)
@@ -253,8 +254,8 @@ class Sweep:
             case State.PURGING:
                 await self._lifecycle.finish_purge(identity)
                 self.report.purged += 1
-            case State.DELETED if not identity.revoked or identity.adopted:
-                await self._lifecycle.finish_deletion(identity)
+            case State.SUSPENDED | State.DELETED if not identity.revoked or identity.adopted:
+                await self._lifecycle.finish_revocation(identity)
                 self.report.revoked += 1
             case State.DELETED:
                 await self._registry.update(identity, identity.wait_for_purge())

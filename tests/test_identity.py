@@ -15,6 +15,7 @@ from identity_service.errors import InvalidIdentityId
 from identity_service.identity import (
     LEASE,
     YOUNG,
+    Actor,
     DueEntry,
     DueKind,
     Identity,
@@ -209,6 +210,8 @@ def in_state(state: State, *, revoked: bool = True) -> Identity:
         created_on=NOW,
         deleted_on=NOW,
         scheduled_purge_on=NOW + RETENTION,
+        deleted_by=Actor.SERVICE,
+        suspended_on=NOW,
         revoked=revoked,
         adopted=True,
         due=NOW + 2 * RETENTION,
@@ -228,6 +231,7 @@ NOT_DELETED = {
     "scheduled_purge_on": None,
     "revoked": False,
     "adopted": False,
+    "deleted_by": None,
     "due": None,
     **WORK,
 }
@@ -239,6 +243,7 @@ class Transition(NamedTuple):
     change: Callable[[Identity], Identity]
     allowed: set[State]
     changed: dict[str, object]
+    changed_if_suspended: dict[str, object] | None = None
 
 
 TRANSITIONS = {
@@ -256,11 +261,12 @@ TRANSITIONS = {
         lambda row: row.start_rollback(LATER), {State.REGISTERING}, {"due": LATER + LEASE, **WORK}
     ),
     "delete": Transition(
-        lambda row: row.delete(LATER, RETENTION),
-        {State.ACTIVE},
+        lambda row: row.delete(LATER, RETENTION, Actor.USER),
+        {State.ACTIVE, State.SUSPENDED},
         {
             "state": State.DELETED,
             "deleted_on": LATER,
+            "deleted_by": Actor.USER,
             "scheduled_purge_on": LATER + RETENTION,
             "revoked": False,
             "due": LATER + LEASE,
@@ -270,7 +276,7 @@ TRANSITIONS = {
     ),
     "record_revocation": Transition(
         Identity.record_revocation,
-        {State.DELETED},
+        {State.DELETED, State.SUSPENDED},
         {
             "revoked": True,
             "adopted": False,
@@ -278,12 +284,37 @@ TRANSITIONS = {
             "due_kind": DueKind.PURGE,
             **NO_FAILURES,
         },
+        {**NOT_DELETED, **NO_FAILURES, "revoked": True},
+    ),
+    "take_over_deletion": Transition(
+        lambda row: replace(row, deleted_by=None).take_over_deletion(Actor.SERVICE),
+        {State.DELETED},
+        {"deleted_by": Actor.SERVICE},
+    ),
+    "suspend": Transition(
+        lambda row: row.suspend(LATER),
+        {State.ACTIVE},
+        {
+            "state": State.SUSPENDED,
+            "suspended_on": LATER,
+            "revoked": False,
+            "due": LATER + LEASE,
+            **WORK,
+            **NO_FAILURES,
+        },
+    ),
+    "resume": Transition(
+        Identity.resume,
+        {State.SUSPENDED},
+        {"state": State.ACTIVE, "suspended_on": None, **NOT_DELETED, **NO_FAILURES},
     ),
     "wait_for_purge": Transition(
         Identity.wait_for_purge, {State.DELETED}, {"due_kind": DueKind.PURGE}
     ),
     "restore": Transition(
-        Identity.restore, {State.DELETED}, {"state": State.ACTIVE, **NOT_DELETED, **NO_FAILURES}
+        Identity.restore,
+        {State.DELETED},
+        {"state": State.SUSPENDED, **NOT_DELETED, **NO_FAILURES, "revoked": True},
     ),
     "start_purge": Transition(
         lambda row: row.start_purge(LATER),
@@ -292,7 +323,7 @@ TRANSITIONS = {
     ),
     "postpone": Transition(
         lambda row: row.postpone(LATER, "throttled"),
-        {State.CREATING, State.REGISTERING, State.DELETED, State.PURGING},
+        {State.CREATING, State.REGISTERING, State.SUSPENDED, State.DELETED, State.PURGING},
         {"due": LATER, "attempts": 4, "last_error": "throttled", **WORK},
     ),
     "with_etag": Transition(
@@ -317,7 +348,9 @@ def test_all_transitions() -> None:
 @pytest.mark.parametrize("name", TRANSITIONS)
 def test_transition(name: str, state: State, revoked: bool) -> None:
     """A transition is allowed in exactly these states, and changes exactly these attributes."""
-    change, allowed, changed = TRANSITIONS[name]
+    change, allowed, changed, if_suspended = TRANSITIONS[name]
+    if if_suspended and state is State.SUSPENDED:
+        changed = if_suspended
     row = in_state(state, revoked=revoked)
     if state in allowed:
         assert change(row) == replace(row, **changed)
@@ -336,17 +369,38 @@ def test_create(user_id: str | None) -> None:
     )
 
 
-def test_adopt_deleted() -> None:
-    """An identity that was created elsewhere is adopted as a deleted one, known since then."""
-    assert Identity.adopt_deleted(IDENTITY, NOW, RETENTION) == Identity(
-        id=IDENTITY,
-        state=State.DELETED,
-        known_on=NOW,
-        adopted=True,
-        deleted_on=NOW,
-        scheduled_purge_on=NOW + RETENTION,
-        due=NOW + LEASE,
+def test_adopt() -> None:
+    """An identity that was created elsewhere is known since a delete or a suspend wrote it."""
+    assert Identity.adopt(IDENTITY, NOW) == Identity(
+        id=IDENTITY, state=State.ACTIVE, known_on=NOW, adopted=True
     )
+
+
+def test_restore_of_an_identity_that_was_not_suspended() -> None:
+    """It is active again."""
+    row = replace(in_state(State.DELETED), suspended_on=None)
+
+    assert row.restore() == replace(row, state=State.ACTIVE, **NOT_DELETED, **NO_FAILURES)
+
+
+def test_deletion_repeated_by_a_user() -> None:
+    """It changes nothing, whoever deleted the identity."""
+    row = in_state(State.DELETED)
+
+    assert row.take_over_deletion(Actor.USER) == row
+
+
+def test_deletion_by_an_earlier_release() -> None:
+    """It counts as the user's."""
+    assert replace(in_state(State.DELETED), deleted_by=None).deleter is Actor.USER
+
+
+@pytest.mark.parametrize("state", State)
+def test_date_of_the_mark(state: State) -> None:
+    """A deleted or suspended identity has one."""
+    row = replace(in_state(state), deleted_on=NOW, suspended_on=LATER)
+
+    assert row.marked_on == {State.DELETED: NOW, State.SUSPENDED: LATER}.get(state)
 
 
 @pytest.mark.parametrize("user_id", ["alice", None])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from identity_service import schemas
 from identity_service.errors import InvalidBody, InvalidQuery
 from identity_service.http.decoding import decode_body, decode_query
-from identity_service.identity import Identity, State
+from identity_service.identity import Actor, Identity, State
 from identity_service.policies import AccessToken
 from identity_service.schemas import (
     CreateIdentityRequest,
@@ -51,7 +51,7 @@ EXPIRY = datetime(2030, 1, 2, 12, tzinfo=UTC)
 TOKEN = AccessToken("a.b.c", EXPIRY, EXPIRY - timedelta(minutes=10))
 # A retention of 90 days later is still a time that Python can express.
 DELETED_LAST = datetime(9999, 1, 1, tzinfo=UTC)
-DELETED = Identity.adopt_deleted(IDENTITY, EXPIRY, timedelta(days=7))
+DELETED = Identity.adopt(IDENTITY, EXPIRY).delete(EXPIRY, timedelta(days=7), Actor.SERVICE)
 
 
 def fields(response: Response) -> object:
@@ -346,7 +346,7 @@ def test_times(created: datetime, deleted: datetime, now: datetime) -> None:
     """Every time in every response is RFC 3339 in whole seconds, in UTC, ending with Z."""
     row = Identity.create(IDENTITY, None, created).finish_creation()
     known = Identity.register(IDENTITY, None, created).finish_registration()
-    gone = row.delete(min(deleted, DELETED_LAST), timedelta(days=90))
+    gone = row.delete(min(deleted, DELETED_LAST), timedelta(days=90), Actor.USER)
     token = AccessToken.received("a.b.c", min(now, DELETED_LAST) + timedelta(days=1), now)
     responses: list[Response] = [
         IdentityResponse.of(row),

@@ -21,6 +21,7 @@ from identity_service.errors import (
     ServiceError,
     TeamsTokenRefused,
     Throttled,
+    WrongResource,
 )
 from identity_service.log import EventLog
 from identity_service.scrubbing import excerpt
@@ -93,7 +94,7 @@ def _translate_response(  # noqa: PLR0911 -- a table
     about: dict[str, Any] = {"upstream_request_id": request_id(_headers(error))}
     match status, code:
         case 401, "IdentityNotOwned" if has_identity:
-            return IdentityNotFound("ACS has no such identity in this resource.", **about)
+            return WrongResource("ACS has no such identity in this resource.", **about)
         case 401, "InvalidAccessToken":
             return TeamsTokenRefused(
                 "ACS does not accept this Entra token: it has expired, or is not an Entra token.",

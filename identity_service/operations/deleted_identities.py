@@ -40,23 +40,23 @@ async def list_deleted_identities(
 ) -> Page[DeletedIdentityResponse]:
     """List the deleted identities in the order of their purge.
 
-    A page covers a number of due entries. Entries of identities that are not deleted are left out,
-    and a page whose rows are read slowly is short.
+    A page covers a number of due entries. Entries of identities that are not deleted, or not by
+    `deletedBy`, are left out, and a page whose rows are read slowly is short.
     """
     if query.user_id is not UNSET:
         identity = await identity_of_user(query.user_id, registry)
         found = [identity] if identity and _is_deleted(identity) else []
         if query.stuck:
             found = [one for one in found if one.attempts >= cleanup.max_attempts]
-        return Page([DeletedIdentityResponse.of(one) for one in found])
+        return Page(_matching(found, query))
     if query.stuck:
         page = await registry.list_identities(
             _DELETED, query.after, query.max_page_size, min_attempts=cleanup.max_attempts
         )
-        return Page([DeletedIdentityResponse.of(one) for one in page.items], page.continuation)
+        return Page(_matching(page.items, query), page.continuation)
     loop = asyncio.get_running_loop()
     ends = loop.time() + LONGEST
-    items: list[DeletedIdentityResponse] = []
+    items: list[Identity] = []
     batch: list[DueEntry] = []
     covered = 0
     async for entry in registry.due_entries(after=_position(query.after)):
@@ -65,16 +65,24 @@ async def list_deleted_identities(
         if len(batch) == READS or covered == query.max_page_size:
             items += await _deleted(batch, registry)
             if covered == query.max_page_size or loop.time() >= ends:
-                return Page(items, entry.position)
+                return Page(_matching(items, query), entry.position)
             batch = []
-    return Page(items + await _deleted(batch, registry))
+    return Page(_matching(items + await _deleted(batch, registry), query))
 
 
-async def _deleted(entries: list[DueEntry], registry: Registry) -> list[DeletedIdentityResponse]:
+def _matching(
+    identities: list[Identity], query: ListDeletedIdentitiesQuery
+) -> list[DeletedIdentityResponse]:
+    """The responses for those that the query asks for."""
+    responses = [DeletedIdentityResponse.of(identity) for identity in identities]
+    return [one for one in responses if query.deleted_by in (UNSET, one.deleted_by)]
+
+
+async def _deleted(entries: list[DueEntry], registry: Registry) -> list[Identity]:
     """The identities of these due entries that are deleted."""
     identities = await asyncio.gather(*(registry.read(entry.identity_id) for entry in entries))
     return [
-        DeletedIdentityResponse.of(identity)
+        identity
         for identity, entry in zip(identities, entries, strict=True)
         # An identity that was postponed in the meantime is listed later, at its new time.
         if identity and identity.due == entry.due and _is_deleted(identity)
@@ -93,7 +101,7 @@ def _position(continuation: str | None) -> DueEntry | None:
 
 
 async def restore_identity(identity_id: str, lifecycle: Lifecycle) -> IdentityResponse:
-    """Restore a deleted identity. Its old tokens stay revoked; new ones can be issued.
+    """Restore a deleted identity to what it was: active or suspended. Its tokens stay revoked.
 
     Raises:
         IdentityNotFound: there is no such deleted identity, or it is being purged.

@@ -1,4 +1,4 @@
-"""Operations on identities: create, get, list, delete."""
+"""Operations on identities: create, get, list, suspend, resume, delete."""
 
 from msgspec import UNSET
 
@@ -27,6 +27,7 @@ async def create_identity(
 
     Raises:
         IdentityDeleted: the user's identity is deleted: restore it.
+        IdentitySuspended: the user's identity is suspended: resume it.
         IdentityBusy: the user's identity is being registered, or other requests are changing it.
     """
     created = await lifecycle.create(body.user_id)
@@ -42,6 +43,7 @@ async def create_identity_with_token(
     Raises:
         IdentityNotFound: the user's identity was purged during the call.
         IdentityDeleted: the user's identity is deleted: restore it.
+        IdentitySuspended: the user's identity is suspended: resume it.
         IdentityUnfinished: the user's identity is still being created.
         IdentityBusy: the user's identity is being registered, or other requests are changing it.
     """
@@ -52,7 +54,7 @@ async def create_identity_with_token(
 
 
 async def get_identity(identity_id: str, registry: Registry) -> IdentityResponse:
-    """Get an active identity from the registry.
+    """Get an active or suspended identity from the registry.
 
     Raises:
         IdentityNotFound: the registry has no such identity, or its creation, registration or purge
@@ -72,13 +74,13 @@ def visible(identity: Identity) -> IdentityResponse:
     """
     if identity.state is State.DELETED:
         raise DeletedIdentityHidden(f"See deleted-identities/{identity.id}.")
-    if identity.state not in (State.ACTIVE, State.UNKNOWN):
+    if identity.state not in (State.ACTIVE, State.SUSPENDED, State.UNKNOWN):
         raise IdentityNotFound("The registry has no such identity.")
     return IdentityResponse.of(identity)
 
 
 async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Page[IdentityResponse]:
-    """List the active identities, those in another state, or the identity of one user."""
+    """List active and suspended identities, those in one state, or the identity of one user."""
     if query.user_id is not UNSET:
         identity = await identity_of_user(query.user_id, registry)
         found = [identity] if identity and identity.state in query.states else []
@@ -87,10 +89,36 @@ async def list_identities(query: ListIdentitiesQuery, registry: Registry) -> Pag
     return Page([IdentityResponse.of(identity) for identity in page.items], page.continuation)
 
 
+async def suspend_identity(
+    identity_id: str, lifecycle: Lifecycle, registered_only: bool
+) -> IdentityResponse:
+    """Suspend an identity. It gets no tokens until it is resumed; its existing ones are revoked.
+
+    Raises:
+        IdentityNotFound: ACS has no such identity, it is being created or purged, or it is not
+            registered and the settings require it.
+        IdentityDeleted: it is deleted, so it gets no tokens anyway.
+        IdentityBusy: it is being registered, or other requests are changing it.
+    """
+    suspended = await lifecycle.suspend(identity_id, registered_only=registered_only)
+    return IdentityResponse.of(suspended)
+
+
+async def resume_identity(identity_id: str, lifecycle: Lifecycle) -> IdentityResponse:
+    """Resume a suspended identity. Its old tokens stay revoked; new ones can be issued.
+
+    Raises:
+        IdentityNotFound: the registry has no such identity, or it is being created or purged.
+        IdentityDeleted: it is deleted: restore it first.
+        IdentityBusy: it is being registered, or other requests are changing it.
+    """
+    return IdentityResponse.of(await lifecycle.resume(identity_id))
+
+
 async def delete_identity(
     identity_id: str, lifecycle: Lifecycle, deletion: DeletionPolicy, registered_only: bool
 ) -> DeletionResponse:
-    """Delete an identity. It can be restored until it is purged.
+    """Delete an identity. A service can restore it until it is purged.
 
     Raises:
         IdentityNotFound: ACS has no such identity, it is being purged, or it is not registered and

@@ -8,6 +8,7 @@ from identity_service.errors import (
     IdentityDeleted,
     IdentityNotFound,
     IdentityNotReadable,
+    IdentitySuspended,
     NotAllowed,
 )
 from identity_service.identity import Identity, SignedInUser, State
@@ -36,7 +37,7 @@ async def get_me(caller: SignedInUser, registry: Registry) -> IdentityResponse:
         DeletedIdentityHidden: the caller's identity is deleted: restore it.
         IdentityNotReadable: a newer release has changed the caller's identity. Retry the request.
     """
-    with _with_restore_hint():
+    with _in_the_users_words():
         return visible(await _own_identity(caller, registry))
 
 
@@ -51,16 +52,17 @@ async def issue_my_token(
     Raises:
         IdentityNotFound: the caller's identity was purged during the call.
         IdentityDeleted: the caller's identity is deleted: restore it.
+        IdentitySuspended: the caller's identity is suspended. Only a service can resume it.
         IdentityUnfinished: the caller's identity is still being created.
         IdentityBusy: the caller's identity is being registered, or other requests are changing it.
     """
     grant = user_tokens.grant(body.scopes, body.expires_in_minutes)
-    with _with_restore_hint():
+    with _in_the_users_words():
         created, token = await lifecycle.create_with_token(caller.user_id, grant)
     return IssuedTokenResponse.of(created.identity_id, token)
 
 
-async def revoke_my_tokens(caller: SignedInUser, registry: Registry, acs: Acs) -> None:
+async def revoke_my_tokens(caller: SignedInUser, registry: Registry, lifecycle: Lifecycle) -> None:
     """Revoke all access tokens of the signed-in user. This signs them out of every client.
 
     Raises:
@@ -68,7 +70,7 @@ async def revoke_my_tokens(caller: SignedInUser, registry: Registry, acs: Acs) -
         IdentityNotReadable: a newer release has changed the caller's identity. Retry the request.
     """
     identity = await _own_identity(caller, registry)
-    await acs.revoke_tokens(identity.id)
+    await lifecycle.revoke_tokens(identity.id, registered_only=False)
 
 
 async def delete_me(
@@ -78,22 +80,25 @@ async def delete_me(
 
     Raises:
         IdentityNotFound: the caller has no identity yet, or it is being purged.
+        IdentitySuspended: it is suspended. After a purge, the user would get a new identity.
         IdentityBusy: other requests are changing the identity. Retry the request.
     """
     identity_id = await _own_identity_id(caller, registry)
-    deleted = await lifecycle.delete(
-        identity_id, deletion, registered_only=True, user_id=caller.user_id
-    )
+    with _in_the_users_words():
+        deleted = await lifecycle.delete(
+            identity_id, deletion, registered_only=True, user_id=caller.user_id
+        )
     return DeletionResponse.of(deleted)
 
 
 async def restore_me(
     caller: SignedInUser, registry: Registry, lifecycle: Lifecycle
 ) -> IdentityResponse:
-    """Restore the signed-in user's deleted identity.
+    """Restore the signed-in user's identity, if the user has deleted it.
 
     Raises:
         IdentityNotFound: the caller has no deleted identity, or it is being purged.
+        DeletedByService: a service has deleted it, so only a service can restore it.
         IdentityBusy: other requests are changing the identity. Retry the request.
     """
     identity_id = await _own_identity_id(caller, registry)
@@ -101,13 +106,20 @@ async def restore_me(
 
 
 async def exchange_my_teams_token(
-    caller: SignedInUser, body: ExchangeMyTeamsTokenRequest, acs: Acs, teams_app_id: str
+    caller: SignedInUser,
+    body: ExchangeMyTeamsTokenRequest,
+    acs: Acs,
+    registry: Registry,
+    teams_app_id: str,
 ) -> TeamsTokenResponse:
     """Exchange the signed-in Teams user's Entra token for an ACS access token.
 
     ACS checks that the token was issued for the caller's own `oid` and for the app in the settings.
+    The caller's identity is read after the exchange: a suspension that is older than the token is
+    found, and the token is dropped.
 
     Raises:
+        IdentitySuspended: the caller has an identity, and it is suspended.
         NotAllowed: the caller is not a user of Entra, or `TEAMS_APP_ID` is not set.
         TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
     """
@@ -118,7 +130,13 @@ async def exchange_my_teams_token(
     wanted = ExchangeTeamsTokenRequest(
         token=body.token, app_id=teams_app_id, user_id=caller.object_id
     )
-    return await exchange_teams_token(wanted, acs)
+    exchanged = await exchange_teams_token(wanted, acs)
+    identity = await identity_of_user(caller.user_id, registry)
+    if identity and identity.state is State.UNKNOWN:
+        raise _not_readable()
+    if identity and identity.suspended_on:
+        raise IdentitySuspended("Your identity is suspended.", identity_id=identity.id)
+    return exchanged
 
 
 async def _own_identity_id(caller: SignedInUser, registry: Registry) -> str:
@@ -139,8 +157,12 @@ async def _own_identity(caller: SignedInUser, registry: Registry) -> Identity:
     if identity is None or identity.state is State.PURGING:
         raise _no_identity()
     if identity.state is State.UNKNOWN:
-        raise IdentityNotReadable("A newer release may have changed your identity. Retry.")
+        raise _not_readable()
     return identity
+
+
+def _not_readable() -> IdentityNotReadable:
+    return IdentityNotReadable("A newer release may have changed your identity. Retry.")
 
 
 def _no_identity() -> IdentityNotFound:
@@ -148,12 +170,17 @@ def _no_identity() -> IdentityNotFound:
 
 
 @contextmanager
-def _with_restore_hint() -> Iterator[None]:
-    """If the caller's identity is deleted, name the operation with which a user restores it."""
+def _in_the_users_words() -> Iterator[None]:
+    """Name what a user can do, instead of operations that are for services only."""
     try:
         yield
     except (DeletedIdentityHidden, IdentityDeleted) as error:
         raise type(error)(
-            "Your identity is deleted. POST me/restore restores it, until it is purged.",
+            "Your identity is deleted. If you deleted it, POST me/restore restores it, until it is"
+            " purged.",
             identity_id=error.identity_id,
+        ) from error
+    except IdentitySuspended as error:
+        raise IdentitySuspended(
+            "Your identity is suspended.", identity_id=error.identity_id
         ) from error

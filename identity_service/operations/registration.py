@@ -45,6 +45,7 @@ async def register_identity(
         UserHasIdentity: the user has another identity.
         UserMismatch: it is registered for another user, or for none: unregister it first.
         IdentityDeleted: it is deleted.
+        IdentitySuspended: it is suspended.
         IdentityBusy: it is being created, or other requests are changing it.
     """
     identity, is_new = await lifecycle.register(identity_id, body.user_id, verifications.acquire)
@@ -69,6 +70,7 @@ async def unregister_identity(
         IdentityNotFound: the registry has no such identity.
         UserMismatch: it does not belong to the user in the query.
         IdentityDeleted: it is deleted: restore it first.
+        IdentitySuspended: it is suspended: resume it first.
         IdentityBusy: it is being created, or other requests are changing it.
     """
     await lifecycle.unregister(identity_id, query.expected_user)

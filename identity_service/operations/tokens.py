@@ -43,6 +43,7 @@ async def issue_token(
         IdentityNotFound: ACS has no such identity, or it is not registered and the settings require
             it.
         IdentityDeleted: it is deleted: restore it.
+        IdentitySuspended: it is suspended: resume it.
         IdentityUnfinished: it is still being created.
     """
     grant = service_tokens.grant(body.scopes, body.expires_in_minutes)

@@ -12,7 +12,7 @@ from identity_service.azure.table_codec import (
     partition,
     user_key,
 )
-from identity_service.identity import Identity, State
+from identity_service.identity import Actor, Identity, State
 
 ID = "8:acs:00000000-1111-2222-3333-444444444444_00000001-1111-2222-3333-444444444444"
 NOW = datetime(2030, 1, 1, 12, 30, 0, 5, UTC)
@@ -23,12 +23,17 @@ MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.
 
 def test_stored_identity() -> None:
     """The entity of an identity row, in full."""
-    identity = Identity.create(ID, "alice", NOW).finish_creation().delete(NOW, timedelta(days=7))
+    identity = (
+        Identity.create(ID, "alice", NOW)
+        .finish_creation()
+        .delete(NOW, timedelta(days=7), Actor.SERVICE)
+    )
 
     assert encode_identity(identity) == {
         "PartitionKey": "11",
         "RowKey": f"i|{ID}",
         "state": "deleted",
+        "deletedBy": "service",
         "userId": "alice",
         "createdOn": "2030-01-01T12:30:00.000005Z",
         "deletedOn": "2030-01-01T12:30:00.000005Z",

@@ -22,7 +22,7 @@ from azure.data.tables.aio import TableClient
 from identity_service.azure.table_codec import PARTITIONS, partition
 from identity_service.azure.tables import TableRegistry
 from identity_service.errors import InvalidQuery, RegistryUnavailable
-from identity_service.identity import LEASE, DueEntry, Identity, State, UserRow
+from identity_service.identity import LEASE, Actor, DueEntry, Identity, State, UserRow
 from identity_service.ports import Conflict, Registry
 from tests.support.azurite import CONNECTION, StorageAccount, storage_account
 from tests.support.memory import MemoryRegistry
@@ -227,13 +227,15 @@ async def test_updated_row_can_be_read(registry: Registry) -> None:
     updated = await registry.update(row, row.finish_creation())
 
     assert await registry.read(row.id) == updated
-    assert (await registry.update(updated, updated.delete(NOW, RETENTION))).state is State.DELETED
+    assert (
+        await registry.update(updated, updated.delete(NOW, RETENTION, Actor.SERVICE))
+    ).state is State.DELETED
 
 
 async def test_update_replaces_every_column(registry: Registry) -> None:
     """A column that the new row does not have is removed."""
     row = await registry.insert(active())
-    deleted = await registry.update(row, row.delete(NOW, RETENTION))
+    deleted = await registry.update(row, row.delete(NOW, RETENTION, Actor.SERVICE))
     restored = await registry.update(deleted, deleted.restore())
 
     assert await registry.read(row.id) == row.with_etag(restored.etag)
@@ -273,7 +275,7 @@ async def test_write_to_a_missing_row_is_refused(registry: Registry, write: str)
     """An update never brings a row back, and a removal succeeds once, so it can be counted."""
     row = await registry.insert(active())
     await registry.remove(row)
-    new = [row.delete(NOW, RETENTION)] if write == "update" else []
+    new = [row.delete(NOW, RETENTION, Actor.SERVICE)] if write == "update" else []
     with pytest.raises(Conflict):
         await getattr(registry, write)(row, *new)
 
@@ -516,7 +518,7 @@ async def test_removed_user_row_is_gone(registry: Registry) -> None:
 async def test_active_identities_are_listed_once(registry: Registry, size: int) -> None:
     """The pages have every active identity once, as its row, and no other; none is too long."""
     rows = [*map(active, range(40))]
-    others = [active(number).delete(NOW, RETENTION) for number in range(40, 60)]
+    others = [active(number).delete(NOW, RETENTION, Actor.SERVICE) for number in range(40, 60)]
     await insert_all(registry, rows + others)
     found = await pages(registry, size)
 
@@ -743,7 +745,7 @@ def all_calls(registry: Registry) -> list[Awaitable[object]]:
     return [
         registry.read(row.id),
         registry.insert(creating(2)),
-        registry.update(row, row.delete(NOW, RETENTION)),
+        registry.update(row, row.delete(NOW, RETENTION, Actor.SERVICE)),
         registry.remove(row),
         registry.read_user("alice"),
         registry.insert_user("alice", row.id),

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from identity_service.errors import IdentityNotFound, RegistryUnavailable
-from identity_service.identity import LEASE, DueEntry, DueKind, Identity
+from identity_service.identity import LEASE, Actor, DueEntry, DueKind, Identity
 from identity_service.schemas import DeletionResponse
 from tests.support.memory import UNKNOWN
 from tests.support.virtual_time import START
@@ -28,10 +28,15 @@ async def test_deleted_identity(world: World) -> None:
     deletion = await world.delete(identity_id)
 
     assert deletion == DeletionResponse(
-        id=identity_id, deleted_on=START, scheduled_purge_on=START + RETENTION
+        id=identity_id,
+        deleted_on=START,
+        scheduled_purge_on=START + RETENTION,
+        deleted_by=Actor.SERVICE,
     )
     active = Identity.create(identity_id, "alice", START).finish_creation()
-    assert world.row(identity_id) == active.delete(START, RETENTION).record_revocation()
+    assert (
+        world.row(identity_id) == active.delete(START, RETENTION, Actor.SERVICE).record_revocation()
+    )
     assert world.due_entries() == [DueEntry(START + RETENTION, identity_id, DueKind.PURGE)]
     assert world.user_rows() == {"alice": identity_id}
 
@@ -97,7 +102,7 @@ async def test_identity_created_elsewhere(world: World) -> None:
     identity_id = world.acs.add()
     await world.delete(identity_id)
 
-    adopted = Identity.adopt_deleted(identity_id, START, RETENTION)
+    adopted = Identity.adopt(identity_id, START).delete(START, RETENTION, Actor.SERVICE)
     assert world.row(identity_id) == adopted.record_revocation()
 
 

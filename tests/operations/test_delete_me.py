@@ -1,7 +1,7 @@
 """delete_me: deletes the signed-in user's identity, which can be restored."""
 
 from identity_service.errors import IdentityNotFound
-from identity_service.identity import State
+from identity_service.identity import Actor, State
 from identity_service.operations.me import delete_me
 from identity_service.schemas import DeletionResponse
 from tests.support.virtual_time import START
@@ -20,7 +20,7 @@ async def test_identity_of_the_user_only(world: World) -> None:
     deletion = await delete(world)
 
     assert deletion == DeletionResponse(
-        id=created.id, deleted_on=START, scheduled_purge_on=START + RETENTION
+        id=created.id, deleted_on=START, scheduled_purge_on=START + RETENTION, deleted_by=Actor.USER
     )
     assert (world.acs.is_valid(created.token), world.acs.revocations) == (False, [created.id])
     assert (world.row(created.id).state, world.row(other).state) == (State.DELETED, State.ACTIVE)

@@ -13,7 +13,7 @@ REQUEST = ExchangeMyTeamsTokenRequest(token="entra-token")
 
 async def test_exchange(world: World) -> None:
     """The token is exchanged for the app in the settings and the user who is signed in."""
-    exchanged = await exchange_my_teams_token(ALICE, REQUEST, world.acs, APP_ID)
+    exchanged = await exchange_my_teams_token(ALICE, REQUEST, world.acs, world.registry, APP_ID)
 
     assert world.acs.exchanges == [("entra-token", APP_ID, OBJECT_ID)]
     assert world.acs.is_valid(exchanged.token)
@@ -22,7 +22,7 @@ async def test_exchange(world: World) -> None:
 async def test_user_of_another_provider(world: World) -> None:
     """For a user who is not a user of Entra, ACS is not called."""
     with pytest.raises(NotAllowed, match="Entra"):
-        await exchange_my_teams_token(BOB, REQUEST, world.acs, APP_ID)
+        await exchange_my_teams_token(BOB, REQUEST, world.acs, world.registry, APP_ID)
 
     assert world.acs.calls == []
 
@@ -30,6 +30,6 @@ async def test_user_of_another_provider(world: World) -> None:
 async def test_no_app_in_the_settings(world: World) -> None:
     """Without an app in the settings, ACS is not called. The error names the setting."""
     with pytest.raises(NotAllowed, match="TEAMS_APP_ID"):
-        await exchange_my_teams_token(ALICE, REQUEST, world.acs, "")
+        await exchange_my_teams_token(ALICE, REQUEST, world.acs, world.registry, "")
 
     assert world.acs.calls == []

@@ -8,7 +8,7 @@ async def test_tokens_of_the_user_only(world: World) -> None:
     """The tokens of the signed-in user are revoked, and no others."""
     bobs = await world.create_with_token(BOB.user_id)
     alices = await world.create_with_token(ALICE.user_id)
-    await revoke_my_tokens(ALICE, world.registry, world.acs)
+    await revoke_my_tokens(ALICE, world.registry, world.lifecycle)
 
     assert not world.acs.is_valid(alices.token)
     assert world.acs.is_valid(bobs.token)

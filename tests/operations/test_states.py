@@ -65,7 +65,7 @@ CALLS: dict[str, Call] = {
     "issue_my_token": lambda world, _: issue_my_token(
         ALICE, IssueMyTokenRequest(), world.lifecycle, world.user_tokens
     ),
-    "revoke_my_tokens": lambda world, _: revoke_my_tokens(ALICE, world.registry, world.acs),
+    "revoke_my_tokens": lambda world, _: revoke_my_tokens(ALICE, world.registry, world.lifecycle),
     "delete_me": lambda world, _: delete_me(ALICE, world.registry, world.lifecycle, world.deletion),
     "restore_me": lambda world, _: restore_me(ALICE, world.registry, world.lifecycle),
     # These depend on no state.

@@ -19,7 +19,7 @@ from identity_service.azure.table_codec import (
     encode_user,
     user_key,
 )
-from identity_service.identity import LEASE, YOUNG, DueEntry, Identity, State
+from identity_service.identity import LEASE, YOUNG, Actor, DueEntry, Identity, State
 from local.entra import ACS_AUDIENCE
 from tests.support.azurite import CONNECTION, Tenant
 from tests.support.client import Control
@@ -59,7 +59,9 @@ def creating(identity_id: str, user_id: str | None = None) -> Identity:
 
 def marked(identity_id: str, user_id: str | None = None, *, ago: timedelta = DAY) -> Identity:
     """Return the row of an identity whose deletion was interrupted before the revocation."""
-    return active(identity_id, user_id).delete(datetime.now(UTC) - ago, timedelta(days=7))
+    return active(identity_id, user_id).delete(
+        datetime.now(UTC) - ago, timedelta(days=7), Actor.SERVICE
+    )
 
 
 def purging(identity_id: str, user_id: str | None = None) -> Identity:
