@@ -336,18 +336,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         """Who deleted it. Earlier releases did not record it; then it counts as the user."""
         return self.deleted_by or Actor.USER
 
-    @property
-    def marked_on(self) -> datetime | None:
-        """When its current deletion or suspension was written, which distinguishes it from others.
-
-        None in all other states.
-        """
-        match self.state:
-            case State.DELETED:
-                return self.deleted_on
-            case State.SUSPENDED:
-                return self.suspended_on
-        return None
+    def has_mark_of(self, other: Self) -> bool:
+        """Whether it has the deletion or the suspension of `other`, and not a later one."""
+        same = self.state is other.state and self.suspended_on == other.suspended_on
+        return same and self.deleted_on == other.deleted_on
 
     def with_etag(self, etag: str) -> Self:
         """The row with the version that a write has returned."""

@@ -497,7 +497,7 @@ class Lifecycle:
                 identity = await self._registry.read(identity_id)  # 1
                 if marked and marked.adopted and (identity is None or identity.adopted):
                     marked = None  # our row was removed: nothing is ours
-                if marked and (identity is None or identity.marked_on != marked.marked_on):
+                if marked and not (identity and identity.has_mark_of(marked)):
                     return marked  # since our revocation: undone, purged, or marked again
                 mark.require(identity)
                 if identity and identity.state is mark.state and marked is None:
@@ -808,11 +808,8 @@ def _require_restorable(identity: Identity | None, user_id: str | None) -> Ident
     allowed = (State.ACTIVE, State.SUSPENDED, State.DELETED)
     if is_other_users or identity.state not in allowed:
         raise IdentityNotFound("There is no such deleted identity.")
-    if (
-        identity.state is State.DELETED
-        and user_id is not None
-        and identity.deleter is Actor.SERVICE
-    ):
+    is_users = user_id is None or identity.deleter is Actor.USER
+    if identity.state is State.DELETED and not is_users:
         raise DeletedByService(
             "A service has deleted your identity, so only a service can restore it."
         )

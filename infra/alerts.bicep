@@ -2,6 +2,7 @@
 param location string
 param tags object
 param workspaceId string
+param communicationId string
 param email string
 param unusualDeletions int
 param sweepMissingAfter string
@@ -95,6 +96,15 @@ var alerts = [
   }
 ]
 
+// What the app's role allows on the ACS resource and the app never does. An existing resource is watched too: the
+// alerts are in this group, so nothing is put into the resource's own.
+var communicationAlerts = [
+  { name: 'acs-keys-read', operation: 'ListKeys/action' }
+  { name: 'acs-key-regenerated', operation: 'RegenerateKey/action' }
+  { name: 'acs-changed', operation: 'Write' }
+  { name: 'acs-deleted', operation: 'Delete' }
+]
+
 resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)) {
   name: 'operators'
   location: 'global'
@@ -135,6 +145,26 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       }
       autoMitigate: true
       actions: { actionGroups: empty(email) ? [] : [operators.id] }
+    }
+  }
+]
+
+resource communicationRules 'Microsoft.Insights/activityLogAlerts@2020-10-01' = [
+  for alert in communicationAlerts: {
+    name: alert.name
+    location: 'global'
+    tags: tags
+    properties: {
+      description: '${explanations}the-acs-resource-was-changed'
+      enabled: true
+      scopes: [communicationId]
+      condition: {
+        allOf: [
+          { field: 'category', equals: 'Administrative' }
+          { field: 'operationName', equals: 'Microsoft.Communication/CommunicationServices/${alert.operation}' }
+        ]
+      }
+      actions: { actionGroups: empty(email) ? [] : [{ actionGroupId: operators.id }] }
     }
   }
 ]

@@ -111,8 +111,9 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     dependsOn: [zipPublishing]
   }
 
-  // The platform checks tokens and allows requests without one: services send a function key instead,
-  // and the app decides. Checking tokens needs no client secret.
+  // The platform checks tokens and allows requests without one: services may send a function key instead,
+  // and the app decides. Checking tokens needs no client secret. Users and services share it: a token shows
+  // which of the two sends it.
   resource signIn 'config' = if (!empty(signInClientId)) {
     name: 'authsettingsV2'
     properties: {

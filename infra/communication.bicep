@@ -27,4 +27,16 @@ resource appIsOwner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+// Deleting the resource deletes its identities. The app's role allows it, but not removing a lock.
+resource keep 'Microsoft.Authorization/locks@2020-05-01' = {
+  name: 'keep-the-identities'
+  scope: acs
+  properties: {
+    level: 'CanNotDelete'
+    notes: 'Deleting the resource deletes all its identities and their chats.'
+  }
+}
+
+output id string = acs.id
+output name string = acs.name
 output endpoint string = 'https://${acs.properties.hostName}'

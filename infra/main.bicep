@@ -53,7 +53,11 @@ param registeredIdentitiesOnly bool = true
 @description('Origins of pages that may call the app from a browser, for example https://app.contoso.com.')
 param allowedOrigins array = []
 
-@description('Client id of the Entra application that users sign in to. Empty turns sign-in off.')
+@description('How services authenticate: with function keys, or with Entra tokens that have app roles. entra requires signInClientId.')
+@allowed(['keys', 'entra'])
+param serviceAuthentication string = 'keys'
+
+@description('Client id of the Entra application whose tokens the app accepts: those of users, and with entra those of services. Empty turns sign-in off.')
 param signInClientId string = ''
 
 @description('Any other setting of docs/settings.md, by name. Never a secret: the app needs none.')
@@ -72,6 +76,11 @@ param unusualDeletions int = 100
 @allowed(['PT15M', 'PT30M', 'PT1H', 'PT6H', 'P1D'])
 param sweepMissingAfter string = 'PT30M'
 
+@description('Number of days that the audit trail is kept and protected. 0 keeps none.')
+@minValue(0)
+@maxValue(36500)
+param auditRetentionDays int = 0
+
 var tags = { 'azd-env-name': environmentName }
 // Makes globally unique names; stable for a subscription, environment and region.
 var suffix = uniqueString(subscription().id, environmentName, location)
@@ -81,6 +90,8 @@ var isNew = empty(communicationResourceId)
 var idParts = split(communicationResourceId, '/')
 var isId = length(idParts) == 9 && startsWith(toLower(communicationResourceId), toLower('${subscription().id}/resourceGroups/')) && contains(toLower(communicationResourceId), '/providers/microsoft.communication/communicationservices/')
 var existingGroup = isNew ? groupName : isId ? idParts[4] : fail('communicationResourceId must have the form ${subscription().id}/resourceGroups/GROUP/providers/Microsoft.Communication/communicationServices/NAME')
+
+var acceptedClientId = serviceAuthentication == 'entra' && empty(signInClientId) ? fail('serviceAuthentication entra requires signInClientId: docs/deploy.md, "Services with Entra"') : signInClientId
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: groupName
@@ -159,7 +170,7 @@ module app 'app.bicep' = {
     maximumInstances: maximumInstances
     alwaysReadyInstances: alwaysReadyInstances
     allowedOrigins: allowedOrigins
-    signInClientId: signInClientId
+    signInClientId: acceptedClientId
     openTelemetry: openTelemetry
     settings: union(
       {
@@ -167,6 +178,7 @@ module app 'app.bicep' = {
         DELETED_IDENTITY_RETENTION_DAYS: string(deletedIdentityRetentionDays)
         PURGE_PROTECTION: string(purgeProtection)
         REGISTERED_IDENTITIES_ONLY: string(registeredIdentitiesOnly)
+        SERVICE_AUTHENTICATION: serviceAuthentication
       },
       moreSettings
     )
@@ -180,9 +192,25 @@ module alerts 'alerts.bicep' = {
     location: location
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
+    communicationId: isNew ? communication!.outputs.id : communicationResourceId
     email: alertEmail
     unusualDeletions: unusualDeletions
     sweepMissingAfter: sweepMissingAfter
+  }
+}
+
+module audit 'audit.bicep' = if (auditRetentionDays > 0) {
+  name: 'audit'
+  scope: group
+  params: {
+    name: 'audit${suffix}'
+    location: location
+    sku: storageSku
+    tags: tags
+    retentionDays: auditRetentionDays
+    workspaceName: monitoring.outputs.workspaceName
+    registryAccountName: storage.outputs.name
+    communicationName: isNew ? communication!.outputs.name : ''
   }
 }
 
@@ -193,3 +221,5 @@ output COMMUNICATION_SERVICES_ENDPOINT string = communicationEndpoint
 // For hooks/communication.sh.
 output APP_PRINCIPAL_ID string = identity.outputs.principalId
 output COMMUNICATION_ROLE_ASSIGNMENT_ID string = isNew ? '' : '${communicationResourceId}/providers/Microsoft.Authorization/roleAssignments/${guid(toLower(communicationResourceId), identity.outputs.principalId)}'
+// To add the logs of an existing ACS resource.
+output AUDIT_STORAGE_ID string = auditRetentionDays > 0 ? audit!.outputs.storageId : ''

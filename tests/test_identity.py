@@ -395,12 +395,13 @@ def test_deletion_by_an_earlier_release() -> None:
     assert replace(in_state(State.DELETED), deleted_by=None).deleter is Actor.USER
 
 
-@pytest.mark.parametrize("state", State)
-def test_date_of_the_mark(state: State) -> None:
-    """A deleted or suspended identity has one."""
-    row = replace(in_state(state), deleted_on=NOW, suspended_on=LATER)
+def test_mark() -> None:
+    """Another state, another deletion or another suspension is another mark."""
+    row = in_state(State.DELETED)
 
-    assert row.marked_on == {State.DELETED: NOW, State.SUSPENDED: LATER}.get(state)
+    assert row.has_mark_of(replace(row, revoked=False, attempts=0, deleted_by=None))
+    for change in ({"state": State.PURGING}, {"deleted_on": LATER}, {"suspended_on": LATER}):
+        assert not row.has_mark_of(replace(row, **change))
 
 
 @pytest.mark.parametrize("user_id", ["alice", None])

@@ -319,6 +319,7 @@ def test_deleted_identity() -> None:
         "id": IDENTITY,
         "deletedOn": "2030-01-02T12:00:00Z",
         "scheduledPurgeOn": "2030-01-09T12:00:00Z",
+        "deletedBy": "service",
     }
     failed = {
         "knownOn": "2030-01-02T12:00:00Z",

@@ -15,6 +15,7 @@ from identity_service.errors import (
     RegistryUnavailable,
     ServiceError,
     Throttled,
+    WrongResource,
 )
 from identity_service.identity import DueKind
 from identity_service.log import EventLog
@@ -106,7 +107,7 @@ class Readiness:
     async def _ask_acs(self) -> None:
         try:
             await self._acs.issue_token(NOBODY, _GRANT)
-        except IdentityNotFound:
+        except (IdentityNotFound, WrongResource):
             return
 
     async def _ask_registry(self) -> "_Sweep":

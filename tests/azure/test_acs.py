@@ -31,6 +31,7 @@ from identity_service.errors import (
     IdentityNotFound,
     ServiceError,
     TeamsTokenRefused,
+    WrongResource,
 )
 from identity_service.identity import is_identity_id
 from identity_service.log import request_sent
@@ -249,18 +250,20 @@ async def test_token_can_be_issued_after_a_revocation(acs: Acs) -> None:
 
 
 @pytest.mark.parametrize("name", ON_AN_IDENTITY)
-@pytest.mark.parametrize("identity", ["deleted", "unknown"])
-async def test_identity_that_does_not_exist_is_not_found(
-    acs: Acs, name: str, identity: str
-) -> None:
-    """Every call about a deleted or unknown identity raises IdentityNotFound."""
-    identity_id = IDENTITY
-    if identity == "deleted":
-        identity_id = await acs.create()
-        await acs.delete(identity_id)
+async def test_identity_that_does_not_exist_is_not_found(acs: Acs, name: str) -> None:
+    """Every call about a deleted identity raises IdentityNotFound."""
+    identity_id = await acs.create()
+    await acs.delete(identity_id)
 
     with pytest.raises(IdentityNotFound):
         await getattr(acs, name)(identity_id, *ON_AN_IDENTITY[name][1:])
+
+
+@pytest.mark.parametrize("name", ON_AN_IDENTITY)
+async def test_identity_of_another_resource(acs: Acs, name: str) -> None:
+    """Every call about an identity of another resource says so."""
+    with pytest.raises(WrongResource):
+        await getattr(acs, name)(IDENTITY, *ON_AN_IDENTITY[name][1:])
 
 
 # Facts about the adapter

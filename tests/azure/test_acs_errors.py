@@ -26,6 +26,7 @@ from identity_service.errors import (
     ServiceError,
     TeamsTokenRefused,
     Throttled,
+    WrongResource,
 )
 from identity_service.policies import TokenGrant
 from tests.support.acs_transport import HOST, IDENTITY, Response, Transport, acs_client
@@ -48,7 +49,7 @@ REFUSALS = [
     (400, "ValidationError", InvalidBody),
     (400, "SomethingNew", AcsUnavailable),
     (400, None, AcsUnavailable),
-    (401, "IdentityNotOwned", IdentityNotFound),
+    (401, "IdentityNotOwned", WrongResource),
     (401, "InvalidAccessToken", TeamsTokenRefused),
     (401, "Denied", AcsRefusedUs),
     (401, "SomethingNew", AcsRefusedUs),
@@ -158,7 +159,7 @@ async def test_refusal(status: int, code: str | None, kind: type[ServiceError]) 
 async def test_create_never_finds_an_identity_missing(
     status: int, code: str, kind: type[ServiceError]
 ) -> None:
-    """A call that is not about an existing identity cannot fail with IdentityNotFound."""
+    """A call that is not about an existing identity cannot fail because of one."""
     with pytest.raises(ServiceError) as caught:
         await acs_client(Transport(Response(status, error_body(code)))).create()
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -17,9 +17,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.transport import HttpRequest
 from azure.data.tables.aio import TableClient
 
-from identity_service.azure.table_codec import PARTITIONS, partition
+from identity_service.azure.table_codec import PARTITIONS, partition, user_key
 from identity_service.azure.tables import TableRegistry
 from identity_service.errors import InvalidQuery, RegistryUnavailable
 from identity_service.identity import LEASE, Actor, DueEntry, Identity, State, UserRow
@@ -830,6 +832,27 @@ WRITES: dict[str, Callable[[Registry], Awaitable[object]]] = {
         UserRow(user_id="alice", identity_id=some_id(1), etag="version"), some_id(2)
     ),
 }
+
+
+async def test_no_write_has_the_hash_of_a_user_id_in_its_url(account: StorageAccount) -> None:
+    """Storage logs the URLs of writes and deletions, and the audit trail keeps them for years.
+
+    A read has the hash in its URL, so reads are not logged.
+    """
+    sent: list[tuple[str, str]] = []
+
+    def record(request: PipelineRequest[HttpRequest]) -> None:
+        sent.append((request.http_request.method, unquote(request.http_request.url)))
+
+    async with account.table(f"t{uuid4().hex}", raw_request_hook=record) as client:
+        registry = TableRegistry(client)
+        await registry.replace_user(await user_row(registry), some_id(2))
+        row = await registry.read_user("alice")
+        assert row
+        await registry.remove_user(row)
+
+    assert {method for method, _ in sent} == {"GET", "POST"}
+    assert {method for method, url in sent if user_key("alice") in url} == {"GET"}
 
 
 @pytest.mark.parametrize("status", [None, 500, 503])

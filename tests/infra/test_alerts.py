@@ -112,6 +112,32 @@ def test_query_uses_existing_events(name: str) -> None:
     assert set(keys) <= COMMON | {key for event in events or EVENTS for key in EVENTS[event]}
 
 
+def test_what_the_role_allows_on_the_acs_resource_is_watched() -> None:
+    """Reading and renewing its keys, changing and deleting it each have an explained alert."""
+    source = (INFRA / "alerts.bicep").read_text()
+    name = "Microsoft.Communication/CommunicationServices/${alert.operation}"
+    watched = dict(re.findall(r"\{ name: '([\w-]+)', operation: '([\w/]+)' \}", source))
+    [text] = re.findall(
+        r"^### The ACS resource was changed\n((?:(?!^#).*\n)*)", OPERATE, re.MULTILINE
+    )
+
+    assert set(watched.values()) == {"ListKeys/action", "RegenerateKey/action", "Write", "Delete"}
+    assert f"'{name}'" in source
+    assert "'${explanations}the-acs-resource-was-changed'" in source
+    assert [alert for alert in watched if f"`{alert}`" not in text] == []
+    assert "**Do:**" in text
+
+
+def test_the_acs_resource_is_watched_wherever_it_is() -> None:
+    """A new one and an existing one have the alerts."""
+    main = (INFRA / "main.bicep").read_text()
+
+    assert "communicationId: isNew ? communication!.outputs.id : communicationResourceId\n" in main
+    assert ("properties.scopes", "[communicationId]") in read(
+        (INFRA / "alerts.bicep").read_bytes()
+    ).values
+
+
 @each_rule
 def test_alert_windows_leave_no_gap(name: str) -> None:
     """An alert is evaluated at least as often as its window is long."""

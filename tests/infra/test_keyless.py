@@ -80,6 +80,8 @@ def test_a_key_is_found(line: str) -> None:
         ("communication.bicep", "properties.disableLocalAuth", "true"),
         ("storage.bicep", "properties.allowSharedKeyAccess", "false"),
         ("storage.bicep", "properties.allowBlobPublicAccess", "false"),
+        ("audit.bicep", "properties.allowSharedKeyAccess", "false"),
+        ("audit.bicep", "properties.allowBlobPublicAccess", "false"),
         ("monitoring.bicep", "properties.DisableLocalAuth", "true"),
         ("app.bicep", "properties.httpsOnly", "true"),
         ("app.bicep", "properties.allow", "false"),
@@ -111,10 +113,15 @@ def test_roles(path: Path) -> None:
     """The app has four roles, each on a single resource."""
     text = path.read_text()
     guids = set(re.findall(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'", text))
-    scopes = read(path.read_bytes()).scopes
+    bicep = read(path.read_bytes())
+    scopes = {
+        bicep.scopes[name]
+        for name, kind in bicep.resources.items()
+        if kind.startswith("Microsoft.Authorization/roleAssignments@")
+    }
 
     assert guids == ROLES.get(path.name, set())
-    assert set(scopes.values()) <= {"acs", "account", "insights", "group"}
+    assert scopes <= {"acs", "account", "insights"}
 
 
 def test_every_setting_is_known() -> None:

@@ -7,11 +7,12 @@ from contextlib import suppress
 import pytest
 
 from identity_service.errors import ServiceError
+from identity_service.identity import Actor
 from identity_service.log import begin_invocation
 from identity_service.operations.identities import list_identities
 from identity_service.schemas import ListIdentitiesQuery
 from tests.support.memory import UNKNOWN
-from tests.support.world import ACS_IS_DOWN, CONFLICT, TABLE_IS_DOWN, World
+from tests.support.world import ACS_IS_DOWN, ALICE, CONFLICT, TABLE_IS_DOWN, World
 
 USER = "alice"
 
@@ -62,6 +63,22 @@ async def delete_after_conflict(world: World, identity_id: str) -> None:
     await world.delete(identity_id)
 
 
+async def take_over(world: World, identity_id: str) -> None:
+    """A service repeats the deletion of a user."""
+    world.registry.change(identity_id, deleted_by=Actor.USER)
+    await world.delete(identity_id)
+
+
+async def suspend(world: World, identity_id: str) -> None:
+    """Suspend the identity."""
+    await world.suspend(identity_id)
+
+
+async def resume(world: World, identity_id: str) -> None:
+    """Resume the identity."""
+    await world.resume(identity_id)
+
+
 async def restore(world: World, identity_id: str) -> None:
     """Restore the identity."""
     await world.restore(identity_id)
@@ -92,6 +109,12 @@ async def purge_while_acs_fails(world: World, identity_id: str) -> None:
         ("active", delete_unknown, ["deleted", "forgotten"]),
         ("unrevoked", delete, ["revoked"]),
         ("deleted", delete, []),
+        ("deleted", take_over, ["deletion_taken_over"]),
+        ("suspended", delete, ["deleted", "revoked"]),
+        ("active", suspend, ["suspended", "revoked"]),
+        ("suspended", suspend, []),
+        ("suspended", resume, ["resumed"]),
+        ("active", resume, []),
         ("deleted", restore, ["restored"]),
         ("unrevoked", restore, ["restored"]),
         ("active", restore, []),
@@ -114,6 +137,20 @@ async def test_changes(
 
     names = [message.partition(" ")[0] for message in caplog.messages]
     assert [name.removeprefix("identity_").removeprefix("creation_") for name in names] == changes
+
+
+async def test_deletion_names_who_deleted(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The lines of a deletion and of a restore say who has deleted the identity."""
+    await world.active(ALICE.user_id)
+    caplog.set_level(logging.INFO)
+    await world.delete((await world.delete_me()).id)
+    await world.restore(world.acs.identities[0])
+
+    lines = [line for line in caplog.messages if "deleted_by" in line]
+    assert [(line.split()[0], line.rpartition("=")[2]) for line in lines] == [
+        ("identity_deleted", "user"),
+        ("identity_restored", "service"),
+    ]
 
 
 async def test_list_of_a_user_that_fails_has_the_id(world: World) -> None:

@@ -5,12 +5,17 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from identity_service.errors import IdentityNotFound, RegistryUnavailable
-from identity_service.identity import LEASE, Actor, DueEntry, DueKind, Identity
+from identity_service.errors import (
+    IdentityNotFound,
+    IdentityNotKnownYet,
+    RegistryUnavailable,
+    WrongResource,
+)
+from identity_service.identity import LEASE, Actor, DueEntry, DueKind, Identity, State
 from identity_service.schemas import DeletionResponse
-from tests.support.memory import UNKNOWN
+from tests.support.memory import FOREIGN, UNKNOWN
 from tests.support.virtual_time import START
-from tests.support.world import HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World, refusal
+from tests.support.world import ALICE, HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World, refusal
 
 
 def before_the_record(world: World, act: Callable[[], Awaitable[object]]) -> None:
@@ -144,12 +149,73 @@ async def test_unknown_identity_whose_row_changes(world: World) -> None:
 
 
 async def test_own_identity_that_acs_does_not_know(world: World) -> None:
-    """An identity of this service that ACS does not know has no tokens: it is revoked."""
+    """An identity of this service that ACS does not know has no tokens, after its first hour."""
     identity_id = await world.active()
     world.acs.identities.remove(identity_id)
+    world.clock.advance(HOUR)
     deletion = await world.delete(identity_id)
 
     assert (deletion.id, world.row(identity_id).revoked) == (identity_id, True)
+
+
+async def test_young_identity_that_acs_does_not_know_yet(world: World) -> None:
+    """In its first hour the call fails, and the identity stays due. The sweep revokes it later."""
+    created = await world.create_with_token()
+    world.acs.identities.remove(created.id)
+
+    assert await refusal(world.delete(created.id)) is IdentityNotKnownYet
+
+    world.pass_lease()
+    deferred = await world.sweep()
+    world.acs.identities.append(created.id)
+    revoked = await world.sweep()
+    assert (deferred.deferred, revoked.revoked) == (1, 1)
+    assert not world.acs.is_valid(created.token)
+
+
+async def test_identity_of_another_resource(world: World) -> None:
+    """A registered identity stays marked. An unknown one is not found, and has no row."""
+    assert await refusal(world.delete(FOREIGN)) is IdentityNotFound
+    assert world.is_gone(FOREIGN)
+
+    await world.registry.insert(Identity(id=FOREIGN, state=State.ACTIVE))
+
+    assert await refusal(world.delete(FOREIGN)) is WrongResource
+    assert (world.row(FOREIGN).state, world.row(FOREIGN).revoked) == (State.DELETED, False)
+
+
+# Who deletes
+
+
+async def test_deletion_of_a_user_is_taken_over(world: World) -> None:
+    """A service that repeats a user's deletion makes it its own. The dates stay."""
+    await world.active(ALICE.user_id)
+    first = await world.delete_me()
+    world.clock.advance(HOUR)
+    second = await world.delete(first.id)
+
+    assert (first.deleted_by, second.deleted_by) == (Actor.USER, Actor.SERVICE)
+    assert second.scheduled_purge_on == first.scheduled_purge_on
+    assert world.due_entries() == [DueEntry(START + RETENTION, first.id, DueKind.PURGE)]
+
+
+async def test_suspended_identity(world: World) -> None:
+    """A deletion keeps the date of the suspension."""
+    identity_id = await world.suspended()
+    world.clock.advance(HOUR)
+    await world.delete(identity_id)
+
+    row = world.row(identity_id)
+    assert (row.state, row.suspended_on, row.deleted_on) == (State.DELETED, START, START + HOUR)
+
+
+async def test_adopted_identity_whose_suspension_failed(world: World) -> None:
+    """If ACS does not know it, a deletion removes its row, too."""
+    await world.suspend_unrevoked(UNKNOWN)
+
+    assert await refusal(world.delete(UNKNOWN)) is IdentityNotFound
+
+    assert world.is_gone(UNKNOWN)
 
 
 # Other calls change the row

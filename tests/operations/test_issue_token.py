@@ -4,11 +4,20 @@ from datetime import timedelta
 
 import pytest
 
-from identity_service.errors import IdentityDeleted, IdentityNotFound, NotAllowed
+from identity_service.errors import (
+    IdentityDeleted,
+    IdentityNotFound,
+    IdentityNotKnownYet,
+    IdentitySuspended,
+    IdentityUnfinished,
+    NotAllowed,
+    WrongResource,
+)
+from identity_service.identity import Identity, State
 from identity_service.policies import TokenGrant, TokenPolicy
-from tests.support.memory import UNKNOWN
+from tests.support.memory import FOREIGN, UNKNOWN
 from tests.support.virtual_time import START
-from tests.support.world import World, refusal
+from tests.support.world import HOUR, SECOND, World, refusal
 
 
 async def test_token(world: World) -> None:
@@ -53,11 +62,44 @@ async def test_existing_tokens_stay_valid(world: World) -> None:
     assert world.acs.is_valid(first.token)
 
 
-async def test_unknown_identity(world: World) -> None:
-    """For an identity that ACS does not know, the registry is not read."""
-    assert await refusal(world.issue(UNKNOWN)) is IdentityNotFound
+@pytest.mark.parametrize("identity_id", [UNKNOWN, FOREIGN])
+async def test_unknown_identity(world: World, identity_id: str) -> None:
+    """An identity that neither ACS nor the registry knows is not found."""
+    assert await refusal(world.issue(identity_id)) is IdentityNotFound
 
-    assert world.registry.calls == []
+
+@pytest.mark.parametrize(
+    ("age", "error"), [(HOUR - SECOND, IdentityNotKnownYet), (HOUR, IdentityNotFound)]
+)
+async def test_identity_that_acs_does_not_know(
+    world: World, age: timedelta, error: type[Exception]
+) -> None:
+    """If ACS does not know a registered identity, that is a proof only after its first hour."""
+    identity_id = await world.active()
+    world.acs.identities.remove(identity_id)
+    world.clock.advance(age)
+
+    assert await refusal(world.issue(identity_id)) is error
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        (State.ACTIVE, WrongResource),
+        (State.REGISTERING, IdentityNotFound),
+        (State.CREATING, IdentityUnfinished),
+        (State.SUSPENDED, IdentitySuspended),
+        (State.DELETED, IdentityDeleted),
+        (State.PURGING, IdentityDeleted),
+    ],
+)
+async def test_identity_of_another_resource(
+    world: World, state: State, error: type[Exception]
+) -> None:
+    """A registered identity of another resource is not missing: the app uses the wrong one."""
+    await world.registry.insert(Identity(id=FOREIGN, state=state))
+
+    assert await refusal(world.issue(FOREIGN)) is error
 
 
 @pytest.mark.parametrize("start", ["deleted", "unrevoked"])
@@ -69,8 +111,9 @@ async def test_deleted_identity(world: World, start: str) -> None:
         await world.issue(identity_id)
 
 
-async def test_returned_just_before_the_mark(world: World) -> None:
-    """A token that is returned just before the mark is written is revoked by the deletion."""
+@pytest.mark.parametrize("mark", ["delete", "suspend"])
+async def test_returned_just_before_the_mark(world: World, mark: str) -> None:
+    """A token that is returned just before the mark is written is revoked afterwards."""
     identity_id = await world.active()
     tokens = []
 
@@ -78,13 +121,18 @@ async def test_returned_just_before_the_mark(world: World) -> None:
         tokens.append((await world.issue(identity_id)).token)
 
     world.registry.precede("update", issue)
-    await world.delete(identity_id)
+    await getattr(world, mark)(identity_id)
 
     assert [world.acs.is_valid(token) for token in tokens] == [False]
 
 
-async def test_requested_after_the_revocation(world: World) -> None:
-    """A token that is created after the revocation of a deletion is not returned."""
+@pytest.mark.parametrize(
+    ("mark", "error"), [("delete", IdentityDeleted), ("suspend", IdentitySuspended)]
+)
+async def test_requested_after_the_revocation(
+    world: World, mark: str, error: type[Exception]
+) -> None:
+    """A token that is created after the revocation that follows a mark is not returned."""
     identity_id = await world.active()
     outcomes = []
 
@@ -93,6 +141,6 @@ async def test_requested_after_the_revocation(world: World) -> None:
 
     world.registry.passes("update")
     world.registry.precede("update", issue)
-    await world.delete(identity_id)
+    await getattr(world, mark)(identity_id)
 
-    assert outcomes == [IdentityDeleted]
+    assert outcomes == [error]

@@ -1,13 +1,14 @@
 """list_deleted_identities: in pages, in the order of the purge."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from identity_service.errors import InvalidQuery
-from identity_service.identity import Page, State
+from identity_service.identity import Actor, Page, State
 from identity_service.operations.deleted_identities import (
     LONGEST,
     READS,
@@ -16,7 +17,7 @@ from identity_service.operations.deleted_identities import (
 )
 from identity_service.policies import CleanupPolicy
 from identity_service.schemas import DeletedIdentityResponse, ListDeletedIdentitiesQuery
-from tests.support.world import HOUR, World, refusal
+from tests.support.world import ALICE, HOUR, World, refusal
 
 FIRST_PAGE = ListDeletedIdentitiesQuery()
 STUCK = ListDeletedIdentitiesQuery(stuck=True)
@@ -143,6 +144,20 @@ async def test_stuck_identity_of_a_user(world: World) -> None:
     world.registry.change(identity_id, attempts=10)
 
     assert (before, ids(await listed(world, query))) == ([], [identity_id])
+
+
+@pytest.mark.parametrize("other", [{}, {"stuck": True}, {"user_id": ALICE.user_id}])
+@pytest.mark.parametrize("deleted_by", Actor)
+async def test_deleted_by(world: World, deleted_by: Actor, other: dict[str, Any]) -> None:
+    """Only what a user, or a service, has deleted is listed, also with other parameters."""
+    await world.active(ALICE.user_id)
+    expected = {Actor.USER: (await world.delete_me()).id, Actor.SERVICE: await world.deleted()}
+    for identity_id in expected.values():
+        world.registry.change(identity_id, attempts=10)
+    found = await listed(world, ListDeletedIdentitiesQuery(deleted_by=deleted_by, **other))
+
+    is_there = not (other.get("user_id") and deleted_by is Actor.SERVICE)
+    assert ids(found) == ([expected[deleted_by]] if is_there else [])
 
 
 async def test_identity_purged_during_the_call(world: World) -> None:

@@ -700,6 +700,8 @@ STARTED = "identity_purge_started"
         ("creating", LEASE, nothing, [STARTED, "identity_purged"]),
         ("purging", LEASE, nothing, ["identity_purged"]),
         ("unrevoked", LEASE, nothing, ["identity_revoked"]),
+        ("half_suspended", LEASE, nothing, ["identity_revoked"]),
+        ("half_suspended", LEASE, fail_in_acs, ["identity_deferred code=acs_unavailable"]),
         ("adopted_unknown", LEASE, nothing, ["identity_forgotten"]),
         ("deleted", RETENTION, throttle, [STARTED, "identity_deferred code=throttled"]),
         ("deleted", RETENTION, fail_in_acs, [STARTED, "identity_deferred code=acs_unavailable"]),

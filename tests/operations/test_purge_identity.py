@@ -7,10 +7,11 @@ from identity_service.errors import (
     IdentityNotFound,
     IdentityNotKnownYet,
     PurgeProtected,
+    WrongResource,
 )
-from identity_service.identity import State
+from identity_service.identity import Identity, State
 from identity_service.policies import DeletionPolicy
-from tests.support.memory import UNKNOWN
+from tests.support.memory import FOREIGN, UNKNOWN
 from tests.support.world import HOUR, SECOND, World, refusal
 
 
@@ -73,6 +74,25 @@ async def test_identity_created_elsewhere_that_acs_does_not_know(world: World) -
     world.clock.advance(HOUR)
     await world.purge(identity_id)
     assert world.is_gone(identity_id)
+
+
+async def test_identity_that_grows_old_during_the_call(world: World) -> None:
+    """What counts is its age before ACS was asked."""
+    identity_id = await world.deleted()
+    world.acs.identities.remove(identity_id)
+    world.clock.advance(HOUR - SECOND)
+    world.acs.precede("delete", lambda: world.clock.sleep(2))
+
+    assert await refusal(world.purge(identity_id)) is IdentityNotKnownYet
+
+
+async def test_identity_of_another_resource(world: World) -> None:
+    """It is not gone: its row stays, and so does its purge."""
+    await world.registry.insert(Identity(id=FOREIGN, state=State.PURGING))
+
+    assert await refusal(world.purge(FOREIGN)) is WrongResource
+
+    assert world.row(FOREIGN).state is State.PURGING
 
 
 async def test_purge_of_an_identity_that_never_existed(world: World) -> None:

@@ -1,6 +1,13 @@
 """revoke_tokens: revokes all tokens issued so far."""
 
-from tests.support.world import World
+from datetime import timedelta
+
+import pytest
+
+from identity_service.errors import IdentityNotFound, IdentityNotKnownYet, WrongResource
+from identity_service.identity import Identity, State
+from tests.support.memory import FOREIGN, UNKNOWN
+from tests.support.world import HOUR, SECOND, World, refusal
 
 
 async def test_existing_tokens_are_revoked(world: World) -> None:
@@ -20,3 +27,31 @@ async def test_new_tokens_are_valid(world: World) -> None:
     issued = await world.issue(identity_id)
 
     assert world.acs.is_valid(issued.token)
+
+
+@pytest.mark.parametrize("identity_id", [UNKNOWN, FOREIGN])
+async def test_unknown_identity(world: World, identity_id: str) -> None:
+    """An identity that neither ACS nor the registry knows is not found."""
+    assert await refusal(world.revoke(identity_id)) is IdentityNotFound
+
+
+@pytest.mark.parametrize(
+    ("age", "error"), [(HOUR - SECOND, IdentityNotKnownYet), (HOUR, IdentityNotFound)]
+)
+async def test_identity_that_acs_does_not_know(
+    world: World, age: timedelta, error: type[Exception]
+) -> None:
+    """If ACS does not know a registered identity, that is a proof only after its first hour."""
+    identity_id = await world.active()
+    world.acs.identities.remove(identity_id)
+    world.clock.advance(age)
+
+    assert await refusal(world.revoke(identity_id)) is error
+
+
+@pytest.mark.parametrize("state", State)
+async def test_identity_of_another_resource(world: World, state: State) -> None:
+    """A registered identity of another resource is not missing: the app uses the wrong one."""
+    await world.registry.insert(Identity(id=FOREIGN, state=state))
+
+    assert await refusal(world.revoke(FOREIGN)) is WrongResource

@@ -6,12 +6,14 @@ from contextlib import suppress
 import pytest
 
 from identity_service.errors import (
+    DeletedByService,
     DeletedIdentityHidden,
     IdentityBusy,
     IdentityDeleted,
     IdentityNotDeleted,
     IdentityNotFound,
     IdentityNotReadable,
+    IdentitySuspended,
     IdentityUnfinished,
     ServiceError,
 )
@@ -23,14 +25,14 @@ from identity_service.operations.deleted_identities import (
 )
 from identity_service.operations.identities import get_identity, list_identities
 from identity_service.operations.me import (
-    delete_me,
+    exchange_my_teams_token,
     get_me,
     issue_my_token,
-    restore_me,
     revoke_my_tokens,
 )
 from identity_service.operations.tokens import exchange_teams_token
 from identity_service.schemas import (
+    ExchangeMyTeamsTokenRequest,
     ExchangeTeamsTokenRequest,
     IssueMyTokenRequest,
     ListDeletedIdentitiesQuery,
@@ -46,6 +48,7 @@ NOWHERE = "ACS does not know it"
 ELSEWHERE = "created elsewhere"
 
 TEAMS = ExchangeTeamsTokenRequest(token="entra-token", app_id="app", user_id="user")
+MY_TEAMS = ExchangeMyTeamsTokenRequest(token="entra-token")
 
 CALLS: dict[str, Call] = {
     "create_identity": lambda world, _: world.create(ALICE.user_id),
@@ -53,6 +56,8 @@ CALLS: dict[str, Call] = {
     "register_identity": lambda world, identity_id: world.register(identity_id, ALICE.user_id),
     "unregister_identity": World.unregister,
     "get_identity": lambda world, identity_id: get_identity(identity_id, world.registry),
+    "suspend_identity": World.suspend,
+    "resume_identity": World.resume,
     "delete_identity": World.delete,
     "issue_token": World.issue,
     "revoke_tokens": World.revoke,
@@ -66,8 +71,8 @@ CALLS: dict[str, Call] = {
         ALICE, IssueMyTokenRequest(), world.lifecycle, world.user_tokens
     ),
     "revoke_my_tokens": lambda world, _: revoke_my_tokens(ALICE, world.registry, world.lifecycle),
-    "delete_me": lambda world, _: delete_me(ALICE, world.registry, world.lifecycle, world.deletion),
-    "restore_me": lambda world, _: restore_me(ALICE, world.registry, world.lifecycle),
+    "delete_me": lambda world, _: world.delete_me(),
+    "restore_me": lambda world, _: world.restore_me(),
     # These depend on no state.
     "list_identities": lambda world, _: list_identities(ListIdentitiesQuery(), world.registry),
     "list_identities of a user": lambda world, _: list_identities(
@@ -76,6 +81,9 @@ CALLS: dict[str, Call] = {
     "list_deleted_identities": lambda world, _: list_deleted_identities(
         ListDeletedIdentitiesQuery(), world.registry, world.cleanup
     ),
+    "exchange_my_teams_token": lambda world, _: exchange_my_teams_token(
+        ALICE, MY_TEAMS, world.acs, world.registry, TEAMS.app_id
+    ),
     "exchange_teams_token": lambda world, _: exchange_teams_token(TEAMS, world.acs),
 }
 
@@ -83,29 +91,36 @@ OK = None
 NONE, HIDDEN = IdentityNotFound, DeletedIdentityHidden
 GONE, BUSY = IdentityDeleted, IdentityBusy
 HALF, ALIVE = IdentityUnfinished, IdentityNotDeleted
-NEW = IdentityNotReadable
+NEW, HELD = IdentityNotReadable, IdentitySuspended
+OTHERS = DeletedByService
+# Not a state of its own: the user has deleted the identity, and not a service.
+BY_USER = "deleted by the user"
 
 # An identity without a row has no user, so the operations of its user find none. A row that is not
 # readable may be in any state.
-STATES = [NOWHERE, ELSEWHERE, *State]
+STATES = [NOWHERE, ELSEWHERE, *State, BY_USER]
 TABLE: dict[str, list[type[Exception] | None]] = {
-    #                             nowhere else creating regist. active deleted purging unknown
-    "create_identity":            [OK,   OK,   OK,    BUSY,  OK,    GONE,   OK,   NEW],
-    "create_identity_with_token": [OK,   OK,   OK,    BUSY,  OK,    GONE,   OK,   NEW],
-    "register_identity":          [NONE, OK,   BUSY,  OK,    OK,    GONE,   NONE, NEW],
-    "unregister_identity":        [NONE, NONE, BUSY,  OK,    OK,    GONE,   NONE, NEW],
-    "get_identity":               [NONE, NONE, NONE,  NONE,  OK,    HIDDEN, NONE, OK],
-    "delete_identity":            [NONE, OK,   NONE,  BUSY,  OK,    OK,     NONE, NEW],
-    "issue_token":                [NONE, OK,   HALF,  OK,    OK,    GONE,   GONE, NEW],
-    "revoke_tokens":              [NONE, OK,   OK,    OK,    OK,    OK,     OK,   OK],
-    "get_deleted_identity":       [NONE, NONE, NONE,  NONE,  NONE,  OK,     OK,   NONE],
-    "restore_identity":           [NONE, NONE, NONE,  NONE,  OK,    OK,     NONE, NEW],
-    "purge_identity":             [NONE, NONE, ALIVE, ALIVE, ALIVE, OK,     OK,   NEW],
-    "get_me":                     [NONE, NONE, NONE,  NONE,  OK,    HIDDEN, NONE, NEW],
-    "issue_my_token":             [OK,   OK,   OK,    BUSY,  OK,    GONE,   OK,   NEW],
-    "revoke_my_tokens":           [NONE, NONE, OK,    OK,    OK,    OK,     NONE, NEW],
-    "delete_me":                  [NONE, NONE, NONE,  BUSY,  OK,    OK,     NONE, NEW],
-    "restore_me":                 [NONE, NONE, NONE,  NONE,  OK,    OK,     NONE, NEW],
+    # In the order of STATES.
+    "create_identity":     [OK,   OK,   OK,    BUSY,  OK,    HELD,  GONE,   OK,   NEW,  GONE],
+    "create_identity_with_token":
+                           [OK,   OK,   OK,    BUSY,  OK,    HELD,  GONE,   OK,   NEW,  GONE],
+    "register_identity":   [NONE, OK,   BUSY,  OK,    OK,    HELD,  GONE,   NONE, NEW,  GONE],
+    "unregister_identity": [NONE, NONE, BUSY,  OK,    OK,    HELD,  GONE,   NONE, NEW,  GONE],
+    "get_identity":        [NONE, NONE, NONE,  NONE,  OK,    OK,    HIDDEN, NONE, OK,   HIDDEN],
+    "suspend_identity":    [NONE, OK,   NONE,  BUSY,  OK,    OK,    GONE,   NONE, NEW,  GONE],
+    "resume_identity":     [NONE, NONE, NONE,  BUSY,  OK,    OK,    GONE,   NONE, NEW,  GONE],
+    "delete_identity":     [NONE, OK,   NONE,  BUSY,  OK,    OK,    OK,     NONE, NEW,  OK],
+    "issue_token":         [NONE, OK,   HALF,  OK,    OK,    HELD,  GONE,   GONE, NEW,  GONE],
+    "revoke_tokens":       [NONE, OK,   OK,    OK,    OK,    OK,    OK,     OK,   OK,   OK],
+    "get_deleted_identity":
+                           [NONE, NONE, NONE,  NONE,  NONE,  NONE,  OK,     OK,   NONE, OK],
+    "restore_identity":    [NONE, NONE, NONE,  NONE,  OK,    OK,    OK,     NONE, NEW,  OK],
+    "purge_identity":      [NONE, NONE, ALIVE, ALIVE, ALIVE, ALIVE, OK,     OK,   NEW,  OK],
+    "get_me":              [NONE, NONE, NONE,  NONE,  OK,    OK,    HIDDEN, NONE, NEW,  HIDDEN],
+    "issue_my_token":      [OK,   OK,   OK,    BUSY,  OK,    HELD,  GONE,   OK,   NEW,  GONE],
+    "revoke_my_tokens":    [NONE, NONE, OK,    OK,    OK,    OK,    OK,     NONE, NEW,  OK],
+    "delete_me":           [NONE, NONE, NONE,  BUSY,  OK,    HELD,  OK,     NONE, NEW,  OK],
+    "restore_me":          [NONE, NONE, NONE,  NONE,  OK,    OK,    OTHERS, NONE, NEW,  OK],
 }  # fmt: skip
 
 
@@ -115,6 +130,9 @@ async def reach(world: World, state: str) -> str:
         return UNKNOWN
     if state == ELSEWHERE:
         return world.acs.add()
+    if state == BY_USER:
+        await world.active(ALICE.user_id)
+        return (await world.delete_me()).id
     return await world.in_state(State(state), ALICE.user_id)
 
 
@@ -163,7 +181,9 @@ async def test_log_has_a_new_identity(world: World, operation: str, call: str) -
     assert is_identity_id(invocation.identity_id)
 
 
-@pytest.mark.parametrize("operation", ["delete_identity", "issue_token", "revoke_tokens"])
+@pytest.mark.parametrize(
+    "operation", ["delete_identity", "issue_token", "revoke_tokens", "suspend_identity"]
+)
 async def test_only_registered_identities(world: World, operation: str) -> None:
     """If only registered identities are allowed, others are not found and are not changed."""
     world.registered_only = True

@@ -11,13 +11,15 @@ from identity_service.errors import (
     IdentityDeleted,
     IdentityNotDeleted,
     IdentityNotFound,
+    IdentitySuspended,
     RegistryUnavailable,
 )
 from identity_service.identity import State
-from tests.operations.test_states import CALLS, ELSEWHERE, NOWHERE, reach
+from tests.operations.test_states import BY_USER, CALLS, ELSEWHERE, NOWHERE, reach
 from tests.support.world import ACS_IS_DOWN, ALICE, CONFLICT, TABLE_IS_DOWN, World, refusal
 
 UNREVOKED = "deleted, not revoked"
+HALF_SUSPENDED = "suspended, not revoked"
 
 # For each operation and start: the calls, to ACS where it says so, else to the registry.
 STEPS: dict[tuple[str, str], str] = {
@@ -35,6 +37,15 @@ STEPS: dict[tuple[str, str], str] = {
     ("register_identity", State.ACTIVE): "read update",
     ("unregister_identity", State.ACTIVE): "read read_user remove remove_user",
     ("get_identity", State.ACTIVE): "read",
+    ("suspend_identity", State.ACTIVE): "read update acs.revoke_tokens update",
+    ("suspend_identity", ELSEWHERE): "read insert acs.revoke_tokens update",
+    ("suspend_identity", HALF_SUSPENDED): "read update acs.revoke_tokens update",
+    ("suspend_identity", State.SUSPENDED): "read update",
+    ("resume_identity", State.SUSPENDED): "read update",
+    ("resume_identity", HALF_SUSPENDED): "read acs.revoke_tokens update",
+    ("resume_identity", State.ACTIVE): "read update",
+    ("delete_identity", State.SUSPENDED): "read update acs.revoke_tokens update",
+    ("delete_identity", BY_USER): "read update",
     ("delete_identity", State.ACTIVE): "read update acs.revoke_tokens update",
     ("delete_identity", ELSEWHERE): "read insert acs.revoke_tokens update",
     ("delete_identity", UNREVOKED): "read update acs.revoke_tokens update",
@@ -45,12 +56,14 @@ STEPS: dict[tuple[str, str], str] = {
     ("restore_identity", State.DELETED): "read update",
     ("restore_identity", UNREVOKED): "read acs.revoke_tokens update",
     ("restore_identity", State.ACTIVE): "read update",
+    ("restore_identity", State.SUSPENDED): "read",
     ("purge_identity", State.DELETED): "read update acs.delete read_user remove_user remove",
     ("purge_identity", State.PURGING): "read acs.delete read_user remove_user remove",
     ("get_me", State.ACTIVE): "read_user read",
     ("revoke_my_tokens", State.ACTIVE): "read_user read acs.revoke_tokens",
     ("delete_me", State.ACTIVE): "read_user read update acs.revoke_tokens update",
-    ("restore_me", State.DELETED): "read_user read update",
+    ("restore_me", BY_USER): "read_user read update",
+    ("exchange_my_teams_token", State.ACTIVE): "acs.exchange_teams_token read_user read",
     ("exchange_teams_token", NOWHERE): "acs.exchange_teams_token",
     ("list_identities", State.ACTIVE): "list_identities",
     ("list_identities of a user", State.ACTIVE): "read_user read",
@@ -69,6 +82,8 @@ async def prepare(world: World, operation: str, start: str) -> Awaitable[object]
     """The operation, ready to run on an identity in this state. No calls are recorded yet."""
     if start == UNREVOKED:
         identity_id = await world.unrevoked(ALICE.user_id)
+    elif start == HALF_SUSPENDED:
+        identity_id = await world.half_suspended(ALICE.user_id)
     else:
         identity_id = await reach(world, start)
     world.acs.calls.clear()
@@ -117,6 +132,8 @@ async def test_unknown_result(
     ("operation", "start"),
     [
         ("create_identity", State.CREATING),
+        ("suspend_identity", State.ACTIVE),
+        ("resume_identity", State.SUSPENDED),
         ("delete_identity", State.ACTIVE),
         ("restore_identity", State.DELETED),
         ("purge_identity", State.DELETED),
@@ -185,6 +202,7 @@ class Race(NamedTuple):
     state: State | None
 
 
+SUSPENDED = IdentitySuspended
 ALIVE, DELETED, NOT_FOUND = IdentityNotDeleted, IdentityDeleted, IdentityNotFound
 WITH_TOKEN = "create_identity_with_token"
 GONE = None
@@ -203,7 +221,20 @@ RACES = [
     Race("delete_identity", State.ACTIVE, "update 2", World.delete, None, State.DELETED),
     Race("delete_identity", State.ACTIVE, "update 2", World.restore, None, State.ACTIVE),
     Race("delete_identity", State.ACTIVE, "update 2", World.purge, None, GONE),
-    Race("delete_identity", State.ACTIVE, "update 2", start_purge, IdentityNotFound, State.PURGING),
+    Race("delete_identity", State.ACTIVE, "update 2", start_purge, None, State.PURGING),
+    Race("delete_identity", State.ACTIVE, "update", World.suspend, None, State.DELETED),
+    Race("suspend_identity", ELSEWHERE, "insert", World.suspend, None, State.SUSPENDED),
+    Race("suspend_identity", State.ACTIVE, "update", change, None, State.SUSPENDED),
+    Race("suspend_identity", State.ACTIVE, "update", World.delete, DELETED, State.DELETED),
+    Race("suspend_identity", State.ACTIVE, "update 2", change, None, State.SUSPENDED),
+    Race("suspend_identity", State.ACTIVE, "update 2", World.suspend, None, State.SUSPENDED),
+    Race("suspend_identity", State.ACTIVE, "update 2", World.resume, None, State.ACTIVE),
+    Race("suspend_identity", State.ACTIVE, "update 2", World.delete, None, State.DELETED),
+    Race("resume_identity", State.SUSPENDED, "update", World.resume, None, State.ACTIVE),
+    Race("resume_identity", State.SUSPENDED, "update", World.delete, DELETED, State.DELETED),
+    Race("resume_identity", HALF_SUSPENDED, "update", World.suspend, None, State.ACTIVE),
+    Race("issue_token", State.ACTIVE, "read", World.suspend, SUSPENDED, State.SUSPENDED),
+    Race(WITH_TOKEN, State.ACTIVE, "read 2", World.suspend, SUSPENDED, State.SUSPENDED),
     Race("restore_identity", State.DELETED, "update", World.restore, None, State.ACTIVE),
     Race("restore_identity", State.DELETED, "update", World.purge, IdentityNotFound, GONE),
     Race("restore_identity", UNREVOKED, "update", World.delete, None, State.ACTIVE),
@@ -237,4 +268,4 @@ async def test_other_call_is_faster(world: World, race: Race) -> None:
         await call
     row = world.registry.rows.get(changed[0])
     assert (row and row.state) == race.state
-    assert row is None or row.revoked == (row.state is State.DELETED)
+    assert row is None or row.revoked == (row.state in (State.SUSPENDED, State.DELETED))

@@ -21,6 +21,7 @@ WITHOUT_COMMAND = {
 ONLY_IN_AZURE = {
     "az functionapp keys set": "the local host has one fixed key",
     "az functionapp keys delete": "the local host has one fixed key",
+    "az monitor activity-log list": "the local Azure has no activity log",
     "azd env new": "here, a second deployment is another local Azure",
     "azd up": "here, a second deployment is another local Azure",
     "azd env set": "the local Azure has no deployment",

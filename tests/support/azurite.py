@@ -134,8 +134,8 @@ class StorageAccount:
     bundle: Path
     tenant: Tenant = field(default_factory=Tenant)
 
-    def table(self, name: str) -> TableClient:
-        """Connects to a table as the registry does.
+    def table(self, name: str, **options: Any) -> TableClient:
+        """Connects to a table as the registry does, with more options of the client.
 
         It creates the transport itself, because aiohttp loads its certificates on import.
         """
@@ -144,7 +144,7 @@ class StorageAccount:
         transport = AioHttpTransport(session=session, **CONNECTION)
         credential = Credential(self.tenant)
         return TableClient(
-            self.tables, name, credential=credential, transport=transport, **CONNECTION
+            self.tables, name, credential=credential, transport=transport, **CONNECTION, **options
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from identity_service.errors import IdentityNotFound, InvalidQuery, ServiceError
+from identity_service.errors import IdentityNotFound, InvalidQuery, ServiceError, WrongResource
 from identity_service.identity import DueEntry, DueKind, Identity, Page, State, UserRow
 from identity_service.policies import AccessToken, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
@@ -24,8 +24,9 @@ A = ParamSpec("A")
 T = TypeVar("T")
 
 RESOURCE = "8:acs:00000000-1111-2222-3333-444444444444"
-# A valid id that no test creates.
+# Valid ids that no test creates. The second one belongs to another ACS resource.
 UNKNOWN = f"{RESOURCE}_ffffffff-1111-2222-3333-444444444444"
+FOREIGN = UNKNOWN.replace("00000000", "99999999")
 
 _CONTINUATION = "after:"
 
@@ -177,6 +178,8 @@ class MemoryAcs(Planned, Acs):
         return self._issue(user_id, TokenGrant(("voip",), 60))
 
     def _require(self, identity_id: str) -> None:
+        if not identity_id.startswith(RESOURCE):
+            raise WrongResource("ACS has no such identity in this resource.")
         if identity_id not in self.identities:
             raise IdentityNotFound("ACS has no such identity.")
 

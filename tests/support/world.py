@@ -15,7 +15,10 @@ from identity_service.operations.identities import (
     create_identity,
     create_identity_with_token,
     delete_identity,
+    resume_identity,
+    suspend_identity,
 )
+from identity_service.operations.me import delete_me, restore_me
 from identity_service.operations.registration import register_identity, unregister_identity
 from identity_service.operations.tokens import issue_token, revoke_tokens
 from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, TokenPolicy
@@ -107,6 +110,28 @@ class World:
         with pytest.raises(AcsUnavailable):
             await self.delete(identity_id)
 
+    async def delete_me(self, user: SignedInUser | None = None) -> DeletionResponse:
+        """delete_me, by Alice or another user."""
+        return await delete_me(user or ALICE, self.registry, self.lifecycle, self.deletion)
+
+    async def suspend(self, identity_id: str) -> IdentityResponse:
+        """suspend_identity."""
+        return await suspend_identity(identity_id, self.lifecycle, self.registered_only)
+
+    async def suspend_unrevoked(self, identity_id: str) -> None:
+        """suspend_identity, while ACS fails."""
+        self.acs.fails("revoke_tokens", ACS_IS_DOWN)
+        with pytest.raises(AcsUnavailable):
+            await self.suspend(identity_id)
+
+    async def resume(self, identity_id: str) -> IdentityResponse:
+        """resume_identity."""
+        return await resume_identity(identity_id, self.lifecycle)
+
+    async def restore_me(self, user: SignedInUser | None = None) -> IdentityResponse:
+        """restore_me, by Alice or another user."""
+        return await restore_me(user or ALICE, self.registry, self.lifecycle)
+
     async def restore(self, identity_id: str) -> IdentityResponse:
         """restore_identity."""
         return await restore_identity(identity_id, self.lifecycle)
@@ -151,6 +176,12 @@ class World:
         self.registry.change(identity_id, state=State.UNKNOWN, user_id=None)
         return identity_id
 
+    async def suspended(self, user_id: str | None = None) -> str:
+        """The id of a suspended and revoked identity."""
+        identity_id = await self.active(user_id)
+        await self.suspend(identity_id)
+        return identity_id
+
     async def deleted(self, user_id: str | None = None) -> str:
         """The id of a deleted and revoked identity."""
         identity_id = await self.active(user_id)
@@ -161,6 +192,12 @@ class World:
         """The id of a deleted identity whose revocation failed."""
         identity_id = await self.active(user_id)
         await self.delete_unrevoked(identity_id)
+        return identity_id
+
+    async def half_suspended(self, user_id: str | None = None) -> str:
+        """The id of a suspended identity whose revocation failed."""
+        identity_id = await self.active(user_id)
+        await self.suspend_unrevoked(identity_id)
         return identity_id
 
     async def purging(self, user_id: str | None = None) -> str:
