@@ -6,12 +6,6 @@ from local.entra import object_id
 from tests.support.client import Client, Control, Me, claims
 
 
-def user_id_of(me: Me) -> str:
-    """Returns the documented user id of a signed-in user."""
-    sign_in = claims(me.sign_in_token)
-    return f"aad/{sign_in['tid']}/{sign_in['oid']}"
-
-
 async def test_one_call_leads_from_sign_in_to_a_token(me: Me, control: Control) -> None:
     """It creates the identity; the token has the scopes of the policy and is valid for an hour."""
     (await me.read()).assert_problem(404, "identity_not_found")
@@ -24,7 +18,7 @@ async def test_one_call_leads_from_sign_in_to_a_token(me: Me, control: Control) 
     assert abs(lifetime - timedelta(minutes=60)) < timedelta(minutes=1)
     found = (await me.read()).assert_success()
     assert found.keys() == {"id", "state", "userId", "createdOn"}
-    assert (found["id"], found["userId"]) == (issued["id"], user_id_of(me))
+    assert (found["id"], found["userId"]) == (issued["id"], me.user_id)
 
 
 async def test_revoke_my_tokens(me: Me, control: Control) -> None:
@@ -64,7 +58,7 @@ async def test_delete_me_and_restore_me(me: Me, control: Control) -> None:
 
 async def test_a_service_reaches_the_same_user_by_the_documented_id(me: Me, api: Client) -> None:
     """What it creates for the user is the user's, and what it deletes is deleted for the user."""
-    created = (await api.post("identities", {"userId": user_id_of(me)})).assert_success(201)
+    created = (await api.post("identities", {"userId": me.user_id})).assert_success(201)
 
     assert (await me.issue()).assert_success()["id"] == created["id"]
     (await api.delete(f"identities/{created['id']}")).assert_success(202)

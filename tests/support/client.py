@@ -220,6 +220,12 @@ class Me(Client):
         app.secrets.add(token)
         self.sign_in_token = token
 
+    @property
+    def user_id(self) -> str:
+        """The documented user id of a user of Entra."""
+        sign_in = claims(self.sign_in_token)
+        return f"aad/{sign_in['tid']}/{sign_in['oid']}"
+
     async def read(self) -> Reply:
         """GET me."""
         return await self.get("me")

@@ -134,6 +134,33 @@ async def test_registering_row_is_not_readable(world: Shared) -> None:
     assert world.acs.identities == [identity_id]
 
 
+async def test_suspended_identity_is_not_readable(world: Shared) -> None:
+    """Release 1 answers 500 for a suspended identity and its user, and lists the others."""
+    identity_id = await world.suspended("alice")
+    other = await world.release_1.deleted()
+    before = await world.rows()
+    operations = ["get_identity", "delete_identity", "restore_identity", "purge_identity"]
+    problems = {await world.release_1.problem(name, identity_id) for name in operations}
+    problems |= {
+        await world.release_1.problem("issue_token", identity_id, body=CHAT),
+        await world.release_1.problem("create_identity", body=ALICE),
+    }
+    listed = await world.release_1.call("list_deleted_identities", query={})
+
+    assert problems == {"internal_error"}
+    assert [one["id"] for one in listed["value"]] == [other]
+    assert await world.rows() == before
+
+
+async def test_who_deleted_is_not_known(world: Shared) -> None:
+    """A user of release 1 restores what a service has deleted, while its revocation is missing."""
+    identity_id = await world.unrevoked("alice")
+    restored = await world.release_1.call("restore_me", caller={"user_id": "alice"})
+
+    assert restored["id"] == identity_id
+    assert "deletedBy" not in await world.columns(identity_id)
+
+
 async def registrations(world: Shared, number: int) -> list[str]:
     """The ids of identities whose registration stopped after its first write."""
     ids = [world.acs.add() for _ in range(number)]
