@@ -9,6 +9,7 @@ from identity_service.identity import LEASE, DueEntry, DueKind, UserRow
 from tests.exploration.world import (
     ELSEWHERE,
     EMPTY,
+    FOREIGN,
     OTHER,
     THEN,
     USER,
@@ -33,6 +34,11 @@ REGISTERING = ("created elsewhere", "register for user until insert_user")
 USER_ROW_WRITTEN = ("created elsewhere", "register for user until update")
 REGISTERED = ("created elsewhere", "register for user")
 USER_ROW_LEFT = (*REGISTERED, "unregister until remove_user")
+SUSPENDED = (*ACTIVE, "suspend")
+SUSPENDING = (*ACTIVE, "suspend until revoke_tokens")
+DELETING_SUSPENDED = (*SUSPENDING, "delete until revoke_tokens")
+DELETED_BY_USER = (*ACTIVE, "delete by user")
+UNREVOKED_BY_USER = (*ACTIVE, "delete by user until revoke_tokens")
 BEFORE: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "unfinished creation": ("create for user until update",),
@@ -66,11 +72,57 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "user row left by unregister, purged": (*USER_ROW_LEFT, "delete", "purge"),
     "created elsewhere a moment ago": ("created elsewhere",),
     "registered a moment ago, deleted": (*REGISTERED, "delete"),
+    "suspended": SUSPENDED,
+    "suspending": SUSPENDING,
+    "suspending, due": (*SUSPENDING, "lease"),
+    "suspended, deleted": (*SUSPENDED, "delete"),
+    "suspended, deleted, purge due": (*SUSPENDED, "delete", "retention"),
+    "suspending, deleted": DELETING_SUSPENDED,
+    "suspending, unknown to ACS": ("suspend until revoke_tokens",),
+    "suspending, unknown to ACS, due": ("suspend until revoke_tokens", "lease"),
+    "suspending, created elsewhere": ("created elsewhere", "suspend until revoke_tokens"),
+    "deleted by user": DELETED_BY_USER,
+    "unrevoked by user": UNREVOKED_BY_USER,
+    "active a moment ago": ACTIVE,
+    "active a moment ago, unrevoked, due": (*UNREVOKED, "lease"),
+    "suspending a moment ago, due": (*SUSPENDING, "lease"),
+    "suspending a moment ago, deleted": DELETING_SUSPENDED,
+    "restored a moment ago": ("created elsewhere", "delete", "restore", "issue"),
+    "suspending, created elsewhere a moment ago": (
+        *("created elsewhere", "suspend until revoke_tokens"),
+    ),
+    "active, wrong resource": ACTIVE,
+    "deleted, wrong resource": DELETED,
+    "suspending, wrong resource": SUSPENDING,
+    "registered, wrong resource": REGISTERED,
+    "created elsewhere, wrong resource": ("created elsewhere",),
+    "of another resource": ("of another resource",),
+    "suspending, of another resource, due": (
+        *("of another resource", "suspend until revoke_tokens", "lease"),
+    ),
+    "unrevoked, of another resource, due": (
+        *("of another resource", "delete until revoke_tokens", "lease"),
+    ),
 }
 # ACS may deny that it has an identity of the last hour: in these, to these calls.
 DENIED = {
     "created elsewhere a moment ago": ("revoke_tokens",),
     "registered a moment ago, deleted": ("delete",),
+    "active a moment ago": ("issue_token", "revoke_tokens", "delete"),
+    "active a moment ago, unrevoked, due": ("revoke_tokens", "delete"),
+    "suspending a moment ago, due": ("revoke_tokens",),
+    "suspending a moment ago, deleted": ("revoke_tokens",),
+    "restored a moment ago": ("revoke_tokens",),
+    "suspending, created elsewhere a moment ago": ("revoke_tokens",),
+}
+# ACS says that it does not own an identity, if the app uses another resource for a while: in these,
+# to these calls.
+DISOWNED = {
+    "active, wrong resource": ("issue_token", "revoke_tokens"),
+    "deleted, wrong resource": ("delete",),
+    "suspending, wrong resource": ("revoke_tokens",),
+    "registered, wrong resource": ("issue_token", "revoke_tokens"),
+    "created elsewhere, wrong resource": ("issue_token", "revoke_tokens"),
 }
 
 
@@ -113,6 +165,9 @@ def _after(world: ExploredWorld, snapshot: Snapshot, step: str, name: str) -> Sn
     if step == "dangling user row":
         row = UserRow(user_id=USER, identity_id="identity-gone", etag="given")
         return snapshot._replace(users=frozenset({row}))
+    if step == "of another resource":
+        world.identity_id = FOREIGN
+        return snapshot
     if step in _ELSEWHERE:
         identity_id = _ELSEWHERE[step]
         return snapshot._replace(
@@ -250,7 +305,11 @@ MANY = [
     *_together(REGISTER, "unregister", "delete", "restore", before=("registered",)),
 ]
 
-ALL = PAIRS + REGISTRATIONS + MORE + MANY
+MARKS = [
+    *_together("issue", "suspend", before=("active", "created elsewhere", "suspending")),
+]
+
+ALL = PAIRS + REGISTRATIONS + MORE + MANY + MARKS
 
 _TITLES = (
     *("create", CREATE, CREATE_TOKEN, "issue", "delete", "restore", "purge", "sweep"),
