@@ -167,7 +167,7 @@ class History(NamedTuple):
             overtaken = history.overtaken | {(call_id, operation.name) for call_id in late}
             history = history._replace(overtaken=overtaken)
         if history.overtaken and progress.result:
-            history = history._with_result(operation.name, progress.result, _has_written(progress))
+            history = history._with_result(progress, progress.result)
         return history
 
     def after_arrival(self, call_id: str, before: Snapshot, after: Snapshot) -> "History":
@@ -226,19 +226,16 @@ class History(NamedTuple):
 
     def _check_mark(self, mark: Mark, snapshot: Snapshot) -> None:
         row = snapshot.row(mark.identity_id)
-        is_marked_again = row and row.state in MARKED and not row.adopted
-        recorded = {mark, mark._replace(by=Actor.SERVICE)} & self.marks
-        if not recorded and not (is_marked_again and mark[:3] not in self._known):
+        # ACS denied that it has the identity, so its row was removed. It may be marked again.
+        is_removed = mark.identity_id in self.ended
+        is_marked_again = is_removed and row and row.state in MARKED and not row.adopted
+        if not {mark, mark._replace(by=Actor.SERVICE)} & self.marks and not is_marked_again:
             raise InvariantViolated(f"a {mark} of {mark.identity_id} returned, and is not recorded")
         for *marked, token in sorted(self.revocable, key=str):
             if tuple(marked) == mark[:3]:
                 raise InvariantViolated(
                     f"the {mark} of {mark.identity_id} returned, and {token} is still valid"
                 )
-
-    @property
-    def _known(self) -> set[tuple[str, State, datetime]]:
-        return {mark[:3] for mark in self.marks}
 
     def _check_revoked(self, identity_id: str, snapshot: Snapshot) -> None:
         for token in sorted(_tokens(identity_id, snapshot) & self.permitted):
@@ -286,8 +283,8 @@ class History(NamedTuple):
         if new.state in MARKED and new.revoked:
             history._check_revoked(new.id, snapshot)
         marks = set(Mark.all_of(new))
-        added = {mark for mark in marks if mark[:3] not in self._known}
-        kept = {mark[:3] for mark in marks}
+        known, kept = ({mark[:3] for mark in each} for each in (self.marks, marks))
+        added = {mark for mark in marks if mark[:3] not in known}
         return history._replace(
             revocable=self.revocable | {(*mark[:3], token) for mark in added for token in tokens},
             marks=self.marks | marks,
@@ -317,7 +314,9 @@ class History(NamedTuple):
                 history = history._replace(late_user_rows=self.late_user_rows | {old.id})
         elif old.state in MARKED:
             if not old.adopted and old.id in snapshot.identities:
-                raise InvariantViolated(f"{title} removed the row of {old.id}, which is {old.state}")
+                raise InvariantViolated(
+                    f"{title} removed the row of {old.id}, which is {old.state}"
+                )
             if old.id in snapshot.identities:
                 # ACS denied that it has the identity. So its marks must not be returned.
                 for mark in self.returned & set(Mark.all_of(old)):
@@ -330,11 +329,9 @@ class History(NamedTuple):
             returned=frozenset(mark for mark in history.returned if mark.identity_id != old.id)
         )
 
-    def _with_result(self, name: str, result: Response, has_written: bool) -> "History":
-        own = {one for one in self.overtaken if one[1] == name}
-        # Restore of a suspended identity finds nothing to do and writes nothing.
-        is_guarded = has_written or getattr(result.value, "state", None) is not State.SUSPENDED
-        is_settled = is_guarded and not result.error
+    def _with_result(self, progress: Progress, result: Response) -> "History":
+        own = {one for one in self.overtaken if one[1] == progress.operation.name}
+        is_settled = not result.error and not _found_suspended(progress, result)
         settled = {(one[0], result.value.id) for one in own} if is_settled else set()
         return self._replace(overtaken=self.overtaken - own, settled=self.settled | settled)
 
@@ -350,8 +347,11 @@ def _check_row(title: str, result: Response, snapshot: Snapshot) -> None:
         raise InvariantViolated(f"{title} returned {row.id}, which is somebody else's")
 
 
-def _has_written(progress: Progress) -> bool:
-    return any(one.name == "update" and not one.response.error for one in progress.received)
+def _found_suspended(progress: Progress, result: Response) -> bool:
+    """Whether it is a restore that has found a suspended identity: it has written nothing."""
+    writes = [one for one in progress.received if one.name == "update" and not one.response.error]
+    is_restore = progress.operation.title.startswith("restore")
+    return is_restore and result.value.state is State.SUSPENDED and not writes
 
 
 def _tokens(identity_id: str, snapshot: Snapshot) -> set[str]:
@@ -376,32 +376,40 @@ def _is_named_again(removed: Identity, snapshot: Snapshot) -> bool:
 
 
 def _check_transition(title: str, old: Identity | None, new: Identity, snapshot: Snapshot) -> None:
-    if (new.state is State.SUSPENDED) > (new.suspended_on is not None):
-        raise InvariantViolated(f"{new.id} is suspended, and nothing says since when")
     if old is None:
         return
     if old.user_id != new.user_id:
         raise InvariantViolated(f"{title} gave {new.id} to another user")
+    if title.endswith("by user") and old.user_id != USER:
+        raise InvariantViolated(f"{title} changed {new.id}, which is somebody else's")
     if (old.created_on, old.known_on) != (new.created_on, new.known_on):
         raise InvariantViolated(f"{title} changed the age of {new.id}")
-    if old.suspended_on and not new.suspended_on and "resume" not in title:
-        raise InvariantViolated(f"{new.id} was suspended, and {title} lifted that")
+    if old.state is State.PURGING is not new.state:
+        raise InvariantViolated(f"{new.id} was being purged, and is {new.state} again")
+    _check_marks(title, old, new)
     if old.state is new.state:
         return
-    if old.state is State.PURGING:
-        raise InvariantViolated(f"{new.id} was being purged, and is {new.state} again")
-    if old.state is State.SUSPENDED and new.state is State.PURGING:
-        raise InvariantViolated(f"{new.id} was suspended, and {title} purges it")
-    undone = {State.DELETED: "restore", State.SUSPENDED: "resume"}.get(old.state)
-    if undone and new.state in (State.ACTIVE, State.SUSPENDED) and undone not in title:
-        raise InvariantViolated(f"{new.id} was {old.state}, and {title} made it {new.state}")
-    if new.state is State.ACTIVE and new.suspended_on:
-        raise InvariantViolated(f"{title} made {new.id} active, which is suspended")
     if old.scheduled_purge_on and new.state is State.PURGING and "sweep" in title:
         if title == "held sweep":
             raise InvariantViolated(f"purges are on hold, and a sweep purges {new.id}")
         if old.scheduled_purge_on > snapshot.now + CLOCKS_DIFFER:
             raise InvariantViolated(f"a sweep purges {new.id} before its time")
+
+
+def _check_marks(title: str, old: Identity, new: Identity) -> None:
+    """Only a restore undoes a deletion, and only a resume lifts a suspension."""
+    if old.suspended_on and not new.suspended_on and "resume" not in title:
+        raise InvariantViolated(f"{new.id} was suspended, and {title} lifted that")
+    if (new.state is State.SUSPENDED and not new.suspended_on) or (
+        new.state is State.ACTIVE and new.suspended_on
+    ):
+        raise InvariantViolated(f"{title} made {new.id} {new.state}, contrary to its date")
+    undone = {State.DELETED: "restore", State.SUSPENDED: "resume"}.get(old.state, "")
+    is_undone = old.state is not new.state and new.state in (State.ACTIVE, State.SUSPENDED)
+    if is_undone and undone not in title:
+        raise InvariantViolated(f"{new.id} was {old.state}, and {title} made it {new.state}")
+    if old.state is State.SUSPENDED and new.state is State.PURGING:
+        raise InvariantViolated(f"{new.id} was suspended, and {title} purges it")
 
 
 def _check_only_living(row: Identity, snapshot: Snapshot) -> None:
@@ -428,7 +436,7 @@ def check_end(snapshot: Snapshot, history: History, operations: Collection[Progr
 
 def _check_rows(snapshot: Snapshot) -> None:
     for row in sorted(snapshot.rows, key=lambda row: row.id):
-        is_finished = row.state is State.SUSPENDED and row.revoked and not row.adopted
+        is_finished = row.state is State.SUSPENDED and row.revoked
         if row.state is not State.ACTIVE and not is_finished:
             raise InvariantViolated(f"{row.id} is {row.state} and forgotten")
         if row.id not in snapshot.identities:
