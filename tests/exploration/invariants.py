@@ -1,12 +1,12 @@
 """What must hold after each decision, and at the end of each schedule."""
 
 from collections.abc import Collection, Iterable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from identity_service.errors import ServiceError
-from identity_service.identity import DueEntry, Identity, State, UserRow
-from identity_service.schemas import IssuedTokenResponse
+from identity_service.errors import IdentityNotFound, ServiceError
+from identity_service.identity import Actor, DueEntry, Identity, State, UserRow
+from identity_service.schemas import DeletionResponse, IdentityResponse, IssuedTokenResponse
 from tests.exploration.operation import Progress, Received, Response
 from tests.exploration.world import THEN, USER, Snapshot
 
@@ -20,9 +20,14 @@ DANGLING_USER_ROW = "a user row without an identity"
 # What an unregister that was killed, or whose last response was lost, may leave.
 USER_ROW_LEFT = "a user row that unregister did not remove"
 
-LIVING = (State.ACTIVE, State.DELETED)
+LIVING = (State.ACTIVE, State.SUSPENDED, State.DELETED)
+MARKED = (State.SUSPENDED, State.DELETED)
 # After the success of one of these, nothing that was sent before it may change the identity's row.
-FINAL = ("delete", "restore", "register", "register for user", "register for other user")
+FINAL = (
+    *("suspend", "resume", "delete", "restore", "delete by user", "restore by user"),
+    *("register", "register for user", "register for other user"),
+)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 # No two operations read the same second.
 CLOCKS_DIFFER = timedelta(seconds=10)
 
@@ -31,16 +36,54 @@ class InvariantViolated(Exception):
     """Something happened that must never happen."""
 
 
+class Mark(NamedTuple):
+    """A deletion or a suspension.
+
+    Attributes:
+        identity_id: The identity.
+        state: Which of the two.
+        date: When it was written.
+        by: Who has deleted it, or has repeated the deletion of a user.
+    """
+
+    identity_id: str
+    state: State
+    date: datetime
+    by: Actor = Actor.SERVICE
+
+    @classmethod
+    def all_of(cls, row: Identity) -> "Iterator[Mark]":
+        """The marks that the row has. A deletion keeps a suspension."""
+        if row.suspended_on:
+            yield cls(row.id, State.SUSPENDED, row.suspended_on)
+        if row.state is State.DELETED and row.deleted_on:
+            yield cls(row.id, State.DELETED, row.deleted_on, row.deleter)
+
+    @classmethod
+    def returned(cls, title: str, value: object) -> "Mark | None":
+        """The mark that an operation returned, if it is one that marks an identity."""
+        if isinstance(value, DeletionResponse):
+            by = Actor.USER if title.endswith("by user") else Actor.SERVICE
+            return cls(value.id, State.DELETED, value.deleted_on, by)
+        if title.endswith("suspend") and isinstance(value, IdentityResponse):
+            return cls(value.id, State.SUSPENDED, value.suspended_on or _NEVER)
+        return None
+
+    def __str__(self) -> str:
+        return "suspension" if self.state is State.SUSPENDED else "deletion"
+
+
 class History(NamedTuple):
     """What happened so far, as far as the invariants need it.
 
     Attributes:
-        permitted: Valid tokens whose identity was not deleted when they were issued, or at some
-            time since.
-        revocable: Valid tokens that existed when their identity was deleted, so that this deletion
-            must revoke them: the identity, the date of the deletion, the token.
+        permitted: Valid tokens whose identity was not deleted or suspended when they were issued,
+            or at some time since.
+        revocable: Valid tokens that existed when their identity was marked, so that this mark must
+            revoke them.
         seen: Which operation read which identity as active, if it was not deleted since.
-        deletions: The deletions that were recorded: the identity and the date.
+        marks: The deletions and suspensions that were recorded.
+        returned: Those of them that an operation has returned and that nothing has undone.
         late_user_rows: Identities that had already ended, or were another user's, when a user row
             was written for them.
         left_user_rows: Identities whose row an unregister has removed before their user row.
@@ -52,9 +95,10 @@ class History(NamedTuple):
     """
 
     permitted: frozenset[str] = frozenset()
-    revocable: frozenset[tuple[str, object, str]] = frozenset()
+    revocable: frozenset[tuple[str, State, datetime, str]] = frozenset()
     seen: frozenset[tuple[str, str]] = frozenset()
-    deletions: frozenset[tuple[str, object]] = frozenset()
+    marks: frozenset[Mark] = frozenset()
+    returned: frozenset[Mark] = frozenset()
     late_user_rows: frozenset[str] = frozenset()
     left_user_rows: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
@@ -65,15 +109,15 @@ class History(NamedTuple):
     @classmethod
     def start(cls, snapshot: Snapshot) -> "History":
         """The history of the snapshot in which a scenario starts."""
-        deleted = {row.id: row.deleted_on for row in snapshot.rows if row.deleted_on}
+        marks = frozenset(mark for row in snapshot.rows for mark in Mark.all_of(row))
+        revoked = {(row.id, row.state) for row in snapshot.rows if row.revoked}
         return cls(
             permitted=frozenset(token for token, _ in snapshot.tokens),
             revocable=frozenset(
-                (owner, deleted[owner], token)
-                for token, owner in snapshot.tokens
-                if owner in deleted
+                (*mark[:3], token) for mark in marks for token in _tokens(mark[0], snapshot)
             ),
-            deletions=frozenset(deleted.items()),
+            marks=marks,
+            returned=frozenset(mark for mark in marks if mark[:2] in revoked),
             late_user_rows=frozenset(
                 user.identity_id for user in snapshot.users if not _counts(user, snapshot)
             ),
@@ -95,6 +139,7 @@ class History(NamedTuple):
         for row in after.rows - before.rows:
             old = before.row(row.id)
             _check_transition(title, old, row, after)
+            history._check_restore(title, old, row)
             history = history._with_row(old, row, after)
         for row in before.rows - after.rows:
             if not after.row(row.id):
@@ -107,10 +152,14 @@ class History(NamedTuple):
         return history
 
     def after_response(
-        self, progress: Progress, response: Response, late: Collection[str]
+        self, progress: Progress, response: Response, late: Collection[str], snapshot: Snapshot
     ) -> "History":
         """The history after an operation received the response, while calls are late."""
         history, operation = self, progress.operation
+        mark = Mark.returned(operation.title, progress.result and progress.result.value)
+        marked = snapshot.row(mark.identity_id) if mark else None
+        if mark and marked and mark[:3] in [one[:3] for one in Mark.all_of(marked)]:
+            history = history._replace(returned=history.returned | {mark})
         row = response.value
         if isinstance(row, Identity) and row.state is State.ACTIVE:
             history = history._replace(seen=history.seen | {(operation.name, row.id)})
@@ -118,7 +167,7 @@ class History(NamedTuple):
             overtaken = history.overtaken | {(call_id, operation.name) for call_id in late}
             history = history._replace(overtaken=overtaken)
         if history.overtaken and progress.result:
-            history = history._with_result(operation.name, progress.result)
+            history = history._with_result(progress, progress.result)
         return history
 
     def after_arrival(self, call_id: str, before: Snapshot, after: Snapshot) -> "History":
@@ -147,13 +196,20 @@ class History(NamedTuple):
         result = progress.result
         if result is None:
             return
+        title = progress.operation.title.split(THEN)[-1]
         if result.error:
             if not issubclass(result.error, ServiceError):
                 raise InvariantViolated(f"{result.error.__name__} escaped: {result.detail}")
+            row = snapshot.row(identity_id)
+            is_hidden = result.error is IdentityNotFound and row and row.state is State.ACTIVE
+            if title == "issue" and is_hidden:
+                raise InvariantViolated(f"{identity_id} is active, and issue does not find it")
             return
-        title = progress.operation.title.split(THEN)[-1]
-        if title == "delete":
-            self._check_deletion(result, snapshot)
+        mark = Mark.returned(title, result.value)
+        if mark:
+            self._check_mark(mark, snapshot)
+        elif title.startswith("restore") and result.value.state is State.SUSPENDED:
+            self._check_revoked(result.value.id, snapshot)
         elif title == "purge":
             if snapshot.row(identity_id) or identity_id in snapshot.identities:
                 raise InvariantViolated(f"the purge of {identity_id} returned, and it still exists")
@@ -164,25 +220,41 @@ class History(NamedTuple):
     def _check_deleted_in_acs(self, title: str, before: Snapshot, after: Snapshot) -> None:
         for gone in sorted(before.identities - after.identities):
             row = before.row(gone)
-            if gone in self.elsewhere or (row and row.state is State.REGISTERING):
+            foreign = row and row.state in (State.REGISTERING, State.SUSPENDED)
+            if gone in self.elsewhere or foreign:
                 raise InvariantViolated(f"{title} deleted {gone} in ACS, which is not ours")
 
-    def _check_deletion(self, result: Response, snapshot: Snapshot) -> None:
-        identity_id, deleted_on = result.value.id, result.value.deleted_on
-        row = snapshot.row(identity_id)
-        is_deleted_again = row and row.state is State.DELETED and not row.adopted
-        if (identity_id, deleted_on) not in self.deletions and not is_deleted_again:
-            raise InvariantViolated(f"a deletion of {identity_id} returned that was not recorded")
-        for deleted_id, date, token in sorted(self.revocable, key=str):
-            if (deleted_id, date) == (identity_id, deleted_on):
+    def _check_mark(self, mark: Mark, snapshot: Snapshot) -> None:
+        row = snapshot.row(mark.identity_id)
+        # ACS denied that it has the identity, so its row was removed. It may be marked again.
+        is_removed = mark.identity_id in self.ended
+        is_marked_again = is_removed and row and row.state in MARKED and not row.adopted
+        if not {mark, mark._replace(by=Actor.SERVICE)} & self.marks and not is_marked_again:
+            raise InvariantViolated(f"a {mark} of {mark.identity_id} returned, and is not recorded")
+        for *marked, token in sorted(self.revocable, key=str):
+            if tuple(marked) == mark[:3]:
                 raise InvariantViolated(
-                    f"the deletion of {identity_id} returned, and {token} is still valid"
+                    f"the {mark} of {mark.identity_id} returned, and {token} is still valid"
                 )
+
+    def _check_revoked(self, identity_id: str, snapshot: Snapshot) -> None:
+        for token in sorted(_tokens(identity_id, snapshot) & self.permitted):
+            raise InvariantViolated(f"{identity_id} counts as revoked, and {token} is still valid")
+
+    def _check_restore(self, title: str, old: Identity | None, new: Identity) -> None:
+        """What a service has deleted, its user cannot restore."""
+        if old is None or old.state is not State.DELETED or not title.endswith("restore by user"):
+            return
+        marks = {mark for mark in self.returned if mark[:2] == (old.id, State.DELETED)}
+        if old.deleter is Actor.SERVICE or any(mark.by is Actor.SERVICE for mark in marks):
+            raise InvariantViolated(f"a service has deleted {new.id}, and its user restored it")
 
     def _check_token(self, issued: IssuedTokenResponse, snapshot: Snapshot) -> None:
         is_valid = (issued.token, issued.id) in snapshot.tokens
         if is_valid and issued.token not in self.permitted:
-            raise InvariantViolated(f"{issued.token} was returned, and {issued.id} is deleted")
+            raise InvariantViolated(
+                f"{issued.token} was returned, and {issued.id} is deleted or suspended"
+            )
 
     def _with_tokens(self, before: Snapshot, after: Snapshot) -> "History":
         valid = {token for token, _ in after.tokens}
@@ -191,7 +263,7 @@ class History(NamedTuple):
             row = before.row(identity_id)
             if row is None or row.state in (State.CREATING, State.REGISTERING, State.ACTIVE):
                 permitted.add(token)
-        revocable = frozenset(one for one in self.revocable if one[2] in valid)
+        revocable = frozenset(one for one in self.revocable if one[3] in valid)
         return self._replace(permitted=frozenset(permitted), revocable=revocable)
 
     def _with_row(self, old: Identity | None, new: Identity, snapshot: Snapshot) -> "History":
@@ -203,16 +275,25 @@ class History(NamedTuple):
             )
         if new.state in LIVING:
             _check_only_living(new, snapshot)
-        tokens = {token for token, identity_id in snapshot.tokens if identity_id == new.id}
+        tokens = _tokens(new.id, snapshot)
         if new.state is State.ACTIVE:
-            return history._replace(permitted=self.permitted | tokens)
-        if new.state is State.DELETED and (old is None or old.state is not State.DELETED):
-            return history._replace(
-                revocable=self.revocable | {(new.id, new.deleted_on, token) for token in tokens},
-                seen=frozenset(one for one in self.seen if one[1] != new.id),
-                deletions=self.deletions | {(new.id, new.deleted_on)},
-            )
-        return history
+            history = history._replace(permitted=self.permitted | tokens)
+        if new.state is State.DELETED:
+            history = history._replace(seen=frozenset(one for one in self.seen if one[1] != new.id))
+        if new.state in MARKED and new.revoked:
+            history._check_revoked(new.id, snapshot)
+        marks = set(Mark.all_of(new))
+        known, kept = ({mark[:3] for mark in each} for each in (self.marks, marks))
+        added = {mark for mark in marks if mark[:3] not in known}
+        return history._replace(
+            revocable=self.revocable | {(*mark[:3], token) for mark in added for token in tokens},
+            marks=self.marks | marks,
+            returned=frozenset(
+                mark
+                for mark in self.returned
+                if mark.identity_id != new.id or new.state is State.PURGING or mark[:3] in kept
+            ),
+        )
 
     def _without_row(self, title: str, old: Identity, snapshot: Snapshot) -> "History":
         """The history after an operation has removed the row."""
@@ -231,19 +312,27 @@ class History(NamedTuple):
                 history = history._replace(left_user_rows=self.left_user_rows | {old.id})
             if _is_named_again(old, snapshot):
                 history = history._replace(late_user_rows=self.late_user_rows | {old.id})
-        elif old.state is State.DELETED and old.id in snapshot.identities:
-            if not old.adopted:
-                raise InvariantViolated(f"{title} removed the row of {old.id}, which is deleted")
-            # ACS denied that it has the identity. So the deletion must not succeed.
-            history = history._replace(
-                elsewhere=self.elsewhere | {old.id},
-                deletions=self.deletions - {(old.id, old.deleted_on)},
-            )
-        return history
+        elif old.state in MARKED:
+            if not old.adopted and old.id in snapshot.identities:
+                raise InvariantViolated(
+                    f"{title} removed the row of {old.id}, which is {old.state}"
+                )
+            if old.id in snapshot.identities:
+                # ACS denied that it has the identity. So its marks must not be returned.
+                for mark in self.returned & set(Mark.all_of(old)):
+                    raise InvariantViolated(f"{title} removed the row of {old.id} after its {mark}")
+                history = history._replace(
+                    elsewhere=self.elsewhere | {old.id},
+                    marks=self.marks - set(Mark.all_of(old)),
+                )
+        return history._replace(
+            returned=frozenset(mark for mark in history.returned if mark.identity_id != old.id)
+        )
 
-    def _with_result(self, name: str, result: Response) -> "History":
-        own = {one for one in self.overtaken if one[1] == name}
-        settled = set() if result.error else {(one[0], result.value.id) for one in own}
+    def _with_result(self, progress: Progress, result: Response) -> "History":
+        own = {one for one in self.overtaken if one[1] == progress.operation.name}
+        is_settled = not result.error and not _found_suspended(progress, result)
+        settled = {(one[0], result.value.id) for one in own} if is_settled else set()
         return self._replace(overtaken=self.overtaken - own, settled=self.settled | settled)
 
 
@@ -256,6 +345,18 @@ def _check_row(title: str, result: Response, snapshot: Snapshot) -> None:
         raise InvariantViolated(f"{title} returned {result.value.id}, which is not active")
     if title.endswith("for user") and row.user_id != USER:
         raise InvariantViolated(f"{title} returned {row.id}, which is somebody else's")
+
+
+def _found_suspended(progress: Progress, result: Response) -> bool:
+    """Whether it is a restore that has found a suspended identity: it has written nothing."""
+    writes = [one for one in progress.received if one.name == "update" and not one.response.error]
+    is_restore = progress.operation.title.startswith("restore")
+    return is_restore and result.value.state is State.SUSPENDED and not writes
+
+
+def _tokens(identity_id: str, snapshot: Snapshot) -> set[str]:
+    """The valid tokens of the identity."""
+    return {token for token, owner in snapshot.tokens if owner == identity_id}
 
 
 def _counts(user: UserRow, snapshot: Snapshot) -> bool:
@@ -279,17 +380,36 @@ def _check_transition(title: str, old: Identity | None, new: Identity, snapshot:
         return
     if old.user_id != new.user_id:
         raise InvariantViolated(f"{title} gave {new.id} to another user")
+    if title.endswith("by user") and old.user_id != USER:
+        raise InvariantViolated(f"{title} changed {new.id}, which is somebody else's")
+    if (old.created_on, old.known_on) != (new.created_on, new.known_on):
+        raise InvariantViolated(f"{title} changed the age of {new.id}")
+    if old.state is State.PURGING is not new.state:
+        raise InvariantViolated(f"{new.id} was being purged, and is {new.state} again")
+    _check_marks(title, old, new)
     if old.state is new.state:
         return
-    if old.state is State.PURGING:
-        raise InvariantViolated(f"{new.id} was being purged, and is {new.state} again")
-    if old.state is State.DELETED and new.state is State.ACTIVE and "restore" not in title:
-        raise InvariantViolated(f"{new.id} was deleted, and {title} made it active")
     if old.scheduled_purge_on and new.state is State.PURGING and "sweep" in title:
         if title == "held sweep":
             raise InvariantViolated(f"purges are on hold, and a sweep purges {new.id}")
         if old.scheduled_purge_on > snapshot.now + CLOCKS_DIFFER:
             raise InvariantViolated(f"a sweep purges {new.id} before its time")
+
+
+def _check_marks(title: str, old: Identity, new: Identity) -> None:
+    """Only a restore undoes a deletion, and only a resume lifts a suspension."""
+    if old.suspended_on and not new.suspended_on and "resume" not in title:
+        raise InvariantViolated(f"{new.id} was suspended, and {title} lifted that")
+    if (new.state is State.SUSPENDED and not new.suspended_on) or (
+        new.state is State.ACTIVE and new.suspended_on
+    ):
+        raise InvariantViolated(f"{title} made {new.id} {new.state}, contrary to its date")
+    undone = {State.DELETED: "restore", State.SUSPENDED: "resume"}.get(old.state, "")
+    is_undone = old.state is not new.state and new.state in (State.ACTIVE, State.SUSPENDED)
+    if is_undone and undone not in title:
+        raise InvariantViolated(f"{new.id} was {old.state}, and {title} made it {new.state}")
+    if old.state is State.SUSPENDED and new.state is State.PURGING:
+        raise InvariantViolated(f"{new.id} was suspended, and {title} purges it")
 
 
 def _check_only_living(row: Identity, snapshot: Snapshot) -> None:
@@ -316,10 +436,11 @@ def check_end(snapshot: Snapshot, history: History, operations: Collection[Progr
 
 def _check_rows(snapshot: Snapshot) -> None:
     for row in sorted(snapshot.rows, key=lambda row: row.id):
-        if row.state is not State.ACTIVE:
+        is_finished = row.state is State.SUSPENDED and row.revoked
+        if row.state is not State.ACTIVE and not is_finished:
             raise InvariantViolated(f"{row.id} is {row.state} and forgotten")
         if row.id not in snapshot.identities:
-            raise InvariantViolated(f"{row.id} is active, and ACS has no such identity")
+            raise InvariantViolated(f"{row.id} is {row.state}, and ACS has no such identity")
     due = {DueEntry(row.due, row.id, row.due_kind) for row in snapshot.rows if row.due}
     if snapshot.entries != due:
         raise InvariantViolated("the due entries do not match the identity rows")

@@ -43,6 +43,7 @@ class Mutation(NamedTuple):
         changes: The changes of `lifecycle.py`.
         registry: The registry that is used.
         sweep: The changes of `sweep.py`.
+        passes: How often time must pass.
     """
 
     scenario: Scenario
@@ -51,11 +52,12 @@ class Mutation(NamedTuple):
     changes: tuple[Change, ...] = ()
     registry: type[GatedRegistry] = GatedRegistry
     sweep: tuple[Change, ...] = ()
+    passes: int = 0
 
     @property
     def budget(self) -> Budget:
         """What may happen in the scenario."""
-        return Budget(self.faults)
+        return Budget(self.faults, self.passes)
 
     def product(self) -> Product:
         """The product with the mutation."""
@@ -86,7 +88,7 @@ def mutated(module: ModuleType, *changes: Change) -> ModuleType:
     return changed
 
 
-_ISSUE = "        token = await self._acs.issue_token(identity_id, grant)  # 1\n"
+_ISSUE = "        token = await self._issue(identity_id, grant)  # 1\n"
 _READ = "        identity = await self._registry.read(identity_id)  # 2\n"
 READ_BEFORE_ISSUE = (Change(_ISSUE + _READ, _READ + _ISSUE),)
 IGNORE_FAILED_READ = (
@@ -96,7 +98,7 @@ IGNORE_FAILED_READ = (
     ),
 )
 
-RETURN_UNREVOKED = (Change("is State.DELETED and identity.revoked:", "is State.DELETED:"),)
+RETURN_UNREVOKED = (Change("is mark.state and identity.revoked:", "is mark.state:"),)
 _RECORD = "                return await self._record_revocation(marked)"
 RECORD_AGAIN_WITHOUT_REVOKING = (
     Change(
@@ -105,7 +107,7 @@ RECORD_AGAIN_WITHOUT_REVOKING = (
         f"    {_RECORD}\n"
         "                except Exception:\n"
         "                    current = await self._registry.read(identity_id)\n"
-        "                    if current is None or current.state is not State.DELETED:\n"
+        "                    if current is None or current.state is not mark.state:\n"
         "                        return marked\n"
         "                    marked = current\n"
         f"    {_RECORD}",
@@ -156,13 +158,22 @@ REMOVE_ANY_USER_ROW = (
         "return user_row",
     ),
 )
+_FORGET_ADOPTED = "            if identity.adopted:\n                await self._registry.remove"
 KEEP_ADOPTED_ROW = (
     Change(
-        "            if identity.adopted:\n                await self._registry.remove",
-        "            if False:\n                await self._registry.remove",
+        _FORGET_ADOPTED,
+        "            if identity.adopted:\n"
+        "                return\n"
+        "                await self._registry.remove",
     ),
 )
-RESTORE_UNREVOKED = (Change("if not identity.revoked:", "if False:"),)
+_REVOKE_FIRST = """\
+                if not identity.revoked:
+                    await self.revoke(identity)  # 2
+"""
+_RESTORED, _RESUMED = "                restored = ", "                resumed = "
+RESTORE_UNREVOKED = (Change(_REVOKE_FIRST + _RESTORED, _RESTORED),)
+RESUME_UNREVOKED = (Change(_REVOKE_FIRST + _RESUMED, _RESUMED),)
 
 COUNT_FAILED_REMOVAL = (
     Change(
@@ -219,7 +230,31 @@ NOT_KNOWN_ON = (
         "                    registering = registering._replace(known_on=None)",
     ),
 )
-YOUNG_IS_GONE = (Change("if identity.is_young(self._clock.now()):", "if False:"),)
+_JUDGE_PURGE = """\
+        except IdentityNotFound as refusal:
+            judged = _judged(refusal, identity, asked_on)
+            if not isinstance(judged, IdentityNotFound):
+                raise judged from refusal
+        await self._release_user
+"""[:-1]
+_JUDGE_REVOCATION = """\
+            judged = _judged(refusal, identity, asked_on)
+            if not isinstance(judged, IdentityNotFound):
+                raise judged from refusal
+
+"""
+YOUNG_IS_GONE = (
+    Change(
+        _JUDGE_PURGE,
+        "        except IdentityNotFound:\n            pass\n        await self._release_user",
+    ),
+)
+PURGE_READS_THE_CLOCK_LATE = (
+    Change(_JUDGE_PURGE, _JUDGE_PURGE.replace("asked_on", "self._clock.now()")),
+)
+REVOKE_READS_THE_CLOCK_LATE = (
+    Change(_JUDGE_REVOCATION, _JUDGE_REVOCATION.replace("asked_on", "self._clock.now()")),
+)
 
 _READ_USER = "        user_row = await self._user_row_of(identity)  # 1\n"
 _POSTPONE = "            identity = await self._registry.update(identity, postponed)  # 2\n"
@@ -264,21 +299,35 @@ HELP_REGISTERING = (
         "                        )\n",
     ),
 )
+_MARK_ANY_STATE = Change(
+    "update(identity, mark.write(identity, now))",
+    "update(identity, mark.write(identity._replace(state=State.ACTIVE), now))",
+)
 DELETE_REGISTERING = (
     Change(
         """\
     if identity.state is State.REGISTERING:
         raise _busy()
-    if identity.state not in (State.ACTIVE, State.DELETED):
+    if identity.state is State.SUSPENDED and user_id is not None:
+        _require_unmarked(identity)
+    if identity.state not in (State.ACTIVE, State.SUSPENDED, State.DELETED):
         raise IdentityNotFound("The identity does not exist.")
 """,
         "",
     ),
+    _MARK_ANY_STATE,
+)
+SUSPEND_REGISTERING = (
     Change(
-        "            marked = await self._registry.update(identity, identity.delete(now,",
-        "            active = identity._replace(state=State.ACTIVE)\n"
-        "            marked = await self._registry.update(identity, active.delete(now,",
+        """\
+    if identity.state is State.REGISTERING:
+        raise _busy()
+    if identity.state not in (State.ACTIVE, State.SUSPENDED):
+        raise IdentityNotFound("The identity does not exist.")
+""",
+        "",
     ),
+    _MARK_ANY_STATE,
 )
 PURGE_REGISTERING = (
     Change(
@@ -286,8 +335,14 @@ PURGE_REGISTERING = (
         "if identity.state is State.ACTIVE:",
     ),
 )
-ANY_USER_ROW_COUNTS = (
-    Change("return identity if identity.belongs_to(user_row.user_id) else None", "return identity"),
+_COUNTED = "return identity if identity.belongs_to(user_row.user_id) else None"
+ANY_USER_ROW_COUNTS = (Change(_COUNTED, "return identity"),)
+SUSPENDED_IS_ABSENT = (
+    Change(
+        _COUNTED,
+        "return identity if identity.belongs_to(user_row.user_id)"
+        " and identity.state is not State.SUSPENDED else None",
+    ),
 )
 PURGING_COUNTS = (
     Change("identity.belongs_to(user_row.user_id)", "identity.user_id == user_row.user_id"),
@@ -307,20 +362,22 @@ RELEASE_USER_IN_CREATION = (
     ),
 )
 
-DELETE_AGAIN_WITHOUT_WRITE = (
+MARK_AGAIN_WITHOUT_WRITE = (
     Change(
         """\
-                if identity and identity.state is State.DELETED and marked is None:
-                    identity = await self._registry.update(identity, identity)
+                if identity and identity.state is mark.state and marked is None:
+                    identity = await self._repeat(identity, mark.repeat(identity))
 """,
         "",
     ),
 )
+_WRITE_AGAIN = "                    return await self._registry.update(identity, identity)\n"
+_IS_SUSPENDED = "                if identity.state is State.SUSPENDED:\n"
 RESTORE_AGAIN_WITHOUT_WRITE = (
-    Change(
-        "                    return await self._registry.update(identity, identity)\n",
-        "                    return identity\n",
-    ),
+    Change(_WRITE_AGAIN + _IS_SUSPENDED, f"                    return identity\n{_IS_SUSPENDED}"),
+)
+RESUME_AGAIN_WITHOUT_WRITE = (
+    Change(_WRITE_AGAIN + _REVOKE_FIRST, f"                    return identity\n{_REVOKE_FIRST}"),
 )
 REGISTER_AGAIN_WITHOUT_WRITE = (
     Change(
@@ -330,6 +387,146 @@ REGISTER_AGAIN_WITHOUT_WRITE = (
 _NOT_OURS = "marked.adopted and (identity is None or identity.adopted)"
 GONE_IS_OURS = (Change(_NOT_OURS, "marked.adopted and identity and identity.adopted"),)
 ADOPTED_AGAIN_IS_OURS = (Change(_NOT_OURS, "marked.adopted and identity is None"),)
+ADOPTED_BY_THE_OTHER_IS_OURS = (
+    Change(
+        _NOT_OURS,
+        "marked.adopted"
+        " and (identity is None or (identity.adopted and identity.state is mark.state))",
+    ),
+)
+
+_MARK = """\
+                marked_now = await self._write_mark(identity_id, identity, mark, registered_only)
+"""
+REVOKE_BEFORE_MARK = (
+    Change(
+        f"{_MARK}                await self.revoke(marked_now)  # 3\n",
+        f"                await self._acs.revoke_tokens(identity_id)\n{_MARK}",
+    ),
+)
+SUSPEND_WITHOUT_DUE_ENTRY = (
+    Change(
+        "write=Identity.suspend,",
+        "write=lambda identity, now: identity.suspend(now)._replace(due=None),",
+    ),
+)
+_REQUIRE = "                mark.require(identity)\n"
+SUSPEND_OF_DELETED_RETURNS = (
+    Change(
+        _REQUIRE,
+        "                if mark.state is State.SUSPENDED and identity:\n"
+        "                    if identity.state is State.DELETED:\n"
+        "                        return identity\n"
+        f"{_REQUIRE}",
+    ),
+)
+RESTORE_OF_UNREVOKED_SUSPENSION_RETURNS = (
+    Change("if identity.state is State.SUSPENDED and not identity.revoked:", "if False:"),
+)
+RESTORE_LIFTS_SUSPENSION = (
+    Change("identity.restore())", "identity._replace(suspended_on=None).restore())"),
+)
+_TAKE_OVER = "repeat=lambda identity: identity.take_over_deletion(by),"
+NOT_TAKEN_OVER = (Change(_TAKE_OVER, "repeat=lambda identity: identity,"),)
+TAKEN_OVER_LATE = (
+    Change("self._repeat(identity, mark.repeat(identity))", "self._repeat(identity, identity)"),
+    Change("self._record_revocation(marked)", "self._record_revocation(mark.repeat(marked))"),
+)
+_BY_SERVICE = "        and identity.deleter is Actor.SERVICE\n"
+RESTORE_BY_ANYBODY = (Change(_BY_SERVICE, "        and False\n"),)
+RESTORE_UNREVOKED_BY_ANYBODY = (
+    Change(_BY_SERVICE, f"{_BY_SERVICE}        and identity.revoked\n"),
+)
+DELETE_OF_ANY_USER = (
+    Change(
+        """\
+    if user_id is not None and identity.user_id != user_id:
+        raise IdentityNotFound("You have no identity.")
+""",
+        "",
+    ),
+)
+
+_IGNORE_YOUNG = "with suppress(IdentityNotKnownYet):"
+MARK_IGNORES_YOUNG = (
+    Change(
+        "                await self.revoke(marked_now)  # 3\n",
+        f"                {_IGNORE_YOUNG}\n"
+        "                    await self.revoke(marked_now)  # 3\n",
+    ),
+)
+SWEEP_IGNORES_YOUNG = (
+    Change(
+        "        await self.revoke(identity)\n        await self._record_revocation(identity)\n",
+        f"        {_IGNORE_YOUNG}\n"
+        "            await self.revoke(identity)\n"
+        "        await self._record_revocation(identity)\n",
+    ),
+)
+RESTORE_IGNORES_YOUNG = (
+    Change(
+        _REVOKE_FIRST + _RESTORED,
+        f"""\
+                if not identity.revoked:
+                    {_IGNORE_YOUNG}
+                        await self.revoke(identity)  # 2
+{_RESTORED}""",
+    ),
+)
+ADOPTED_WITHOUT_DATE = (
+    Change(
+        "mark.write(Identity.adopt(identity_id, now), now)",
+        "mark.write(Identity.adopt(identity_id, now)._replace(known_on=None), now)",
+    ),
+)
+_RECORDED = "identity.record_revocation()"
+ADOPTED_IS_KEPT = (Change(_RECORDED, f"{_RECORDED}._replace(adopted=identity.adopted)"),)
+SUSPENSION_STAYS_ADOPTED = (
+    Change(
+        _RECORDED,
+        f"{_RECORDED}._replace(adopted=identity.adopted and identity.state is State.SUSPENDED)",
+    ),
+)
+REVOKED_IF_NOT_OWNED = (
+    Change(
+        _JUDGE_REVOCATION,
+        _JUDGE_REVOCATION.replace("IdentityNotFound", "(IdentityNotFound, WrongResource)"),
+    ),
+)
+PURGED_IF_NOT_OWNED = (
+    Change(_JUDGE_PURGE, f"        except WrongResource:\n            pass\n{_JUDGE_PURGE}"),
+)
+NOT_FOUND_IF_NOT_OWNED = (
+    Change(
+        "return refusal if identity else IdentityNotFound(refusal.detail)",
+        "return IdentityNotFound(refusal.detail)",
+    ),
+)
+KEEP_ADOPTED_ROW_IF_NOT_OWNED = (
+    Change(
+        _FORGET_ADOPTED,
+        _FORGET_ADOPTED.replace("adopted:", "adopted and isinstance(refusal, IdentityNotFound):"),
+    ),
+)
+KEEP_ADOPTED_SUSPENSION_IF_NOT_OWNED = (
+    Change(
+        _FORGET_ADOPTED,
+        _FORGET_ADOPTED.replace(
+            "adopted:",
+            "adopted and (identity.state is State.DELETED"
+            " or isinstance(refusal, IdentityNotFound)):",
+        ),
+    ),
+)
+PURGE_ADOPTED_UNASKED = (
+    Change(
+        """\
+                    if identity.adopted:  # ACS was never asked whether it exists
+                        await self.revoke(identity)
+""",
+        "",
+    ),
+)
 
 _READ_USER_FIRST = "                user_row = await self._user_row_of(identity)  # 2\n"
 _FORGET = "                await self._registry.remove(identity)  # 3\n"
@@ -345,8 +542,7 @@ UNREGISTER_REMOVES_USER_FIRST = (
 )
 UNREGISTER_KEEPS_USER_ROW = (Change(_REMOVE_USER_LAST, ""),)
 _REGISTERED_STATES = """\
-    if identity.state is State.DELETED:
-        raise _deleted(identity.id)
+    _require_unmarked(identity)
     if identity.state not in (State.ACTIVE, State.REGISTERING):
         raise _busy()
     return identity
@@ -356,6 +552,8 @@ UNREGISTER_DELETED = (Change(_REGISTERED_STATES, "    return identity\n"),)
 _IS_DUE = "return is_time and not identity.adopted and not self._cleanup.purge_hold"
 PURGE_BEFORE_TIME = (Change(_IS_DUE, "return not identity.adopted"),)
 PURGE_ON_HOLD = (Change(_IS_DUE, "return is_time and not identity.adopted"),)
+SWEEP_PURGES_ADOPTED_UNASKED = (Change(_IS_DUE, "return is_time and not self._cleanup.purge_hold"),)
+SWEEP_PURGES_SUSPENDED = (Change("case State.PURGING:", "case State.PURGING | State.SUSPENDED:"),)
 
 
 class TwoWrites(GatedRegistry):
@@ -402,6 +600,7 @@ USER_ROW_OF_NOTHING, SENT_BEFORE = "which is gone", "was sent before"
 NOT_IN_ACS, NO_ROW = "ACS has no such", "in ACS and has no row"
 STILL_EXISTS = "still exists"
 USER_ROW_MISSING = "does not name it"
+COUNTS_AS_REVOKED, RESTORED_BY_USER = "counts as revoked, and", "and its user restored it"
 
 ISSUING = Scenario(("issue", "delete"), "active")
 DELETING = Scenario(("delete", "delete"), "unrevoked")
@@ -546,7 +745,7 @@ RULES: dict[str, Mutation] = {
         Scenario((CREATE, MOVE_NEW)), 0, USER_ROW_MISSING, RELEASE_USER_IN_CREATION
     ),
     "delete of a deleted identity writes its row": Mutation(
-        Scenario(("restore", "delete"), "deleted"), 1, SENT_BEFORE, DELETE_AGAIN_WITHOUT_WRITE
+        Scenario(("restore", "delete"), "deleted"), 1, SENT_BEFORE, MARK_AGAIN_WITHOUT_WRITE
     ),
     "restore of an active identity writes its row": Mutation(
         Scenario(("delete", "restore"), "active"), 1, SENT_BEFORE, RESTORE_AGAIN_WITHOUT_WRITE
@@ -589,5 +788,185 @@ RULES: dict[str, Mutation] = {
     ),
     "the sweep purges nothing while purges are on hold": Mutation(
         Scenario(("held sweep",), "unrevoked, purge due"), 0, "on hold", sweep=PURGE_ON_HOLD
+    ),
+    "suspend writes its mark before it revokes": Mutation(
+        Scenario(("issue", "suspend"), "active"), 0, STILL_VALID, REVOKE_BEFORE_MARK
+    ),
+    "suspend writes its mark with a due entry": Mutation(
+        Scenario(("suspend",), "active"), 1, "forgotten", SUSPEND_WITHOUT_DUE_ENTRY
+    ),
+    "a repeated suspend revokes before it returns": Mutation(
+        Scenario(("suspend", "suspend"), "suspending"), 0, STILL_VALID, RETURN_UNREVOKED
+    ),
+    "after a conflict suspend revokes again": Mutation(
+        Scenario(("suspend", "resume", "issue", "suspend"), "suspending"),
+        0,
+        STILL_VALID,
+        RECORD_AGAIN_WITHOUT_REVOKING,
+    ),
+    "suspend refuses a deleted identity": Mutation(
+        Scenario(("suspend",), "deleted by user"), 0, "not recorded", SUSPEND_OF_DELETED_RETURNS
+    ),
+    "suspend refuses a registration": Mutation(
+        Scenario(("suspend then resume",), "registering"), 0, USER_ROW_MISSING, SUSPEND_REGISTERING
+    ),
+    "suspend of a suspended identity writes its row": Mutation(
+        Scenario(("resume", "suspend"), "suspended"), 1, SENT_BEFORE, MARK_AGAIN_WITHOUT_WRITE
+    ),
+    "resume of an active identity writes its row": Mutation(
+        Scenario(("suspend", "resume"), "active"), 1, SENT_BEFORE, RESUME_AGAIN_WITHOUT_WRITE
+    ),
+    "resume finishes the revocation first": Mutation(
+        Scenario(("suspend", "resume")), 0, NOT_IN_ACS, RESUME_UNREVOKED
+    ),
+    "restore refuses a suspension that is not revoked": Mutation(
+        Scenario(("restore",), "suspending"),
+        0,
+        COUNTS_AS_REVOKED,
+        RESTORE_OF_UNREVOKED_SUSPENSION_RETURNS,
+    ),
+    "restore returns to a suspension": Mutation(
+        Scenario(("restore",), "suspended, deleted"), 0, "lifted that", RESTORE_LIFTS_SUSPENSION
+    ),
+    "a user row whose identity is suspended counts": Mutation(
+        Scenario((CREATE,), "suspended"), 0, "are of the same user", SUSPENDED_IS_ABSENT
+    ),
+    "purge refuses a suspended identity": Mutation(
+        Scenario(("purge",), "suspended"), 0, NOT_OURS, PURGE_REGISTERING
+    ),
+    "the sweep does not purge a suspended identity": Mutation(
+        Scenario(("sweep",), "suspending, due"), 0, NOT_OURS, sweep=SWEEP_PURGES_SUSPENDED
+    ),
+    "unregister refuses a suspended identity": Mutation(
+        Scenario(("unregister",), "suspended"), 0, "which is suspended", UNREGISTER_DELETED
+    ),
+    "a service's delete takes over a user's deletion": Mutation(
+        Scenario(("delete",), "deleted by user"), 0, "not recorded", NOT_TAKEN_OVER
+    ),
+    "a service's delete takes over a user's deletion at once": Mutation(
+        Scenario(("delete", "restore by user"), "unrevoked by user"),
+        0,
+        "not recorded",
+        TAKEN_OVER_LATE,
+    ),
+    "a user does not restore what a service has deleted": Mutation(
+        Scenario(("restore by user",), "deleted"), 0, RESTORED_BY_USER, RESTORE_BY_ANYBODY
+    ),
+    "a user does not restore what a service is deleting": Mutation(
+        Scenario(("restore by user",), "unrevoked"),
+        0,
+        RESTORED_BY_USER,
+        RESTORE_UNREVOKED_BY_ANYBODY,
+    ),
+    "a user deletes only an identity that names the user": Mutation(
+        Scenario(("delete by user",), "user row of another user's identity"),
+        0,
+        SOMEBODY_ELSES,
+        DELETE_OF_ANY_USER,
+    ),
+    "delete does not believe that a young identity is gone": Mutation(
+        Scenario(("delete",), "active a moment ago"), 1, STILL_VALID, MARK_IGNORES_YOUNG
+    ),
+    "suspend does not believe that a young identity is gone": Mutation(
+        Scenario(("suspend",), "active a moment ago"), 1, STILL_VALID, MARK_IGNORES_YOUNG
+    ),
+    "the sweep does not believe that a young identity is gone": Mutation(
+        Scenario(("sweep",), "suspending a moment ago, due"),
+        1,
+        COUNTS_AS_REVOKED,
+        SWEEP_IGNORES_YOUNG,
+    ),
+    "restore of a suspension does not believe that a young identity is gone": Mutation(
+        Scenario(("restore",), "suspending a moment ago, deleted"),
+        1,
+        COUNTS_AS_REVOKED,
+        RESTORE_IGNORES_YOUNG,
+    ),
+    "a revocation reads the clock before it asks ACS": Mutation(
+        Scenario(("delete",), "active a moment ago"),
+        1,
+        STILL_VALID,
+        REVOKE_READS_THE_CLOCK_LATE,
+        passes=1,
+    ),
+    "a purge reads the clock before it asks ACS": Mutation(
+        Scenario(("purge",), "registered a moment ago, deleted"),
+        1,
+        STILL_EXISTS,
+        PURGE_READS_THE_CLOCK_LATE,
+        passes=1,
+    ),
+    "an adopted identity has the date since which it is known": Mutation(
+        Scenario(("delete",), "restored a moment ago"), 1, STILL_VALID, ADOPTED_WITHOUT_DATE
+    ),
+    "a deletion that is revoked is not adopted any more": Mutation(
+        Scenario(("delete",), "created elsewhere"), 0, "still due", ADOPTED_IS_KEPT
+    ),
+    "a suspension that is revoked is not adopted any more": Mutation(
+        Scenario(("suspend", "delete"), "created elsewhere a moment ago"),
+        1,
+        "after its suspension",
+        SUSPENSION_STAYS_ADOPTED,
+    ),
+    "an adopted suspension that is gone is not ours": Mutation(
+        Scenario(("suspend", "resume"), "created elsewhere a moment ago"),
+        1,
+        "not recorded",
+        GONE_IS_OURS,
+    ),
+    "an adopted suspension that is still adopted is not ours": Mutation(
+        Scenario(("suspend", "resume then suspend"), "created elsewhere a moment ago"),
+        1,
+        "not recorded",
+        ADOPTED_AGAIN_IS_OURS,
+    ),
+    "a deletion that is now an adopted suspension is not ours": Mutation(
+        Scenario(("delete", "restore then suspend"), "created elsewhere a moment ago"),
+        1,
+        "not recorded",
+        ADOPTED_BY_THE_OTHER_IS_OURS,
+    ),
+    "a suspension that is now an adopted deletion is not ours": Mutation(
+        Scenario(("suspend", "resume then delete"), "created elsewhere a moment ago"),
+        1,
+        "not recorded",
+        ADOPTED_BY_THE_OTHER_IS_OURS,
+    ),
+    "an identity of another resource is not revoked": Mutation(
+        Scenario(("delete",), "active, wrong resource"), 1, STILL_VALID, REVOKED_IF_NOT_OWNED
+    ),
+    "an identity of another resource is not purged": Mutation(
+        Scenario(("purge",), "deleted, wrong resource"), 1, STILL_EXISTS, PURGED_IF_NOT_OWNED
+    ),
+    "an identity of another resource is not unknown to issue": Mutation(
+        Scenario(("issue",), "active, wrong resource"),
+        1,
+        "issue does not find it",
+        NOT_FOUND_IF_NOT_OWNED,
+    ),
+    "an adopted row of another resource's identity is removed": Mutation(
+        Scenario(("sweep",), "unrevoked, of another resource, due"),
+        0,
+        "still due",
+        KEEP_ADOPTED_ROW_IF_NOT_OWNED,
+    ),
+    "such a row is removed whoever wrote it": Mutation(
+        Scenario(("sweep",), "suspending, of another resource, due"),
+        0,
+        "still due",
+        KEEP_ADOPTED_SUSPENSION_IF_NOT_OWNED,
+    ),
+    "purge asks ACS about an adopted identity first": Mutation(
+        Scenario(("purge",), "unrevoked, of another resource, due"),
+        0,
+        "still due",
+        PURGE_ADOPTED_UNASKED,
+    ),
+    "the sweep asks ACS about an adopted identity first": Mutation(
+        Scenario(("sweep",), "unrevoked, of another resource, due"),
+        0,
+        "still due",
+        sweep=SWEEP_PURGES_ADOPTED_UNASKED,
+        passes=1,
     ),
 }

@@ -9,6 +9,7 @@ from identity_service.identity import LEASE, DueEntry, DueKind, UserRow
 from tests.exploration.world import (
     ELSEWHERE,
     EMPTY,
+    FOREIGN,
     OTHER,
     THEN,
     USER,
@@ -33,6 +34,11 @@ REGISTERING = ("created elsewhere", "register for user until insert_user")
 USER_ROW_WRITTEN = ("created elsewhere", "register for user until update")
 REGISTERED = ("created elsewhere", "register for user")
 USER_ROW_LEFT = (*REGISTERED, "unregister until remove_user")
+SUSPENDED = (*ACTIVE, "suspend")
+SUSPENDING = (*ACTIVE, "suspend until revoke_tokens")
+DELETING_SUSPENDED = (*SUSPENDING, "delete until revoke_tokens")
+DELETED_BY_USER = (*ACTIVE, "delete by user")
+UNREVOKED_BY_USER = (*ACTIVE, "delete by user until revoke_tokens")
 BEFORE: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "unfinished creation": ("create for user until update",),
@@ -66,11 +72,65 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "user row left by unregister, purged": (*USER_ROW_LEFT, "delete", "purge"),
     "created elsewhere a moment ago": ("created elsewhere",),
     "registered a moment ago, deleted": (*REGISTERED, "delete"),
+    "suspended": SUSPENDED,
+    "suspending": SUSPENDING,
+    "suspending, due": (*SUSPENDING, "lease"),
+    "suspended, deleted": (*SUSPENDED, "delete"),
+    "suspended, deleted, purge due": (*SUSPENDED, "delete", "retention"),
+    "suspending, deleted": DELETING_SUSPENDED,
+    "suspending, unknown to ACS": ("suspend until revoke_tokens",),
+    "suspending, unknown to ACS, due": ("suspend until revoke_tokens", "lease"),
+    "suspending, created elsewhere": ("created elsewhere", "suspend until revoke_tokens"),
+    "unrevoked, created elsewhere": ("created elsewhere", "delete until revoke_tokens"),
+    "unrevoked, created elsewhere, purge due": (
+        *("created elsewhere", "delete until revoke_tokens", "retention"),
+    ),
+    "unrevoked, created elsewhere a moment ago": (
+        *("created elsewhere", "delete until revoke_tokens"),
+    ),
+    "deleted by user": DELETED_BY_USER,
+    "unrevoked by user": UNREVOKED_BY_USER,
+    "active a moment ago": ACTIVE,
+    "active a moment ago, unrevoked, due": (*UNREVOKED, "lease"),
+    "suspending a moment ago, due": (*SUSPENDING, "lease"),
+    "suspending a moment ago, deleted": DELETING_SUSPENDED,
+    "restored a moment ago": ("created elsewhere", "delete", "restore", "issue"),
+    "suspending, created elsewhere a moment ago": (
+        *("created elsewhere", "suspend until revoke_tokens"),
+    ),
+    "active, wrong resource": ACTIVE,
+    "deleted, wrong resource": DELETED,
+    "suspending, wrong resource": SUSPENDING,
+    "registered, wrong resource": REGISTERED,
+    "created elsewhere, wrong resource": ("created elsewhere",),
+    "of another resource": ("of another resource",),
+    "suspending, of another resource, due": (
+        *("of another resource", "suspend until revoke_tokens", "lease"),
+    ),
+    "unrevoked, of another resource, due": (
+        *("of another resource", "delete until revoke_tokens", "lease"),
+    ),
 }
 # ACS may deny that it has an identity of the last hour: in these, to these calls.
 DENIED = {
     "created elsewhere a moment ago": ("revoke_tokens",),
     "registered a moment ago, deleted": ("delete",),
+    "active a moment ago": ("issue_token", "revoke_tokens", "delete"),
+    "active a moment ago, unrevoked, due": ("revoke_tokens", "delete"),
+    "suspending a moment ago, due": ("revoke_tokens",),
+    "suspending a moment ago, deleted": ("revoke_tokens",),
+    "restored a moment ago": ("revoke_tokens",),
+    "suspending, created elsewhere a moment ago": ("revoke_tokens",),
+    "unrevoked, created elsewhere a moment ago": ("revoke_tokens", "delete"),
+}
+# ACS says that it does not own an identity, if the app uses another resource for a while: in these,
+# to these calls.
+DISOWNED = {
+    "active, wrong resource": ("issue_token", "revoke_tokens"),
+    "deleted, wrong resource": ("delete",),
+    "suspending, wrong resource": ("revoke_tokens",),
+    "registered, wrong resource": ("issue_token", "revoke_tokens"),
+    "created elsewhere, wrong resource": ("issue_token", "revoke_tokens"),
 }
 
 
@@ -113,6 +173,9 @@ def _after(world: ExploredWorld, snapshot: Snapshot, step: str, name: str) -> Sn
     if step == "dangling user row":
         row = UserRow(user_id=USER, identity_id="identity-gone", etag="given")
         return snapshot._replace(users=frozenset({row}))
+    if step == "of another resource":
+        world.identity_id = FOREIGN
+        return snapshot
     if step in _ELSEWHERE:
         identity_id = _ELSEWHERE[step]
         return snapshot._replace(
@@ -242,6 +305,20 @@ MORE = [
     *_together(REGISTER, "delete", "purge", before=("created elsewhere",)),
     *_together(REGISTER, "unregister", CREATE, before=("registered",)),
     *_together(CREATE, MOVE_NEW),
+    *_together("issue", "suspend", "resume", before=("suspending",)),
+    *_together("suspend", "delete", "restore", before=("active",)),
+    *_together("suspend", "resume", "sweep", before=("suspending, due",)),
+    *_together("delete", "restore", "sweep", before=("suspending, due",)),
+    *_together(CREATE_TOKEN, "suspend", "delete", before=("active",)),
+    *_together("delete by user", "suspend", "restore by user", before=("active",)),
+    *_together("delete by user", "delete", "restore by user", before=("unrevoked by user",)),
+    *_together("delete", "restore by user", "restore", before=("unrevoked by user",)),
+    *_together("suspend", "sweep", "resume", before=("created elsewhere a moment ago",)),
+    *_together("suspend", "delete", "restore", before=("created elsewhere a moment ago",)),
+    *_together(
+        *("suspend", "delete", "resume"), before=("suspending, created elsewhere a moment ago",)
+    ),
+    *_together("purge", "delete", "restore", before=("unrevoked, created elsewhere a moment ago",)),
 ]
 
 # These have too many schedules with a fault.
@@ -250,11 +327,71 @@ MANY = [
     *_together(REGISTER, "unregister", "delete", "restore", before=("registered",)),
 ]
 
-ALL = PAIRS + REGISTRATIONS + MORE + MANY
+MARKS = [
+    *_together("issue", "suspend", before=("active", "created elsewhere", "suspending")),
+    *_together("suspend", "suspend", before=("suspending",)),
+    *_together("suspend", "sweep", before=("suspending, due",)),
+    *_together("suspend", "resume", before=("active", "suspending", "suspending, unknown to ACS")),
+    *_together(
+        "suspend", "delete", before=("nothing", "active", "suspending", "created elsewhere")
+    ),
+    *_together("suspend", "restore", before=("deleted",)),
+    *_together("suspend", "purge", before=("deleted", "suspending")),
+    *_together("suspend", "unregister", before=("registered",)),
+    *_together("suspend", REGISTER, before=("created elsewhere", "registering")),
+    *_together("suspend", CREATE, before=("unfinished creation", "active")),
+    *_together(CREATE_TOKEN, "suspend", before=("active",)),
+    *_together(CREATE, CREATE_TOKEN, before=("suspended",)),
+    *_together("resume", "suspend", before=("suspended", "suspending, wrong resource")),
+    *_together("resume", "resume", before=("suspending",)),
+    *_together("resume", "delete", before=("suspended", "suspending")),
+    *_together("resume", "sweep", before=("suspending, due", "suspending a moment ago, due")),
+    *_together("restore", "resume", before=("suspended, deleted", "suspending, deleted")),
+    *_together("restore", "restore", before=("suspending, deleted",)),
+    *_together("restore", "sweep", before=("suspended, deleted, purge due",)),
+    *_together("restore", "delete", before=("suspending",)),
+    *_together("purge", "restore", before=("suspended, deleted",)),
+    *_together("sweep", "sweep", before=("suspending, unknown to ACS, due",)),
+    *_together("delete by user", "suspend", before=("active",)),
+    *_together("delete by user", "delete", before=("active",)),
+    *_together("delete by user", "restore by user", before=("suspended", "unrevoked by user")),
+    *_together("delete by user", CREATE, before=("active",)),
+    *_together("delete", "restore by user", before=("deleted by user", "unrevoked by user")),
+    *_together("restore by user", "purge", before=("deleted by user",)),
+    *_together("purge", "delete", before=("unrevoked", "unrevoked, created elsewhere")),
+    *_together("purge", "restore", before=("unrevoked, created elsewhere",)),
+    *_together("delete", "purge", before=("active",)),
+]
+# ACS denies that it has a young identity, or says that it belongs to another resource.
+UNTRUE = [
+    *_together("delete", "issue", before=("active a moment ago", "active, wrong resource")),
+    *_together("suspend", "issue", before=("active a moment ago", "registered, wrong resource")),
+    *_together("delete", "sweep", before=("active a moment ago, unrevoked, due",)),
+    *_together("suspend", "sweep", before=("suspending a moment ago, due",)),
+    *_together("restore", "sweep", before=("suspending a moment ago, deleted",)),
+    *_together("restore", "resume", before=("suspending a moment ago, deleted",)),
+    *_together("delete", "restore", before=("restored a moment ago",)),
+    *_together("suspend", "resume", before=("created elsewhere a moment ago",)),
+    *_together("suspend", "delete", before=("created elsewhere a moment ago",)),
+    *_together("suspend", "delete", before=("suspending, created elsewhere a moment ago",)),
+    *_together("purge", "sweep", before=("unrevoked, created elsewhere a moment ago",)),
+    *_together("purge", "delete", before=("unrevoked, created elsewhere a moment ago",)),
+    *_together("purge", "restore", before=("deleted, wrong resource",)),
+    *_together("delete", "restore", before=("created elsewhere, wrong resource",)),
+    *_together(REGISTER, "delete", before=("created elsewhere, wrong resource",)),
+    *_together("suspend", "sweep", before=("of another resource",)),
+    *_together("register", "delete", before=("of another resource",)),
+    *_together("delete", "sweep", before=("suspending, of another resource, due",)),
+    *_together("delete", "sweep", before=("unrevoked, of another resource, due",)),
+]
+
+TWO = PAIRS + REGISTRATIONS + MARKS + UNTRUE
+ALL = TWO + MORE + MANY
 
 _TITLES = (
     *("create", CREATE, CREATE_TOKEN, "issue", "delete", "restore", "purge", "sweep"),
     *("register", REGISTER, REGISTER_OTHER, "unregister", "held sweep", MOVE),
+    *("suspend", "resume", "delete by user", "restore by user"),
 )
 
 

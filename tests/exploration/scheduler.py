@@ -7,6 +7,7 @@ The decisions of the scheduler are a schedule. It fits in one line and can be re
     A3:throttled    ACS refuses it with 429
     A3:lost         it takes effect, but its response is lost
     A3:denied       ACS denies that it has the identity, which it has
+    A3:disowned     ACS says that the identity belongs to another resource
     A3:late         its caller gives up; it takes effect later, or never
     A3:arrives      the late call takes effect
     A:killed        operation A is killed
@@ -26,13 +27,15 @@ from identity_service.errors import (
     IdentityBusy,
     IdentityDeleted,
     IdentityNotFound,
+    IdentitySuspended,
     RegistryUnavailable,
     Throttled,
+    WrongResource,
 )
 from identity_service.identity import YOUNG, State
 from tests.exploration.invariants import History, InvariantViolated, check_end
 from tests.exploration.operation import BEGIN, Call, Progress, Response
-from tests.exploration.scenarios import DENIED, TIME_STEPS, Scenario
+from tests.exploration.scenarios import DENIED, DISOWNED, TIME_STEPS, Scenario
 from tests.exploration.world import USER, ExploredWorld, Product, Snapshot
 from tests.support.virtual_time import START
 
@@ -47,6 +50,7 @@ class Event(StrEnum):
     FAILS = "fails"
     THROTTLED = "throttled"
     DENIED = "denied"
+    DISOWNED = "disowned"
     LOST = "lost"
     LATE = "late"
     ARRIVES = "arrives"
@@ -59,6 +63,7 @@ FAULTS = {
     Event.FAILS,
     Event.THROTTLED,
     Event.DENIED,
+    Event.DISOWNED,
     Event.LOST,
     Event.LATE,
     Event.KILLED,
@@ -69,6 +74,7 @@ _ERRORS = {
     ("acs", Event.FAILS): Response(None, AcsUnavailable, _FAULT),
     ("acs", Event.THROTTLED): Response(None, Throttled, _FAULT),
     ("acs", Event.DENIED): Response(None, IdentityNotFound, _FAULT),
+    ("acs", Event.DISOWNED): Response(None, WrongResource, _FAULT),
     ("acs", Event.LOST): Response(None, AcsTooSlow, _FAULT),
     ("acs", Event.LATE): Response(None, AcsTooSlow, _FAULT),
     ("registry", Event.FAILS): Response(None, RegistryUnavailable, _FAULT),
@@ -164,9 +170,7 @@ class Scheduler:
             found.append(Decision("sweeps", Event.RUN))
         if state.budget.faults:
             found += [decision for call in calls for decision in _faults(call)]
-            if state.snapshot.now < START + YOUNG:
-                denied = DENIED.get(self.scenario.before, ())
-                found += [Decision(call.id, Event.DENIED) for call in calls if call.name in denied]
+            found += [decision for one in state.operations for decision in self._untrue(one)]
             found += [
                 Decision(progress.operation.name, Event.KILLED)
                 for progress in state.operations
@@ -198,6 +202,17 @@ class Scheduler:
                 title = self._operation(state, call.id[0]).operation.title
                 return self._changed(state._replace(late=rest, history=history), title, snapshot)
         return self._respond(state, decision)
+
+    def _untrue(self, progress: Progress) -> Iterator[Decision]:
+        """What ACS may say about an identity that it has."""
+        denied = DENIED.get(self.scenario.before, ())
+        disowned = DISOWNED.get(self.scenario.before, ())
+        for call in progress.pending:
+            # Time may have passed since the call was sent and answered.
+            if call.name in denied and progress.received[-1].now < START + YOUNG:
+                yield Decision(call.id, Event.DENIED)
+            if call.name in disowned:
+                yield Decision(call.id, Event.DISOWNED)
 
     def finish(self, state: SystemState) -> list[str]:
         """Let sweeps finish everything. Returns each permitted loss, by kind.
@@ -232,7 +247,7 @@ class Scheduler:
         after = progress.after(call, response, state.snapshot.now)
         state.history.check_result(after, state.snapshot, self._world.identity_id)
         overtaken = [late.id for late in state.late if late.service == "registry"]
-        history = state.history.after_response(after, response, overtaken)
+        history = state.history.after_response(after, response, overtaken, state.snapshot)
         return _with(state._replace(history=history), after)
 
     def _changed(self, state: SystemState, title: str, snapshot: Snapshot) -> SystemState:
@@ -283,7 +298,7 @@ class _Sweeps:
         return self._swept[snapshot]
 
     def check_user(self, snapshot: Snapshot) -> None:
-        """Check that the user can get an identity, unless it is deleted or being registered.
+        """Check that the user can get an identity, unless it is marked or being registered.
 
         Raises:
             InvariantViolated: the user gets none, or not their own.
@@ -308,9 +323,11 @@ class _Sweeps:
         for user in snapshot.users:
             row = snapshot.row(user.identity_id)
             if row and user.user_id == row.user_id == USER:
-                return {State.DELETED: IdentityDeleted, State.REGISTERING: IdentityBusy}.get(
-                    row.state
-                )
+                return {
+                    State.SUSPENDED: IdentitySuspended,
+                    State.DELETED: IdentityDeleted,
+                    State.REGISTERING: IdentityBusy,
+                }.get(row.state)
         return None
 
     def _run(self, snapshot: Snapshot) -> Snapshot:

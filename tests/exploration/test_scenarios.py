@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.exploration.scenarios import ALL, MANY, MORE, PAIRS, REGISTRATIONS, Scenario
+from tests.exploration.scenarios import ALL, MANY, MORE, TWO, Scenario
 from tests.exploration.scheduler import Budget, Scheduler
 from tests.exploration.search import Coverage, ExhaustiveSearch, Failure, random_walk, shrink
 from tests.exploration.trace import render
@@ -15,13 +15,13 @@ from tests.exploration.trace import render
 WALKS = 150
 
 
-@pytest.mark.parametrize("scenario", PAIRS + REGISTRATIONS, ids=str)
+@pytest.mark.parametrize("scenario", TWO, ids=str)
 def test_two_operations(scenario: Scenario) -> None:
     """Two operations are safe in every order, with any one fault and one time step."""
     _search(scenario, Budget(faults=1, passes=1))
 
 
-@pytest.mark.parametrize("scenario", PAIRS + REGISTRATIONS, ids=str)
+@pytest.mark.parametrize("scenario", TWO, ids=str)
 def test_two_faults(scenario: Scenario) -> None:
     """Two operations are safe in every order, with any two faults."""
     _search(scenario, Budget(faults=2))

@@ -36,18 +36,19 @@ TRACE = """\
 issue | delete -- active
      before: create for user, issue
    0                    identity-given0.2: active; +user row for identity-given0.2; \
-+identity-given0.2; +token-given1.1
-   1 A1                 issue: acs.issue_token -> +token-A1
-   2 B1                 delete: registry.read -> active
-   3 B2                 delete: registry.update -> identity-given0.2: active => \
-deleted +2s, not revoked due +62s
-   4 B3:late            delete: acs.revoke_tokens -> the operation returns AcsTooSlow
-   5 A2                 issue: registry.read -> deleted +2s, not revoked \
++identity-given0.2; +token-given1.2
+   1 A1                 issue: begin -> None
+   2 A2                 issue: acs.issue_token -> +token-A2
+   3 B1                 delete: registry.read -> active
+   4 B2                 delete: registry.update -> identity-given0.2: active => \
+deleted +2s, not revoked by service due +62s
+   5 B3:late            delete: acs.revoke_tokens -> the operation returns AcsTooSlow
+   6 A3                 issue: registry.read -> deleted +2s, not revoked by service \
 due +62s; the operation returns IdentityDeleted
-   6 B3:arrives         acs.revoke_tokens -> -token-A1; -token-given1.1
-   7                    after the sweeps: nothing lost
+   7 B3:arrives         acs.revoke_tokens -> -token-A2; -token-given1.2
+   8                    after the sweeps: nothing lost
      replay: python -m tests.exploration --scenario 'issue | delete -- active' \
---replay 'A1 B1 B2 B3:late A2 B3:arrives'"""
+--replay 'A1 A2 B1 B2 B3:late A3 B3:arrives'"""
 
 
 def schedules(
@@ -85,7 +86,7 @@ def test_independent() -> None:
 
 def test_one_line() -> None:
     """A schedule can be written in one line and read back."""
-    line = "A1 A2:late B1:fails B2:denied lease:passes A2:arrives B:killed sweeps:run"
+    line = "A1 A2:late B1:fails B2:denied B3:disowned lease:passes A2:arrives B:killed sweeps:run"
 
     assert format_schedule(parse_schedule(line)) == line
 
@@ -108,7 +109,7 @@ def test_seed() -> None:
 
 def test_trace() -> None:
     """A trace shows each call with its effect, and the command that replays it."""
-    assert render(SMALL, parse_schedule("A1 B1 B2 B3:late A2 B3:arrives")) == TRACE
+    assert render(SMALL, parse_schedule("A1 A2 B1 B2 B3:late A3 B3:arrives")) == TRACE
 
 
 def test_outdated_schedule() -> None:

@@ -144,9 +144,15 @@ def _item(item: object) -> str:
 
 def _identity(row: Identity) -> str:
     words = [str(row.state)]
-    if row.state is State.DELETED:
+    if row.marked_on:
         revoked = "revoked" if row.revoked else "not revoked"
-        words.append(f"{_since_start(row.deleted_on)}, {revoked}")
+        words.append(f"{_since_start(row.marked_on)}, {revoked}")
+    if row.deleted_by:
+        words.append(f"by {row.deleted_by}")
+    if row.state is not State.SUSPENDED and row.suspended_on:
+        words.append(f"suspended {_since_start(row.suspended_on)}")
+    if row.adopted:
+        words.append("adopted")
     if row.due:
         words.append(f"due {_since_start(row.due)}")
     return " ".join(words)

@@ -6,11 +6,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
-from identity_service.errors import ServiceError
-from identity_service.identity import DueEntry, Identity, UserRow
+from identity_service.errors import ServiceError, WrongResource
+from identity_service.identity import DueEntry, Identity, SignedInUser, UserRow
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Verifications
+from identity_service.operations.identities import resume_identity, suspend_identity
+from identity_service.operations.me import delete_me, restore_me
 from identity_service.ports import Conflict
+from identity_service.schemas import DeletionResponse, IdentityResponse, IssuedTokenResponse
 from identity_service.sweep import SweepReport, purge_deleted_identities
 from tests.exploration.operation import (
     Call,
@@ -33,6 +36,8 @@ UNKNOWN = "identity-unknown"
 # Identities that were created elsewhere. The operations on `OTHER` say so in their titles.
 ELSEWHERE = "identity-elsewhere"
 OTHER = "identity-other"
+# An identity of another ACS resource.
+FOREIGN = "identity-foreign"
 
 # Joins the titles of operations that one caller runs one after the other.
 THEN = " then "
@@ -107,6 +112,11 @@ class GatedAcs(MemoryAcs):
     def _new_token(self) -> str:
         return f"token-{self.call_id}"
 
+    def _require(self, identity_id: str) -> None:
+        if identity_id == FOREIGN:
+            raise WrongResource("The identity is not in this resource.")
+        super()._require(identity_id)
+
 
 class GatedRegistry(MemoryRegistry):
     """The registry in memory. Its calls wait for the scheduler; a new ETag is the call's id."""
@@ -175,8 +185,12 @@ class ExploredWorld(World):
             "unregister": self.unregister,
             "unregister for user": lambda identity_id: self.unregister(identity_id, USER),
             "issue": self.issue,
+            "suspend": self.suspend,
+            "resume": self.resume,
             "delete": self.delete,
             "restore": self.restore,
+            "delete by user": lambda _: self.delete_by_user(),
+            "restore by user": lambda _: self.restore_by_user(),
             "purge": self.purge,
             "sweep": lambda _: self.sweep(),
             "held sweep": lambda _: self.sweep(hold=True),
@@ -217,6 +231,27 @@ class ExploredWorld(World):
             snapshot, response = self.apply(call, snapshot)
             execution.respond(call.id, response)
         return snapshot, execution.result
+
+    async def issue(self, identity_id: str, minutes: int = 1440) -> IssuedTokenResponse:
+        """issue_token. It reads the clock before its first call."""
+        await begin()
+        return await super().issue(identity_id, minutes)
+
+    async def suspend(self, identity_id: str) -> IdentityResponse:
+        """suspend_identity."""
+        return await suspend_identity(identity_id, self.lifecycle, self.registered_only)
+
+    async def resume(self, identity_id: str) -> IdentityResponse:
+        """resume_identity."""
+        return await resume_identity(identity_id, self.lifecycle)
+
+    async def delete_by_user(self) -> DeletionResponse:
+        """delete_me."""
+        return await delete_me(SignedInUser(USER), self.registry, self.lifecycle, self.deletion)
+
+    async def restore_by_user(self) -> IdentityResponse:
+        """restore_me."""
+        return await restore_me(SignedInUser(USER), self.registry, self.lifecycle)
 
     async def sweep(self, *, hold: bool = False) -> SweepReport:
         """purge_deleted_identities."""
