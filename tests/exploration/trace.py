@@ -144,9 +144,10 @@ def _item(item: object) -> str:
 
 def _identity(row: Identity) -> str:
     words = [str(row.state)]
-    if row.marked_on:
+    marked_on = {State.DELETED: row.deleted_on, State.SUSPENDED: row.suspended_on}.get(row.state)
+    if marked_on:
         revoked = "revoked" if row.revoked else "not revoked"
-        words.append(f"{_since_start(row.marked_on)}, {revoked}")
+        words.append(f"{_since_start(marked_on)}, {revoked}")
     if row.deleted_by:
         words.append(f"by {row.deleted_by}")
     if row.state is not State.SUSPENDED and row.suspended_on:
