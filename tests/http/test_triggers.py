@@ -33,6 +33,7 @@ from identity_service.schemas import (
 from identity_service.services import Services
 from tests.http.edge import CONTEXT, INVOCATION, content, memory_services, request, serve
 from tests.support.acs_transport import IDENTITY
+from tests.support.memory import UNKNOWN
 from tests.support.settings import MINIMAL
 from tests.support.world import World
 
@@ -303,13 +304,10 @@ async def test_log_line(services: Services, caplog: pytest.LogCaptureFixture) ->
     )
 
 
-async def test_log_line_of_a_failure(
-    services: Services, world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_log_line_of_a_failure(services: Services, caplog: pytest.LogCaptureFixture) -> None:
     """The line of a failure has its status and code."""
     caplog.set_level(logging.INFO)
-    world.acs.identities.clear()
-    await serve(request(identity_id=IDENTITY), revoke, services)
+    await serve(request(identity_id=UNKNOWN), revoke, services)
 
     assert "operation=revoke status=404 code=identity_not_found " in caplog.text
 

@@ -178,10 +178,11 @@ class MemoryAcs(Planned, Acs):
         return self._issue(user_id, TokenGrant(("voip",), 60))
 
     def _require(self, identity_id: str) -> None:
+        if identity_id in self.identities:
+            return
         if not identity_id.startswith(RESOURCE):
             raise WrongResource("ACS has no such identity in this resource.")
-        if identity_id not in self.identities:
-            raise IdentityNotFound("ACS has no such identity.")
+        raise IdentityNotFound("ACS has no such identity.")
 
     def _issue(self, identity_id: str, grant: TokenGrant) -> AccessToken:
         self.grants.append(grant)
