@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from identity_service.policies import Role
 from tests.infra.bicep import INFRA
 
 SCRIPT = INFRA / "registration.sh"
 ROLES: dict[str, Any] = json.loads((INFRA / "registration" / "roles.json").read_text())
 SCOPE: dict[str, Any] = json.loads((INFRA / "registration" / "scope.json").read_text())
-NAMES = {"Identities.Read", "Identities.Manage", "Identities.Purge", "Tokens.Issue"}
+NAMES = set(Role)
 
 CLIENT = "11111111-2222-3333-4444-555555555555"
 PRINCIPAL = "99999999-8888-7777-6666-555555555555"
