@@ -63,7 +63,7 @@ REFUSED: dict[str, tuple[Mapping[str, object], int, str, str]] = {
     "part of the scope": ({"scp": "Identity"}, 403, "not_allowed", "lacks the scope"),
     "longer scope": ({"scp": f"{SCOPE}.All"}, 403, "not_allowed", "lacks the scope"),
     "no tenant": ({"tid": ""}, 401, "not_signed_in", "no tenant id (tid)"),
-    "no object id": ({"oid": None}, 401, "not_signed_in", "does not identify one user"),
+    "no object id": ({"oid": None}, 401, "not_signed_in", "does not identify one caller"),
     "450 groups": ({"groups": groups(450)}, 401, "not_signed_in", "too many groups"),
 }
 ACCEPTED: dict[str, Mapping[str, object]] = {
