@@ -85,7 +85,7 @@ class Product:
 
     def __init__(self) -> None:
         self._services = Services(os.environ)
-        self.transport = CountingTransport(use_env_settings=False)
+        self.transport = CountingTransport(CONNECT, RESPONSE)
         self._table = TableClient(
             self._services.settings.storage.table_service,
             TABLE,

@@ -241,11 +241,16 @@ class Lifecycle:
     async def _activate(self, identity: Identity) -> None:
         """Make it active. This also proves that it was not deleted after its token was issued.
 
+        Without a user nobody could find it, so it is made active only while the caller waits.
+        Otherwise it stays as it is, and the sweep purges it.
+
         If that fails, the user row is left alone: it does not count, or another call has taken it
         over.
         """
         try:
-            await self._registry.update(identity, identity.finish_creation())
+            await self._registry.update(
+                identity, identity.finish_creation(), if_awaited=identity.user_id is None
+            )
         except Conflict as error:
             current = await self._registry.read(identity.id)
             if current and current.user_id == identity.user_id:
