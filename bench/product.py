@@ -13,7 +13,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
 from bench import ROOT
-from identity_service.azure.tables import TABLE, TableRegistry
+from identity_service.azure.tables import CONNECT, RESPONSE, TABLE, TableRegistry
 from identity_service.identity import Actor, Identity, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy
