@@ -13,7 +13,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
 from bench import ROOT
-from identity_service.azure.tables import TABLE, TableRegistry
+from identity_service.azure.tables import CONNECT, RESPONSE, TABLE, TableRegistry
 from identity_service.identity import Actor, Identity, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy
@@ -64,13 +64,13 @@ class Remains:
     """What the last sweeps of a soak leave.
 
     Attributes:
-        active: The ids of the active identities in the registry.
+        living: The ids of the active and suspended identities in the registry.
         purged: How many identities the last sweeps purged.
         unfinished: How many due entries remain. There must be none.
         user_rows: The identity that each user's row names, by user id; empty if there is no row.
     """
 
-    active: set[str]
+    living: set[str]
     purged: int
     unfinished: int
     user_rows: dict[str, str]
@@ -85,7 +85,7 @@ class Product:
 
     def __init__(self) -> None:
         self._services = Services(os.environ)
-        self.transport = CountingTransport(use_env_settings=False)
+        self.transport = CountingTransport(CONNECT, RESPONSE)
         self._table = TableClient(
             self._services.settings.storage.table_service,
             TABLE,
@@ -131,17 +131,18 @@ class Product:
             return user_id, row.identity_id if row else ""
 
         return Remains(
-            active=await self._active(),
+            living=await self._living(),
             purged=purged,
             unfinished=len([entry async for entry in self._registry.due_entries()]),
             user_rows=dict(await asyncio.gather(*map(user_row, user_ids))),
         )
 
-    async def _active(self) -> set[str]:
+    async def _living(self) -> set[str]:
+        living = (State.ACTIVE, State.SUSPENDED)
         found: set[str] = set()
         continuation = None
         while True:
-            page = await self._registry.list_identities([State.ACTIVE], continuation, _PAGE)
+            page = await self._registry.list_identities(living, continuation, _PAGE)
             found |= {identity.id for identity in page.items}
             continuation = page.continuation
             if continuation is None:

@@ -34,14 +34,14 @@ class Tally:
         wrong: Descriptions of wrong responses.
         seconds: Durations of the calls that no fault affected.
         failed_creates: Number of creations with unknown result.
-        waiting: Number of users that had to wait for a purge that a fault interrupted.
+        gone: Number of identities that a purge with a lost response has deleted.
     """
 
     responses: Counter[tuple[str, int]] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     failed_creates: int = 0
-    waiting: int = 0
+    gone: int = 0
 
     @property
     def calls(self) -> int:
@@ -65,10 +65,9 @@ class Callers:
 
     @property
     def identities(self) -> dict[str, str]:
-        """The active identity of each user by user id; empty if the user has none."""
-        return {
-            one.user_id: one.identity_id if one.state is State.ACTIVE else "" for one in self.users
-        }
+        """The living identity of each user by user id; empty if the user has none."""
+        living = (State.ACTIVE, State.SUSPENDED)
+        return {one.user_id: one.identity_id if one.state in living else "" for one in self.users}
 
     async def run(self, seconds: float) -> None:
         """Call for this long, and then until the result of every request is known."""
@@ -83,11 +82,7 @@ class Callers:
         users = [self._new_user() for _ in range(USERS)]
         await asyncio.sleep(INTERVAL * number / CALLERS)
         for end in _intervals(until):
-            place = random.randrange(USERS)
-            await self._call(session, users[place], random)
-            if users[place].must_wait and users[place].is_known:
-                self.tally.waiting += 1
-                users[place] = self._new_user()
+            await self._call(session, random.choice(users), random)
             await asyncio.sleep(end - now())
         await asyncio.gather(*(self._finish(session, user, random) for user in users))
 
@@ -95,9 +90,6 @@ class Callers:
         """Find out the result of the last request; then check that the user's tokens work."""
         until = now() + FINAL
         while user.pending:
-            if user.must_wait:
-                self.tally.waiting += 1
-                return
             if now() > until:
                 self.tally.wrong.append(f"{user.pending}: the result is unknown")
                 return
@@ -127,8 +119,8 @@ class Callers:
             await self._check_token(user.dead_tokens.pop(), user, is_valid=False)
         for token in set(user.tokens) - known:
             await self._check_token(token, user, is_valid=True)
-        if user.is_gone:
-            await self._check_gone(user)
+        while user.gone:
+            await self._check_gone(user.gone.pop())
 
     async def _send(self, session: aiohttp.ClientSession, request: Request) -> Response:
         started = time.perf_counter()
@@ -155,12 +147,13 @@ class Callers:
             reason = verdict["reason"] or "valid"
             self.tally.wrong.append(f"a token of {user.identity_id} is {reason}")
 
-    async def _check_gone(self, user: User) -> None:
+    async def _check_gone(self, identity_id: str) -> None:
         """Check that ACS has deleted the identity."""
+        self.tally.gone += 1
         ask = self._stage.stack.control.ask_when_reachable
-        found = await ask("GET", f"identities/{user.identity_id}")
+        found = await ask("GET", f"identities/{identity_id}")
         if found["state"] != "deleted":
-            self.tally.wrong.append(f"{user.identity_id} is {found['state']} in ACS")
+            self.tally.wrong.append(f"{identity_id} is {found['state']} in ACS")
 
 
 def _intervals(until: float) -> Iterator[float]:

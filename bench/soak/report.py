@@ -23,7 +23,7 @@ class Soak:
         faults: The names of the injected faults.
         unused: The names of those that no call met.
         failed_samples: Number of times the worker could not be reached without a fault.
-        identities: The final active identity of each user by user id; empty if there is none.
+        identities: The final living identity of each user by user id; empty if there is none.
     """
 
     seconds: float
@@ -46,7 +46,7 @@ class Soak:
         accounts, remains = self.accounts, self.remains
         numbers = {
             "wrong responses": len(self.tally.wrong),
-            "users who waited without any fault": 0 if self.faults else self.tally.waiting,
+            "identities that ACS has lost without any fault": 0 if self.faults else self.tally.gone,
             "faults that no call met": len(self.unused),
             "samples of a worker that was not reachable": self.failed_samples,
             "figures that grew": sum(not one.is_flat for one in self.trends),
@@ -83,7 +83,7 @@ def _summary(soak: Soak) -> str:
         ("seconds", f"{soak.seconds:.0f}"),
         ("calls", f"{soak.tally.calls:,}"),
         ("wrong responses", f"{len(soak.tally.wrong)}"),
-        ("users who had to wait for an interrupted purge", f"{soak.tally.waiting}"),
+        ("identities that a purge with a lost response deleted", f"{soak.tally.gone}"),
         ("p50 and p99 without faults, ms", _times(soak.tally.seconds)),
         ("faults", f"{len(soak.faults)}"),
     ]

@@ -33,7 +33,7 @@ async def soak(seconds: float, seed: int, faults: Sequence[Fault]) -> Soak:
         await stage.kill_worker()
         remains = await last_sweeps(stage.environment(), len(callers.users))
         in_acs = await stage.stack.control.active_identities()
-        accounts = account_for(in_acs, remains.active, stage.logs())
+        accounts = account_for(in_acs, remains.living, stage.logs())
     return Soak(
         seconds=took,
         faults=[one.fault.name for one in injector.occurrences],

@@ -13,9 +13,10 @@ DEADLINE = 10.0
 FAILURES = {0, 429, 502, 503, 504}
 # A deleted identity may be purged at any time: the sweep runs all the time.
 _GONE = {"identity_not_found", "identity_deleted"}
+# ACS's "not found" proves nothing for an hour, so what asks ACS about an identity fails if a purge
+# has deleted it there and lost the response.
+_UNSURE = "acs_unavailable"
 _BUSY = "identity_busy"
-# This many busy responses in a row mean that a purge was interrupted.
-MAX_BUSY = 4
 _PROBLEM_FIELDS = {"type", "title", "status", "code", "detail"}
 
 
@@ -29,6 +30,7 @@ class State(Enum):
 
     NOTHING = "no identity"
     ACTIVE = "an identity"
+    SUSPENDED = "a suspended identity"
     DELETED = "a deleted or purged identity"
 
 
@@ -61,24 +63,27 @@ class User:
     """A user with exactly one caller.
 
     Attributes:
+        is_suspended: Whether it is suspended, which a deletion and a restore keep.
         tokens: Tokens that were issued and must work.
         dead_tokens: Tokens that must not work any more.
+        gone: Identities that ACS must have deleted, because the app can no longer find them.
         pending: The operation that failed last. It may have happened or may still happen: it is
             retried, and nothing else is requested, until `faults_are_over`.
         is_known: Whether the last response showed the result of the pending operation.
-        busy: Number of consecutive responses with `identity_busy`.
-        is_gone: ACS must have deleted the identity, though the app cannot be sure for an hour.
+        met_purge: Whether a creation failed because a purge released the user meanwhile. A purge
+            does that once.
     """
 
     user_id: str
     state: State = State.NOTHING
     identity_id: str = ""
+    is_suspended: bool = False
     tokens: list[str] = field(default_factory=list)
     dead_tokens: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     pending: str = ""
     is_known: bool = True
-    busy: int = 0
-    is_gone: bool = False
+    met_purge: bool = False
 
     def next_request(self, random: Random) -> Request:
         """Return what to request next."""
@@ -88,11 +93,6 @@ class User:
         """Note that no earlier request is still in progress."""
         if self.is_known:
             self.pending = ""
-
-    @property
-    def must_wait(self) -> bool:
-        """Whether a purge was interrupted: nothing can be requested until a sweep finishes it."""
-        return self.is_gone or self.busy >= MAX_BUSY
 
     def check(self, request: Request, response: Response, allowed: Collection[int]) -> str:
         """Update the user's state; return what is wrong with the response, or nothing.
@@ -105,9 +105,8 @@ class User:
             response.body.keys() >= _PROBLEM_FIELDS and response.code
         ):
             return "it is not a problem document"
-        if self._waits_for_purge(request, response, allowed):
+        if self._meets_purge(request, response, allowed):
             return ""
-        self.busy = 0
         if response.status in FAILURES:
             self.pending, self.is_known = request.operation, False
             if response.status in allowed:
@@ -117,22 +116,22 @@ class User:
         self.is_known = True
         return wrong and f"{response.status} {response.code}: {wrong}"
 
-    def _waits_for_purge(
-        self, request: Request, response: Response, allowed: Collection[int]
-    ) -> bool:
-        """Whether the identity is being purged and the request had no effect.
+    def _meets_purge(self, request: Request, response: Response, allowed: Collection[int]) -> bool:
+        """Whether a purge explains the failure without a fault. Note what it shows.
 
-        If ACS deleted the identity and the response was lost, this lasts an hour: until then "not
-        found" proves nothing.
+        A purge that releases the user while a creation replaces the user row makes that creation
+        fail without an effect. A purge whose response was lost makes the identity unknown to ACS.
         """
-        if self.state is State.ACTIVE and self.is_known:
+        if response.code == _BUSY and request.operation.startswith("create_identity"):
+            is_first, self.met_purge = not (self._is_alive or self.met_purge), True
+            return is_first
+        may_be_purged = self.state is State.DELETED or self.pending == "delete_identity"
+        if response.code != _UNSURE or response.status in allowed or not may_be_purged:
             return False
-        if response.code == _BUSY:
-            self.busy += 1
-            return True
-        unsure = (request.operation, response.code) == ("purge_identity", "acs_unavailable")
-        self.is_gone = unsure and response.status not in allowed
-        return self.is_gone
+        self.gone.append(self.identity_id)
+        self.state, self.pending, self.is_known = State.NOTHING, "", True
+        self._invalidate_tokens()
+        return True
 
     def _request(self, operation: str) -> Request:
         method, path, fields = _REQUESTS[operation]
@@ -142,20 +141,26 @@ class User:
 
     def created(self, response: Response) -> str:
         """Check a creation: it returns the user's one identity, new or existing."""
+        if self.state is State.SUSPENDED:
+            return _unless_suspended(response)
         if response.status not in (200, 201):
             return self._refused(response)
         before, known, found = self.state, self.identity_id, str(response.body.get("id", ""))
-        is_new = response.status == 201  # noqa: PLR2004 -- Created
         if not found:
             return "no identity"
         self.state, self.identity_id = State.ACTIVE, found
         if found != known:
             self._invalidate_tokens()
+            self.is_suspended = self.met_purge = False
         if token := response.body.get("token"):
             self.tokens.append(str(token))
-        if before is State.ACTIVE and (is_new or found != known):
+        return self._impossible(before, response.status == 201, found == known)  # noqa: PLR2004 -- Created
+
+    def _impossible(self, before: State, is_new: bool, is_same: bool) -> str:
+        """Why the user cannot have this identity, or nothing."""
+        if before is State.ACTIVE and (is_new or not is_same):
             return "a second identity for one user"
-        if before is State.DELETED and found == known:
+        if before is State.DELETED and is_same:
             return "a deleted identity became active without a restore"
         if before is State.NOTHING and not is_new and self.is_known:
             return "an existing identity that was never created"
@@ -163,6 +168,8 @@ class User:
 
     def issued(self, response: Response) -> str:
         """Check a token: it is this identity's. If the identity is deleted, it must not work."""
+        if self.state is State.SUSPENDED:
+            return _unless_suspended(response)
         if response.status != 200:  # noqa: PLR2004 -- OK
             return self._refused(response)
         token = str(response.body.get("token", ""))
@@ -180,18 +187,34 @@ class User:
 
     def got(self, response: Response) -> str:
         """Check a read of the identity."""
-        if response.status != 200 or self.state is not State.ACTIVE:  # noqa: PLR2004 -- OK
+        if response.status != 200 or not self._is_alive:  # noqa: PLR2004 -- OK
             return self._refused(response)
-        return "" if self._is_mine(response) else "another identity"
+        return self._unlike(response)
 
     def listed(self, response: Response) -> str:
-        """Check the list of the user's identities: one that is active, or none that is."""
+        """Check the list of the user's identities: the one that it has, and no other."""
         if response.status != 200:  # noqa: PLR2004 -- OK
             return "no list"
         listed = response.body.get("value", [])
-        ids = [each.get("id") for each in listed if each.get("state") == "active"]
-        expected = [self.identity_id] if self.state is State.ACTIVE else []
-        return "" if ids == expected else f"it lists {len(ids)}, not {len(expected)}"
+        living = [each for each in listed if each.get("state") in ("active", "suspended")]
+        if len(living) != self._is_alive:
+            return f"it lists {len(living)}, not {self._is_alive:d}"
+        return self._unlike(Response(200, living[0])) if living else ""
+
+    def suspended(self, response: Response) -> str:
+        """Check a suspension, which may be repeated."""
+        if response.status != 200 or not self._is_alive:  # noqa: PLR2004 -- OK
+            return self._refused(response)
+        self.state, self.is_suspended = State.SUSPENDED, True
+        self._invalidate_tokens()
+        return self._unlike(response)
+
+    def resumed(self, response: Response) -> str:
+        """Check a resumption, which may be repeated."""
+        if response.status != 200 or not self._is_alive:  # noqa: PLR2004 -- OK
+            return self._refused(response)
+        self.state, self.is_suspended = State.ACTIVE, False
+        return self._unlike(response)
 
     def deleted(self, response: Response) -> str:
         """Check a deletion, which may be repeated."""
@@ -199,37 +222,41 @@ class User:
         if response.status == 202 and self.state is not State.NOTHING:  # noqa: PLR2004 -- Accepted
             self.state = State.DELETED
             self._invalidate_tokens()
-            return ""
+            return _unless_by_service(response)
         return self._refused(response, may_be_gone=may_be_gone)
 
     def got_deleted(self, response: Response) -> str:
         """Check a read of the deleted identity, which may be purged."""
-        if self.state is State.ACTIVE:
+        if self._is_alive:
             return "" if response.code == "identity_not_found" else "it is not deleted"
         if response.status == 200:  # noqa: PLR2004 -- OK
-            return "" if self._is_mine(response) else "another identity"
+            return _unless_by_service(response) if self._is_mine(response) else "another identity"
         return self._refused(response)
 
     def restored(self, response: Response) -> str:
-        """Check a restore."""
+        """Check a restore, which brings a suspended identity back as suspended."""
         if response.status != 200:  # noqa: PLR2004 -- OK
             return self._refused(response)
-        self.state = State.ACTIVE
-        return "" if self._is_mine(response) else "another identity"
+        self.state = State.SUSPENDED if self.is_suspended else State.ACTIVE
+        return self._unlike(response)
 
     def purged(self, response: Response) -> str:
-        """Check a purge, which an active identity refuses."""
-        if self.state is State.ACTIVE:
+        """Check a purge, which needs a deletion."""
+        if self._is_alive:
             return "" if response.code == "identity_not_deleted" else "it is not deleted"
         if response.status == 204:  # noqa: PLR2004 -- No Content
             self.state = State.NOTHING
             return ""
         return self._refused(response)
 
+    @property
+    def _is_alive(self) -> bool:
+        return self.state in (State.ACTIVE, State.SUSPENDED)
+
     def _refused(self, response: Response, *, may_be_gone: bool = False) -> str:
         """Check a refusal: it is right only if the identity is deleted or purged."""
-        is_active = self.state is State.ACTIVE and not may_be_gone
-        if is_active or response.code not in _GONE:
+        is_alive = self._is_alive and not may_be_gone
+        if is_alive or response.code not in _GONE:
             return f"with {self.state.value}"
         if response.code == "identity_not_found":
             self.state = State.NOTHING
@@ -240,8 +267,26 @@ class User:
         self.dead_tokens += self.tokens
         self.tokens = []
 
+    def _unlike(self, response: Response) -> str:
+        """What differs from the user's living identity, or nothing."""
+        if not self._is_mine(response):
+            return "another identity"
+        if response.body.get("state") != self.state.name.lower():
+            return f"it is {response.body.get('state')}"
+        has_date = "suspendedOn" in response.body
+        return "" if has_date is self.is_suspended else "suspendedOn does not fit"
+
     def _is_mine(self, response: Response) -> bool:
         return response.body.get("id") == self.identity_id
+
+
+def _unless_suspended(response: Response) -> str:
+    return "" if response.code == "identity_suspended" else "it is suspended"
+
+
+def _unless_by_service(response: Response) -> str:
+    """All callers are services."""
+    return "" if response.body.get("deletedBy") == "service" else "deletedBy is not service"
 
 
 # Method, path and fields of the body.
@@ -252,6 +297,8 @@ _REQUESTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "revoke_tokens": ("DELETE", "identities/{id}/tokens", ()),
     "get_identity": ("GET", "identities/{id}", ()),
     "list_identities": ("GET", "identities?userId={user}", ()),
+    "suspend_identity": ("POST", "identities/{id}/suspend", ()),
+    "resume_identity": ("POST", "identities/{id}/resume", ()),
     "delete_identity": ("DELETE", "identities/{id}", ()),
     "get_deleted_identity": ("GET", "deleted-identities/{id}", ()),
     "restore_identity": ("POST", "deleted-identities/{id}/restore", ()),
@@ -264,6 +311,8 @@ _CHECKS = {
     "revoke_tokens": User.revoked,
     "get_identity": User.got,
     "list_identities": User.listed,
+    "suspend_identity": User.suspended,
+    "resume_identity": User.resumed,
     "delete_identity": User.deleted,
     "get_deleted_identity": User.got_deleted,
     "restore_identity": User.restored,
@@ -275,11 +324,19 @@ _CHOICES = {
         *["issue_token"] * 6,
         *["get_identity", "list_identities", "create_identity", "revoke_tokens"],
         *["create_identity_with_token", "get_deleted_identity", "purge_identity"],
+        *["suspend_identity", "resume_identity"],
+        *["delete_identity"] * 2,
+    ],
+    State.SUSPENDED: [
+        *["resume_identity"] * 4,
+        *["issue_token", "get_identity", "list_identities", "create_identity", "suspend_identity"],
+        *["create_identity_with_token", "get_deleted_identity", "purge_identity", "revoke_tokens"],
         *["delete_identity"] * 2,
     ],
     State.DELETED: [
         *["restore_identity"] * 4,
         *["issue_token", "get_identity", "list_identities", "create_identity", "delete_identity"],
         *["get_deleted_identity", "purge_identity", "revoke_tokens"],
+        *["suspend_identity", "resume_identity"],
     ],
 }

@@ -145,7 +145,7 @@ def test_good_soak_has_no_defects() -> None:
     ("soak", "found"),
     [
         (replace(GOOD, tally=replace(TALLY, wrong=["a"])), "wrong responses: 1"),
-        (replace(GOOD, tally=replace(TALLY, waiting=1), faults=[]), "without any fault: 1"),
+        (replace(GOOD, tally=replace(TALLY, gone=1), faults=[]), "without any fault: 1"),
         (
             replace(GOOD, tally=replace(TALLY, failed_creates=0)),
             "lost beyond the failed creations: 1",
