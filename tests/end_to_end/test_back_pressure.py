@@ -21,7 +21,8 @@ from tests.support.stack import App
 
 Send = Callable[[], Awaitable[Reply]]
 
-CROWD = 2_000
+# A crowd's callers, and the groups in which they come.
+CROWD, STEPS = 2_000, 20
 # Seconds. How long callers repeat a call that hangs, and after how many others must be as usual.
 HANGING, SETTLED = 8.0, 1.0
 # Seconds between two calls of a caller who ignores Retry-After.
@@ -30,9 +31,11 @@ IMPATIENCE = 0.1
 RECOVERY = 2.0
 # A busy machine makes single calls this many times as slow.
 NOISE = 5
-# What remains of a crowd in the process for reasons of its own: memory in MiB, connections to ACS
-# and the tables that are kept, and tasks of the host.
-MEMORY, SOCKETS, TASKS = 16.0, 16, 4
+# What may remain of a crowd in the process: MiB that Python keeps for later, and noise.
+MEMORY, SOCKETS, TASKS = 24.0, 8, 4
+# Seconds. Unused connections are kept for up to half a minute, and closing one takes as long if the
+# other side does not take part.
+UNUSED = 90.0
 
 
 @dataclass(frozen=True)
@@ -159,24 +162,22 @@ class Caller(asyncio.Protocol):
         found = re.match(rb"HTTP/1.1 (\d+)", self._received)
         return int(found[1]) if found else 0
 
-    @property
-    def identity_id(self) -> str:
-        """The id of the identity that the response has."""
-        found = re.search(rb'"id":"([^"]+)"', self._received)
-        assert found, self._received
-        return found[1].decode()
-
 
 async def crowd(app: App, number: int, method: str, path: str) -> list[Caller]:
-    """Sends this many requests at once, and waits for the responses."""
+    """Sends this many requests within a second, and then waits for the responses.
+
+    Not in one moment: on this machine, the host's own work for each would be part of the times.
+    """
     loop, port = asyncio.get_running_loop(), int(app.url.rpartition(":")[2])
     request = (
         f"{method} /api/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         f"x-functions-key: {app.function_key}\r\nContent-Length: 0\r\n\r\n"
     ).encode()
     callers = [(await loop.create_connection(Caller, "127.0.0.1", port))[1] for _ in range(number)]
-    for caller in callers:
-        caller.send(request)
+    for start in range(0, number, number // STEPS):
+        for caller in callers[start : start + number // STEPS]:
+            caller.send(request)
+        await asyncio.sleep(1 / STEPS)
     await asyncio.wait([caller.gone for caller in callers], timeout=3 * DEADLINE)
     for caller in callers:
         caller.hang_up()
@@ -210,10 +211,13 @@ async def test_two_thousand_callers_of_create_while_acs_hangs(
     api = start_app()
     azure = api.app.azure
     in_acs, in_registry = await control.active_identities(), set(await api.all_ids("identities"))
+    unused = await usage(api)
     creations: list[Send] = [lambda: api.post("identities")] * 4
     usual = await repeat_all(creations, RECOVERY)
-    await crowd(api.app, CROWD, "GET", "health")
-    before = await usage(api)
+    await control.inject("status", status=503)
+    await crowd(api.app, CROWD, "POST", "identities")
+    memory = (await usage(api)).memory
+    await control.clear()
     await control.inject("hang")
 
     callers = await crowd(api.app, CROWD, "POST", "identities")
@@ -227,13 +231,6 @@ async def test_two_thousand_callers_of_create_while_acs_hangs(
     late = p95([call.ended - call.started for call in recovered])
     assert late <= NOISE * p95([call.ended - call.started for call in usual])
 
-    async def is_as_before() -> bool:
-        now = await usage(api)
-        return now.sockets <= before.sockets + SOCKETS and now.tasks <= before.tasks + TASKS
-
-    await until(is_as_before)
-    assert (await usage(api)).memory <= before.memory + MEMORY
-
     remains = await last_sweeps({**clean_environment(), **azure.env, **azure.settings}, 0)
     made = {
         call.reply.json()["id"]
@@ -241,5 +238,13 @@ async def test_two_thousand_callers_of_create_while_acs_hangs(
         if call.reply.status == 201
     }
     assert await control.active_identities() - in_acs == made
-    assert remains.active - in_registry == made
+    assert remains.living - in_registry == made
+    assert remains.purged > 0
     assert remains.unfinished == 0
+
+    async def is_as_before() -> bool:
+        now = await usage(api)
+        return now.sockets <= unused.sockets + SOCKETS and now.tasks <= unused.tasks + TASKS
+
+    await until(is_as_before, UNUSED)
+    assert (await usage(api)).memory <= memory + MEMORY
