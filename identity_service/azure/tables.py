@@ -50,7 +50,7 @@ from identity_service.identity import (
     UserRow,
     timestamp,
 )
-from identity_service.log import EventLog
+from identity_service.log import EventLog, current_invocation
 from identity_service.ports import Conflict
 from identity_service.scrubbing import excerpt
 
@@ -412,7 +412,7 @@ class TableRegistry:
         """Limit the time of a call, whatever the SDK waits for, and translate its errors."""
         try:
             async with asyncio.timeout(seconds):
-                with self._translated():
+                with current_invocation().upstream_wait(), self._translated():
                     yield
         except TimeoutError as error:
             failure = Failure("timeout", f"no response within {seconds:.0f} s")
