@@ -332,8 +332,7 @@ class History(NamedTuple):
 
     def _with_result(self, progress: Progress, result: Response) -> "History":
         own = {one for one in self.overtaken if one[1] == progress.operation.name}
-        is_settled = not result.error and not _found_suspended(progress, result)
-        settled = {(one[0], result.value.id) for one in own} if is_settled else set()
+        settled = set() if result.error else {(one[0], result.value.id) for one in own}
         return self._replace(overtaken=self.overtaken - own, settled=self.settled | settled)
 
 
@@ -346,13 +345,6 @@ def _check_row(title: str, result: Response, snapshot: Snapshot) -> None:
         raise InvariantViolated(f"{title} returned {result.value.id}, which is not active")
     if title.endswith("for user") and row.user_id != USER:
         raise InvariantViolated(f"{title} returned {row.id}, which is somebody else's")
-
-
-def _found_suspended(progress: Progress, result: Response) -> bool:
-    """Whether it is a restore that has found a suspended identity: it has written nothing."""
-    writes = [one for one in progress.received if one.name == "update" and not one.response.error]
-    is_restore = progress.operation.title.startswith("restore")
-    return is_restore and result.value.state is State.SUSPENDED and not writes
 
 
 def _tokens(identity_id: str, snapshot: Snapshot) -> set[str]:

@@ -318,6 +318,9 @@ MORE = [
         *("suspend", "delete", "resume"), before=("suspending, created elsewhere a moment ago",)
     ),
     *_together("purge", "delete", "restore", before=("unrevoked, created elsewhere a moment ago",)),
+    *_together("suspend", "resume", "register", before=("created elsewhere a moment ago",)),
+    *_together("delete", "restore", "register", before=("created elsewhere a moment ago",)),
+    *_together("delete", "delete", "register", before=("created elsewhere a moment ago",)),
 ]
 
 # These have too many schedules with a fault.
@@ -353,6 +356,8 @@ MARKS = [
         before=("suspended, deleted, purge due", "unrevoked, created elsewhere, purge due"),
     ),
     *_together("restore", "delete", before=("suspending",)),
+    *_together("delete", "restore", before=("suspended",)),
+    *_together("resume", "restore", before=("suspended",)),
     *_together("purge", "restore", before=("suspended, deleted",)),
     *_together("sweep", "sweep", before=("suspending, unknown to ACS, due",)),
     *_together("delete by user", "suspend", before=("active",)),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
-from identity_service.errors import ServiceError, WrongResource
+from identity_service.errors import IdentityNotFound, ServiceError, WrongResource
 from identity_service.identity import DueEntry, Identity, SignedInUser, UserRow
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Verifications
@@ -115,7 +115,8 @@ class GatedAcs(MemoryAcs):
     def _require(self, identity_id: str) -> None:
         if identity_id == FOREIGN:
             raise WrongResource("The identity is not in this resource.")
-        super()._require(identity_id)
+        if identity_id not in self.identities:
+            raise IdentityNotFound("ACS has no such identity.")
 
 
 class GatedRegistry(MemoryRegistry):
