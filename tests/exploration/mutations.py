@@ -142,6 +142,7 @@ DANGLING_USER_ROW_IS_BUSY = (
         "            if identity is None:\n                break\n",
     ),
 )
+ACTIVATE_UNAWAITED = (Change("if_awaited=identity.user_id is None", "if_awaited=False"),)
 
 START_PURGE_WITHOUT_WRITE = (
     Change(
@@ -717,6 +718,9 @@ RULES: dict[str, Mutation] = {
     ),
     "a new token is returned only if the identity still names the user": Mutation(
         Scenario((CREATE_TOKEN, MOVE), "registered"), 0, SOMEBODY_ELSES, TOKEN_OF_ANY_USER
+    ),
+    "an identity without a user becomes active only while its caller waits": Mutation(
+        Scenario(("create",)), 1, "no caller got it", ACTIVATE_UNAWAITED
     ),
     "a creation that fails at its end leaves the user row alone": Mutation(
         Scenario((CREATE, MOVE_NEW)), 0, USER_ROW_MISSING, RELEASE_USER_IN_CREATION

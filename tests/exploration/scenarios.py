@@ -208,6 +208,7 @@ PAIRS = [
     *_together(CREATE_TOKEN, CREATE_TOKEN, before=("nothing", "unfinished creation")),
     *_together(CREATE, CREATE_TOKEN),
     *_together("create", "sweep"),
+    *_together("create with token", "sweep"),
     *_together(CREATE, "sweep", before=("nothing", "unfinished creation, due")),
     *_together("issue", "delete", before=("active", "created elsewhere", "unrevoked")),
     *_together("delete", "delete", before=("active", "created elsewhere", "unrevoked")),
@@ -397,7 +398,17 @@ TWO = PAIRS + REGISTRATIONS + MARKS + UNTRUE
 ALL = TWO + MORE + MANY
 
 _TITLES = (
-    *("create", CREATE, CREATE_TOKEN, "issue", "delete", "restore", "purge", "sweep"),
+    *(
+        "create",
+        "create with token",
+        CREATE,
+        CREATE_TOKEN,
+        "issue",
+        "delete",
+        "restore",
+        "purge",
+        "sweep",
+    ),
     *("register", REGISTER, REGISTER_OTHER, "unregister", "held sweep", MOVE),
     *("suspend", "resume", "delete by user", "restore by user"),
 )

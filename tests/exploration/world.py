@@ -24,7 +24,7 @@ from tests.exploration.operation import (
     remote_call,
     running,
 )
-from tests.support.memory import MemoryAcs, MemoryRegistry
+from tests.support.memory import MemoryAcs, MemoryRegistry, require_caller
 from tests.support.virtual_time import START, VirtualClock
 from tests.support.world import World
 
@@ -128,6 +128,12 @@ class GatedRegistry(MemoryRegistry):
         """See `Planned`."""
         value: T = await remote_call("registry", call, effect)
         return value
+
+    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
+        """See `ports.Registry`. A write that has been sent takes effect, awaited or not."""
+        if if_awaited:
+            require_caller()
+        return await super().update(old, new)
 
     def load(self, snapshot: Snapshot) -> None:
         """Reset it to the snapshot."""
