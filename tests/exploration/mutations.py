@@ -576,6 +576,7 @@ TOKEN_RETURNED, STILL_VALID = "was returned, and", "is still valid"
 NOT_OURS, SOMEBODY_ELSES = "which is not ours", "which is somebody else's"
 USER_ROW_OF_NOTHING, SENT_BEFORE = "which is gone", "was sent before"
 NOT_IN_ACS, NO_ROW = "ACS has no such", "in ACS and has no row"
+NO_CALLER_GOT_IT = "no caller got it"
 STILL_EXISTS = "still exists"
 USER_ROW_MISSING = "does not name it"
 COUNTS_AS_REVOKED, RESTORED_BY_USER = "counts as revoked, and", "and its user restored it"
@@ -609,7 +610,7 @@ RULES: dict[str, Mutation] = {
     "after a conflict delete revokes again": Mutation(
         DELETING_AGAIN, 0, STILL_VALID, RECORD_AGAIN_WITHOUT_REVOKING
     ),
-    "a row is inserted as creating": Mutation(CREATING, 1, NOT_IN_ACS, INSERT_AS_ACTIVE),
+    "a row is inserted as creating": Mutation(CREATING, 1, NO_CALLER_GOT_IT, INSERT_AS_ACTIVE),
     "a row with a user is inserted as creating": Mutation(
         CREATING_FOR_USER, 1, USER_ROW_MISSING, INSERT_AS_ACTIVE
     ),
@@ -720,7 +721,7 @@ RULES: dict[str, Mutation] = {
         Scenario((CREATE_TOKEN, MOVE), "registered"), 0, SOMEBODY_ELSES, TOKEN_OF_ANY_USER
     ),
     "an identity without a user becomes active only while its caller waits": Mutation(
-        Scenario(("create",)), 1, "no caller got it", ACTIVATE_UNAWAITED
+        Scenario(("create",)), 1, NO_CALLER_GOT_IT, ACTIVATE_UNAWAITED
     ),
     "a creation that fails at its end leaves the user row alone": Mutation(
         Scenario((CREATE, MOVE_NEW)), 0, USER_ROW_MISSING, RELEASE_USER_IN_CREATION
