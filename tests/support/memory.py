@@ -149,20 +149,20 @@ class MemoryAcs(Planned, Acs):
     @planned
     def create(self) -> str:
         """See `ports.Acs`."""
-        _require_caller()
+        require_caller()
         return self.add()
 
     @planned
     def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
         """See `ports.Acs`."""
-        _require_caller()
+        require_caller()
         identity_id = self.add()
         return identity_id, self._issue(identity_id, grant)
 
     @planned
     def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
         """See `ports.Acs`."""
-        _require_caller()
+        require_caller()
         self.issued_for.append(identity_id)
         self._require(identity_id)
         return self._issue(identity_id, grant)
@@ -184,7 +184,7 @@ class MemoryAcs(Planned, Acs):
     @planned
     def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
         """See `ports.Acs`."""
-        _require_caller()
+        require_caller()
         self.exchanges.append((token, app_id, user_id))
         return self._issue(user_id, TokenGrant(("voip",), 60))
 
@@ -241,7 +241,7 @@ class MemoryRegistry(Planned, Registry):
     def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
         """See `ports.Registry`."""
         if if_awaited:
-            _require_caller()
+            require_caller()
         _require(old.id in self.rows and self.rows[old.id].etag == old.etag)
         return self._put(old, new)
 
@@ -356,7 +356,8 @@ class MemoryRegistry(Planned, Registry):
         return f"version-{self._versions}"
 
 
-def _require_caller() -> None:
+def require_caller() -> None:
+    """Refuse what is done only for a caller who still waits."""
     if current_invocation().is_over:
         raise CallerGone("The caller has got a response already.")
 
