@@ -129,6 +129,8 @@ module communication 'communication.bicep' = if (isNew) {
 
 var communicationEndpoint = isNew ? communication!.outputs.endpoint : 'https://${existingCommunication.properties.hostName}'
 
+var communicationResourceGuid = isNew ? communication!.outputs.resourceId : existingCommunication.properties.immutableResourceId
+
 module storage 'storage.bicep' = {
   name: 'storage'
   scope: group
@@ -162,6 +164,7 @@ module app 'app.bicep' = {
     identityId: identity.outputs.id
     clientId: identity.outputs.clientId
     communicationEndpoint: communicationEndpoint
+    communicationResourceGuid: communicationResourceGuid
     storageName: storage.outputs.name
     packageContainer: storage.outputs.packageContainer
     applicationInsights: monitoring.outputs.applicationInsights

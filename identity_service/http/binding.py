@@ -80,6 +80,8 @@ class BoundOperation:
         if not self.calls_upstream:
             return await self._operation(**arguments)
         with self._services.slots.one():
+            if "lifecycle" in self.parameters:  # whatever changes something has it
+                await self._services.resource.check()
             return await self._operation(**arguments)
 
     async def run(self) -> Any:

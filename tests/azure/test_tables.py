@@ -130,6 +130,9 @@ def active(number: int = 1) -> Identity:
     return creating(number).finish_creation()
 
 
+RESOURCE = "00000000-1111-2222-3333-444444444444"
+
+
 async def insert_all(registry: Registry, identities: Iterable[Identity]) -> None:
     """Insert the rows, some at a time."""
     slots = asyncio.Semaphore(16)
