@@ -129,7 +129,8 @@ module communication 'communication.bicep' = if (isNew) {
 
 var communicationEndpoint = isNew ? communication!.outputs.endpoint : 'https://${existingCommunication.properties.hostName}'
 
-var communicationResourceGuid = isNew ? communication!.outputs.resourceId : existingCommunication.properties.immutableResourceId
+var existingGuid = existingCommunication.properties.immutableResourceId
+var communicationGuid = isNew ? communication!.outputs.guid : existingGuid
 
 module storage 'storage.bicep' = {
   name: 'storage'
@@ -164,7 +165,7 @@ module app 'app.bicep' = {
     identityId: identity.outputs.id
     clientId: identity.outputs.clientId
     communicationEndpoint: communicationEndpoint
-    communicationResourceGuid: communicationResourceGuid
+    communicationGuid: communicationGuid
     storageName: storage.outputs.name
     packageContainer: storage.outputs.packageContainer
     applicationInsights: monitoring.outputs.applicationInsights
