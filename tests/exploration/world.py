@@ -264,7 +264,7 @@ class ExploredWorld(World):
         """purge_deleted_identities."""
         await begin()
         cleanup = replace(self.cleanup, purge_hold=hold)
-        return await self._sweep(self.lifecycle, self.registry, self.clock, cleanup)
+        return await self._sweep(self.lifecycle, self.registry, self.clock, cleanup, self.resource)
 
     async def _start(self, title: str) -> Any:
         """Run the operations one after the other. They are about what a creation returned."""

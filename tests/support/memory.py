@@ -217,6 +217,7 @@ class MemoryRegistry(Planned, Registry):
         rows: The identity rows, by id.
         entries: The due entries.
         users: The user rows, by user id.
+        resource: The recorded resource.
     """
 
     def __init__(self) -> None:
@@ -224,6 +225,7 @@ class MemoryRegistry(Planned, Registry):
         self.rows: dict[str, Identity] = {}
         self.entries: set[DueEntry] = set()
         self.users: dict[str, UserRow] = {}
+        self.resource: str | None = None
         self._versions = 0
 
     @planned
@@ -275,6 +277,17 @@ class MemoryRegistry(Planned, Registry):
         """See `ports.Registry`. Removing a row that does not exist succeeds, as in the table."""
         _require(row.user_id not in self.users or self.users[row.user_id].etag == row.etag)
         self.users.pop(row.user_id, None)
+
+    @planned
+    def read_resource(self) -> str | None:
+        """See `ports.Registry`."""
+        return self.resource
+
+    @planned
+    def record_resource(self, resource: str) -> None:
+        """See `ports.Registry`."""
+        _require(self.resource is None)
+        self.resource = resource
 
     async def due_entries(
         self,
