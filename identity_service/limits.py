@@ -118,7 +118,8 @@ class Traffic:
         loop, invocation = asyncio.get_running_loop(), current_invocation()
         while not task.done() and invocation.waited < SLOW and loop.time() < deadline:
             left = min(SLOW - invocation.waited, deadline - loop.time())
-            await asyncio.wait({task}, timeout=left)
+            # The rounding of times must not make this a busy loop.
+            await asyncio.wait({task}, timeout=max(left, 0.01))
         if task.done():
             if not task.exception():
                 self._give_up_slow_calls(operation)
