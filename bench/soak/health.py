@@ -22,12 +22,18 @@ MIN_SAMPLES = 20
 
 @dataclass(frozen=True)
 class Sample:
-    """The worker at one moment; memory is resident, in MiB."""
+    """The worker at one moment.
+
+    Attributes:
+        memory: Resident, in MiB.
+        blocks: Thousands of blocks of memory that Python objects use.
+    """
 
     pid: int
     memory: float
     sockets: int
     tasks: int
+    blocks: float
 
 
 @dataclass
@@ -63,6 +69,7 @@ _FIGURES: tuple[_Figure, ...] = (
     ("memory, MiB", lambda one: one.memory, median, 8.0),
     ("sockets, minimum", lambda one: one.sockets, min, 16.0),
     ("tasks, minimum", lambda one: one.tasks, min, 4.0),
+    ("thousand blocks, minimum", lambda one: one.blocks, min, 10.0),
 )
 
 
@@ -79,8 +86,8 @@ async def watch(stage: Stage, faults: FaultInjector, samples: Samples) -> None:
 
 async def _sample(stage: Stage) -> Sample:
     pid = stage.app.process.pid
-    tasks = await stage.count_tasks()
-    return Sample(pid, mebibytes("VmRSS", pid), sockets(pid), tasks)
+    tasks, blocks = await stage.count_inside()
+    return Sample(pid, mebibytes("VmRSS", pid), sockets(pid), tasks, blocks / 1000)
 
 
 def trends(samples: Sequence[Sample]) -> list[Trend]:
