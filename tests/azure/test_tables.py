@@ -22,7 +22,7 @@ from azure.core.pipeline.transport import HttpRequest
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.table_codec import PARTITIONS, partition, user_key
-from identity_service.azure.tables import TableRegistry
+from identity_service.azure.tables import CONNECT, RESPONSE, TableRegistry
 from identity_service.errors import InvalidQuery, RegistryUnavailable
 from identity_service.identity import (
     LEASE,
@@ -731,6 +731,9 @@ async def test_error_by_its_code(
 
 
 PART = "Content-Type: application/http\r\n\r\n"
+# Seconds: a little less than the client waits for each part of a response.
+ALMOST = RESPONSE - 0.5
+ACCEPTED = "HTTP/1.1 204 No Content\r\nETag: version\r\n\r\n\r\n--c--\r\n--b--\r\n"
 BATCH = "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n"
 # Responses that the table service does not send: their status, their type and their text.
 FOREIGN: dict[str, tuple[int, str, str]] = {
@@ -765,10 +768,8 @@ async def test_foreign_response_is_no_result(status: int, kind: str, text: str) 
 
 async def test_batch_has_a_result_for_each_change() -> None:
     """A batch with one result for a row and its due entry may not have written both."""
-    one = f"{BATCH}{PART}HTTP/1.1 204 No Content\r\nETag: version\r\n\r\n\r\n--c--\r\n--b--\r\n"
-    async with FailingService(
-        202, body=("multipart/mixed; boundary=b", one)
-    ).registry() as registry:
+    one = ("multipart/mixed; boundary=b", f"{BATCH}{PART}{ACCEPTED}")
+    async with FailingService(202, body=one).registry() as registry:
         outcomes = [
             await outcome(registry.insert(active())),
             await outcome(registry.insert(creating())),
@@ -906,12 +907,14 @@ async def registry_at(port: int) -> AsyncIterator[TableRegistry]:
     await registry.close()
 
 
+ROW = changed(creating(), etag="version")
+USER_ROW = UserRow(user_id="alice", identity_id=some_id(1), etag="version")
 WRITES: dict[str, Callable[[Registry], Awaitable[object]]] = {
-    "batch": lambda registry: registry.insert(creating()),
-    "new user row": lambda registry: registry.insert_user("alice", some_id(1)),
-    "user row": lambda registry: registry.replace_user(
-        UserRow(user_id="alice", identity_id=some_id(1), etag="version"), some_id(2)
-    ),
+    "insert": lambda registry: registry.insert(creating()),
+    "update": lambda registry: registry.update(ROW, ROW.finish_creation()),
+    "remove": lambda registry: registry.remove(changed(ROW, due=None)),
+    "insert_user": lambda registry: registry.insert_user("alice", some_id(1)),
+    "replace_user": lambda registry: registry.replace_user(USER_ROW, some_id(2)),
 }
 
 
@@ -936,18 +939,68 @@ async def test_no_write_has_the_hash_of_a_user_id_in_its_url(account: StorageAcc
     assert {method for method, url in sent if user_key("alice") in url} == {"GET"}
 
 
-@pytest.mark.parametrize("status", [None, 500, 503])
-@pytest.mark.parametrize("write", list(WRITES.values()), ids=list(WRITES))
-async def test_failed_write_is_sent_once(
-    write: Callable[[Registry], Awaitable[object]], status: int | None
-) -> None:
+@pytest.mark.parametrize("status", [None, 408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("name", [*WRITES, "remove_user"])
+async def test_failed_write_is_sent_once(name: str, status: int | None) -> None:
     """A second attempt could be refused because of the first one, and look like a conflict."""
     service = FailingService(status)
     async with service.registry() as registry:
+        write = WRITES.get(name, lambda registry: registry.remove_user(USER_ROW))
         with pytest.raises(RegistryUnavailable):
             await write(registry)
 
     assert len(service.requests) == 1
+
+
+class SlowService(FailingService):
+    """A table service that sends each part of a response just before a client gives up.
+
+    It accepts every batch with one change. No response is late for its next part, but a whole one
+    takes longer than a read may.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(202)
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        """Send the headers, and then the body in two parts."""
+        if request.path.endswith("/Tables"):
+            return await super().respond(request)
+        await request.read()
+        response = web.StreamResponse(status=202)
+        response.headers["Content-Type"] = "multipart/mixed; boundary=b"
+        for part in ["", BATCH, f"{PART}{ACCEPTED}"]:
+            await asyncio.sleep(ALMOST)
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(part.encode())
+        return response
+
+
+def test_write_is_waited_for_longer_than_a_read(virtual_time: asyncio.Runner) -> None:
+    """The result of a write must be known: it is not abandoned when a read would be."""
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        async with SlowService().registry() as registry:
+            started = loop.time()
+            await registry.insert(active())
+            return loop.time() - started
+
+    assert virtual_time.run(scenario()) > CONNECT + RESPONSE
+
+
+def test_slow_read_is_abandoned(virtual_time: asyncio.Runner) -> None:
+    """A read may take no longer, however slowly its parts arrive."""
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        async with SlowService().registry() as registry:
+            started = loop.time()
+            assert await outcome(registry.read(some_id(1))) is RegistryUnavailable
+            return loop.time() - started
+
+    assert virtual_time.run(scenario()) == pytest.approx(CONNECT + RESPONSE)
 
 
 @pytest.mark.parametrize("status", [None, 500, 503])
