@@ -13,7 +13,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
 from bench import ROOT
-from identity_service.azure.tables import TABLE, TableRegistry
+from identity_service.azure.tables import CONNECT, RESPONSE, TABLE, TableRegistry
 from identity_service.identity import Actor, Identity, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy
@@ -85,7 +85,7 @@ class Product:
 
     def __init__(self) -> None:
         self._services = Services(os.environ)
-        self.transport = CountingTransport(use_env_settings=False)
+        self.transport = CountingTransport(CONNECT, RESPONSE)
         self._table = TableClient(
             self._services.settings.storage.table_service,
             TABLE,

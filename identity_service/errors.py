@@ -15,7 +15,7 @@
     ├── AcsUnavailable (IdentityNotKnownYet), RegistryUnavailable      503
     ├── IdentityBusy, IdentityNotReadable, Overloaded, NotConfigured   503
     ├── WrongResource                                                  503
-    └── AcsTooSlow                                                     504
+    └── AcsTooSlow (CallerGone)                                        504
 
 A class has an HTTP status, a code and a title. An instance adds the details of one call. Errors are
 rendered in one place: `http.responses.problem`.
@@ -264,3 +264,7 @@ class AcsTooSlow(ServiceError):
     """ACS did not respond in time."""
 
     status, code, title = 504, "acs_too_slow", "Azure Communication Services took too long"
+
+
+class CallerGone(AcsTooSlow):
+    """A request was not sent, because the caller has already got a response."""

@@ -254,6 +254,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         return self._start_revocation(
             State.DELETED,
             now,
+            # A release that does not know suspensions can leave it in an active row.
+            suspended_on=self.suspended_on if self.state is State.SUSPENDED else None,
             deleted_on=now,
             scheduled_purge_on=now + retention,
             deleted_by=by,

@@ -241,11 +241,16 @@ class Lifecycle:
     async def _activate(self, identity: Identity) -> None:
         """Make it active. This also proves that it was not deleted after its token was issued.
 
+        Without a user nobody could find it, so it is made active only while the caller waits.
+        Otherwise it stays as it is, and the sweep purges it.
+
         If that fails, the user row is left alone: it does not count, or another call has taken it
         over.
         """
         try:
-            await self._registry.update(identity, identity.finish_creation())
+            await self._registry.update(
+                identity, identity.finish_creation(), if_awaited=identity.user_id is None
+            )
         except Conflict as error:
             current = await self._registry.read(identity.id)
             if current and current.user_id == identity.user_id:
@@ -523,7 +528,7 @@ class Lifecycle:
         for _ in range(ROUNDS):
             with suppress(Conflict):
                 identity = await self._registry.read(identity_id)  # 1
-                if marked and marked.adopted and (identity is None or identity.adopted):
+                if marked and marked.adopted and not _is_confirmed(identity, marked):
                     marked = None  # our row was removed: nothing is ours
                 if marked and not (identity and identity.has_mark_of(marked)):
                     return marked  # since our revocation: undone, purged, or marked again
@@ -595,10 +600,8 @@ class Lifecycle:
         for _ in range(ROUNDS):
             with suppress(Conflict):
                 identity = require(await self._registry.read(identity_id))  # 1
-                if identity.state is State.ACTIVE:
+                if identity.state in (State.ACTIVE, State.SUSPENDED):
                     return await self._registry.update(identity, identity)
-                if identity.state is State.SUSPENDED:
-                    return identity
                 if not identity.revoked:
                     await self.revoke(identity)  # 2
                 restored = await self._registry.update(identity, identity.restore())  # 3
@@ -747,6 +750,14 @@ def _require_old(identity: Identity, asked_on: datetime) -> None:
     """Believe ACS that an identity doesn't exist only if it was old enough when ACS was asked."""
     if identity.is_young(asked_on):
         raise IdentityNotKnownYet("ACS does not know this new identity yet.")
+
+
+def _is_confirmed(identity: Identity | None, adopted: Identity) -> bool:
+    """Whether the row is still the adopted one, and ACS has confirmed that the identity exists.
+
+    A row's first date never changes, so another date means that ours was removed.
+    """
+    return identity is not None and identity.known_on == adopted.known_on and not identity.adopted
 
 
 # The states that an operation accepts. Any other state is an error.

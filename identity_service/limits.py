@@ -1,20 +1,34 @@
-"""Limits of one instance: calls per user, operations at once, and verifications by ACS."""
+"""Limits of one instance: calls per user, slow calls per operation, and verifications by ACS."""
 
 import asyncio
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
-from identity_service.errors import Overloaded, Throttled, TooManyCalls
+from identity_service.errors import AcsTooSlow, Overloaded, ServiceError, Throttled, TooManyCalls
+from identity_service.log import EventLog
+
+T = TypeVar("T")
+
+events = EventLog(__name__)
 
 # Users whose budget is remembered. When there are more, the one that called longest ago is
 # forgotten, which gives that user a new budget.
 USERS = 10_000
-# Operations that run at once in one worker. Each may hold a socket to ACS and one to the tables.
-# The platform sends an instance far fewer requests at once.
-OPERATIONS = 512
+# Seconds until the caller gets a response, even if the operation is still running. The README
+# promises ten.
+DEADLINE = 9.0
+# Seconds after which a call is slow: far longer than it takes while ACS and the tables are healthy.
+SLOW = 1.0
+# The slow calls that an operation may always have, and the calls of all operations up to which it
+# may have more: a quarter and a half of the requests that the platform sends an instance at once
+# (perInstanceConcurrency, see infra/app.bicep).
+SLOW_CALLS = 8
+HALF_FULL = 16
+# The calls of all operations at once. The platform sends far fewer.
+CALLS = 128
 # Seconds. A registration waits no longer than this for its verification.
 LONGEST_WAIT = 4.0
 
@@ -51,26 +65,91 @@ class UserBudgets:
             )
 
 
-class Slots:
-    """Limits how many operations run at once."""
+class Traffic:
+    """Answers every caller in time, and keeps an operation that hangs from blocking the others.
+
+    The platform sends an instance a few requests at once, whatever they are for. If one operation
+    hangs and its callers repeat it, it would soon have all of them. So at most `SLOW_CALLS` calls
+    of an operation may be slow while the instance is more than half full. Then
+
+    - a new call of this operation is refused at once, except one each second to see whether the
+      cause is over;
+    - a call that becomes slow is answered with an error.
+
+    An operation is never cancelled between two steps: it goes on after its caller got an error.
+    """
 
     def __init__(self) -> None:
-        self._used = 0
+        self._calls = 0
+        # For each operation: what ends the wait of a slow call's caller.
+        self._slow: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._next_trial: defaultdict[str, float] = defaultdict(float)
+        self._running: set[asyncio.Future[Any]] = set()
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Use one slot until the end of the block.
+    async def run(self, operation: str, start: Callable[[], Awaitable[T]]) -> T:
+        """Start a call of the operation, and wait for its result until the deadline.
 
         Raises:
-            Overloaded: all slots are used.
+            Overloaded: the call was not started.
+            AcsTooSlow: the call goes on, but its caller waits no longer.
         """
-        if self._used >= OPERATIONS:
-            raise Overloaded("Too many requests are running at once.", retry_after=1)
-        self._used += 1
+        started = asyncio.get_running_loop().time()
+        self._admit(operation, started)
+        self._calls += 1
         try:
-            yield
+            task = asyncio.ensure_future(start())
+            self._running.add(task)  # the event loop keeps only weak references to tasks
+            task.add_done_callback(self._running.discard)
+            done, _ = await asyncio.wait({task}, timeout=SLOW)
+            if not done:
+                await self._wait_slowly(operation, task, started + DEADLINE)
+            elif not task.exception():
+                self._give_up_slow_calls(operation)
+            return task.result()
         finally:
-            self._used -= 1
+            self._calls -= 1
+
+    def _admit(self, operation: str, now: float) -> None:
+        if self._calls < CALLS and not self._hangs(operation):
+            return
+        if self._calls < CALLS and now >= self._next_trial[operation]:
+            self._next_trial[operation] = now + SLOW
+            return
+        raise Overloaded("Too many calls of this operation are waiting.", retry_after=1)
+
+    async def _wait_slowly(
+        self, operation: str, task: asyncio.Future[Any], deadline: float
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        if not self._hangs(operation):
+            given_up = loop.create_future()
+            self._slow[operation].add(given_up)
+            await asyncio.wait(
+                {task, given_up},
+                timeout=deadline - loop.time(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            self._slow[operation].discard(given_up)
+        if not task.done():
+            task.add_done_callback(_finished_late)
+            raise AcsTooSlow("The response took too long. The operation may still complete.")
+
+    def _hangs(self, operation: str) -> bool:
+        """Whether the operation has as many slow calls as it may have."""
+        return len(self._slow[operation]) >= SLOW_CALLS and self._calls > HALF_FULL
+
+    def _give_up_slow_calls(self, operation: str) -> None:
+        """If new calls are fast again, the old ones must not keep them out any longer."""
+        if self._hangs(operation):
+            for given_up in self._slow.pop(operation):
+                given_up.set_result(None)
+
+
+def _finished_late(task: asyncio.Future[Any]) -> None:
+    error = None if task.cancelled() else task.exception()
+    unexpected = error if error and not isinstance(error, ServiceError) else None
+    name = type(error).__name__ if error else "none"
+    events.warning("operation_finished_late", unexpected, outcome=name)
 
 
 class Verifications:

@@ -11,7 +11,9 @@ from identity_service.policies import AccessToken, TokenGrant
 class Acs(Protocol):
     """The identities of one ACS resource.
 
-    Every method raises `AcsUnavailable`, `AcsTooSlow`, `AcsRefusedUs` or `Throttled`. Methods that
+    Every method raises `AcsUnavailable`, `AcsTooSlow`, `AcsRefusedUs` or `Throttled`. Creating and
+    issuing tokens raises `CallerGone`, and does nothing, if the caller of the invocation has got a
+    response before the request was sent. Methods that
     take an id also raise `IdentityNotFound`, and `WrongResource` if ACS says that the identity is
     not in this resource.
     """
@@ -56,8 +58,13 @@ class Registry(Protocol):
     async def insert(self, identity: Identity) -> Identity:
         """Write a new row and return it with its ETag."""
 
-    async def update(self, old: Identity, new: Identity) -> Identity:
-        """Replace the row, if it is still as in `old`, and return it with its ETag."""
+    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
+        """Replace the row, if it is still as in `old`, and return it with its ETag.
+
+        Raises:
+            CallerGone: with `if_awaited`: the caller of the invocation had got a response before
+                the write was sent. Nothing was written.
+        """
 
     async def remove(self, identity: Identity) -> None:
         """Delete the row, if it is still as it was read."""

@@ -10,7 +10,7 @@ from identity_service.azure.credential import AUTHORITY, Credential
 from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
-from identity_service.limits import Slots, UserBudgets, Verifications
+from identity_service.limits import Traffic, UserBudgets, Verifications
 from identity_service.log import EventLog, restrain_libraries
 from identity_service.operations.status import Readiness
 from identity_service.policies import ServiceAuthentication
@@ -47,14 +47,14 @@ class Services:
     service_authentication: ServiceAuthentication
     sign_in_enabled: bool
     user_budgets: UserBudgets
-    slots: Slots
+    traffic: Traffic
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         restrain_libraries()
         self._reading = read_settings(environ)
         self.clock = SystemClock()
         self.user_budgets = UserBudgets()
-        self.slots = Slots()
+        self.traffic = Traffic()
         settings = self._reading.settings
         self.problem_base_uri = settings.problem_base_uri
         # Known although other settings are invalid: callers are checked before anything else.

@@ -17,11 +17,6 @@ param signInClientId string
 param openTelemetry bool
 param settings object
 
-// By default the platform sends a Python instance one HTTP call at a time. This app is async: a call
-// spends nearly all of its time waiting for ACS and the table, so one worker handles many calls. 32
-// calls of 50 ms each are 640 a second, more than one core can serve.
-var concurrentCalls = 32
-
 var telemetrySettings = openTelemetry
   ? {
       AzureFunctionsJobHost__telemetryMode: 'OpenTelemetry'
@@ -68,7 +63,10 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
         instanceMemoryMB: instanceMemoryMB
         maximumInstanceCount: maximumInstances
         alwaysReady: alwaysReadyInstances > 0 ? [{ name: 'http', instanceCount: alwaysReadyInstances }] : []
-        triggers: { http: { perInstanceConcurrency: concurrentCalls } }
+        // By default the platform sends a Python instance one HTTP call at a time. This app is async: a
+        // call spends nearly all of its time waiting for ACS and the table, so one worker handles many.
+        // 32 calls of 50 ms each are 640 a second, more than one core can serve.
+        triggers: { http: { perInstanceConcurrency: 32 } }
       }
     }
     siteConfig: {

@@ -48,7 +48,7 @@ ALLOWED = {
     "ports": {"identity", "policies"},
     "policies": {"errors"},
     "identity": {"errors"},
-    "limits": {"errors"},
+    "limits": {"log", "errors"},
     "errors": set(),
     "log": {"scrubbing"},
     "scrubbing": set(),
@@ -69,7 +69,7 @@ ADAPTERS = {
         "identity_service.http.responses",
         "identity_service.http.triggers",
     },
-    "aiohttp": {"identity_service.azure.failures"},
+    "aiohttp": {"identity_service.azure.failures", "identity_service.azure.transport"},
     "opentelemetry": {"identity_service.metrics", "identity_service.traces"},
 }
 

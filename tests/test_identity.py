@@ -243,7 +243,7 @@ class Transition(NamedTuple):
     change: Callable[[Identity], Identity]
     allowed: set[State]
     changed: dict[str, object]
-    changed_if_suspended: dict[str, object] | None = None
+    if_suspended: dict[str, object] | None = None
 
 
 TRANSITIONS = {
@@ -267,12 +267,14 @@ TRANSITIONS = {
             "state": State.DELETED,
             "deleted_on": LATER,
             "deleted_by": Actor.USER,
+            "suspended_on": None,
             "scheduled_purge_on": LATER + RETENTION,
             "revoked": False,
             "due": LATER + LEASE,
             **WORK,
             **NO_FAILURES,
         },
+        {"suspended_on": NOW},
     ),
     "record_revocation": Transition(
         Identity.record_revocation,
@@ -350,7 +352,7 @@ def test_transition(name: str, state: State, revoked: bool) -> None:
     """A transition is allowed in exactly these states, and changes exactly these attributes."""
     change, allowed, changed, if_suspended = TRANSITIONS[name]
     if if_suspended and state is State.SUSPENDED:
-        changed = if_suspended
+        changed = changed | if_suspended
     row = in_state(state, revoked=revoked)
     if state in allowed:
         assert change(row) == replace(row, **changed)

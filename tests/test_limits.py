@@ -2,19 +2,23 @@
 
 import asyncio
 import contextlib
+import math
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity_service.errors import Overloaded, TooManyCalls
-from identity_service.http.binding import BoundOperation
-from identity_service.limits import OPERATIONS, USERS, Slots, UserBudgets
-from identity_service.operations import identities, status
-from identity_service.ports import Acs
-from tests.http.edge import content, memory_services, request, serve
-from tests.support.world import World
-from tools.openapi.document import operations
+from identity_service.errors import AcsTooSlow, Overloaded, TooManyCalls
+from identity_service.limits import (
+    CALLS,
+    DEADLINE,
+    HALF_FULL,
+    SLOW,
+    USERS,
+    Traffic,
+    UserBudgets,
+)
 
 
 class Clock:
@@ -144,82 +148,175 @@ def test_number_of_users_is_bounded(budgets: UserBudgets) -> None:
     assert len(budgets._full_at) == USERS
 
 
-async def use(slots: Slots, end: asyncio.Event, error: Exception | None = None) -> None:
-    """An operation that runs until the event."""
-    with slots.one():
-        await end.wait()
-        if error:
-            raise error
+# Calls at once
 
 
-async def test_calls_beyond_the_slots_are_refused_at_once() -> None:
-    """Each operation has a slot until its end. Beyond them, a call is refused with Retry-After."""
-    slots, end = Slots(), asyncio.Event()
-    running = [asyncio.create_task(use(slots, end)) for _ in range(OPERATIONS)]
-    await asyncio.sleep(0)
-    with pytest.raises(Overloaded) as caught:
-        await use(slots, end)
+class Operations:
+    """Operations that hang until they are told to end, and how their callers fared.
 
-    assert caught.value.retry_after == 1
-
-    end.set()
-    await asyncio.gather(*running)
-
-
-@pytest.mark.parametrize("ending", ["success", "error", "cancellation"])
-async def test_slot_is_free_after_the_end(ending: str) -> None:
-    """All slots are free again, however the operations end, and after refusals too."""
-    slots, end = Slots(), asyncio.Event()
-    for _ in range(2):
-        error = ValueError() if ending == "error" else None
-        running = [asyncio.create_task(use(slots, end, error)) for _ in range(OPERATIONS)]
-        await asyncio.sleep(0)
-        with pytest.raises(Overloaded):
-            await use(slots, end)
-        if ending == "cancellation":
-            for task in running:
-                task.cancel()
-        else:
-            end.set()
-        await asyncio.gather(*running, return_exceptions=True)
-        end.clear()
-
-    end.set()
-    await use(slots, end)
-
-
-async def hang(acs: Acs) -> None:
-    """Wait for an upstream that never responds."""
-    await asyncio.Event().wait()
-
-
-def test_hanging_operations(virtual_time: asyncio.Runner, world: World) -> None:
-    """While operations hang, new calls are refused at once; health and openapi respond.
-
-    A slot is used until the operation ends, not until its caller has a response.
+    Attributes:
+        started: How often each operation was started.
+        ends: Ends the hanging calls.
     """
-    services = memory_services(world)
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.traffic = Traffic()
+        self.started: Counter[str] = Counter()
+        self.ends = asyncio.Event()
+        self.hangs = True
+        self._error = error
+
+    async def call(self, operation: str) -> tuple[str, float]:
+        """Call an operation. Returns the outcome and the seconds that it took."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+
+        async def run() -> None:
+            self.started[operation] += 1
+            if operation == "hangs" and self.hangs:
+                await self.ends.wait()
+            if self._error:
+                raise self._error
+
+        try:
+            await self.traffic.run(operation, run)
+        except (AcsTooSlow, Overloaded, ValueError) as error:
+            return type(error).__name__, loop.time() - started
+        return "ok", loop.time() - started
+
+    async def many(self, count: int) -> list[tuple[str, float]]:
+        """Call the hanging operation this often at once."""
+        return await asyncio.gather(*(self.call("hangs") for _ in range(count)))
+
+
+async def keep_calling(operations: Operations, seconds: float) -> Counter[str]:
+    """Call the hanging operation again and again for this long. Returns how often each outcome."""
+    loop = asyncio.get_running_loop()
+    outcomes: Counter[str] = Counter()
+    end = loop.time() + seconds
+    while loop.time() < end:
+        outcome, _ = await operations.call("hangs")
+        outcomes[outcome] += 1
+        await asyncio.sleep(0.05)
+    return outcomes
+
+
+def test_a_few_hanging_calls_wait_until_the_deadline(virtual_time: asyncio.Runner) -> None:
+    """While the instance is half empty, a call that hangs may still succeed until its deadline."""
+    outcomes = virtual_time.run(Operations().many(HALF_FULL))
+
+    assert outcomes == [("AcsTooSlow", DEADLINE)] * HALF_FULL
+
+
+def test_burst_of_an_operation_that_hangs(virtual_time: asyncio.Runner) -> None:
+    """After a second, calls are given up until the instance is half empty."""
+    outcomes = Counter(virtual_time.run(Operations().many(32)))
+
+    assert outcomes == {
+        ("AcsTooSlow", SLOW): 32 - HALF_FULL,
+        ("AcsTooSlow", DEADLINE): HALF_FULL,
+    }
+
+
+def test_burst_of_a_healthy_operation(virtual_time: asyncio.Runner) -> None:
+    """While calls are fast, none is refused."""
+    operations = Operations()
+    operations.hangs = False
+
+    assert virtual_time.run(operations.many(CALLS)) == [("ok", 0)] * CALLS
+
+
+def test_more_calls_than_the_platform_sends(virtual_time: asyncio.Runner) -> None:
+    """They are refused at once and not started."""
+    operations = Operations()
+    outcomes = Counter(virtual_time.run(operations.many(CALLS + 10)))
+
+    assert (outcomes["Overloaded", 0], operations.started["hangs"]) == (10, CALLS)
+
+
+def test_repeated_calls_of_an_operation_that_hangs(virtual_time: asyncio.Runner) -> None:
+    """Beyond its share, one call a second is started. All others are refused at once."""
+    operations = Operations()
+
+    async def scenario() -> Counter[str]:
+        callers = [asyncio.create_task(keep_calling(operations, 8)) for _ in range(32)]
+        return sum(await asyncio.gather(*callers), Counter[str]())
+
+    outcomes = virtual_time.run(scenario())
+
+    assert 32 <= operations.started["hangs"] <= 32 + 2 * 8
+    assert outcomes["Overloaded"] > 1000
+
+
+def test_other_operations_while_one_hangs(virtual_time: asyncio.Runner) -> None:
+    """They are never refused, and never wait."""
+    operations = Operations()
+
+    async def scenario() -> set[tuple[str, float]]:
+        callers = [asyncio.create_task(keep_calling(operations, 8)) for _ in range(32)]
+        others = set()
+        for _ in range(100):
+            others.add(await operations.call("another"))
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*callers)
+        return others
+
+    assert virtual_time.run(scenario()) == {("ok", 0)}
+
+
+def test_end_of_the_hang(virtual_time: asyncio.Runner) -> None:
+    """New calls succeed within a second, although the old ones still hang. They are given up."""
+    operations = Operations()
+
+    async def scenario() -> tuple[list[tuple[str, float]], float]:
+        loop = asyncio.get_running_loop()
+        old = [asyncio.create_task(operations.call("hangs")) for _ in range(32)]
+        await asyncio.sleep(2 * SLOW)
+        await operations.call("hangs")  # uses the trial of this second
+        operations.hangs = False
+        recovered = loop.time()
+        outcomes = await keep_calling(operations, SLOW)
+        healthy = loop.time() - recovered if outcomes["ok"] else math.inf
+        assert await operations.many(8) == [("ok", 0)] * 8
+        return await asyncio.gather(*old), healthy
+
+    old, healthy = virtual_time.run(scenario())
+
+    assert healthy < SLOW + 0.1
+    assert max(seconds for _, seconds in old) < DEADLINE
+
+
+def test_failures_do_not_end_a_hang(virtual_time: asyncio.Runner) -> None:
+    """A call that fails fast, for example because the caller asked for too much, proves nothing."""
+    operations = Operations(ValueError())
+
+    async def scenario() -> list[str]:
+        old = [asyncio.create_task(operations.call("hangs")) for _ in range(32)]
+        await asyncio.sleep(2 * SLOW)
+        old.append(asyncio.create_task(operations.call("hangs")))
+        await asyncio.sleep(0.01)
+        operations.hangs = False
+        outcomes = [(await operations.call("hangs"))[0] for _ in range(2)]
+        operations.ends.set()
+        await asyncio.gather(*old)
+        return outcomes
+
+    assert virtual_time.run(scenario()) == ["ValueError", "Overloaded"]
+
+
+def test_call_goes_on_after_its_caller_was_answered(virtual_time: asyncio.Runner) -> None:
+    """An operation is never cancelled."""
+    traffic, done = Traffic(), []
+
+    async def slow() -> None:
+        await asyncio.sleep(2 * DEADLINE)
+        done.append(True)
 
     async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        hanging = [serve(request(), hang, services) for _ in range(OPERATIONS)]
-        codes = [content(response)["code"] for response in await asyncio.gather(*hanging)]
-        assert codes == ["acs_too_slow"] * OPERATIONS
-        started = loop.time()
-        refused = await serve(request(), identities.list_identities, services)
-
-        assert (refused.status_code, content(refused)["code"]) == (503, "overloaded")
-        assert refused.headers["Retry-After"] == "1"
-        for operation in (status.health, status.openapi):
-            assert (await serve(request(), operation, services)).status_code == 200
-        assert loop.time() == started
+        with pytest.raises(AcsTooSlow):
+            await traffic.run("slow", slow)
+        await asyncio.sleep(2 * DEADLINE)
 
     virtual_time.run(scenario())
 
-
-@pytest.mark.parametrize("name", operations())
-def test_every_operation_that_waits_for_an_upstream_uses_a_slot(name: str, world: World) -> None:
-    """Only health and openapi wait for nothing, and ready asks once for all callers together."""
-    bound = BoundOperation(operations()[name], memory_services(world))
-
-    assert bound.calls_upstream == (name not in {"health", "openapi", "ready"})
+    assert done == [True]

@@ -3,18 +3,18 @@
 With `SERVICE_AUTHENTICATION=entra` nothing but the app itself decides this.
 """
 
+import asyncio
 import base64
 import json
 import re
 import runpy
-from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 from azure.functions import HttpRequest, HttpResponse
 
-from identity_service.limits import OPERATIONS
+from identity_service.limits import CALLS
 from identity_service.policies import Role
 from identity_service.schemas import IssuedTokenResponse, TeamsTokenResponse
 from identity_service.services import Services
@@ -357,12 +357,16 @@ async def test_refusal_names_the_roles(app: App, name: str, detail: str) -> None
 
 async def test_refusal_comes_before_the_limit_of_running_calls(app: App) -> None:
     """A caller without a role gets 403, not the 503 of a full instance."""
-    with ExitStack() as running:
-        for _ in range(OPERATIONS):
-            running.enter_context(app.services.slots.one())
+    end = asyncio.Event()
+    running = [
+        asyncio.create_task(app.services.traffic.run("hangs", end.wait)) for _ in range(CALLS)
+    ]
+    await asyncio.sleep(0)
 
-        seen = await app.access(header(CALLERS["application without roles"], {}))
+    seen = await app.access(header(CALLERS["application without roles"], {}))
 
+    end.set()
+    await asyncio.gather(*running)
     assert seen == everywhere(NOT_ALLOWED, NOT_ALLOWED)
 
 

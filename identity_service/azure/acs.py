@@ -17,6 +17,7 @@ from azure.core.pipeline.policies import AsyncRetryPolicy
 from identity_service.azure.acs_errors import no_credential, request_id, translate, unavailable
 from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Failure, invalid_body
+from identity_service.azure.transport import Transport, only_if_awaited
 from identity_service.errors import InvalidBody, TeamsTokenRefused
 from identity_service.identity import is_identity_id
 from identity_service.log import EventLog, current_invocation, request_sent
@@ -34,8 +35,8 @@ ACS_SCOPE = "https://communication.azure.com//.default"
 CONNECT = 3.0
 REPEATABLE = 8.0
 # A create that has been sent is waited for beyond the caller's deadline: its response has the id of
-# an identity that could not be found otherwise.
-CREATE = 60.0
+# an identity that could not be found otherwise. The sweep then purges it.
+CREATE = 20.0
 
 _RETRY_ONCE: dict[str, Any] = {"retry_total": 1, "retry_on_methods": ["POST", "DELETE"]}
 
@@ -53,9 +54,6 @@ class AcsClient:
     ) -> "AcsClient":
         """A client of the resource at `endpoint`. Call this inside the worker's event loop.
 
-        `use_env_settings=False` halves the CPU of a call: by default the SDK reads .netrc and the
-        proxy variables for each request, in two thread hops.
-
         Args:
             endpoint: `https://host` or `https://host:port`.
             credential: The app's credential, or an access key in base64.
@@ -66,10 +64,8 @@ class AcsClient:
                 endpoint,
                 AzureKeyCredential(credential) if isinstance(credential, str) else credential,
                 retry_policy=_RetryAtOnce(retry_total=0, retry_backoff_factor=0),
-                connection_timeout=CONNECT,
-                read_timeout=REPEATABLE,
                 permit_redirects=False,
-                use_env_settings=False,
+                transport=Transport(CONNECT, REPEATABLE),
                 proxies=proxies,
                 raw_request_hook=_sent,
                 raw_response_hook=_record,
@@ -80,7 +76,8 @@ class AcsClient:
     async def create(self) -> str:
         """See `ports.Acs`."""
         call = self._client.create_user(read_timeout=CREATE)
-        return await self._result(call, _created, has_identity=False, limit=None)
+        with only_if_awaited():
+            return await self._result(call, _created, has_identity=False, limit=CREATE)
 
     async def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
         """See `ports.Acs`."""
@@ -89,12 +86,13 @@ class AcsClient:
             token_expires_in=timedelta(minutes=grant.minutes),
             read_timeout=CREATE,
         )
-        return await self._result(
-            call,
-            lambda created: (_created(created[0]), _access_token(created[1])),
-            has_identity=False,
-            limit=None,
-        )
+        with only_if_awaited():
+            return await self._result(
+                call,
+                lambda created: (_created(created[0]), _access_token(created[1])),
+                has_identity=False,
+                limit=CREATE,
+            )
 
     async def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
         """See `ports.Acs`."""
@@ -104,7 +102,8 @@ class AcsClient:
             token_expires_in=timedelta(minutes=grant.minutes),
             **_RETRY_ONCE,
         )
-        return await self._result(call, _access_token)
+        with only_if_awaited():
+            return await self._result(call, _access_token)
 
     async def revoke_tokens(self, identity_id: str) -> None:
         """See `ports.Acs`."""
@@ -120,7 +119,8 @@ class AcsClient:
         """See `ports.Acs`."""
         call = self._client.get_token_for_teams_user(token, app_id, user_id, **_RETRY_ONCE)
         try:
-            return await self._result(call, _access_token, has_identity=False)
+            with only_if_awaited():
+                return await self._result(call, _access_token, has_identity=False)
         except InvalidBody as refused:
             raise TeamsTokenRefused(
                 refused.detail,
@@ -134,7 +134,7 @@ class AcsClient:
         parse: Callable[[S], T],
         *,
         has_identity: bool = True,
-        limit: float | None = REPEATABLE,
+        limit: float = REPEATABLE,
     ) -> T:
         """The parsed response.
 
@@ -142,7 +142,7 @@ class AcsClient:
             call: The call to the SDK.
             parse: Reads its result.
             has_identity: Whether the call is about an existing identity.
-            limit: The seconds after which the call is abandoned. None if it cannot be repeated.
+            limit: The seconds after which the call is abandoned, with its retry.
         """
         with current_invocation().acs_call() as measured:
             try:
@@ -152,9 +152,9 @@ class AcsClient:
                 raise translate(error, self._host, has_identity=has_identity) from error
             except TimeoutError as error:
                 if not measured.is_sent:
-                    reason = f"no token within {REPEATABLE:.0f} s"
+                    reason = f"no token within {limit:.0f} s"
                     raise no_credential(ACS_SCOPE, reason) from error
-                failure = Failure("timeout", f"no response within {REPEATABLE:.0f} s")
+                failure = Failure("timeout", f"no response within {limit:.0f} s")
                 raise unavailable(self._host, failure) from error
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 # The SDK does not check responses. It raises these errors for invalid ones.

@@ -40,6 +40,7 @@ from identity_service.azure.table_codec import (
     partition,
     user_key,
 )
+from identity_service.azure.transport import Transport, only_if_awaited
 from identity_service.errors import InvalidQuery, RegistryUnavailable
 from identity_service.identity import (
     DueEntry,
@@ -71,15 +72,14 @@ def _untraced(request: PipelineRequest[Any]) -> None:
     request.context.options["tracing_options"] = {"enabled": False}
 
 
-# Seconds. A read has two attempts at most. A write has one, because its result must be known.
+# Seconds. A read has two attempts at most. A write has one, because its result must be known; it is
+# waited for beyond the caller's deadline.
 CONNECT = 2.0
 RESPONSE = 4.0
+WRITE = 20.0
 _CONNECTION: dict[str, Any] = {
-    "connection_timeout": CONNECT,
-    "read_timeout": RESPONSE,
     "retry_total": 0,
     "permit_redirects": False,
-    "use_env_settings": False,
     "raw_request_hook": _untraced,
 }
 _READ: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
@@ -134,6 +134,10 @@ _STREAM_PAGE = 100
 _LARGEST_PAGE = 1000
 
 
+def _network(proxies: dict[str, str] | None) -> dict[str, Any]:
+    return {"transport": Transport(CONNECT, RESPONSE), "proxies": proxies}
+
+
 class TableRegistry:
     """Implements `ports.Registry`."""
 
@@ -151,7 +155,7 @@ class TableRegistry:
         proxies: dict[str, str] | None = None,
     ) -> "TableRegistry":
         """The registry in the storage account whose tables are at the URL `table_service`."""
-        options: dict[str, Any] = {**_CONNECTION, "proxies": proxies}
+        options = {**_CONNECTION, **_network(proxies)}
         return cls(TableClient(table_service, TABLE, credential=credential, **options))
 
     @classmethod
@@ -159,7 +163,7 @@ class TableRegistry:
         cls, connection_string: str, proxies: dict[str, str] | None = None
     ) -> "TableRegistry":
         """The registry in the storage account of the connection string."""
-        options: dict[str, Any] = {**_CONNECTION, "proxies": proxies}
+        options = {**_CONNECTION, **_network(proxies)}
         return cls(TableClient.from_connection_string(connection_string, TABLE, **options))
 
     async def read(self, identity_id: str) -> Identity | None:
@@ -175,7 +179,7 @@ class TableRegistry:
             *due_entry_change(identity, "create"),
         )
 
-    async def update(self, old: Identity, new: Identity) -> Identity:
+    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
         """See `ports.Registry`."""
         change = (
             "update",
@@ -183,9 +187,13 @@ class TableRegistry:
             {"mode": UpdateMode.REPLACE, **_if_match(old.etag)},
         )
         if (new.due, new.due_kind) == (old.due, old.due_kind):
-            return await self._write(new, change)
+            return await self._write(new, change, if_awaited=if_awaited)
         return await self._write(
-            new, change, *due_entry_change(old, "delete"), *due_entry_change(new, "create")
+            new,
+            change,
+            *due_entry_change(old, "delete"),
+            *due_entry_change(new, "create"),
+            if_awaited=if_awaited,
         )
 
     async def remove(self, identity: Identity) -> None:
@@ -360,35 +368,34 @@ class TableRegistry:
 
         return await self._ask(get)
 
-    async def _write(self, identity: Identity, *changes: Change) -> Identity:
+    async def _write(
+        self, identity: Identity, *changes: Change, if_awaited: bool = False
+    ) -> Identity:
         """Write an identity's row. Returns it with its new ETag."""
-        results = await self._send_batch(*changes)
+        results = await self._send_batch(*changes, if_awaited=if_awaited)
         return identity.with_etag(results[0].get("etag", ""))
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Read. A read can be abandoned at any time."""
-        try:
-            async with asyncio.timeout(CONNECT + RESPONSE):
-                with self._translated():
-                    await self._ensure_table()
-                    return await call()
-        except TimeoutError as error:
-            reason = f"no response within {CONNECT + RESPONSE:.0f} s"
-            raise self._unavailable(Failure("timeout", reason)) from error
+        async with self._limited(CONNECT + RESPONSE):
+            await self._ensure_table()
+            return await call()
 
-    async def _send_batch(self, *changes: Change) -> list[Any]:
+    async def _send_batch(self, *changes: Change, if_awaited: bool = False) -> list[Any]:
         """Send one batch: all changes are made, or none.
 
-        A batch that was sent is waited for until its result is known or lost. A single change is a
-        batch too, because for other requests the SDK drops the error code or accepts any 404.
+        A single change is a batch too, because for other requests the SDK drops the error code or
+        accepts any 404.
 
         Raises:
+            CallerGone: with `if_awaited`: it was not sent.
             Conflict: another write was faster. Its text is the service's error code.
         """
-        with self._translated():
+        async with self._limited(WRITE):
             await self._ensure_table()
             try:
-                results = await self._table.submit_transaction(changes)
+                with only_if_awaited() if if_awaited else contextlib.nullcontext():
+                    results = await self._table.submit_transaction(changes)
             except HttpResponseError as error:
                 if _code(error) in _CONFLICT:
                     raise Conflict(_code(error)) from error
@@ -413,6 +420,17 @@ class TableRegistry:
             if _code(error) != _TABLE_EXISTS:
                 raise
         self._exists = True
+
+    @contextlib.asynccontextmanager
+    async def _limited(self, seconds: float) -> AsyncIterator[None]:
+        """Limit the time of a call, whatever the SDK waits for, and translate its errors."""
+        try:
+            async with asyncio.timeout(seconds):
+                with self._translated():
+                    yield
+        except TimeoutError as error:
+            failure = Failure("timeout", f"no response within {seconds:.0f} s")
+            raise self._unavailable(failure) from error
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

@@ -44,7 +44,6 @@ class BoundOperation:
 
     Attributes:
         parameters: The names of its parameters.
-        calls_upstream: Whether it holds sockets while it waits.
         roles: The app roles that a service needs. Empty: it is not for services.
 
     Raises:
@@ -65,7 +64,6 @@ class BoundOperation:
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
         }
         self.parameters = set(self._sources)
-        self.calls_upstream = bool(self.parameters & _UPSTREAM)
         if roles and "caller" in self.parameters:
             raise BindingError(f"{self.name}: a service is no signed-in user: leave out the roles.")
 
@@ -77,10 +75,7 @@ class BoundOperation:
         """
         self._admit(req)
         arguments = self._arguments(req)
-        if not self.calls_upstream:
-            return await self._operation(**arguments)
-        with self._services.slots.one():
-            return await self._operation(**arguments)
+        return await self._services.traffic.run(self.name, lambda: self._operation(**arguments))
 
     async def run(self) -> Any:
         """Run an operation that takes nothing from a request.
@@ -144,8 +139,6 @@ class BoundOperation:
             raise BindingError(f"{self.name}: {name!r} has type {kind}, expected {expected}.")
 
 
-# The parameters that call upstreams.
-_UPSTREAM = {"acs", "registry", "lifecycle"}
 _NO_REQUEST = HttpRequest("GET", "/", body=b"")
 
 

@@ -1,9 +1,8 @@
 """Triggers: registers each operation with the host, and runs it when the host calls.
 
-Around every operation: the deadline, one log line, and errors that become responses.
+Around every operation: one log line, and errors that become responses.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from inspect import getdoc
@@ -19,7 +18,7 @@ from azure.functions import (
 )
 from azure.functions.warmup import WarmUpContext
 
-from identity_service.errors import AcsTooSlow, InternalError, ServiceError
+from identity_service.errors import InternalError, ServiceError
 from identity_service.http.binding import FROM_REQUEST, BindingError, BoundOperation, Operation
 from identity_service.http.responses import code, problem, refused_field, subject, success
 from identity_service.log import EventLog, begin_invocation
@@ -27,12 +26,6 @@ from identity_service.policies import Role, ServiceAuthentication
 from identity_service.services import Services
 
 events = EventLog(__name__)
-
-# Seconds until the caller gets a response, even if the operation is still running. The README
-# promises ten.
-DEADLINE = 9.0
-
-_running: set[asyncio.Future[Any]] = set()
 
 
 class Triggers:
@@ -139,7 +132,7 @@ async def serve(  # noqa: PLR0913 -- what the trigger knows
     invocation = begin_invocation(context.invocation_id)
     result: Any
     try:
-        result = await _before_deadline(operation.call(req))
+        result = await operation.call(req)
         response = success(req, route, result)
     except Exception as error:  # noqa: BLE001 -- otherwise the host would send an empty 500
         result = _service_error(error, operation.name)
@@ -185,26 +178,3 @@ def _service_error(error: Exception, operation: str) -> ServiceError:
         return error
     events.error("internal_error", error, operation=operation)
     return InternalError("The log of this service has the details.")
-
-
-async def _before_deadline(call: Awaitable[Any]) -> Any:
-    """Wait for the call until the deadline. After it, the call continues and is not cancelled.
-
-    Raises:
-        AcsTooSlow: the deadline has passed.
-    """
-    task = asyncio.ensure_future(call)
-    _running.add(task)  # the event loop keeps only weak references to tasks
-    task.add_done_callback(_running.discard)
-    done, _ = await asyncio.wait({task}, timeout=DEADLINE)
-    if done:
-        return task.result()
-    task.add_done_callback(_finished_late)
-    raise AcsTooSlow("The response took too long. The operation may still complete.")
-
-
-def _finished_late(task: asyncio.Future[Any]) -> None:
-    error = None if task.cancelled() else task.exception()
-    unexpected = error if error and not isinstance(error, ServiceError) else None
-    name = type(error).__name__ if error else "none"
-    events.warning("operation_finished_late", unexpected, outcome=name)

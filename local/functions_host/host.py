@@ -20,6 +20,9 @@ from local.functions_host.keys import AuthLevel, Keys
 from local.functions_host.timers import Monitor, Timer
 
 logger = logging.getLogger(__name__)
+# The platform sends an instance no more HTTP calls at the same time: `perInstanceConcurrency` in
+# infra/app.bicep. Azure has no setting for it that an app could read.
+CALLS_AT_ONCE = 32
 _HOME_PAGE = b"""<!DOCTYPE html>
 <html lang="en"><title>Local Functions host</title>
 <p>Your function app is up and running.</p></html>
@@ -123,15 +126,23 @@ class Host:
 
 
 class _Throttle:
-    """Limits the HTTP invocations that run or wait, as host.json says."""
+    """Limits the HTTP invocations that run or wait, as the platform and host.json say."""
 
     def __init__(self, options: HostJson) -> None:
+        self._instance = asyncio.Semaphore(CALLS_AT_ONCE)
         self._outstanding = 0
         self._limit = options.max_outstanding
         self._slots = asyncio.Semaphore(options.max_concurrent) if options.max_concurrent else None
 
     async def run(self, call: Callable[[], Awaitable[Response]]) -> Response:
-        """Call when there is a free slot. The response is 429 if too many wait for one."""
+        """Call when there is a free slot. The response is 429 if too many wait for one.
+
+        The host only knows of the calls that the platform sends it.
+        """
+        async with self._instance:
+            return await self._run(call)
+
+    async def _run(self, call: Callable[[], Awaitable[Response]]) -> Response:
         if self._limit is not None and self._outstanding >= self._limit:
             return Response(HTTPStatus.TOO_MANY_REQUESTS)
         self._outstanding += 1

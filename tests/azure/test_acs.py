@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-import aiohttp
 import pytest
 from azure.communication.identity import CommunicationUserIdentifier
 from azure.communication.identity.aio import CommunicationIdentityClient
@@ -21,20 +20,21 @@ from azure.core.exceptions import (
     StreamConsumedError,
     TooManyRedirectsError,
 )
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity import AuthenticationRequiredError
 
-from identity_service.azure.acs import CREATE, REPEATABLE, AcsClient
+from identity_service.azure import transport as own
+from identity_service.azure.acs import CONNECT, CREATE, REPEATABLE, AcsClient
 from identity_service.errors import (
     AcsTooSlow,
     AcsUnavailable,
+    CallerGone,
     IdentityNotFound,
     ServiceError,
     TeamsTokenRefused,
     WrongResource,
 )
 from identity_service.identity import is_identity_id
-from identity_service.log import request_sent
+from identity_service.log import begin_invocation, request_sent
 from identity_service.policies import AccessToken, TokenGrant
 from identity_service.ports import Acs
 from tests.local.acs.support import EmulatorClient, serve
@@ -198,12 +198,13 @@ async def acs(request: pytest.FixtureRequest) -> AsyncIterator[Acs]:
         yield MemoryAcs(VirtualClock())
         return
     emulator: EmulatorClient = request.getfixturevalue("emulator")
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=emulator.ca_file))
+    transport = own.Transport(CONNECT, REPEATABLE)
+    transport.session = own.new_session(ssl=ssl.create_default_context(cafile=emulator.ca_file))
     client = AcsClient(
         CommunicationIdentityClient(
             f"https://localhost:{emulator.port}",
             AzureKeyCredential(emulator.keys[0]),
-            transport=AioHttpTransport(session=aiohttp.ClientSession(connector=connector)),
+            transport=transport,
         ),
         "localhost",
     )
@@ -264,6 +265,21 @@ async def test_identity_of_another_resource(acs: Acs, name: str) -> None:
     """Every call about an identity of another resource says so."""
     with pytest.raises(WrongResource):
         await getattr(acs, name)(IDENTITY, *ON_AN_IDENTITY[name][1:])
+
+
+@pytest.mark.parametrize("name", CREATES | ON_AN_IDENTITY)
+async def test_call_that_nobody_waits_for(acs: Acs, name: str) -> None:
+    """After the caller has got a response, nothing is created. Revocations and deletions go on."""
+    invocation = begin_invocation("one")
+    identity_id = await acs.create()
+    invocation.is_over = True
+    arguments = CREATES[name] if name in CREATES else (identity_id, *ON_AN_IDENTITY[name][1:])
+    call = getattr(acs, name)(*arguments)
+    if name in CREATES or name == "issue_token":
+        with pytest.raises(CallerGone):
+            await call
+    else:
+        await call
 
 
 # Facts about the adapter

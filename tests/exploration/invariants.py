@@ -324,6 +324,7 @@ class History(NamedTuple):
                 history = history._replace(
                     elsewhere=self.elsewhere | {old.id},
                     marks=self.marks - set(Mark.all_of(old)),
+                    permitted=self.permitted | _tokens(old.id, snapshot),
                 )
         return history._replace(
             returned=frozenset(mark for mark in history.returned if mark.identity_id != old.id)

@@ -559,11 +559,11 @@ SWEEP_PURGES_SUSPENDED = (Change("case State.PURGING:", "case State.PURGING | St
 class TwoWrites(GatedRegistry):
     """Writes the row first and then its new due entry."""
 
-    async def update(self, old: Identity, new: Identity) -> Identity:
+    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
         """See `ports.Registry`."""
         due: datetime | None = new.due
         if old.due or due is None:
-            return await super().update(old, new)
+            return await super().update(old, new, if_awaited=if_awaited)
 
         def write() -> Identity:
             if old.id not in self.rows or self.rows[old.id].etag != old.etag:
@@ -589,7 +589,7 @@ class NoUserEtag(GatedRegistry):
 class NoEtag(GatedRegistry):
     """Updates an identity row regardless of its ETag."""
 
-    async def update(self, old: Identity, new: Identity) -> Identity:
+    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
         """See `ports.Registry`."""
         return await self.perform("update", lambda: self._put(self.rows.get(old.id), new))
 

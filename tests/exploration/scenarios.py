@@ -80,7 +80,6 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "suspending, deleted": DELETING_SUSPENDED,
     "suspending, unknown to ACS": ("suspend until revoke_tokens",),
     "suspending, unknown to ACS, due": ("suspend until revoke_tokens", "lease"),
-    "suspending, created elsewhere": ("created elsewhere", "suspend until revoke_tokens"),
     "unrevoked, created elsewhere": ("created elsewhere", "delete until revoke_tokens"),
     "unrevoked, created elsewhere, purge due": (
         *("created elsewhere", "delete until revoke_tokens", "retention"),
@@ -348,7 +347,11 @@ MARKS = [
     *_together("resume", "sweep", before=("suspending, due", "suspending a moment ago, due")),
     *_together("restore", "resume", before=("suspended, deleted", "suspending, deleted")),
     *_together("restore", "restore", before=("suspending, deleted",)),
-    *_together("restore", "sweep", before=("suspended, deleted, purge due",)),
+    *_together(
+        "restore",
+        "sweep",
+        before=("suspended, deleted, purge due", "unrevoked, created elsewhere, purge due"),
+    ),
     *_together("restore", "delete", before=("suspending",)),
     *_together("purge", "restore", before=("suspended, deleted",)),
     *_together("sweep", "sweep", before=("suspending, unknown to ACS, due",)),

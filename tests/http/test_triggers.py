@@ -17,7 +17,8 @@ from identity_service.errors import (
     RegistryUnavailable,
 )
 from identity_service.http.binding import Operation
-from identity_service.http.triggers import DEADLINE, Triggers, add_timer, add_warmup, run
+from identity_service.http.triggers import Triggers, add_timer, add_warmup, run
+from identity_service.limits import DEADLINE
 from identity_service.log import current_invocation
 from identity_service.operations import status
 from identity_service.policies import Role, TokenGrant

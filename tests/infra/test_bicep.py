@@ -14,6 +14,7 @@ from identity_service.settings_table import (
     WORKER_TELEMETRY,
     Setting,
 )
+from local.functions_host.host import CALLS_AT_ONCE
 from tests.infra.bicep import FILES, INFRA, read
 
 ROOT = INFRA.parent
@@ -117,6 +118,17 @@ def test_body_size_limit() -> None:
 
     assert limit == f"'{BODY_SIZE_LIMIT.sample}'"
     assert int(limit.strip("'")) == 1024 * 1024 > ImportIdentitiesRequest.body_limit
+
+
+def test_calls_at_once() -> None:
+    """The platform sends an instance as many calls as the local host, whichever way it is set."""
+    limit = dict(read((INFRA / "app.bicep").read_bytes()).values)[
+        "properties.functionAppConfig.scaleAndConcurrency.triggers.http.perInstanceConcurrency"
+    ]
+    page = (ROOT / "docs" / "deploy.md").read_text()
+
+    assert limit == str(CALLS_AT_ONCE)
+    assert re.findall(r"perInstanceConcurrency=(\d+)", page) == [limit]
 
 
 @pytest.mark.parametrize(

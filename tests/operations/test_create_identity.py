@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from identity_service.errors import IdentityBusy, IdentityDeleted, RegistryUnavailable
+from identity_service.errors import CallerGone, IdentityBusy, IdentityDeleted, RegistryUnavailable
 from identity_service.identity import Identity, State
+from identity_service.log import begin_invocation
 from identity_service.schemas import (
     IdentityCreatedResponse,
     IdentityFoundResponse,
@@ -288,3 +289,38 @@ async def test_identity_that_another_user_has_taken_over(world: World) -> None:
     issued = await world.create_with_token("alice")
 
     assert world.user_rows() == {"bob": first, "alice": issued.id}
+
+
+# The caller has got a response already
+
+
+@pytest.mark.parametrize("step", ["insert", "update"])
+async def test_creation_that_nobody_waits_for(world: World, step: str) -> None:
+    """Without a user, nobody could find the identity: it stays unfinished, and is purged."""
+    invocation = begin_invocation("one")
+
+    async def answer() -> None:
+        invocation.is_over = True
+
+    world.registry.precede(step, answer)
+    assert await refusal(world.create()) is CallerGone
+
+    begin_invocation("the sweep")
+    [identity_id] = world.acs.identities
+    assert world.row(identity_id).state is State.CREATING
+    world.pass_lease()
+    await world.sweep()
+    assert world.is_gone(identity_id)
+
+
+async def test_creation_for_a_user_that_nobody_waits_for(world: World) -> None:
+    """The user will find the identity, so the creation is finished."""
+    invocation = begin_invocation("one")
+
+    async def answer() -> None:
+        invocation.is_over = True
+
+    world.registry.precede("insert", answer)
+    created = await world.create("alice")
+
+    assert world.row(created.id).state is State.ACTIVE

@@ -56,7 +56,7 @@ STEPS: dict[tuple[str, str], str] = {
     ("restore_identity", State.DELETED): "read update",
     ("restore_identity", UNREVOKED): "read acs.revoke_tokens update",
     ("restore_identity", State.ACTIVE): "read update",
-    ("restore_identity", State.SUSPENDED): "read",
+    ("restore_identity", State.SUSPENDED): "read update",
     ("purge_identity", State.DELETED): "read update acs.delete read_user remove_user remove",
     ("purge_identity", State.PURGING): "read acs.delete read_user remove_user remove",
     ("get_me", State.ACTIVE): "read_user read",

@@ -13,13 +13,12 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT
 from typing import Any
 
-import aiohttp
 from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.credential import Credential
 from identity_service.azure.tables import CONNECT, RESPONSE
+from identity_service.azure.transport import Transport, new_session
 from local.azurite import ACCOUNT, KEEP_ALIVE
 from local.entra import STORAGE_AUDIENCE, Issuer
 from local.servers import HOST, Authority
@@ -30,14 +29,6 @@ _OPTIONS = ("--silent", "--oauth", "basic", "--disableTelemetry", "--skipApiVers
 _LISTENING = re.compile(r"Table service is successfully listening at https://[^:]+:(\d+)")
 # Seconds that a token for storage is valid.
 LIFETIME = 3600
-
-# How the registry connects.
-CONNECTION: dict[str, Any] = {
-    "connection_timeout": CONNECT,
-    "read_timeout": RESPONSE,
-    "retry_total": 0,
-    "use_env_settings": False,
-}
 
 
 class Tables:
@@ -140,11 +131,16 @@ class StorageAccount:
         It creates the transport itself, because aiohttp loads its certificates on import.
         """
         trust = ssl.create_default_context(cafile=self.bundle)
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust))
-        transport = AioHttpTransport(session=session, **CONNECTION)
+        transport = Transport(CONNECT, RESPONSE)
+        transport.session = new_session(ssl=trust)
         credential = Credential(self.tenant)
         return TableClient(
-            self.tables, name, credential=credential, transport=transport, **CONNECTION, **options
+            self.tables,
+            name,
+            credential=credential,
+            transport=transport,
+            retry_total=0,
+            **options,
         )
 
 

@@ -196,6 +196,10 @@ class Client:
         reply = await self.call("GET", "warmup", headers={}, prefix="/admin/")
         assert reply.status == 200
 
+    async def count_tasks(self) -> int:
+        """Returns the number of tasks on the worker's event loop."""
+        return int((await self._call_host("GET", "host/status")).json()["tasks"])
+
     async def http_functions(self) -> list[dict[str, Any]]:
         """Returns name, methods, route and level of each function with an HTTP trigger."""
         functions = (await self._call_host("GET", "functions")).json()

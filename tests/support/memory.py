@@ -15,8 +15,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from identity_service.errors import IdentityNotFound, InvalidQuery, ServiceError, WrongResource
+from identity_service.errors import (
+    CallerGone,
+    IdentityNotFound,
+    InvalidQuery,
+    ServiceError,
+    WrongResource,
+)
 from identity_service.identity import DueEntry, DueKind, Identity, Page, State, UserRow
+from identity_service.log import current_invocation
 from identity_service.policies import AccessToken, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
 
@@ -142,17 +149,20 @@ class MemoryAcs(Planned, Acs):
     @planned
     def create(self) -> str:
         """See `ports.Acs`."""
+        _require_caller()
         return self.add()
 
     @planned
     def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
         """See `ports.Acs`."""
+        _require_caller()
         identity_id = self.add()
         return identity_id, self._issue(identity_id, grant)
 
     @planned
     def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
         """See `ports.Acs`."""
+        _require_caller()
         self.issued_for.append(identity_id)
         self._require(identity_id)
         return self._issue(identity_id, grant)
@@ -174,6 +184,7 @@ class MemoryAcs(Planned, Acs):
     @planned
     def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
         """See `ports.Acs`."""
+        _require_caller()
         self.exchanges.append((token, app_id, user_id))
         return self._issue(user_id, TokenGrant(("voip",), 60))
 
@@ -227,8 +238,10 @@ class MemoryRegistry(Planned, Registry):
         return self._put(None, identity)
 
     @planned
-    def update(self, old: Identity, new: Identity) -> Identity:
+    def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
         """See `ports.Registry`."""
+        if if_awaited:
+            _require_caller()
         _require(old.id in self.rows and self.rows[old.id].etag == old.etag)
         return self._put(old, new)
 
@@ -341,6 +354,11 @@ class MemoryRegistry(Planned, Registry):
     def _version(self) -> str:
         self._versions += 1
         return f"version-{self._versions}"
+
+
+def _require_caller() -> None:
+    if current_invocation().is_over:
+        raise CallerGone("The caller has got a response already.")
 
 
 def _require(condition: bool) -> None:

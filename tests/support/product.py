@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from azure.core.pipeline.transport import AioHttpTransport
-
 from identity_service.azure.table_codec import (
     Change,
     due_entry_change,
@@ -14,6 +12,7 @@ from identity_service.azure.table_codec import (
     encode_user,
     partition,
 )
+from identity_service.azure.transport import Transport
 from identity_service.identity import Identity
 from identity_service.services import SystemClock
 
@@ -32,8 +31,8 @@ class ShiftedClock(SystemClock):
         return super().now() + self._ahead
 
 
-class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK leaves it untyped
-    """The SDK's transport; counts the requests it sends."""
+class CountingTransport(Transport):
+    """The product's transport; counts the requests it sends."""
 
     sent = 0
 

@@ -21,7 +21,7 @@ from identity_service.azure.table_codec import (
 )
 from identity_service.identity import LEASE, YOUNG, Actor, DueEntry, Identity, State
 from local.entra import ACS_AUDIENCE
-from tests.support.azurite import CONNECTION, Tenant
+from tests.support.azurite import Tenant
 from tests.support.client import Control
 from tests.support.product import batches
 from tests.support.stack import Azure
@@ -153,8 +153,10 @@ class Records:
         self._service = TableServiceClient(
             tables,
             credential=Credential(Tenant()),
-            transport=AioHttpTransport(session=session, session_owner=False, **CONNECTION),
-            **CONNECTION,
+            transport=AioHttpTransport(
+                session=session, session_owner=False, use_env_settings=False
+            ),
+            retry_total=0,
         )
 
     async def new_table(self) -> str:

@@ -23,14 +23,13 @@ from typing import Any, TypeVar, cast
 import msgspec
 from azure.data.tables.aio import TableClient
 
-from identity_service.azure.tables import TableRegistry
+from identity_service.azure.tables import CONNECT, RESPONSE, TableRegistry
 from identity_service.errors import RegistryUnavailable, ServiceError
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy, DeletionPolicy, TokenGrant
 from identity_service.ports import Acs, Registry
 from identity_service.services import Services
 from identity_service.sweep import Sweep
-from tests.support.azurite import CONNECTION
 from tests.support.product import CountingTransport, ShiftedClock
 
 T = TypeVar("T")
@@ -195,13 +194,13 @@ class Product:
 
     def __init__(self, task: Task, recorder: Recorder) -> None:
         self._services = Services(os.environ)
-        self.transport = CountingTransport(**CONNECTION)
+        self.transport = CountingTransport(CONNECT, RESPONSE)
         table = TableClient(
             task.tables or self._services.settings.storage.table_service,
             task.table,
             credential=self._services.storage_credential,
             transport=self.transport,
-            **CONNECTION,
+            retry_total=0,
         )
         self._task = task
         acs = cast(Acs, Recorded(self._services.acs, recorder, "acs."))

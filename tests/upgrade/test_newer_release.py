@@ -92,6 +92,23 @@ async def hold(world: Shared, identity_id: str) -> None:
     await world.sweep()
 
 
+async def suspend(world: Shared, identity_id: str) -> None:
+    """suspend_identity."""
+    await world.lifecycle.suspend(identity_id, registered_only=False)
+
+
+async def resume(world: Shared, identity_id: str) -> None:
+    """resume_identity."""
+    await world.lifecycle.resume(identity_id)
+
+
+async def suspended(world: Shared, user_id: str) -> str:
+    """The id of a suspended identity."""
+    identity_id = await world.active(user_id)
+    await suspend(world, identity_id)
+    return identity_id
+
+
 # Every kind of write of an identity row: the state before it, the call, and the state after it.
 WRITES: dict[str, tuple[str, Callable[[Shared, str], Awaitable[object]], State]] = {
     "finish a creation": ("creating", lambda world, _: world.create("alice"), State.ACTIVE),
@@ -101,6 +118,9 @@ WRITES: dict[str, tuple[str, Callable[[Shared, str], Awaitable[object]], State]]
     "delete again": ("deleted", World.delete, State.DELETED),
     "restore": ("deleted", World.restore, State.ACTIVE),
     "restore again": ("active", World.restore, State.ACTIVE),
+    "suspend": ("active", suspend, State.SUSPENDED),
+    "resume": ("suspended", resume, State.ACTIVE),
+    "delete what is suspended": ("suspended", World.delete, State.DELETED),
     "start a purge": ("deleted", stop_a_purge, State.PURGING),
     "start the purge of a creation": ("creating", sweep_in_vain, State.PURGING),
     "start a rollback": ("registering", stop_a_rollback, State.REGISTERING),
@@ -110,12 +130,23 @@ WRITES: dict[str, tuple[str, Callable[[Shared, str], Awaitable[object]], State]]
 }
 
 
+STARTS: dict[str, Callable[[Shared, str], Awaitable[str]]] = {
+    "active": World.active,
+    "creating": World.creating,
+    "registering": World.registering,
+    "suspended": suspended,
+    "deleted": World.deleted,
+    "unrevoked": World.unrevoked,
+    "purging": World.purging,
+    "release 1": lambda world, user_id: world.release_1.deleted(user_id),
+}
+
+
 @pytest.mark.parametrize("write", WRITES)
 async def test_write_keeps_unknown_columns(world: Shared, write: str) -> None:
     """A write keeps the columns that it does not know, with every value and type."""
     start, call, end = WRITES[write]
-    in_state = world.release_1.deleted if start == "release 1" else getattr(world, start)
-    identity_id = await in_state("alice")
+    identity_id = await STARTS[start](world, "alice")
     key = f"i|{identity_id}"
     await extend(world, key, COLUMNS)
     before, columns = await world.columns(identity_id), await unknown_columns(world, key)
@@ -143,10 +174,10 @@ async def test_user_row_keeps_unknown_columns(world: Shared) -> None:
     assert await unknown_columns(world, key) == columns
 
 
-async def suspended(world: Shared, user_id: str | None = None) -> str:
-    """The id of an identity that a newer release has suspended and not yet revoked."""
+async def blocked(world: Shared, user_id: str | None = None) -> str:
+    """The id of an identity that a newer release has put into a new state, with work to do."""
     identity = Identity.create(world.acs.add(), user_id, world.clock.now())
-    row = {**encode_identity(identity), **COLUMNS, "state": "suspended"}
+    row = {**encode_identity(identity), **COLUMNS, "state": "blocked"}
     entry = due_entry_change(identity, "create")
     await world.table.submit_transaction([("create", row), *entry])
     if user_id:
@@ -160,6 +191,8 @@ CALLS: dict[str, Callable[[Shared, str], Awaitable[object]]] = {
     "register": lambda world, each: world.register(each, "alice"),
     "unregister": World.unregister,
     "issue": World.issue,
+    "suspend": suspend,
+    "resume": resume,
     "delete": World.delete,
     "restore": World.restore,
     "purge": World.purge,
@@ -169,7 +202,7 @@ CALLS: dict[str, Callable[[Shared, str], Awaitable[object]]] = {
 @pytest.mark.parametrize("call", CALLS)
 async def test_unknown_state_is_left_alone(world: Shared, call: str) -> None:
     """An identity in an unknown state cannot be changed and gets no token."""
-    identity_id = await suspended(world, "alice")
+    identity_id = await blocked(world, "alice")
     before = await world.rows()
 
     assert await refusal(CALLS[call](world, identity_id)) is IdentityNotReadable
@@ -181,7 +214,7 @@ async def test_unknown_states_block_no_sweep(
     world: Shared, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many of them are due first, the sweep logs them, leaves them and does its work."""
-    ids = await asyncio.gather(*(suspended(world) for _ in range(50)))
+    ids = await asyncio.gather(*(blocked(world) for _ in range(50)))
     before = await world.rows()
     last = await world.creating()
     world.pass_lease()
@@ -196,7 +229,7 @@ async def test_unknown_states_block_no_sweep(
 
 async def test_unknown_states_block_no_list(world: Shared) -> None:
     """They are listed with `state=unknown`, and the list of deleted identities leaves them out."""
-    ids = [await suspended(world) for _ in range(3)]
+    ids = [await blocked(world) for _ in range(3)]
     deleted = await world.deleted()
     active = await world.active()
     lists = [

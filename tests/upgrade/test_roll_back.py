@@ -1,10 +1,11 @@
 """Release 1 on a table that this release has written. docs/operate.md warns of these facts."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from identity_service.identity import Identity
+from identity_service.identity import Identity, State
 from tests.support.world import ACS_IS_DOWN, RETENTION
 from tests.upgrade.world import Shared
 
@@ -110,9 +111,22 @@ async def test_registered_identity(world: Shared) -> None:
     assert await world.damage() == []
 
 
-async def test_registering_row_is_not_readable(world: Shared) -> None:
-    """Release 1 answers 500 for an identity that is being registered, and changes nothing."""
-    identity_id = await world.registering("alice")
+async def suspended(world: Shared, user_id: str | None = None) -> str:
+    """The id of a suspended identity."""
+    identity_id = await world.active(user_id)
+    await world.lifecycle.suspend(identity_id, registered_only=True)
+    return identity_id
+
+
+@pytest.mark.parametrize("in_state", [Shared.registering, suspended])
+async def test_row_is_not_readable(
+    world: Shared, in_state: Callable[[Shared, str], Awaitable[str]]
+) -> None:
+    """Release 1 answers 500 for an identity that is being registered or is suspended.
+
+    It changes nothing.
+    """
+    identity_id = await in_state(world, "alice")
     before = await world.rows()
     operations = [
         "get_identity",
@@ -126,7 +140,7 @@ async def test_registering_row_is_not_readable(world: Shared) -> None:
         await world.release_1.problem("issue_token", identity_id, body=CHAT),
         await world.release_1.problem("create_identity", body=ALICE),
         await world.release_1.problem("list_identities", query=ALICE),
-        await world.release_1.problem("list_deleted_identities", query={}),
+        await world.release_1.problem("list_deleted_identities", query=ALICE),
     }
 
     assert problems == {"internal_error"}
@@ -159,6 +173,37 @@ async def test_who_deleted_is_not_known(world: Shared) -> None:
 
     assert restored["id"] == identity_id
     assert "deletedBy" not in await world.columns(identity_id)
+
+
+async def test_registering_row_blocks_a_list(world: Shared) -> None:
+    """Release 1 answers 500 for the list of deleted identities during a registration."""
+    await world.registering("alice")
+
+    assert await world.release_1.problem("list_deleted_identities", query={}) == "internal_error"
+
+
+async def test_suspension_is_erased(world: Shared) -> None:
+    """If release 1 restores a suspended identity whose deletion is not revoked, it is active."""
+    identity_id = await suspended(world)
+    await world.delete_unrevoked(identity_id)
+    await world.release_1.call("restore_identity", identity_id)
+    columns = await world.columns(identity_id)
+
+    assert columns["state"] == "active"
+    assert "suspendedOn" not in columns
+
+
+async def test_deleter_is_erased(world: Shared) -> None:
+    """If release 1 finishes the deletion by a service, the user can restore the identity."""
+    identity_id = await world.active("alice")
+    await world.delete_unrevoked(identity_id)
+    deleted = await world.columns(identity_id)
+    await world.release_1.call("delete_identity", identity_id)
+    finished = await world.columns(identity_id)
+    restored = await world.lifecycle.restore_own(identity_id, "alice")
+
+    assert (deleted["deletedBy"], "deletedBy" in finished) == ("service", False)
+    assert restored.state is State.ACTIVE
 
 
 async def registrations(world: Shared, number: int) -> list[str]:

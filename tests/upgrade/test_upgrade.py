@@ -151,6 +151,24 @@ async def test_hold(world: Shared) -> None:
     assert await world.damage() == []
 
 
+async def test_deleter_is_the_user(world: Shared) -> None:
+    """Release 1 did not record who deleted an identity. Its user can restore it."""
+    identity_id = await written(world, "deleted", "alice")
+    restored = await world.lifecycle.restore_own(identity_id, "alice")
+
+    assert restored.state is State.ACTIVE
+
+
+async def test_suspension(world: Shared) -> None:
+    """An identity of release 1 can be suspended and resumed."""
+    identity_id = await written(world, "active", "alice")
+    suspended = await world.lifecycle.suspend(identity_id, registered_only=True)
+    resumed = await world.lifecycle.resume(identity_id)
+
+    assert (suspended.state, resumed.state) == (State.SUSPENDED, State.ACTIVE)
+    assert await world.damage() == []
+
+
 async def test_repeated_delete(world: Shared) -> None:
     """A deletion that release 1 has begun is finished by the same call, with the same dates."""
     identity_id = await written(world, "unrevoked")

@@ -32,10 +32,10 @@ class PlannedRegistry(Planned, TableRegistry):
         Planned.__init__(self)
         TableRegistry.__init__(self, table)
 
-    async def update(self, old: Identity, new: Identity) -> Identity:
+    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
         """See `ports.Registry`."""
         await self.perform("update", lambda: None)
-        return await super().update(old, new)
+        return await super().update(old, new, if_awaited=if_awaited)
 
     async def remove(self, identity: Identity) -> None:
         """See `ports.Registry`."""

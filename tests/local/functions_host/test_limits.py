@@ -1,14 +1,23 @@
-"""Facts about the limits in host.json, and about the worker that they restart."""
+"""Facts about the limits of the platform and of host.json, and about the worker's restart."""
 
 import json
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tests.local.running_host import WITH_FUNCTION_KEY, WITH_MASTER_KEY, running_host, write_app
+from local.functions_host.host import CALLS_AT_ONCE
+from tests.local.running_host import (
+    TIMEOUT,
+    WITH_FUNCTION_KEY,
+    WITH_MASTER_KEY,
+    RunningHost,
+    running_host,
+    write_app,
+)
 
 APP = """
-import asyncio, os, uuid
+import asyncio, logging, uuid
 import azure.functions as func
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
@@ -26,6 +35,7 @@ async def hangs(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="waits")
 async def waits(req: func.HttpRequest) -> func.HttpResponse:
     RUNNING.append(1)
+    logging.info("%s running", len(RUNNING))
     await RELEASED.wait()
     return func.HttpResponse(str(len(RUNNING)))
 
@@ -69,14 +79,39 @@ def test_invocations_beyond_the_limits_wait_or_get_429(tmp_path: Path) -> None:
     with running_host(app) as host, ThreadPoolExecutor() as threads:
         calls = [threads.submit(host.call, "GET", "/api/waits") for _ in range(4)]
         first = next(as_completed(calls)).result()
-        headers = WITH_MASTER_KEY | {"Content-Type": "application/json"}
-        host.call("POST", "/admin/functions/release", headers, b"{}")
+        release(host)
 
         replies = [call.result() for call in calls]
 
     assert (first.status, first.body) == (429, b"")
     bodies = sorted(reply.body for reply in replies if reply.status == 200)
     assert bodies == [b"2", b"2", b"3"]
+
+
+def test_an_instance_gets_a_limited_number_of_calls_at_once(tmp_path: Path) -> None:
+    """Further ones wait until others end. Timers and the host's own endpoints do not count."""
+    more = 8
+    app = write_app(tmp_path, APP)
+    with running_host(app) as host, ThreadPoolExecutor(CALLS_AT_ONCE + more) as threads:
+        calls = [
+            threads.submit(host.call, "GET", "/api/waits") for _ in range(CALLS_AT_ONCE + more)
+        ]
+        deadline = time.monotonic() + TIMEOUT
+        while f"{CALLS_AT_ONCE} running" not in host.log():
+            assert time.monotonic() < deadline, host.log()
+            time.sleep(0.02)
+        release(host)
+
+        running = sorted(int(call.result().body) for call in calls)
+
+    assert running[:CALLS_AT_ONCE] == [CALLS_AT_ONCE] * CALLS_AT_ONCE
+    assert len(running) == CALLS_AT_ONCE + more
+
+
+def release(host: RunningHost) -> None:
+    """Let the calls that wait end."""
+    headers = WITH_MASTER_KEY | {"Content-Type": "application/json"}
+    assert host.call("POST", "/admin/functions/release", headers, b"{}").status == 202
 
 
 def test_custom_headers_are_added_to_responses_of_functions(tmp_path: Path) -> None:
