@@ -104,6 +104,7 @@ class Product:
             self._registry,
             clock,
             CleanupPolicy(deletes_per_30s=deletes_per_30s),
+            self._services.resource,
         )
         return Swept(report.purged, report.backlog, report.duration.total_seconds())
 

@@ -6,12 +6,13 @@
      purging ◄── deleted: a restore goes back to where the identity came from
         └──► (no row)
 
-The registry holds three kinds of rows:
+The registry holds three kinds of rows about identities, and one row about itself:
 
     identity row    what we know about one identity; `due` says when the sweep must look at it
     due entry       exists exactly when its identity row has a `due`; sorts by kind, then by time
     user row        names a user's identity; it counts only if that identity's row names the user
                     and is not being purged
+    resource row    the ACS resource that all its identities belong to; see resource.py
 """
 
 import re
@@ -61,6 +62,11 @@ def identity_id(text: str) -> str:
             allowed="8:acs:<GUID>_<GUID> in lower case (or 8:gcch-acs:, 8:dod-acs:)",
         )
     return text
+
+
+def resource_of(identity_id: str) -> str:
+    """The GUID of the ACS resource that an identity belongs to: the first one in its id."""
+    return identity_id.rpartition("_")[0].rpartition(":")[2]
 
 
 # Texts that callers often send instead of an id, and what to do about them.

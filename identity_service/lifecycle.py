@@ -36,14 +36,10 @@ from identity_service.errors import (
 )
 from identity_service.identity import Actor, Identity, State, UserRow
 from identity_service.log import EventLog, current_invocation
-from identity_service.policies import AccessToken, DeletionPolicy, TokenGrant
+from identity_service.policies import VERIFICATION, AccessToken, DeletionPolicy, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
 
 ROUNDS = 4
-
-# What proves that ACS has an identity: a token that nobody receives. Calling stays when ACS ends
-# chat: docs/retirement.md.
-_VERIFICATION = TokenGrant(("voip",), 60)
 
 events = EventLog(__name__)
 
@@ -103,13 +99,32 @@ def _suspension() -> _Mark:
     )
 
 
-class Lifecycle:
-    """Everything that changes an identity, or issues a token for one."""
+async def _accept_any(_: str) -> None:
+    """Accept the identity of any resource."""
 
-    def __init__(self, acs: Acs, registry: Registry, clock: Clock) -> None:
+
+class Lifecycle:
+    """Everything that changes an identity, or issues a token for one.
+
+    Args:
+        acs: The ACS resource.
+        registry: The registry.
+        clock: The time.
+        accept: Raises `WrongResource` if an id that ACS has, newly created or verified, does not
+            belong in this registry.
+    """
+
+    def __init__(
+        self,
+        acs: Acs,
+        registry: Registry,
+        clock: Clock,
+        accept: Callable[[str], Awaitable[None]] = _accept_any,
+    ) -> None:
         self._acs = acs
         self._registry = registry
         self._clock = clock
+        self._accept = accept
 
     # Creation
 
@@ -203,7 +218,11 @@ class Lifecycle:
         current_invocation().identity_id = identity_id
         identity = Identity.create(identity_id, user_id, self._clock.now())
         try:
+            await self._accept(identity_id)
             return await self._registry.insert(identity)
+        except WrongResource:
+            await self._delete_unrecorded(identity_id)
+            raise
         except (Conflict, RegistryUnavailable) as error:
             await self._delete_unrecorded(identity_id)
             raise RegistryUnavailable("The new identity could not be recorded.") from error
@@ -314,10 +333,15 @@ class Lifecycle:
     async def _verify(self, identity: Identity) -> None:
         """Ask ACS whether it has the identity. If not, roll back."""
         try:
-            await self._acs.issue_token(identity.id, _VERIFICATION)
+            await self._acs.issue_token(identity.id, VERIFICATION)
         except (IdentityNotFound, WrongResource) as error:
             await self._give_up(identity)
             raise IdentityNotFound("ACS has no such identity in this resource.") from error
+        try:
+            await self._accept(identity.id)
+        except WrongResource:
+            await self._give_up(identity)
+            raise
 
     async def _claim_user(self, identity: Identity) -> None:
         """Let the user row name the identity. If the user has another identity, roll back."""

@@ -1,6 +1,8 @@
 """What the app logs: one line per event, `event key=value …`, readable by people and by queries."""
 
+import asyncio
 import logging
+import math
 import re
 import time
 from collections import deque
@@ -21,6 +23,10 @@ unheard: deque[tuple[logging.Logger, int, str]] = deque(maxlen=1000)
 # `logging` raises an error if a value has one of these names.
 _RESERVED = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 _NEEDS_QUOTES = re.compile(r"[\s\"=]")
+
+
+# Seconds that a request may take to get its credential and its connection.
+CONNECTING = 1.0
 
 
 class Stopwatch:
@@ -70,6 +76,29 @@ class Invocation:
     acs: Stopwatch = field(default_factory=Stopwatch)
     credential: Stopwatch = field(default_factory=Stopwatch)
     is_over: bool = False
+    _waits: dict[object, float] = field(default_factory=dict)
+
+    @contextmanager
+    def upstream_wait(self) -> Iterator[None]:
+        """Measure how long an upstream lets this call wait: see `waited`."""
+        key = object()
+        token = _wait.set((self, key))
+        self._waits[key] = asyncio.get_running_loop().time() + CONNECTING
+        try:
+            yield
+        finally:
+            _wait.reset(token)
+            del self._waits[key]
+
+    @property
+    def waited(self) -> float:
+        """The seconds for which the oldest request to an upstream has had no response.
+
+        A request that has no connection or no credential yet counts from `CONNECTING` seconds on: a
+        new worker connects often, and slowly.
+        """
+        oldest = min(self._waits.values(), default=math.inf)
+        return max(0.0, asyncio.get_running_loop().time() - oldest)
 
     @contextmanager
     def acs_call(self) -> Iterator["AcsCall"]:
@@ -108,6 +137,7 @@ class AcsCall:
 
 _current: ContextVar[Invocation] = ContextVar("invocation")
 _acs_call: ContextVar[AcsCall] = ContextVar("acs_call")
+_wait: ContextVar[tuple[Invocation, object]] = ContextVar("wait")
 
 
 def begin_invocation(invocation_id: str, caller: str = "") -> Invocation:
@@ -120,6 +150,13 @@ def begin_invocation(invocation_id: str, caller: str = "") -> Invocation:
 def current_invocation() -> Invocation:
     """The invocation that this task works for. Outside of any, a new one without an id."""
     return _current.get(None) or Invocation()
+
+
+def connected() -> None:
+    """Record that the upstream has accepted the connection of a request."""
+    if wait := _wait.get(None):
+        invocation, key = wait
+        invocation._waits[key] = asyncio.get_running_loop().time()
 
 
 def request_sent() -> None:

@@ -57,6 +57,11 @@ class TokenGrant:
     minutes: int
 
 
+# Asks ACS whether an identity exists: a token that nobody receives. Calling stays when ACS ends
+# chat: docs/retirement.md.
+VERIFICATION = TokenGrant(("voip",), 60)
+
+
 @dataclass(frozen=True)
 class TokenPolicy:
     """The tokens that one kind of caller may have.

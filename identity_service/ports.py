@@ -81,6 +81,12 @@ class Registry(Protocol):
     async def remove_user(self, row: UserRow) -> None:
         """Delete the user's row, if it is still as it was read."""
 
+    async def read_resource(self) -> str | None:
+        """Read the GUID of the ACS resource that the registry belongs to, if it is recorded."""
+
+    async def record_resource(self, resource: str) -> None:
+        """Record the resource. Refused if one is recorded."""
+
     def due_entries(
         self,
         kinds: Collection[DueKind] = tuple(DueKind),

@@ -15,6 +15,7 @@ from identity_service.log import EventLog, restrain_libraries
 from identity_service.operations.status import Readiness
 from identity_service.policies import ServiceAuthentication
 from identity_service.ports import Acs, Clock, Registry
+from identity_service.resource import ResourceGuard
 from identity_service.settings import Settings, read_settings
 
 events = EventLog(__name__)
@@ -124,7 +125,12 @@ class Services:
     @cached_property
     def lifecycle(self) -> Lifecycle:
         """The identity protocol."""
-        return Lifecycle(self.acs, self.registry, self.clock)
+        return Lifecycle(self.acs, self.registry, self.clock, self.resource.accept)
+
+    @cached_property
+    def resource(self) -> ResourceGuard:
+        """The check that the app uses the registry's ACS resource."""
+        return ResourceGuard(self.acs, self.registry, self.settings.acs_resource_id)
 
     @cached_property
     def verifications(self) -> Verifications:
@@ -134,7 +140,8 @@ class Services:
     @cached_property
     def readiness(self) -> Readiness:
         """The checks of the upstreams."""
-        return Readiness(self.acs, self.registry, self.clock, self.settings.cleanup)
+        settings = self.settings
+        return Readiness(self.acs, self.registry, self.clock, settings.cleanup, self.resource)
 
     async def warm_up(self) -> None:
         """Create the clients and fetch their tokens before the first request.

@@ -53,6 +53,7 @@ class Settings:
 
     Attributes:
         acs_endpoint: `https://host` or `https://host:port` of the ACS resource.
+        acs_resource_id: The GUID that all its identities have in their ids. Empty if not known.
         acs_access_key: Its key in base64. Empty if the app uses its own identity.
         client_id: The user-assigned identity to use. Empty for the system-assigned one.
         storage: Where the registry's table is.
@@ -70,6 +71,7 @@ class Settings:
     """
 
     acs_endpoint: str
+    acs_resource_id: str
     acs_access_key: str = field(repr=False)
     client_id: str
     storage: Storage
@@ -122,6 +124,7 @@ def read_settings(environ: Mapping[str, str]) -> Reading:
     env.get_required(table.SCHEDULE, "Without it, nothing would ever be purged.")
     settings = Settings(
         acs_endpoint=endpoint,
+        acs_resource_id=env.get(table.RESOURCE_ID),
         acs_access_key=access_key,
         client_id=env.get(table.CLIENT_ID),
         storage=storage,

@@ -212,6 +212,16 @@ CONNECTION_STRING = Setting(
     "",
     "Endpoint and access key in one setting. Set either this or the two above, not both.",
 )
+RESOURCE_ID = Setting(
+    "COMMUNICATION_SERVICES_RESOURCE_ID",
+    _GUID,
+    "",
+    "The `immutableResourceId` of the ACS resource: the GUID in the ids of its identities,"
+    " `8:acs:<GUID>_…`. If it is not the resource that the registry belongs to, the app changes"
+    " nothing: [`wrong_resource`](problems.md#wrong_resource). If absent, only ACS's own responses"
+    " show this.",
+    sample=None,
+)
 TOKEN_CREDENTIALS = Setting(
     "AZURE_TOKEN_CREDENTIALS",
     _CREDENTIAL,
@@ -496,7 +506,12 @@ USER_TOKENS = _token_settings("USER", ("chat", "voip"), 60, 240)
 SERVICE_TOKENS = _token_settings("SERVICE", SCOPES, 1440, 1440)
 
 CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
-    "Azure Communication Services": (ENDPOINT, ACCESS_KEY, CONNECTION_STRING),
+    "Azure Communication Services": (
+        ENDPOINT,
+        ACCESS_KEY,
+        CONNECTION_STRING,
+        RESOURCE_ID,
+    ),
     "The app's own identity": (TOKEN_CREDENTIALS, CLIENT_ID),
     "Storage": (
         ACCOUNT_NAME,

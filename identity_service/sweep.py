@@ -23,6 +23,7 @@ from identity_service.lifecycle import Lifecycle
 from identity_service.log import EventLog, current_invocation
 from identity_service.policies import CleanupPolicy
 from identity_service.ports import Clock, Conflict, Registry
+from identity_service.resource import ResourceGuard
 
 events = EventLog(__name__)
 
@@ -87,15 +88,21 @@ class SweepReport:
 
 
 async def purge_deleted_identities(
-    lifecycle: Lifecycle, registry: Registry, clock: Clock, cleanup: CleanupPolicy
+    lifecycle: Lifecycle,
+    registry: Registry,
+    clock: Clock,
+    cleanup: CleanupPolicy,
+    resource: ResourceGuard,
 ) -> SweepReport:
     """Finish what is due, oldest first, within the time budget.
 
     Raises:
         RegistryUnavailable: the registry failed, so it is unknown what is due.
+        WrongResource: the registry belongs to another ACS resource. Nothing was done.
     """
     sweep = Sweep(lifecycle, registry, clock, cleanup)
     try:
+        await resource.check()
         await sweep.run()
     except Exception as error:
         unknown = {"due": None, "backlog": None, "oldest_overdue_s": None}

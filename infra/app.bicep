@@ -5,6 +5,7 @@ param tags object
 param identityId string
 param clientId string
 param communicationEndpoint string
+param communicationGuid string
 param storageName string
 param packageContainer string
 param applicationInsights string
@@ -80,6 +81,7 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     properties: union(
       {
         COMMUNICATION_SERVICES_ENDPOINT: communicationEndpoint
+        COMMUNICATION_SERVICES_RESOURCE_ID: communicationGuid
         AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
         AZURE_CLIENT_ID: clientId
         AzureWebJobsStorage__accountName: storageName

@@ -39,4 +39,6 @@ resource keep 'Microsoft.Authorization/locks@2020-05-01' = {
 
 output id string = acs.id
 output name string = acs.name
+// The GUID in the ids of its identities.
+output guid string = acs.properties.immutableResourceId
 output endpoint string = 'https://${acs.properties.hostName}'

@@ -129,6 +129,9 @@ module communication 'communication.bicep' = if (isNew) {
 
 var communicationEndpoint = isNew ? communication!.outputs.endpoint : 'https://${existingCommunication.properties.hostName}'
 
+var existingGuid = existingCommunication.properties.immutableResourceId
+var communicationGuid = isNew ? communication!.outputs.guid : existingGuid
+
 module storage 'storage.bicep' = {
   name: 'storage'
   scope: group
@@ -162,6 +165,7 @@ module app 'app.bicep' = {
     identityId: identity.outputs.id
     clientId: identity.outputs.clientId
     communicationEndpoint: communicationEndpoint
+    communicationGuid: communicationGuid
     storageName: storage.outputs.name
     packageContainer: storage.outputs.packageContainer
     applicationInsights: monitoring.outputs.applicationInsights

@@ -51,6 +51,16 @@ check_only() {
     done
 }
 
+# Gives the application the URI that callers request tokens for. A write replaces all, so it names those that are there.
+add_uri() {
+    uris=$(az ad app show --id "$1" --query "identifierUris[]" --output tsv)
+    for uri in $uris; do
+        [ "$uri" != "api://$1" ] || return 0
+    done
+    # shellcheck disable=SC2086 -- each URI is an argument of its own
+    call_az ad app update --id "$1" --identifier-uris $uris "api://$1" --output none
+}
+
 create() {
     printf '%s\n' "$1" | grep -Eqx '[A-Za-z0-9 ._-]+' || stop "A name has only letters, digits, spaces, and . _ -"
     found=$(az ad app list --filter "displayName eq '$1'" --query '[].appId' --output tsv)
@@ -64,7 +74,7 @@ roles() {
     check_only "$1" "[appRoles[].value, not_null(optionalClaims.accessToken, \`[]\`)[].name][]" \
         "Identities.Read Identities.Manage Identities.Purge Tokens.Issue idtyp"
     write "$1" roles.json
-    call_az ad app update --id "$1" --identifier-uris "api://$1" --output none
+    add_uri "$1"
     # Only the application's service principal can be given to callers.
     az ad sp show --id "$1" --output none 2>/dev/null || call_az ad sp create --id "$1" --output none
     echo "The application is ready. Let the app accept its tokens:

@@ -94,6 +94,7 @@ class LocalAzure:
         return {
             **sample_settings(),
             "COMMUNICATION_SERVICES_ENDPOINT": self.acs.endpoint,
+            "COMMUNICATION_SERVICES_RESOURCE_ID": self.acs.emulator.resource_id,
             "AzureWebJobsStorage__blobServiceUri": self.storage.blob,
             "AzureWebJobsStorage__queueServiceUri": self.storage.queue,
             "AzureWebJobsStorage__tableServiceUri": self.storage.table,

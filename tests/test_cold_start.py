@@ -123,7 +123,7 @@ async def test_cause_of_a_failure_is_logged_once() -> None:
     lines = await behind_a_proxy(without_account | KEYS)
 
     assert [line for line in lines if any(secret in line for secret in SECRETS)] == []
-    assert events(lines, "issue_token") == ["acs_unavailable", "operation_finished"]
+    assert events(lines, "issue_token") == ["registry_unavailable", "operation_finished"]
     assert sorted(events(lines, "ready")) == [
         "acs_unavailable",
         "operation_finished",

@@ -19,6 +19,7 @@ from identity_service.limits import (
     Traffic,
     UserBudgets,
 )
+from identity_service.log import CONNECTING, begin_invocation, connected, current_invocation
 
 
 class Clock:
@@ -170,11 +171,14 @@ class Operations:
         """Call an operation. Returns the outcome and the seconds that it took."""
         loop = asyncio.get_running_loop()
         started = loop.time()
+        begin_invocation(operation)
 
         async def run() -> None:
             self.started[operation] += 1
             if operation == "hangs" and self.hangs:
-                await self.ends.wait()
+                with current_invocation().upstream_wait():
+                    connected()
+                    await self.ends.wait()
             if self._error:
                 raise self._error
 
@@ -224,6 +228,42 @@ def test_burst_of_a_healthy_operation(virtual_time: asyncio.Runner) -> None:
     operations.hangs = False
 
     assert virtual_time.run(operations.many(CALLS)) == [("ok", 0)] * CALLS
+
+
+def test_busy_worker(virtual_time: asyncio.Runner) -> None:
+    """Calls that take long, but do not wait for an upstream, are not given up."""
+    traffic = Traffic()
+
+    async def compute() -> str:
+        await asyncio.sleep(5)
+        return "done"
+
+    async def scenario() -> list[str]:
+        return await asyncio.gather(*(traffic.run("compute", compute) for _ in range(32)))
+
+    assert virtual_time.run(scenario()) == ["done"] * 32
+
+
+def test_connection_that_hangs(virtual_time: asyncio.Runner) -> None:
+    """A call that gets no connection is slow after a second more."""
+
+    async def connect() -> None:
+        with current_invocation().upstream_wait():
+            await asyncio.Event().wait()
+
+    async def call(traffic: Traffic) -> float:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        begin_invocation("one")
+        with pytest.raises(AcsTooSlow):
+            await traffic.run("connect", connect)
+        return loop.time() - started
+
+    async def scenario() -> list[float]:
+        traffic = Traffic()
+        return await asyncio.gather(*(call(traffic) for _ in range(32)))
+
+    assert set(virtual_time.run(scenario())) == {CONNECTING + SLOW, DEADLINE}
 
 
 def test_more_calls_than_the_platform_sends(virtual_time: asyncio.Runner) -> None:

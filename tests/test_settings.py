@@ -105,6 +105,7 @@ INVALID_VALUES = {
     "PURGE_HOLD": ["yes"],
     "VERIFICATIONS_PER_30S": ["0", "100001", "x", "1.5"],
     "TEAMS_APP_ID": ["no-guid", "1"],
+    "COMMUNICATION_SERVICES_RESOURCE_ID": ["no-guid", "/subscriptions/1"],
     "PROBLEM_BASE_URI": ["problems.md", "https://docs.example/#there", "/a b", "/ä", "//"],
     "SERVICE_AUTHENTICATION": ["Entra", "ENTRA", "key", "aad", "true", "keys entra", "entra,"],
     "SIGN_IN_SCOPE": [
@@ -151,6 +152,7 @@ VALID_VALUES = [
     ("SERVICE_TOKEN_MAX_MINUTES", "90", "service_tokens", TokenPolicy(SCOPES, 90, 90)),
     ("REGISTERED_IDENTITIES_ONLY", "true", "registered_only", True),
     ("TEAMS_APP_ID", f"{{{GUID.upper()}}}", "teams_app_id", GUID),
+    ("COMMUNICATION_SERVICES_RESOURCE_ID", GUID.upper(), "acs_resource_id", GUID),
     *(
         ("PROBLEM_BASE_URI", page, "problem_base_uri", page)
         for page in ("https://docs.example/problems", "http://localhost:7071/p", "/help", "/a?b=c")
@@ -251,6 +253,7 @@ def test_defaults() -> None:
     """Three settings are enough."""
     assert valid() == Settings(
         acs_endpoint=URL,
+        acs_resource_id="",
         acs_access_key="",
         client_id="",
         storage=Storage(table_service=TABLES),

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -273,8 +272,9 @@ def preview(
             "deleter_unknown",
         )
     left_out = sum(map(kind.leaves_out, each))
-    for one in islice((one for one in ids if kind.chooses(found.get(one))), _EXAMPLES):
+    chosen = [one for one in ids if kind.chooses(found.get(one))]
+    for one in chosen[:_EXAMPLES]:
         current.screen.note(f"  to restore: {one}, {found[one]} on {found[one].deleted_on}")
     other = "users" if kind.deleted_by == "service" else "services"
-    text += f" {len(ids) - left_out:,} identities, and leave out {left_out:,} that {other} have"
+    text += f" {len(chosen):,} identities, and leave out {left_out:,} that {other} have"
     return f"{text} deleted, at {target.url}", {**facts, "leftOut": left_out}

@@ -144,7 +144,8 @@ class AcsClient:
             has_identity: Whether the call is about an existing identity.
             limit: The seconds after which the call is abandoned, with its retry.
         """
-        with current_invocation().acs_call() as measured:
+        invocation = current_invocation()
+        with invocation.acs_call() as measured, invocation.upstream_wait():
             try:
                 async with asyncio.timeout(limit):
                     return parse(await call)

@@ -1,7 +1,8 @@
 """How the registry's rows are stored: partitions, keys and columns.
 
 The key of an identity row is `i|<id>`, of a due entry `<kind>|<due>|<id>` (it has no columns), and
-of a user row `u|<SHA-256 of the user id>`.
+of a user row `u|<SHA-256 of the user id>`. The one resource row is in the first partition; its key
+`r|resource` is in no range that is queried.
 """
 
 import hashlib
@@ -17,6 +18,8 @@ events = EventLog(__name__)
 # Never change this number: rows would be looked for in the wrong partitions.
 PARTITIONS = 16
 
+# PartitionKey and RowKey of the resource row.
+RESOURCE_KEY = ("00", "r|resource")
 _KEYS = {"PartitionKey", "RowKey"}
 # The columns that this release knows.
 _COLUMNS = {field.encode_name for field in msgspec.structs.fields(Identity)} - {
@@ -100,6 +103,16 @@ def encode_user(user_id: str, identity_id: str) -> Entity:
 def decode_user(user_id: str, entity: Any) -> UserRow:
     """The user row of an entity."""
     return UserRow(user_id=user_id, identity_id=entity["identityId"], etag=entity.metadata["etag"])
+
+
+def encode_resource(resource: str) -> Entity:
+    """The entity of the resource row."""
+    return {"PartitionKey": RESOURCE_KEY[0], "RowKey": RESOURCE_KEY[1], "resource": resource}
+
+
+def decode_resource(entity: Any) -> str:
+    """The GUID in the resource row."""
+    return str(entity["resource"])
 
 
 def _digest(name: str) -> str:

@@ -29,12 +29,15 @@ from azure.data.tables.aio import TableClient
 from identity_service.azure.failures import Failure, describe, invalid_body
 from identity_service.azure.table_codec import (
     PARTITIONS,
+    RESOURCE_KEY,
     Change,
     decode_due_entry,
     decode_identity,
+    decode_resource,
     decode_user,
     due_entry_change,
     encode_identity,
+    encode_resource,
     encode_user,
     identity_key,
     partition,
@@ -51,7 +54,7 @@ from identity_service.identity import (
     UserRow,
     timestamp,
 )
-from identity_service.log import EventLog
+from identity_service.log import EventLog, current_invocation
 from identity_service.ports import Conflict
 from identity_service.scrubbing import excerpt
 
@@ -230,6 +233,14 @@ class TableRegistry:
         except Conflict as conflict:
             if str(conflict) not in _ROW_NOT_FOUND:  # a row that is gone is what the caller wants
                 raise
+
+    async def read_resource(self) -> str | None:
+        """See `ports.Registry`."""
+        return await self._entity(*RESOURCE_KEY, decode_resource)
+
+    async def record_resource(self, resource: str) -> None:
+        """See `ports.Registry`."""
+        await self._send_batch(("create", encode_resource(resource)))
 
     async def due_entries(
         self,
@@ -426,7 +437,7 @@ class TableRegistry:
         """Limit the time of a call, whatever the SDK waits for, and translate its errors."""
         try:
             async with asyncio.timeout(seconds):
-                with self._translated():
+                with current_invocation().upstream_wait(), self._translated():
                     yield
         except TimeoutError as error:
             failure = Failure("timeout", f"no response within {seconds:.0f} s")

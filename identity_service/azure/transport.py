@@ -9,7 +9,7 @@ import aiohttp
 from azure.core.pipeline.transport import AioHttpTransport
 
 from identity_service.errors import CallerGone
-from identity_service.log import current_invocation
+from identity_service.log import connected, current_invocation
 
 _only_if_awaited: ContextVar[bool] = ContextVar("only_if_awaited", default=False)
 
@@ -54,8 +54,8 @@ def new_session(**options: Any) -> aiohttp.ClientSession:
     connections at once, and `limits.Traffic` already bounds the calls.
     """
     trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(_require_wanted)
-    trace.on_connection_reuseconn.append(_require_wanted)
+    trace.on_connection_create_end.append(_connected)
+    trace.on_connection_reuseconn.append(_connected)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, **options),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -64,6 +64,7 @@ def new_session(**options: Any) -> aiohttp.ClientSession:
     )
 
 
-async def _require_wanted(*_: Any) -> None:
+async def _connected(*_: Any) -> None:
+    connected()
     if _only_if_awaited.get() and current_invocation().is_over:
         raise CallerGone("The caller has got a response already, so this was not done.")

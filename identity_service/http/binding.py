@@ -75,7 +75,7 @@ class BoundOperation:
         """
         self._admit(req)
         arguments = self._arguments(req)
-        return await self._services.traffic.run(self.name, lambda: self._operation(**arguments))
+        return await self._services.traffic.run(self.name, lambda: self._start(arguments))
 
     async def run(self) -> Any:
         """Run an operation that takes nothing from a request.
@@ -84,6 +84,11 @@ class BoundOperation:
             ServiceError: the settings are invalid, or the operation failed.
         """
         return await self._operation(**self._arguments(_NO_REQUEST))
+
+    async def _start(self, arguments: dict[str, Any]) -> Any:
+        if "lifecycle" in self.parameters:  # whatever changes something has it
+            await self._services.resource.check()
+        return await self._operation(**arguments)
 
     def _admit(self, req: HttpRequest) -> None:
         """Refuse services that may not call this operation. Its parameter checks the users."""

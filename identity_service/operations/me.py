@@ -137,7 +137,7 @@ async def exchange_my_teams_token(
     identity = await identity_of_user(caller.user_id, registry)
     if identity and identity.state is State.UNKNOWN:
         raise _not_readable()
-    if identity and identity.state is not State.ACTIVE and identity.suspended_on:
+    if identity and identity.state in (State.SUSPENDED, State.DELETED) and identity.suspended_on:
         raise IdentitySuspended("Your identity is suspended.", identity_id=identity.id)
     return exchanged
 

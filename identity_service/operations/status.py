@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,9 @@ from identity_service.errors import (
 )
 from identity_service.identity import DueKind
 from identity_service.log import EventLog
-from identity_service.policies import CleanupPolicy, TokenGrant
+from identity_service.policies import VERIFICATION, CleanupPolicy
 from identity_service.ports import Acs, Clock, Registry
+from identity_service.resource import ResourceGuard
 from identity_service.schemas import (
     Check,
     HealthResponse,
@@ -37,7 +39,6 @@ events = EventLog(__name__)
 # ACS has no harmless read. Issuing a token for an id that cannot exist creates nothing, and the
 # error is informative: "not owned" means reachable and allowed, "denied" means a missing role.
 NOBODY = "8:acs:00000000-0000-0000-0000-000000000000_00000000-0000-0000-0000-000000000000"
-_GRANT = TokenGrant(("voip",), 60)  # calling stays when ACS ends chat: docs/retirement.md
 # Seconds. Longer than the credential may take, so that ACS and the registry are not blamed for it.
 TIMEOUT = 5.5
 MAX_AGE = 10.0
@@ -76,8 +77,16 @@ async def ready(readiness: "Readiness") -> ReadyResponse | NotReadyResponse:
 class Readiness:
     """Checks the upstreams, at most once in `MAX_AGE` seconds for all callers together."""
 
-    def __init__(self, acs: Acs, registry: Registry, clock: Clock, cleanup: CleanupPolicy) -> None:
+    def __init__(
+        self,
+        acs: Acs,
+        registry: Registry,
+        clock: Clock,
+        cleanup: CleanupPolicy,
+        resource: ResourceGuard,
+    ) -> None:
         self._acs = acs
+        self._resource = resource
         self._registry = registry
         self._clock = clock
         self._hold = cleanup.purge_hold
@@ -105,10 +114,11 @@ class Readiness:
         return (ReadyResponse if is_ready else NotReadyResponse)(acs=acs, registry=registry)
 
     async def _ask_acs(self) -> None:
-        try:
-            await self._acs.issue_token(NOBODY, _GRANT)
-        except (IdentityNotFound, WrongResource):
-            return
+        """Whether ACS responds, and is the registry's resource."""
+        with suppress(IdentityNotFound, WrongResource):
+            await self._acs.issue_token(NOBODY, VERIFICATION)
+        with suppress(RegistryUnavailable):  # the other check reports it
+            await self._resource.check()
 
     async def _ask_registry(self) -> "_Sweep":
         """What waits for the sweep."""

@@ -24,15 +24,7 @@ from azure.data.tables.aio import TableClient
 from identity_service.azure.table_codec import PARTITIONS, partition, user_key
 from identity_service.azure.tables import CONNECT, RESPONSE, TableRegistry
 from identity_service.errors import CallerGone, InvalidQuery, RegistryUnavailable
-from identity_service.identity import (
-    LEASE,
-    Actor,
-    DueEntry,
-    DueKind,
-    Identity,
-    State,
-    UserRow,
-)
+from identity_service.identity import LEASE, Actor, DueEntry, DueKind, Identity, State, UserRow
 from identity_service.log import begin_invocation
 from identity_service.ports import Conflict, Registry
 from tests.support.azurite import StorageAccount, storage_account
@@ -540,6 +532,32 @@ async def test_removed_user_row_is_gone(registry: Registry) -> None:
     await registry.remove_user(row)
 
     assert await identity_of(registry) is None
+
+
+# The resource row
+
+RESOURCE = "00000000-1111-2222-3333-444444444444"
+
+
+async def test_resource_is_recorded_once(registry: Registry) -> None:
+    """The first resource stays. Another one, or the same again, is refused."""
+    assert await registry.read_resource() is None
+    await registry.record_resource(RESOURCE)
+    for resource in ("99999999-1111-2222-3333-444444444444", RESOURCE):
+        with pytest.raises(Conflict):
+            await registry.record_resource(resource)
+
+    assert await registry.read_resource() == RESOURCE
+
+
+async def test_resource_is_in_no_list(registry: Registry) -> None:
+    """Neither a list of identities nor the due entries have it."""
+    await registry.record_resource(RESOURCE)
+    page = await registry.list_identities(tuple(State), None, 1000)
+
+    assert (page.items, page.continuation) == ([], None)
+    assert [entry async for entry in registry.due_entries()] == []
+    assert [await registry.count_due(kind, until=LATER, at_most=9) for kind in DueKind] == [0, 0]
 
 
 # Lists

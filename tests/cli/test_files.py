@@ -286,6 +286,16 @@ def test_what_will_be_restored_is_shown_first(
     assert service.calls("POST") == []
 
 
+def test_what_is_not_deleted_does_not_count(acsid: Run, service: Service, tmp_path: Path) -> None:
+    """The number of identities that would be restored has only those that are deleted."""
+    add_deleted(service)
+    service.add(2, "user-2")
+    write(tmp_path, 3)
+    ended = acsid("restore", "--file", "ids.csv", "--dry-run")
+
+    assert "Restore 1 identities, and leave out 1 that users have deleted" in ended.output
+
+
 def test_somebody_who_deletes_themselves_meanwhile(
     acsid: Run, service: Service, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from identity_service.errors import IdentityNotFound, ServiceError
 from identity_service.identity import Actor, DueEntry, Identity, State, UserRow
 from identity_service.schemas import DeletionResponse, IdentityResponse, IssuedTokenResponse
-from tests.exploration.operation import Progress, Received, Response
+from tests.exploration.operation import ANSWERED, Progress, Received, Response
 from tests.exploration.world import THEN, USER, Snapshot
 
 # The only ways in which an identity may be lost; docs/cleanup.md lists them.
@@ -19,6 +19,11 @@ UNDELETABLE = "neither recorded nor deleted in ACS"
 DANGLING_USER_ROW = "a user row without an identity"
 # What an unregister that was killed, or whose last response was lost, may leave.
 USER_ROW_LEFT = "a user row that unregister did not remove"
+# A creation without a user whose last step was on its way when its caller got another response, or
+# whose response to that step was lost.
+UNREPORTED = "active, and its caller did not get it"
+# Nobody finds what these create unless their caller gets it.
+WITHOUT_USER = ("create", "create with token")
 
 LIVING = (State.ACTIVE, State.SUSPENDED, State.DELETED)
 MARKED = (State.SUSPENDED, State.DELETED)
@@ -332,8 +337,7 @@ class History(NamedTuple):
 
     def _with_result(self, progress: Progress, result: Response) -> "History":
         own = {one for one in self.overtaken if one[1] == progress.operation.name}
-        is_settled = not result.error and not _found_suspended(progress, result)
-        settled = {(one[0], result.value.id) for one in own} if is_settled else set()
+        settled = set() if result.error else {(one[0], result.value.id) for one in own}
         return self._replace(overtaken=self.overtaken - own, settled=self.settled | settled)
 
 
@@ -346,13 +350,6 @@ def _check_row(title: str, result: Response, snapshot: Snapshot) -> None:
         raise InvariantViolated(f"{title} returned {result.value.id}, which is not active")
     if title.endswith("for user") and row.user_id != USER:
         raise InvariantViolated(f"{title} returned {row.id}, which is somebody else's")
-
-
-def _found_suspended(progress: Progress, result: Response) -> bool:
-    """Whether it is a restore that has found a suspended identity: it has written nothing."""
-    writes = [one for one in progress.received if one.name == "update" and not one.response.error]
-    is_restore = progress.operation.title.startswith("restore")
-    return is_restore and result.value.state is State.SUSPENDED and not writes
 
 
 def _tokens(identity_id: str, snapshot: Snapshot) -> set[str]:
@@ -431,6 +428,7 @@ def check_end(snapshot: Snapshot, history: History, operations: Collection[Progr
     lost = snapshot.identities - {row.id for row in snapshot.rows} - history.elsewhere
     return [
         *(_kind_of_loss(identity_id, operations) for identity_id in lost),
+        *_check_reported(snapshot, operations),
         *_check_user_rows(snapshot, history, operations),
     ]
 
@@ -461,6 +459,32 @@ def _check_results(snapshot: Snapshot, history: History, operations: Iterable[Pr
             raise InvariantViolated(f"{operation.title} returned {returned}, and it is gone")
         if operation.title == "sweep" and progress.result.value.purged > _removals(progress):
             raise InvariantViolated(f"{operation.name} reports a purge that it did not do")
+
+
+def _check_reported(snapshot: Snapshot, operations: Iterable[Progress]) -> Iterator[str]:
+    """What was created without a user is returned to a caller who waits, or purged."""
+    for progress in operations:
+        if progress.operation.title not in WITHOUT_USER:
+            continue
+        is_got = progress.result and not progress.result.error and not progress.is_answered
+        created = next((one for one in progress.received if one.call_id), None)
+        row = created and snapshot.row(f"identity-{created.call_id}")
+        if not row or is_got:
+            continue
+        if not _was_on_its_way(progress):
+            raise InvariantViolated(f"{row.id} is {row.state}, and no caller got it")
+        yield UNREPORTED
+
+
+def _was_on_its_way(progress: Progress) -> bool:
+    """Whether a creation sent its last step before its caller got another response.
+
+    Or the response to this step was lost.
+    """
+    names = [one.name for one in progress.received]
+    if progress.is_answered:
+        return "insert" in names[: names.index(ANSWERED)]
+    return any(one.name == "update" and one.response.error for one in progress.received)
 
 
 def _removals(progress: Progress) -> int:
@@ -515,7 +539,7 @@ def _kind_of_loss(identity_id: str, operations: Iterable[Progress]) -> str:
 def _permitted(progress: Progress, received: tuple[Received, ...]) -> str | None:
     if received[0].response.error:
         return RESPONSE_LOST
-    rest = [(one.name, bool(one.response.error)) for one in received[1:]]
+    rest = [(one.name, bool(one.response.error)) for one in received[1:] if one.name != ANSWERED]
     if not rest and progress.is_killed:
         return KILLED_NEXT
     unrecorded = rest[:1] == [("insert", True)]

@@ -120,8 +120,8 @@ INSERT_AS_ACTIVE = (
         "Identity.create(identity_id, user_id, self._clock.now()).finish_creation()",
     ),
     Change(
-        "update(identity, identity.finish_creation())\n        except Conflict as error:",
-        "update(identity, identity)\n        except Conflict as error:",
+        "identity, identity.finish_creation(), if_awaited=",
+        "identity, identity, if_awaited=",
     ),
 )
 _INSERT = "        identity = await self._record(identity_id, user_id)  # 2\n"
@@ -142,6 +142,7 @@ DANGLING_USER_ROW_IS_BUSY = (
         "            if identity is None:\n                break\n",
     ),
 )
+ACTIVATE_UNAWAITED = (Change("if_awaited=identity.user_id is None", "if_awaited=False"),)
 
 START_PURGE_WITHOUT_WRITE = (
     Change(
@@ -230,30 +231,19 @@ NOT_KNOWN_ON = (
         "                    registering = registering._replace(known_on=None)",
     ),
 )
-_JUDGE_PURGE = """\
-        except IdentityNotFound as refusal:
-            judged = _judged(refusal, identity, asked_on)
-            if not isinstance(judged, IdentityNotFound):
-                raise judged from refusal
-        await self._release_user
-"""[:-1]
-_JUDGE_REVOCATION = """\
-            judged = _judged(refusal, identity, asked_on)
-            if not isinstance(judged, IdentityNotFound):
-                raise judged from refusal
-
-"""
+_NOT_KNOWN = "        except IdentityNotFound:\n            _require_old(identity, asked_on)\n"
+_NOT_OWNED = "            if isinstance(refusal, WrongResource):\n                raise\n"
+_NOT_KNOWN_OR_OWNED = f"{_NOT_OWNED}            _require_old(identity, asked_on)\n"
 YOUNG_IS_GONE = (
     Change(
-        _JUDGE_PURGE,
-        "        except IdentityNotFound:\n            pass\n        await self._release_user",
+        _NOT_KNOWN + _RELEASE, f"        except IdentityNotFound:\n            pass\n{_RELEASE}"
     ),
 )
 PURGE_READS_THE_CLOCK_LATE = (
-    Change(_JUDGE_PURGE, _JUDGE_PURGE.replace("asked_on", "self._clock.now()")),
+    Change(_NOT_KNOWN + _RELEASE, _NOT_KNOWN.replace("asked_on", "self._clock.now()") + _RELEASE),
 )
 REVOKE_READS_THE_CLOCK_LATE = (
-    Change(_JUDGE_REVOCATION, _JUDGE_REVOCATION.replace("asked_on", "self._clock.now()")),
+    Change(_NOT_KNOWN_OR_OWNED, _NOT_KNOWN_OR_OWNED.replace("asked_on", "self._clock.now()")),
 )
 
 _READ_USER = "        user_row = await self._user_row_of(identity)  # 1\n"
@@ -308,8 +298,6 @@ DELETE_REGISTERING = (
         """\
     if identity.state is State.REGISTERING:
         raise _busy()
-    if identity.state is State.SUSPENDED and user_id is not None:
-        _require_unmarked(identity)
     if identity.state not in (State.ACTIVE, State.SUSPENDED, State.DELETED):
         raise IdentityNotFound("The identity does not exist.")
 """,
@@ -372,28 +360,28 @@ MARK_AGAIN_WITHOUT_WRITE = (
     ),
 )
 _WRITE_AGAIN = "                    return await self._registry.update(identity, identity)\n"
-_IS_SUSPENDED = "                if identity.state is State.SUSPENDED:\n"
+_IS_RESTORED = "                if identity.state in (State.ACTIVE, State.SUSPENDED):\n"
+_IS_RESUMED = "                if identity.state is State.ACTIVE:\n"
+_RETURN_ACTIVE = f"{_IS_RESUMED}                    return identity\n"
 RESTORE_AGAIN_WITHOUT_WRITE = (
-    Change(_WRITE_AGAIN + _IS_SUSPENDED, f"                    return identity\n{_IS_SUSPENDED}"),
+    Change(_IS_RESTORED + _WRITE_AGAIN, _RETURN_ACTIVE + _IS_RESTORED + _WRITE_AGAIN),
 )
-RESUME_AGAIN_WITHOUT_WRITE = (
-    Change(_WRITE_AGAIN + _REVOKE_FIRST, f"                    return identity\n{_REVOKE_FIRST}"),
+RESTORE_OF_SUSPENDED_WITHOUT_WRITE = (
+    Change(
+        _IS_RESTORED + _WRITE_AGAIN,
+        _RETURN_ACTIVE.replace("ACTIVE", "SUSPENDED") + _IS_RESTORED + _WRITE_AGAIN,
+    ),
 )
+RESUME_AGAIN_WITHOUT_WRITE = (Change(_IS_RESUMED + _WRITE_AGAIN, _RETURN_ACTIVE),)
 REGISTER_AGAIN_WITHOUT_WRITE = (
     Change(
         "return await self._registry.update(identity, identity), False", "return identity, False"
     ),
 )
-_NOT_OURS = "marked.adopted and (identity is None or identity.adopted)"
-GONE_IS_OURS = (Change(_NOT_OURS, "marked.adopted and identity and identity.adopted"),)
-ADOPTED_AGAIN_IS_OURS = (Change(_NOT_OURS, "marked.adopted and identity is None"),)
-ADOPTED_BY_THE_OTHER_IS_OURS = (
-    Change(
-        _NOT_OURS,
-        "marked.adopted"
-        " and (identity is None or (identity.adopted and identity.state is mark.state))",
-    ),
-)
+_NOT_OURS = "if marked and marked.adopted and not _is_confirmed(identity, marked):"
+GONE_IS_OURS = (Change(_NOT_OURS, _NOT_OURS.replace("not ", "identity and not ")),)
+KNOWN_LATER_IS_OURS = (Change("identity.known_on == adopted.known_on and ", ""),)
+STILL_ADOPTED_IS_OURS = (Change(" and not identity.adopted\n", "\n"),)
 
 _MARK = """\
                 marked_now = await self._write_mark(identity_id, identity, mark, registered_only)
@@ -432,19 +420,11 @@ TAKEN_OVER_LATE = (
     Change("self._repeat(identity, mark.repeat(identity))", "self._repeat(identity, identity)"),
     Change("self._record_revocation(marked)", "self._record_revocation(mark.repeat(marked))"),
 )
-_BY_SERVICE = "        and identity.deleter is Actor.SERVICE\n"
-RESTORE_BY_ANYBODY = (Change(_BY_SERVICE, "        and False\n"),)
-RESTORE_UNREVOKED_BY_ANYBODY = (
-    Change(_BY_SERVICE, f"{_BY_SERVICE}        and identity.revoked\n"),
-)
+_BY_SERVICE = "own.deleter is Actor.SERVICE"
+RESTORE_BY_ANYBODY = (Change(_BY_SERVICE, "False"),)
+RESTORE_UNREVOKED_BY_ANYBODY = (Change(_BY_SERVICE, f"{_BY_SERVICE} and own.revoked"),)
 DELETE_OF_ANY_USER = (
-    Change(
-        """\
-    if user_id is not None and identity.user_id != user_id:
-        raise IdentityNotFound("You have no identity.")
-""",
-        "",
-    ),
+    Change("_require_deletable(_require_own(identity, user_id))", "_require_deletable(identity)"),
 )
 
 _IGNORE_YOUNG = "with suppress(IdentityNotKnownYet):"
@@ -487,19 +467,17 @@ SUSPENSION_STAYS_ADOPTED = (
         f"{_RECORDED}._replace(adopted=identity.adopted and identity.state is State.SUSPENDED)",
     ),
 )
-REVOKED_IF_NOT_OWNED = (
-    Change(
-        _JUDGE_REVOCATION,
-        _JUDGE_REVOCATION.replace("IdentityNotFound", "(IdentityNotFound, WrongResource)"),
-    ),
-)
+REVOKED_IF_NOT_OWNED = (Change(_NOT_OWNED, _NOT_OWNED.replace("raise", "return")),)
 PURGED_IF_NOT_OWNED = (
-    Change(_JUDGE_PURGE, f"        except WrongResource:\n            pass\n{_JUDGE_PURGE}"),
+    Change(
+        _NOT_KNOWN + _RELEASE,
+        f"{_NOT_KNOWN}        except WrongResource:\n            pass\n{_RELEASE}",
+    ),
 )
 NOT_FOUND_IF_NOT_OWNED = (
     Change(
-        "return refusal if identity else IdentityNotFound(refusal.detail)",
-        "return IdentityNotFound(refusal.detail)",
+        "            _require_active(identity)\n            raise\n",
+        "            raise IdentityNotFound(refusal.detail) from refusal\n",
     ),
 )
 KEEP_ADOPTED_ROW_IF_NOT_OWNED = (
@@ -598,6 +576,7 @@ TOKEN_RETURNED, STILL_VALID = "was returned, and", "is still valid"
 NOT_OURS, SOMEBODY_ELSES = "which is not ours", "which is somebody else's"
 USER_ROW_OF_NOTHING, SENT_BEFORE = "which is gone", "was sent before"
 NOT_IN_ACS, NO_ROW = "ACS has no such", "in ACS and has no row"
+NO_CALLER_GOT_IT = "no caller got it"
 STILL_EXISTS = "still exists"
 USER_ROW_MISSING = "does not name it"
 COUNTS_AS_REVOKED, RESTORED_BY_USER = "counts as revoked, and", "and its user restored it"
@@ -631,7 +610,7 @@ RULES: dict[str, Mutation] = {
     "after a conflict delete revokes again": Mutation(
         DELETING_AGAIN, 0, STILL_VALID, RECORD_AGAIN_WITHOUT_REVOKING
     ),
-    "a row is inserted as creating": Mutation(CREATING, 1, NOT_IN_ACS, INSERT_AS_ACTIVE),
+    "a row is inserted as creating": Mutation(CREATING, 1, NO_CALLER_GOT_IT, INSERT_AS_ACTIVE),
     "a row with a user is inserted as creating": Mutation(
         CREATING_FOR_USER, 1, USER_ROW_MISSING, INSERT_AS_ACTIVE
     ),
@@ -741,6 +720,9 @@ RULES: dict[str, Mutation] = {
     "a new token is returned only if the identity still names the user": Mutation(
         Scenario((CREATE_TOKEN, MOVE), "registered"), 0, SOMEBODY_ELSES, TOKEN_OF_ANY_USER
     ),
+    "an identity without a user becomes active only while its caller waits": Mutation(
+        Scenario(("create",)), 1, NO_CALLER_GOT_IT, ACTIVATE_UNAWAITED
+    ),
     "a creation that fails at its end leaves the user row alone": Mutation(
         Scenario((CREATE, MOVE_NEW)), 0, USER_ROW_MISSING, RELEASE_USER_IN_CREATION
     ),
@@ -749,6 +731,12 @@ RULES: dict[str, Mutation] = {
     ),
     "restore of an active identity writes its row": Mutation(
         Scenario(("delete", "restore"), "active"), 1, SENT_BEFORE, RESTORE_AGAIN_WITHOUT_WRITE
+    ),
+    "restore of a suspended identity writes its row": Mutation(
+        Scenario(("delete", "restore"), "suspended"),
+        1,
+        SENT_BEFORE,
+        RESTORE_OF_SUSPENDED_WITHOUT_WRITE,
     ),
     "register of a registered identity writes its row": Mutation(
         UNREGISTERING, 1, SENT_BEFORE, REGISTER_AGAIN_WITHOUT_WRITE
@@ -759,11 +747,11 @@ RULES: dict[str, Mutation] = {
         "not recorded",
         GONE_IS_OURS,
     ),
-    "an adopted row that is still adopted is not ours": Mutation(
-        Scenario(("delete", "restore then delete"), "created elsewhere a moment ago"),
+    "an adopted row that was registered anew is not ours": Mutation(
+        Scenario(("delete", "restore", "register"), "created elsewhere a moment ago"),
         1,
         "not recorded",
-        ADOPTED_AGAIN_IS_OURS,
+        KNOWN_LATER_IS_OURS,
     ),
     "unregister reads the user row first": Mutation(
         UNREGISTERING, 0, USER_ROW_MISSING, UNREGISTER_READS_LATE
@@ -914,23 +902,17 @@ RULES: dict[str, Mutation] = {
         "not recorded",
         GONE_IS_OURS,
     ),
-    "an adopted suspension that is still adopted is not ours": Mutation(
-        Scenario(("suspend", "resume then suspend"), "created elsewhere a moment ago"),
+    "an adopted suspension that was registered anew is not ours": Mutation(
+        Scenario(("suspend", "resume", "register"), "created elsewhere a moment ago"),
         1,
         "not recorded",
-        ADOPTED_AGAIN_IS_OURS,
+        KNOWN_LATER_IS_OURS,
     ),
-    "a deletion that is now an adopted suspension is not ours": Mutation(
-        Scenario(("delete", "restore then suspend"), "created elsewhere a moment ago"),
+    "an adopted suspension that is now an adopted deletion is not ours": Mutation(
+        Scenario(("suspend", "delete"), "created elsewhere a moment ago"),
         1,
-        "not recorded",
-        ADOPTED_BY_THE_OTHER_IS_OURS,
-    ),
-    "a suspension that is now an adopted deletion is not ours": Mutation(
-        Scenario(("suspend", "resume then delete"), "created elsewhere a moment ago"),
-        1,
-        "not recorded",
-        ADOPTED_BY_THE_OTHER_IS_OURS,
+        "after its suspension",
+        STILL_ADOPTED_IS_OURS,
     ),
     "an identity of another resource is not revoked": Mutation(
         Scenario(("delete",), "active, wrong resource"), 1, STILL_VALID, REVOKED_IF_NOT_OWNED

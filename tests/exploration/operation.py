@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
+from identity_service.log import begin_invocation
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 READS = {"read", "read_user", "due_entries", "count_due"}
 BEGIN = "begin"
+# Not a call: the operation goes on, but its caller has got a response.
+ANSWERED = "answered"
 
 # No operation reads the clock before its first call.
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -91,6 +95,7 @@ class Execution:
         self._loop = _Loop()  # type: ignore[abstract]  # operations need no other methods
         context = copy_context()
         context.run(_RUNNING.set, self)
+        self._invocation = context.run(begin_invocation, "")
         self._task = self._loop.create_task(operation.start(), context=context)
         self._loop.drain()
 
@@ -101,6 +106,10 @@ class Execution:
         self.pending[call.id] = call
         self._gates[call.id] = self._loop.create_future()
         return await self._gates[call.id]
+
+    def answer_caller(self) -> None:
+        """Let the caller get a response. The operation does not notice it until it looks."""
+        self._invocation.is_over = True
 
     def respond(self, call_id: str, response: Response) -> None:
         """Respond to a call, and run the operation up to its next call."""
@@ -142,7 +151,7 @@ async def begin() -> None:
 
 
 class Received(NamedTuple):
-    """A response that an operation received."""
+    """A response that an operation received, or `ANSWERED`."""
 
     call_id: str
     name: str
@@ -177,14 +186,16 @@ class Progress:
 
     def after(self, call: Call, response: Response, now: datetime) -> "Progress":
         """The progress after the response to a call."""
-        received = Received(call.id, call.name, response, now)
-        if received not in self._next:
-            execution = self._executed()
-            self.operation.set_clock(now)
-            execution.respond(call.id, response)
-            progress = Progress(self.operation, (*self.received, received))
-            self._next[received] = progress._reached(execution)
-        return self._next[received]
+        return self._after(Received(call.id, call.name, response, now))
+
+    def answered(self, now: datetime) -> "Progress":
+        """The progress after its caller has got a response."""
+        return self._after(Received("", ANSWERED, Response(), now))
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether its caller has got a response before it returned."""
+        return any(one.name == ANSWERED for one in self.received)
 
     def killed(self) -> "Progress":
         """The progress after the operation was killed."""
@@ -192,6 +203,21 @@ class Progress:
             self._next[None] = Progress(self.operation, self.received)
             self._next[None].is_killed = True
         return self._next[None]
+
+    def _after(self, received: Received) -> "Progress":
+        if received not in self._next:
+            execution = self._executed()
+            self._receive(execution, received)
+            progress = Progress(self.operation, (*self.received, received))
+            self._next[received] = progress._reached(execution)
+        return self._next[received]
+
+    def _receive(self, execution: Execution, received: Received) -> None:
+        self.operation.set_clock(received.now)
+        if received.name == ANSWERED:
+            execution.answer_caller()
+        else:
+            execution.respond(received.call_id, received.response)
 
     def _reached(self, execution: Execution) -> "Progress":
         self._execution = execution
@@ -205,9 +231,8 @@ class Progress:
         if execution is None:
             self.operation.set_clock(_NEVER)
             execution = Execution(self.operation)
-            for call_id, _, response, now in self.received:
-                self.operation.set_clock(now)
-                execution.respond(call_id, response)
+            for received in self.received:
+                self._receive(execution, received)
         return execution
 
 

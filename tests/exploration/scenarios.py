@@ -208,6 +208,7 @@ PAIRS = [
     *_together(CREATE_TOKEN, CREATE_TOKEN, before=("nothing", "unfinished creation")),
     *_together(CREATE, CREATE_TOKEN),
     *_together("create", "sweep"),
+    *_together("create with token", "sweep"),
     *_together(CREATE, "sweep", before=("nothing", "unfinished creation, due")),
     *_together("issue", "delete", before=("active", "created elsewhere", "unrevoked")),
     *_together("delete", "delete", before=("active", "created elsewhere", "unrevoked")),
@@ -318,6 +319,9 @@ MORE = [
         *("suspend", "delete", "resume"), before=("suspending, created elsewhere a moment ago",)
     ),
     *_together("purge", "delete", "restore", before=("unrevoked, created elsewhere a moment ago",)),
+    *_together("suspend", "resume", "register", before=("created elsewhere a moment ago",)),
+    *_together("delete", "restore", "register", before=("created elsewhere a moment ago",)),
+    *_together("delete", "delete", "register", before=("created elsewhere a moment ago",)),
 ]
 
 # These have too many schedules with a fault.
@@ -353,6 +357,8 @@ MARKS = [
         before=("suspended, deleted, purge due", "unrevoked, created elsewhere, purge due"),
     ),
     *_together("restore", "delete", before=("suspending",)),
+    *_together("delete", "restore", before=("suspended",)),
+    *_together("resume", "restore", before=("suspended",)),
     *_together("purge", "restore", before=("suspended, deleted",)),
     *_together("sweep", "sweep", before=("suspending, unknown to ACS, due",)),
     *_together("delete by user", "suspend", before=("active",)),
@@ -392,7 +398,17 @@ TWO = PAIRS + REGISTRATIONS + MARKS + UNTRUE
 ALL = TWO + MORE + MANY
 
 _TITLES = (
-    *("create", CREATE, CREATE_TOKEN, "issue", "delete", "restore", "purge", "sweep"),
+    *(
+        "create",
+        "create with token",
+        CREATE,
+        CREATE_TOKEN,
+        "issue",
+        "delete",
+        "restore",
+        "purge",
+        "sweep",
+    ),
     *("register", REGISTER, REGISTER_OTHER, "unregister", "held sweep", MOVE),
     *("suspend", "resume", "delete by user", "restore by user"),
 )

@@ -11,6 +11,7 @@ The decisions of the scheduler are a schedule. It fits in one line and can be re
     A3:late         its caller gives up; it takes effect later, or never
     A3:arrives      the late call takes effect
     A:killed        operation A is killed
+    A:answered      the caller of operation A gets a response, and the operation continues
     lease:passes    time passes; also `retention:passes`
     sweeps:run      sweeps finish everything that is due while a late call is still under way
 """
@@ -33,7 +34,7 @@ from identity_service.errors import (
     WrongResource,
 )
 from identity_service.identity import YOUNG, State
-from tests.exploration.invariants import History, InvariantViolated, check_end
+from tests.exploration.invariants import WITHOUT_USER, History, InvariantViolated, check_end
 from tests.exploration.operation import BEGIN, Call, Progress, Response
 from tests.exploration.scenarios import DENIED, DISOWNED, TIME_STEPS, Scenario
 from tests.exploration.world import USER, ExploredWorld, Product, Snapshot
@@ -55,6 +56,7 @@ class Event(StrEnum):
     LATE = "late"
     ARRIVES = "arrives"
     KILLED = "killed"
+    ANSWERED = "answered"
     PASSES = "passes"
     RUN = "run"
 
@@ -67,6 +69,7 @@ FAULTS = {
     Event.LOST,
     Event.LATE,
     Event.KILLED,
+    Event.ANSWERED,
 }
 
 _FAULT = "decided by the scheduler"
@@ -172,6 +175,13 @@ class Scheduler:
             found += [decision for call in calls for decision in _faults(call)]
             found += [decision for one in state.operations for decision in self._untrue(one)]
             found += [
+                Decision(progress.operation.name, Event.ANSWERED)
+                for progress in state.operations
+                if progress.operation.title in WITHOUT_USER
+                and progress.pending
+                and not progress.is_answered
+            ]
+            found += [
                 Decision(progress.operation.name, Event.KILLED)
                 for progress in state.operations
                 if any(call.name != BEGIN for call in progress.pending)
@@ -188,6 +198,9 @@ class Scheduler:
         match decision.event:
             case Event.KILLED:
                 return _with(state, self._operation(state, decision.target).killed())
+            case Event.ANSWERED:
+                progress = self._operation(state, decision.target)
+                return _with(state, progress.answered(state.snapshot.now))
             case Event.PASSES:
                 later = state.snapshot.now + TIME_STEPS[decision.target]
                 return state._replace(snapshot=state.snapshot._replace(now=later))

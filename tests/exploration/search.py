@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tests.exploration.invariants import InvariantViolated
-from tests.exploration.scenarios import Scenario
+from tests.exploration.scenarios import MANY, MORE, TWO, Scenario
 from tests.exploration.scheduler import (
     FAULTS,
     UNLIMITED,
@@ -21,6 +21,14 @@ from tests.exploration.scheduler import (
     SystemState,
 )
 from tests.exploration.world import Product
+
+# These are explored completely, with at most this many faults and time steps.
+EXPLORED = [
+    *((scenario, Budget(faults=1, passes=1)) for scenario in TWO),
+    *((scenario, Budget(faults=2)) for scenario in TWO),
+    *((scenario, Budget(faults=1)) for scenario in MORE),
+    *((scenario, Budget()) for scenario in MANY),
+]
 
 # A state takes about 5 KB.
 MAX_STATES = 400_000

@@ -7,36 +7,30 @@ import sys
 
 import pytest
 
-from tests.exploration.scenarios import ALL, MANY, MORE, TWO, Scenario
+from tests.exploration.scenarios import ALL, Scenario
 from tests.exploration.scheduler import Budget, Scheduler
-from tests.exploration.search import Coverage, ExhaustiveSearch, Failure, random_walk, shrink
+from tests.exploration.search import (
+    EXPLORED,
+    Coverage,
+    ExhaustiveSearch,
+    Failure,
+    random_walk,
+    shrink,
+)
 from tests.exploration.trace import render
 
 WALKS = 150
 
 
-@pytest.mark.parametrize("scenario", TWO, ids=str)
-def test_two_operations(scenario: Scenario) -> None:
-    """Two operations are safe in every order, with any one fault and one time step."""
-    _search(scenario, Budget(faults=1, passes=1))
-
-
-@pytest.mark.parametrize("scenario", TWO, ids=str)
-def test_two_faults(scenario: Scenario) -> None:
-    """Two operations are safe in every order, with any two faults."""
-    _search(scenario, Budget(faults=2))
-
-
-@pytest.mark.parametrize("scenario", MORE, ids=str)
-def test_more_operations(scenario: Scenario) -> None:
-    """Three operations are safe in every order, with any one fault."""
-    _search(scenario, Budget(faults=1))
-
-
-@pytest.mark.parametrize("scenario", MANY, ids=str)
-def test_no_fault(scenario: Scenario) -> None:
-    """Up to four operations are safe in every order."""
-    _search(scenario, Budget())
+@pytest.mark.parametrize(("scenario", "budget"), EXPLORED, ids=str)
+def test_every_order(scenario: Scenario, budget: Budget) -> None:
+    """The operations are safe in every order, with any faults and time steps of the budget."""
+    try:
+        coverage = ExhaustiveSearch(Scheduler(scenario)).run(budget)
+    except Failure as failure:
+        _fail(failure)
+    else:
+        sys.stdout.write(f"{scenario}: {coverage}\n")
 
 
 @pytest.mark.parametrize("scenario", ALL, ids=str)
@@ -50,15 +44,6 @@ def test_several_faults(scenario: Scenario) -> None:
     except Failure as failure:
         _fail(failure)
     sys.stdout.write(f"{scenario}: {coverage}\n")
-
-
-def _search(scenario: Scenario, budget: Budget) -> None:
-    try:
-        coverage = ExhaustiveSearch(Scheduler(scenario)).run(budget)
-    except Failure as failure:
-        _fail(failure)
-    else:
-        sys.stdout.write(f"{scenario}: {coverage}\n")
 
 
 def _fail(failure: Failure) -> None:

@@ -10,6 +10,7 @@ from tests.exploration.invariants import (
     KILLED_NEXT,
     RESPONSE_LOST,
     UNDELETABLE,
+    UNREPORTED,
     USER_ROW_LEFT,
 )
 from tests.exploration.scenarios import ALL, Scenario
@@ -29,6 +30,7 @@ from tests.exploration.world import Snapshot
 
 SMALL = Scenario(("issue", "delete"), "active")
 CREATING = Scenario(("create for user", "sweep"))
+CREATING_WITHOUT_USER = Scenario(("create",))
 UNREGISTERING = Scenario(("unregister",), "registered")
 ONE_FAULT = Budget(faults=1)
 
@@ -86,7 +88,7 @@ def test_independent() -> None:
 
 def test_one_line() -> None:
     """A schedule can be written in one line and read back."""
-    line = "A1 A2:late B1:fails B2:denied B3:disowned lease:passes A2:arrives B:killed sweeps:run"
+    line = "A1 A2:late B1:fails B2:denied B3:disowned lease:passes A2:arrives B:killed C:answered"
 
     assert format_schedule(parse_schedule(line)) == line
 
@@ -132,6 +134,15 @@ def test_outdated_schedule() -> None:
 def test_losses(schedule: str, kind: str) -> None:
     """Each permitted loss of a creation is reported by its kind."""
     assert _losses(CREATING, schedule) == {kind: 1}
+
+
+@pytest.mark.parametrize("schedule", ["A1 A2 A:answered A3", "A1 A2 A3:lost"])
+def test_loss_without_user(schedule: str) -> None:
+    """An identity without a user that its caller does not get is reported as a permitted loss.
+
+    It is one only if the last step was on its way already.
+    """
+    assert _losses(CREATING_WITHOUT_USER, schedule) == {UNREPORTED: 1}
 
 
 @pytest.mark.parametrize("schedule", ["A1 A2 A3 A:killed", "A1 A2 A3 A4:fails"])

@@ -69,7 +69,8 @@ def _target(state: SystemState, decision: Decision) -> str:
             if call.id == decision.target:
                 return f"{progress.operation.title}: {_call(call)}"
         if progress.operation.name == decision.target:
-            return f"{progress.operation.title} is killed"
+            happens = "is killed" if decision.event is Event.KILLED else "continues unawaited"
+            return f"{progress.operation.title} {happens}"
     for call in state.late:
         if call.id == decision.target:
             return _call(call)

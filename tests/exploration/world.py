@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
-from identity_service.errors import ServiceError, WrongResource
+from identity_service.errors import IdentityNotFound, ServiceError, WrongResource
 from identity_service.identity import DueEntry, Identity, SignedInUser, UserRow
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Verifications
@@ -24,7 +24,7 @@ from tests.exploration.operation import (
     remote_call,
     running,
 )
-from tests.support.memory import MemoryAcs, MemoryRegistry
+from tests.support.memory import MemoryAcs, MemoryRegistry, require_caller
 from tests.support.virtual_time import START, VirtualClock
 from tests.support.world import World
 
@@ -115,7 +115,8 @@ class GatedAcs(MemoryAcs):
     def _require(self, identity_id: str) -> None:
         if identity_id == FOREIGN:
             raise WrongResource("The identity is not in this resource.")
-        super()._require(identity_id)
+        if identity_id not in self.identities:
+            raise IdentityNotFound("ACS has no such identity.")
 
 
 class GatedRegistry(MemoryRegistry):
@@ -127,6 +128,12 @@ class GatedRegistry(MemoryRegistry):
         """See `Planned`."""
         value: T = await remote_call("registry", call, effect)
         return value
+
+    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
+        """See `ports.Registry`. A write that has been sent takes effect, awaited or not."""
+        if if_awaited:
+            require_caller()
+        return await super().update(old, new)
 
     def load(self, snapshot: Snapshot) -> None:
         """Reset it to the snapshot."""
@@ -257,7 +264,7 @@ class ExploredWorld(World):
         """purge_deleted_identities."""
         await begin()
         cleanup = replace(self.cleanup, purge_hold=hold)
-        return await self._sweep(self.lifecycle, self.registry, self.clock, cleanup)
+        return await self._sweep(self.lifecycle, self.registry, self.clock, cleanup, self.resource)
 
     async def _start(self, title: str) -> Any:
         """Run the operations one after the other. They are about what a creation returned."""

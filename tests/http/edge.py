@@ -21,6 +21,7 @@ def memory_services(world: World, **environ: str) -> Services:
     """Services with these settings whose upstreams are in memory."""
     services = Services(MINIMAL | environ)
     services.clock, services.acs, services.registry = world.clock, world.acs, world.registry
+    services.resource = world.resource
     return services
 
 

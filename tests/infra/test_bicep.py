@@ -10,6 +10,7 @@ import pytest
 from identity_service.schemas import ImportIdentitiesRequest
 from identity_service.settings_table import (
     BODY_SIZE_LIMIT,
+    RESOURCE_ID,
     TELEMETRY,
     WORKER_TELEMETRY,
     Setting,
@@ -129,6 +130,15 @@ def test_calls_at_once() -> None:
 
     assert limit == str(CALLS_AT_ONCE)
     assert re.findall(r"perInstanceConcurrency=(\d+)", page) == [limit]
+
+
+def test_app_gets_the_guid_of_its_resource() -> None:
+    """A new resource and an existing one have it in the same property."""
+    app = dict(read((INFRA / "app.bicep").read_bytes()).values)
+    sources = [(INFRA / file).read_text() for file in ("main.bicep", "communication.bicep")]
+
+    assert app[f"properties.{RESOURCE_ID.name}"] == "communicationGuid"
+    assert [source.count(".properties.immutableResourceId\n") for source in sources] == [1, 1]
 
 
 @pytest.mark.parametrize(

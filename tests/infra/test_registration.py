@@ -31,6 +31,7 @@ CREATE = (
 )
 SHOW = "az ad app show"
 PATCH = f"az rest --method PATCH --url {GRAPH}/applications(appId='{CLIENT}') {JSON}"
+URIS = f"az ad app show --id {CLIENT} --query identifierUris[]"
 UPDATE = f"az ad app update --id {CLIENT} --identifier-uris api://{CLIENT} --output none"
 FIND_PRINCIPAL = f"az ad sp show --id {CLIENT} --output none"
 CREATE_PRINCIPAL = f"az ad sp create --id {CLIENT} --output none"
@@ -67,6 +68,7 @@ class Shell:
         self._folder = folder
         self.answers: dict[str, list[str]] = {
             "az ad app create": [CLIENT],
+            URIS: [""],
             FIND_PRINCIPAL: ["ERROR: it does not exist"],
             f"az ad sp show --id {CLIENT} --query id": [RESOURCE],
             f"az ad sp show --id {CLIENT} --query appRoles[?value=='Tokens.Issue'].id": [ROLE],
@@ -173,14 +175,25 @@ def test_create_does_not_change_an_application_of_that_name(shell: Shell) -> Non
 def test_roles_can_be_repeated(shell: Shell) -> None:
     """The application has the roles already, and its service principal exists."""
     shell.answers |= {SHOW: [f"{' '.join(NAMES)} idtyp"], FIND_PRINCIPAL: [""]}
+    shell.answers[URIS] = [f"api://{CLIENT}"]
 
     done = shell.run("roles", CLIENT)
 
     assert done.returncode == 0, done.stderr
-    assert shell.changes == [
-        f"{PATCH} --body @{INFRA}/registration/roles.json --output none",
-        UPDATE,
-    ]
+    assert shell.changes == [f"{PATCH} --body @{INFRA}/registration/roles.json --output none"]
+
+
+def test_the_uris_of_an_application_are_kept(shell: Shell) -> None:
+    """Clients that already request tokens for another URI continue to get them."""
+    shell.answers[URIS] = ["https://contoso.com/app\napi://contoso"]
+
+    done = shell.run("roles", CLIENT)
+
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"az ad app update --id {CLIENT}"
+        f" --identifier-uris https://contoso.com/app api://contoso api://{CLIENT} --output none"
+    ) in shell.changes
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 @pytest.fixture
 def readiness(world: World) -> Readiness:
     """The checks of one worker."""
-    return Readiness(world.acs, world.registry, world.clock, world.cleanup)
+    return Readiness(world.acs, world.registry, world.clock, world.cleanup, world.resource)
 
 
 async def test_both_respond(readiness: Readiness) -> None:

@@ -6,7 +6,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ def regenerate_acs_key(options: Options) -> Any:
     return _formatted(json.loads(request_control(os.environ, "POST", path)))
 
 
-def query_entities(options: Options) -> Any:
-    """Reads rows of a table with the managed identity."""
+@contextmanager
+def _table(options: Options) -> Iterator[Any]:
+    """The table, which is accessed with the managed identity."""
     from azure.data.tables import TableServiceClient  # noqa: PLC0415 -- slow, and only needed here
     from azure.identity import ManagedIdentityCredential  # noqa: PLC0415 -- the same
 
@@ -54,8 +56,21 @@ def query_entities(options: Options) -> Any:
         connection_verify=os.environ["SSL_CERT_FILE"],
     )
     with service, service.get_table_client(options["table-name"]) as table:
+        yield table
+
+
+def query_entities(options: Options) -> Any:
+    """Reads rows of a table."""
+    with _table(options) as table:
         rows = table.query_entities(options.get("filter", ""))
         return {"items": [dict(row) for row in rows], "nextMarker": {}}
+
+
+def delete_entity(options: Options) -> Any:
+    """Deletes a row of a table, whatever its version."""
+    with _table(options) as table:
+        table.delete_entity(options["partition-key"], options["row-key"])
+    return {}
 
 
 COMMANDS: dict[str, Callable[[Options], Any]] = {
@@ -64,6 +79,7 @@ COMMANDS: dict[str, Callable[[Options], Any]] = {
     "az communication list-key": list_acs_keys,
     "az communication regenerate-key": regenerate_acs_key,
     "az storage entity query": query_entities,
+    "az storage entity delete": delete_entity,
 }
 
 

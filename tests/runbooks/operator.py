@@ -21,6 +21,8 @@ from tests.support.client import Client
 from tests.support.stack import PATIENCE, ROOT, App, Azure, running_app
 
 TOOLS = ("bash", "jq")
+# The settings that have a key of ACS.
+WITH_KEY = ("COMMUNICATION_SERVICES_ACCESSKEY", "COMMUNICATION_SERVICES_CONNECTION_STRING")
 TABLES = "AzureWebJobsStorage__tableServiceUri"
 
 # Every step of a runbook must succeed.
@@ -135,7 +137,7 @@ class Operator:
         folder = self.folder / f"app-{len(list(self.folder.glob('app-*')))}"
         folder.mkdir()
         app = self._running.enter_context(running_app(self._azure, folder, settings))
-        keys = (value for name, value in settings.items() if name.startswith("COMMUNICATION_"))
+        keys = (settings.get(name, "") for name in WITH_KEY)
         app.secrets.update(filter(None, (key.rpartition("accesskey=")[2] for key in keys)))
         return Client(self._session, app)
 

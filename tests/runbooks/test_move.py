@@ -7,18 +7,27 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from identity_service.identity import resource_of
 from tests.runbooks.conftest import Operate, created_elsewhere
 from tests.runbooks.operator import TABLES, Operator
 from tests.runbooks.page import section
 from tests.support.client import Client, Control, until
 from tests.support.stack import Azure, running_azure
-from tests.survival.records import Records, due
+from tests.survival.records import Records, due, made_up_id
 
-# Its only commands deploy an app, so these tests follow its steps.
+# Its only commands deploy an app, so the tests follow its steps.
 RUNBOOK = section("move-to-another-acs-resource")
+SAME_APP = section("use-the-same-app-with-another-acs-resource")
+EXPORT = SAME_APP.command("acsid export")
+DELETE = SAME_APP.command("acsid delete")
+PURGE = SAME_APP.command("acsid purge")
+UNREGISTER = SAME_APP.command("acsid unregister")
+CLEAR = SAME_APP.command("entity delete")
+STRAYS = section("remove-identities-of-another-acs-resource")
+REMOVE = STRAYS.command("entity delete")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def old_azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     """The old resource and its registry."""
     with running_azure(tmp_path_factory.mktemp("old")) as started:
@@ -93,13 +102,71 @@ async def new_settings(azure: Azure, control: Control, bundle: Path) -> dict[str
     }
 
 
-async def test_an_app_must_not_be_connected_to_another_resource(
+@pytest.fixture
+async def new_guid(control: Control) -> str:
+    """The GUID of the new resource."""
+    return str((await control.ask("GET", "identities"))["resourceId"])
+
+
+async def test_an_app_at_another_resource_changes_nothing(
     operator: Operator, old_control: Control, old_id: str, new_settings: dict[str, str]
 ) -> None:
-    """Its sweep finds the old identities missing and forgets them, but they are still there."""
+    """Its sweep fails, and what was due stays due."""
     await operator.change_settings(**new_settings)
 
     await operator.api.sweep()
 
-    await until(lambda: operator.api.is_gone(old_id))
+    await until(lambda: has_failed(operator.api))
+    assert not await operator.api.is_gone(old_id)
     assert await old_control.state(old_id) == "active"
+
+
+async def has_failed(api: Client) -> bool:
+    """Whether a sweep has failed because of the resource."""
+    return "sweep_failed code=wrong_resource " in api.app.log
+
+
+async def is_ready(api: Client) -> bool:
+    """Whether the app uses the registry's resource."""
+    return (await api.get("ready")).status == 200
+
+
+async def test_the_same_app_with_another_resource(
+    operator: Operator, control: Control, new_settings: dict[str, str], new_guid: str
+) -> None:
+    """Without identities and without the record, the new resource becomes the registry's."""
+    api = operator.api
+    await operator.run(EXPORT, FILE="identities.csv")
+    ended, kept = await api.new_identity(), await api.new_identity()
+    for identity_id in {*await api.all_ids("identities")} - {kept}:
+        await operator.run(DELETE, ID=identity_id)
+    for identity_id in await api.all_ids("deleted-identities"):
+        await operator.run(PURGE, ID=identity_id)
+    await operator.run(UNREGISTER, ID=kept)
+    assert await api.is_gone(ended)
+    await operator.change_settings(**new_settings, COMMUNICATION_SERVICES_RESOURCE_ID=new_guid)
+    refused = await operator.api.post("identities")
+
+    await operator.run(CLEAR)
+
+    refused.assert_problem(503, "wrong_resource")
+    await until(lambda: is_ready(operator.api))
+    assert await control.state(await operator.api.new_identity()) == "active"
+
+
+async def test_identities_of_another_resource_are_removed(
+    operator: Operator, old_azure: Azure, old_control: Control, session: aiohttp.ClientSession
+) -> None:
+    """Their rows and due entries are gone, and all others are still there."""
+    kept = await operator.api.deleted_identity()
+    stray = made_up_id()
+    trust = ssl.create_default_context(cafile=old_azure.env["SSL_CERT_FILE"])
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as trusting:
+        records = Records(old_azure, trusting, old_control, old_azure.settings[TABLES])
+        await records.write("registry", [due(stray)])
+    assert stray in await operator.api.all_ids("deleted-identities")
+
+    await operator.run(REMOVE, OTHER=resource_of(stray))
+
+    assert await operator.api.all_ids("deleted-identities") == [kept]
+    assert await operator.api.is_gone(stray)

@@ -149,20 +149,20 @@ class MemoryAcs(Planned, Acs):
     @planned
     def create(self) -> str:
         """See `ports.Acs`."""
-        _require_caller()
+        require_caller()
         return self.add()
 
     @planned
     def create_with_token(self, grant: TokenGrant) -> tuple[str, AccessToken]:
         """See `ports.Acs`."""
-        _require_caller()
+        require_caller()
         identity_id = self.add()
         return identity_id, self._issue(identity_id, grant)
 
     @planned
     def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
         """See `ports.Acs`."""
-        _require_caller()
+        require_caller()
         self.issued_for.append(identity_id)
         self._require(identity_id)
         return self._issue(identity_id, grant)
@@ -184,7 +184,7 @@ class MemoryAcs(Planned, Acs):
     @planned
     def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
         """See `ports.Acs`."""
-        _require_caller()
+        require_caller()
         self.exchanges.append((token, app_id, user_id))
         return self._issue(user_id, TokenGrant(("voip",), 60))
 
@@ -217,6 +217,7 @@ class MemoryRegistry(Planned, Registry):
         rows: The identity rows, by id.
         entries: The due entries.
         users: The user rows, by user id.
+        resource: The recorded resource.
     """
 
     def __init__(self) -> None:
@@ -224,6 +225,7 @@ class MemoryRegistry(Planned, Registry):
         self.rows: dict[str, Identity] = {}
         self.entries: set[DueEntry] = set()
         self.users: dict[str, UserRow] = {}
+        self.resource: str | None = None
         self._versions = 0
 
     @planned
@@ -241,7 +243,7 @@ class MemoryRegistry(Planned, Registry):
     def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
         """See `ports.Registry`."""
         if if_awaited:
-            _require_caller()
+            require_caller()
         _require(old.id in self.rows and self.rows[old.id].etag == old.etag)
         return self._put(old, new)
 
@@ -275,6 +277,17 @@ class MemoryRegistry(Planned, Registry):
         """See `ports.Registry`. Removing a row that does not exist succeeds, as in the table."""
         _require(row.user_id not in self.users or self.users[row.user_id].etag == row.etag)
         self.users.pop(row.user_id, None)
+
+    @planned
+    def read_resource(self) -> str | None:
+        """See `ports.Registry`."""
+        return self.resource
+
+    @planned
+    def record_resource(self, resource: str) -> None:
+        """See `ports.Registry`."""
+        _require(self.resource is None)
+        self.resource = resource
 
     async def due_entries(
         self,
@@ -356,7 +369,8 @@ class MemoryRegistry(Planned, Registry):
         return f"version-{self._versions}"
 
 
-def _require_caller() -> None:
+def require_caller() -> None:
+    """Refuse what is done only for a caller who still waits."""
     if current_invocation().is_over:
         raise CallerGone("The caller has got a response already.")
 

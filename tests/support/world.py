@@ -23,6 +23,7 @@ from identity_service.operations.registration import register_identity, unregist
 from identity_service.operations.tokens import issue_token, revoke_tokens
 from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, TokenPolicy
 from identity_service.ports import Conflict
+from identity_service.resource import ResourceGuard
 from identity_service.schemas import (
     CreateIdentityRequest,
     CreateIdentityWithTokenRequest,
@@ -52,6 +53,16 @@ TABLE_IS_DOWN = RegistryUnavailable("planned by the test")
 CONFLICT = Conflict("planned by the test")
 
 
+class CheckedResource(ResourceGuard):
+    """The check of a worker that has already made sure that it uses the right resource."""
+
+    async def check(self) -> None:
+        """See `ResourceGuard`."""
+
+    async def accept(self, identity_id: str) -> None:
+        """See `ResourceGuard`."""
+
+
 class World:
     """One ACS resource, one registry, one clock, and the operator's policies."""
 
@@ -59,6 +70,7 @@ class World:
         self.clock = VirtualClock()
         self.acs = MemoryAcs(self.clock)
         self.registry = MemoryRegistry()
+        self.resource: ResourceGuard = CheckedResource(self.acs, self.registry, "")
         self.lifecycle = Lifecycle(self.acs, self.registry, self.clock)
         self.deletion = DeletionPolicy(retention=RETENTION)
         self.cleanup = CleanupPolicy()
@@ -143,7 +155,7 @@ class World:
     async def sweep(self) -> SweepReport:
         """purge_deleted_identities."""
         return await purge_deleted_identities(
-            self.lifecycle, self.registry, self.clock, self.cleanup
+            self.lifecycle, self.registry, self.clock, self.cleanup, self.resource
         )
 
     async def in_state(self, state: State, user_id: str | None = None) -> str:
