@@ -5,7 +5,7 @@
     ├── InvalidIdentityId, TeamsTokenRefused                           400
     ├── NotSignedIn                                                    401
     ├── DeletedByService, NotAllowed, PurgeProtected, SignInNotEnabled 403
-    ├── IdentityNotFound, DeletedIdentityHidden                        404
+    ├── IdentityNotFound (IdentityGone), DeletedIdentityHidden         404
     ├── IdentityDeleted, IdentityNotDeleted, IdentityUnfinished        409
     ├── IdentitySuspended, UserHasIdentity, UserMismatch               409
     ├── BodyTooLarge                                                   413
@@ -135,6 +135,12 @@ class IdentityNotFound(ServiceError):
     """The identity does not exist in this ACS resource."""
 
     status, code, title = 404, "identity_not_found", "Identity not found"
+
+
+class IdentityGone(IdentityNotFound):
+    """The registry has the identity, but ACS no longer does: something else has deleted it."""
+
+    code, title = "identity_gone", "ACS no longer has the identity"
 
 
 class DeletedIdentityHidden(ServiceError):

@@ -20,6 +20,7 @@ from identity_service.errors import (
     DeletedByService,
     IdentityBusy,
     IdentityDeleted,
+    IdentityGone,
     IdentityNotDeleted,
     IdentityNotFound,
     IdentityNotKnownYet,
@@ -417,6 +418,7 @@ class Lifecycle:
 
         Raises:
             IdentityNotFound: the identity does not exist, or is not registered as required.
+            IdentityGone: the registry has it, but ACS no longer does.
             IdentityDeleted: it is deleted or being purged.
             IdentitySuspended: it is suspended.
             IdentityUnfinished: it is still being created.
@@ -436,10 +438,11 @@ class Lifecycle:
         asked_on = self._clock.now()
         try:
             return await self._acs.issue_token(identity_id, grant)
-        except IdentityNotFound:
+        except IdentityNotFound as refusal:
             identity = await self._registry.read(identity_id)
             if identity:
                 _require_old(identity, asked_on)
+                _require_not_gone(identity, refusal)
             raise
         except WrongResource as refusal:
             identity = await self._registry.read(identity_id)
@@ -453,6 +456,7 @@ class Lifecycle:
 
         Raises:
             IdentityNotFound: the identity does not exist, or is not registered as required.
+            IdentityGone: the registry has it, but ACS no longer does.
             IdentityNotKnownYet: ACS does not know it, and it is too young for this to be a proof.
             WrongResource: it is registered, but belongs to another ACS resource.
         """
@@ -467,6 +471,7 @@ class Lifecycle:
                 raise IdentityNotFound(refusal.detail) from refusal
             if isinstance(refusal, IdentityNotFound):
                 _require_old(identity, asked_on)
+                _require_not_gone(identity, refusal)
             raise
 
     # Suspension and deletion
@@ -782,6 +787,18 @@ def _is_confirmed(identity: Identity | None, adopted: Identity) -> bool:
     A row's first date never changes, so another date means that ours was removed.
     """
     return identity is not None and identity.known_on == adopted.known_on and not identity.adopted
+
+
+def _require_not_gone(identity: Identity, refusal: IdentityNotFound) -> None:
+    """If ACS has lost an identity that nothing here is purging, name the way out."""
+    if identity.state in (State.ACTIVE, State.SUSPENDED, State.DELETED):
+        raise IdentityGone(
+            "The registry has the identity, but ACS no longer does. DELETE"
+            f" identities/{identity.id}, then DELETE deleted-identities/{identity.id}, then create"
+            " another one.",
+            identity_id=identity.id,
+            upstream_request_id=refusal.upstream_request_id,
+        ) from refusal
 
 
 # The states that an operation accepts. Any other state is an error.

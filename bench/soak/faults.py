@@ -25,7 +25,7 @@ class Fault:
     Attributes:
         kind: `acs` for a fault of the ACS emulator; `outage`, `identity`, `storage`, `kill`.
         allowed: Error statuses that affected calls may get; 0 means no response.
-        order: The fault as the ACS emulator takes it.
+        order: The fault as the ACS emulator or the managed identity endpoint takes it.
         seconds: Duration; 0 for an event.
         start: Seconds from the beginning of the soak.
     """
@@ -66,7 +66,16 @@ FAULTS = (
         "ACS: HTML", "acs", order={"kind": "status", "status": 502, "body": "html", "share": 0.5}
     ),
     Fault("ACS: connections refused", "outage"),
-    Fault("managed identity: 500", "identity", _NONE, seconds=IDENTITY_FAULT),
+    Fault(
+        "managed identity: 500", "identity", _NONE, order={"status": 500}, seconds=IDENTITY_FAULT
+    ),
+    Fault(
+        "managed identity: no response",
+        "identity",
+        _NONE,
+        order={"delaySeconds": 60},
+        seconds=IDENTITY_FAULT,
+    ),
     Fault("storage: no response", "storage", frozenset({503, 504})),
 )
 
@@ -173,7 +182,7 @@ class FaultInjector:
     @asynccontextmanager
     async def _identity(self, fault: Fault) -> AsyncIterator[None]:
         before = await self._control.token_requests()
-        await self._stage.set_identity_fault(status=500)
+        await self._stage.set_identity_fault(**fault.order)
         try:
             yield
             if await self._control.token_requests() == before:

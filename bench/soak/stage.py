@@ -44,14 +44,15 @@ class Stage:
         self.app.process.kill()
         await asyncio.to_thread(self.app.process.wait)
 
-    async def count_tasks(self) -> int:
-        """Return the number of tasks in the worker's event loop."""
+    async def count_inside(self) -> tuple[int, int]:
+        """Return the number of tasks in the worker's event loop, and of blocks of its objects."""
         headers = {"x-functions-key": self.app.master_key}
         async with (
             aiohttp.ClientSession(headers=headers, raise_for_status=True) as session,
             session.get(f"{self.app.url}/admin/host/status") as response,
         ):
-            return int((await response.json())["tasks"])
+            status = await response.json()
+        return int(status["tasks"]), int(status["blocks"])
 
     async def set_identity_fault(self, **fault: Any) -> None:
         """Set the fault of the managed identity endpoint; without arguments it works."""

@@ -40,6 +40,7 @@ _HINTS = {
     "identity_suspended": "acsid resume ID lifts the suspension.",
     "identity_not_deleted": "Only a deleted identity can be purged: acsid delete ID.",
     "identity_not_found": "If it exists in ACS, acsid register ID makes the app know it.",
+    "identity_gone": "acsid delete ID and acsid purge ID let its user get another one.",
     "purge_protected": "The setting PURGE_PROTECTION of the app forbids it.",
     "user_has_identity": "acsid find ID shows it.",
     "user_mismatch": "acsid find ID shows its user; acsid unregister ID forgets it.",

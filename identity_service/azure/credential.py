@@ -1,8 +1,11 @@
 """The app's own credential: its managed identity in Azure, `az login` on a laptop."""
 
 import asyncio
+import math
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol, Self
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
@@ -20,10 +23,14 @@ AUTHORITY = f"https://{AzureAuthorityHosts.AZURE_PUBLIC_CLOUD}"
 # Seconds that one attempt may take: less than a call waits, so that the call is not blamed for it.
 # `az` on a laptop needs a few.
 TIMEOUT = 5.0
-# Seconds without a new attempt after a failure. azure-core lets calls wait for the token one after
+# Seconds between a failure and the next attempt. azure-core lets calls wait for the token one after
 # the other. Without this pause, each of them would wait for a failure of its own.
 PAUSE = 1.0
-# A token with less time left (seconds) is not used.
+# The same as long as there is a token that works.
+LONG_PAUSE = 10.0
+# azure-core asks for each call if a token has no more than this time left (seconds).
+RENEWAL = 300
+# A token with less time left (seconds) is not used, unless the source has just returned it.
 LAST_USE = 60
 
 
@@ -42,14 +49,14 @@ class TokenSource(Protocol):
 class Credential:
     """A credential that responds within seconds and survives an outage of its source.
 
-    azure-identity asks for a new token halfway through the lifetime of the old one, and fails the
-    call if it gets none. This credential uses the old token until shortly before it expires.
+    azure-identity asks for a new token halfway through the lifetime of the old one, lets the call
+    wait for it, and fails the call if it gets none. Here no call waits as long as the old token
+    works: it is renewed in the background.
     """
 
     def __init__(self, source: TokenSource) -> None:
         self._source = source
-        self._tokens: dict[tuple[str, ...], AccessTokenInfo] = {}
-        self._pauses: dict[tuple[str, ...], float] = {}
+        self._renewals: dict[tuple[object, ...], _Renewal] = {}
 
     @classmethod
     def connect(cls, client_id: str = "", proxies: dict[str, str] | None = None) -> "Credential":
@@ -70,25 +77,12 @@ class Credential:
         Raises:
             CredentialUnavailableError: there was none within `TIMEOUT` seconds.
         """
-        if _now() >= self._pauses.get(scopes, 0):
-            try:
-                async with asyncio.timeout(TIMEOUT):
-                    token = await self._source.get_token_info(*scopes, options=options or {})
-                self._tokens[scopes] = token
-            except Exception as error:  # noqa: BLE001 -- a garbled response raises anything
-                self._pauses[scopes] = _now() + PAUSE
-                events.error(
-                    "credential_unavailable", scope=" ".join(scopes), reason=_reason(error)
-                )
-            else:
-                return token
-        return self._old_token(scopes)
-
-    def _old_token(self, scopes: tuple[str, ...]) -> AccessTokenInfo:
-        old = self._tokens.get(scopes)
-        if old is None or old.expires_on - time.time() < LAST_USE:
-            raise CredentialUnavailableError("no token from the identity endpoint")
-        return AccessTokenInfo(old.token, old.expires_on)
+        wanted = options or TokenRequestOptions()
+        key = (scopes, *sorted(wanted.items()))
+        if key not in self._renewals:
+            request = partial(self._source.get_token_info, *scopes, options=wanted)
+            self._renewals[key] = _Renewal(" ".join(scopes), request)
+        return await self._renewals[key].token()
 
     async def get_token(
         self,
@@ -109,6 +103,8 @@ class Credential:
 
     async def close(self) -> None:
         """Close the connections of the source."""
+        for renewal in self._renewals.values():
+            renewal.cancel()
         await self._source.close()
 
     async def __aenter__(self) -> Self:
@@ -116,6 +112,87 @@ class Credential:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+class _Renewal:
+    """The last token for some scopes, and the attempt to get the next one, which all calls share.
+
+    Args:
+        scope: The scopes, for the log.
+        request: Asks the source.
+    """
+
+    def __init__(self, scope: str, request: Callable[[], Awaitable[AccessTokenInfo]]) -> None:
+        self._scope = scope
+        self._request = request
+        self._token: AccessTokenInfo | None = None
+        self._attempt: asyncio.Task[AccessTokenInfo | Exception] | None = None
+        self._failed_on = -math.inf
+
+    async def token(self) -> AccessTokenInfo:
+        """See `Credential.get_token_info`."""
+        self._note_outcome()
+        old = self._token
+        if old and _is_fresh(old):
+            return old
+        has_old = old is not None and _time_left(old) >= LAST_USE
+        attempt = self._continue(LONG_PAUSE if has_old else PAUSE)
+        if old and has_old:
+            # Without `refresh_on`, so that clients do not ask again before its last minutes.
+            return AccessTokenInfo(old.token, old.expires_on)
+        if attempt:
+            await asyncio.wait({attempt})  # a caller that is cancelled does not cancel it
+            self._note_outcome()
+            outcome = attempt.result()
+            if isinstance(outcome, AccessTokenInfo):
+                return outcome
+        raise CredentialUnavailableError("no token from the identity endpoint")
+
+    def cancel(self) -> None:
+        """End the attempt."""
+        if self._attempt:
+            self._attempt.cancel()
+
+    def _continue(self, pause: float) -> "asyncio.Task[AccessTokenInfo | Exception] | None":
+        """The attempt that is under way, or a new one. None during the pause after a failure."""
+        if self._attempt is None and _now() >= self._failed_on + pause:
+            self._attempt = asyncio.create_task(self._ask())
+        return self._attempt
+
+    async def _ask(self) -> AccessTokenInfo | Exception:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                token = await self._request()
+            if not (token.token and _time_left(token) > 0):
+                return CredentialUnavailableError("the token has expired, or is empty")
+        except Exception as error:  # noqa: BLE001 -- a garbled response raises anything
+            return error
+        return token
+
+    def _note_outcome(self) -> None:
+        """Keep the new token, or log the failure.
+
+        A call does this, and not the attempt: what is logged after the end of the call that started
+        the attempt can be lost.
+        """
+        if self._attempt is None or not self._attempt.done():
+            return
+        outcome, self._attempt = self._attempt.result(), None
+        if isinstance(outcome, AccessTokenInfo):
+            self._token = outcome
+        else:
+            self._failed_on = _now()
+            events.error("credential_unavailable", scope=self._scope, reason=_reason(outcome))
+
+
+def _is_fresh(token: AccessTokenInfo) -> bool:
+    """Whether it is too early to renew the token."""
+    is_early = token.refresh_on is None or token.refresh_on > time.time()
+    return is_early and _time_left(token) > RENEWAL
+
+
+def _time_left(token: AccessTokenInfo) -> float:
+    return token.expires_on - time.time()
 
 
 def _now() -> float:

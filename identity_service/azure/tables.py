@@ -10,7 +10,8 @@ import heapq
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from http.client import HTTPException
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -88,6 +89,16 @@ _READ: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
 
 _RANGE = "PartitionKey eq @partition and RowKey gt @first and RowKey lt @last"
 _Partition = Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
+# The table service's own position. It goes into a URL: a longer one is refused before the table
+# service sees it, as if the registry had failed. Either part may be missing.
+_Key = Annotated[str, msgspec.Meta(max_length=512, pattern=r"^[!-~]*\Z")]
+_Resume = dict[Literal["PartitionKey", "RowKey"], _Key | None]
+
+# The SDK does not check responses. It raises these errors for invalid ones.
+_INVALID = (
+    *(AttributeError, HTTPException, LookupError, RecursionError, TypeError, ValueError),
+    msgspec.ValidationError,
+)
 
 # The table service's own error codes. Statuses do not tell these cases apart: a wrong key is 400 in
 # Azurite, and any server responds with 404.
@@ -395,11 +406,14 @@ class TableRegistry:
             await self._ensure_table()
             try:
                 with only_if_awaited() if if_awaited else contextlib.nullcontext():
-                    return await self._table.submit_transaction(changes)
+                    results = await self._table.submit_transaction(changes)
             except HttpResponseError as error:
                 if _code(error) in _CONFLICT:
                     raise Conflict(_code(error)) from error
                 raise
+            if len(results) != len(changes):
+                raise ValueError(f"{len(results)} results for {len(changes)} changes")
+            return results
 
     async def _ensure_table(self) -> None:
         """Create the table, unless this worker knows that it exists. Parallel calls share this."""
@@ -436,8 +450,7 @@ class TableRegistry:
             yield
         except AzureError as error:
             raise self._translate(error) from error
-        except (AttributeError, KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
-            # The SDK does not check responses. It raises these errors for invalid ones.
+        except _INVALID as error:
             raise self._unavailable(invalid_body(error)) from error
 
     def _translate(self, error: AzureError) -> RegistryUnavailable:
@@ -506,7 +519,7 @@ def _position(continuation: str | None) -> tuple[int, object]:
         return 0, None
     try:
         text = base64.urlsafe_b64decode(continuation + "=" * (-len(continuation) % 4))
-        number, resume = msgspec.json.decode(text, type=tuple[_Partition, dict[str, str] | None])
+        number, resume = msgspec.json.decode(text, type=tuple[_Partition, _Resume | None])
     except (ValueError, msgspec.DecodeError) as error:
         raise InvalidQuery.continuation() from error
     return number, resume

@@ -5,7 +5,7 @@ import asyncio
 from msgspec import UNSET
 
 from identity_service.errors import IdentityNotFound, InvalidQuery
-from identity_service.identity import DueEntry, Identity, Page, State
+from identity_service.identity import DueEntry, Identity, Page, State, is_identity_id
 from identity_service.lifecycle import Lifecycle, identity_of_user
 from identity_service.policies import CleanupPolicy, DeletionPolicy
 from identity_service.ports import Registry
@@ -94,10 +94,15 @@ def _is_deleted(identity: Identity) -> bool:
 
 
 def _position(continuation: str | None) -> DueEntry | None:
+    if not continuation:
+        return None
     try:
-        return DueEntry.at(continuation) if continuation else None
+        entry = DueEntry.at(continuation)
     except ValueError as error:
         raise InvalidQuery.continuation() from error
+    if entry.position != continuation or not is_identity_id(entry.identity_id):
+        raise InvalidQuery.continuation()
+    return entry
 
 
 async def restore_identity(identity_id: str, lifecycle: Lifecycle) -> IdentityResponse:

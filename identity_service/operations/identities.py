@@ -42,6 +42,8 @@ async def create_identity_with_token(
 
     Raises:
         IdentityNotFound: the user's identity was purged during the call.
+        IdentityGone: the registry has the user's identity, but ACS no longer does. Delete and purge
+            it, then create again.
         IdentityDeleted: the user's identity is deleted: restore it.
         IdentitySuspended: the user's identity is suspended: resume it.
         IdentityUnfinished: the user's identity is still being created.

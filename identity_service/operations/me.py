@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from identity_service.errors import (
     DeletedIdentityHidden,
     IdentityDeleted,
+    IdentityGone,
     IdentityNotFound,
     IdentityNotReadable,
     IdentitySuspended,
@@ -51,13 +52,15 @@ async def issue_my_token(
 
     Raises:
         IdentityNotFound: the caller's identity was purged during the call.
+        IdentityGone: ACS no longer has the caller's identity. After its deletion and purge, this
+            call creates another one.
         IdentityDeleted: the caller's identity is deleted: restore it.
         IdentitySuspended: the caller's identity is suspended. Only a service can resume it.
         IdentityUnfinished: the caller's identity is still being created.
         IdentityBusy: the caller's identity is being registered, or other requests are changing it.
     """
     grant = user_tokens.grant(body.scopes, body.expires_in_minutes)
-    with _with_restore_hint():
+    with _with_restore_hint(), _with_deletion_hint():
         created, token = await lifecycle.create_with_token(caller.user_id, grant)
     return IssuedTokenResponse.of(created.identity_id, token)
 
@@ -67,10 +70,12 @@ async def revoke_my_tokens(caller: SignedInUser, registry: Registry, lifecycle: 
 
     Raises:
         IdentityNotFound: the caller has no identity yet.
+        IdentityGone: ACS no longer has the caller's identity, so there are no tokens.
         IdentityNotReadable: a newer release has changed the caller's identity. Retry the request.
     """
     identity = await _own_identity(caller, registry)
-    await lifecycle.revoke_tokens(identity.id, registered_only=False)
+    with _with_deletion_hint():
+        await lifecycle.revoke_tokens(identity.id, registered_only=False)
 
 
 async def delete_me(
@@ -177,4 +182,18 @@ def _with_restore_hint() -> Iterator[None]:
             "Your identity is deleted. If you deleted it, POST me/restore restores it, until it is"
             " purged.",
             identity_id=error.identity_id,
+        ) from error
+
+
+@contextmanager
+def _with_deletion_hint() -> Iterator[None]:
+    """If ACS no longer has the caller's identity, name the operation that deletes it here."""
+    try:
+        yield
+    except IdentityGone as error:
+        raise IdentityGone(
+            "ACS no longer has your identity. DELETE me deletes it here, too. After its purge,"
+            " which a service can do at once, POST me/tokens creates another one.",
+            identity_id=error.identity_id,
+            upstream_request_id=error.upstream_request_id,
         ) from error

@@ -42,6 +42,7 @@ async def issue_token(
     Raises:
         IdentityNotFound: ACS has no such identity, or it is not registered and the settings require
             it.
+        IdentityGone: the registry has it, but ACS no longer does. Delete and purge it.
         IdentityDeleted: it is deleted: restore it.
         IdentitySuspended: it is suspended: resume it.
         IdentityUnfinished: it is still being created.
@@ -57,6 +58,7 @@ async def revoke_tokens(identity_id: str, lifecycle: Lifecycle, registered_only:
     Raises:
         IdentityNotFound: ACS has no such identity, or it is not registered and the settings require
             it.
+        IdentityGone: the registry has it, but ACS no longer does. Delete and purge it.
     """
     await lifecycle.revoke_tokens(identity_id, registered_only=registered_only)
 

@@ -3,8 +3,11 @@
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
 from azure.core.exceptions import (
     AzureError,
@@ -13,9 +16,19 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 from azure.identity import CredentialUnavailableError
+from azure.identity.aio import DefaultAzureCredential
 
-from identity_service.azure.credential import LAST_USE, PAUSE, TIMEOUT, Credential
+from identity_service.azure.credential import (
+    LAST_USE,
+    LONG_PAUSE,
+    PAUSE,
+    RENEWAL,
+    TIMEOUT,
+    Credential,
+)
 from identity_service.log import restrain_libraries
+from local.entra import Issuer
+from local.managed_identity import PATH, ManagedIdentity
 
 SCOPE = "https://one.example/.default"
 OTHER_SCOPE = "https://two.example/.default"
@@ -42,6 +55,8 @@ class FakeSource:
 
     Attributes:
         lifetime: The lifetime of its tokens, in seconds.
+        refresh_in: After how many seconds it recommends to renew them.
+        prefix: What its tokens begin with. If it is empty, so are they.
         failure: What it raises instead of returning a token.
         delay: How long it takes, in seconds.
         requests: The scopes that were requested, in order.
@@ -51,6 +66,8 @@ class FakeSource:
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.lifetime = 3600.0
+        self.refresh_in: float | None = 0
+        self.prefix = "secret-"
         self.failure = failure
         self.delay = 0.0
         self.requests: list[str] = []
@@ -68,9 +85,9 @@ class FakeSource:
         if self.failure is not None:
             raise self.failure.with_traceback(None)
         now = int(time.time())
-        return AccessTokenInfo(
-            f"secret-{len(self.requests)}", int(now + self.lifetime), refresh_on=now
-        )
+        token = self.prefix and f"{self.prefix}{len(self.requests)}"
+        refresh_on = None if self.refresh_in is None else int(now + self.refresh_in)
+        return AccessTokenInfo(token, int(now + self.lifetime), refresh_on=refresh_on)
 
     async def close(self) -> None:
         """Record it."""
@@ -114,12 +131,75 @@ async def test_older_protocol() -> None:
     assert token.token == "secret-1"
 
 
-async def test_there_is_no_cache() -> None:
-    """The source is asked each time: it decides when to renew a token."""
-    credential = Credential(FakeSource())
+async def test_fresh_token_is_reused() -> None:
+    """A token is not renewed before the time that its source recommends."""
+    source = FakeSource()
+    source.refresh_in = 1800
+    credential = Credential(source)
     tokens = [await token_of(credential), await token_of(credential)]
 
-    assert tokens == ["secret-1", "secret-2"]
+    assert (tokens, len(source.requests)) == (["secret-1", "secret-1"], 1)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "refresh_in"), [(3600, 0), (RENEWAL - 1, None), (RENEWAL - 1, 200)]
+)
+async def test_old_token_is_renewed_in_the_background(
+    lifetime: float, refresh_in: float | None
+) -> None:
+    """The call that finds it due gets the old token, and a later call the new one."""
+    source = FakeSource()
+    source.lifetime, source.refresh_in = lifetime, refresh_in
+    credential = Credential(source)
+    tokens = []
+    for _ in range(3):
+        tokens.append(await token_of(credential))
+        await asyncio.sleep(0)
+
+    assert tokens == ["secret-1", "secret-1", "secret-2"]
+
+
+@pytest.mark.parametrize("has_old_token", [False, True])
+def test_concurrent_calls_share_one_renewal(
+    virtual_time: asyncio.Runner, has_old_token: bool
+) -> None:
+    """A hundred calls cause one request, and all get a token."""
+
+    async def scenario() -> None:
+        source = FakeSource()
+        credential = Credential(source)
+        if has_old_token:
+            await token_of(credential)
+        before = len(source.requests)
+        source.delay = 1
+
+        tokens = await asyncio.gather(*(token_of(credential) for _ in range(100)))
+
+        assert set(tokens) == {"secret-1"}
+        await asyncio.sleep(0)
+        assert len(source.requests) - before == 1
+
+    virtual_time.run(scenario())
+
+
+@pytest.mark.parametrize("lifetime", [0, -60])
+async def test_expired_token_is_never_returned(
+    lifetime: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A source that returns an expired token has failed."""
+    source = FakeSource()
+    source.lifetime = lifetime
+
+    assert await token_of(Credential(source)) == ""
+    assert "has expired" in caplog.text
+
+
+async def test_empty_token_is_never_returned() -> None:
+    """A source that returns an empty token has failed."""
+    source = FakeSource()
+    source.prefix = ""
+    with pytest.raises(CredentialUnavailableError):
+        await Credential(source).get_token_info(SCOPE)
 
 
 @every_failure
@@ -181,6 +261,9 @@ async def test_scopes_are_independent() -> None:
     assert await token_of(credential, OTHER_SCOPE) == ""
 
     source.failure = None
+    await token_of(credential)
+    await asyncio.sleep(0)
+
     assert await token_of(credential) == "secret-3"
 
 
@@ -201,8 +284,10 @@ def test_source_is_not_asked_right_after_a_failure(virtual_time: asyncio.Runner)
 
 
 @pytest.mark.parametrize("has_old_token", [False, True])
-def test_slow_source_is_abandoned(virtual_time: asyncio.Runner, has_old_token: bool) -> None:
-    """After the timeout, the old token is returned, if there is one."""
+def test_call_waits_for_a_slow_source_only_without_a_token(
+    virtual_time: asyncio.Runner, has_old_token: bool
+) -> None:
+    """A call that has an old token does not wait. Another one waits until the timeout."""
 
     async def scenario() -> tuple[float, str]:
         source = FakeSource()
@@ -213,10 +298,59 @@ def test_slow_source_is_abandoned(virtual_time: asyncio.Runner, has_old_token: b
         token = await token_of(credential)
         return asyncio.get_running_loop().time(), token
 
-    seconds, token = virtual_time.run(scenario())
+    assert virtual_time.run(scenario()) == ((0, "secret-1") if has_old_token else (TIMEOUT, ""))
 
-    assert seconds == pytest.approx(TIMEOUT, abs=0.5)
-    assert token == ("secret-1" if has_old_token else "")
+
+@pytest.mark.parametrize(("delay", "failure"), [(3600, None), (0, DOWN)], ids=["hangs", "refuses"])
+def test_outage_causes_few_requests(
+    virtual_time: asyncio.Runner, delay: float, failure: Exception | None
+) -> None:
+    """For four minutes, every call gets the old token at once, and few ask the source."""
+
+    async def scenario() -> None:
+        source, credential = await in_an_outage(lifetime=RENEWAL)
+        source.delay, source.failure = delay, failure
+        for second in range(240):
+            tokens = await asyncio.gather(*(token_of(credential) for _ in range(20)))
+            assert set(tokens) == {"secret-1"}
+            assert asyncio.get_running_loop().time() == second
+            await asyncio.sleep(1)
+
+        assert 10 < len(source.requests) <= 240 / LONG_PAUSE + 2
+
+    virtual_time.run(scenario())
+
+
+def test_token_is_renewed_after_an_outage(virtual_time: asyncio.Runner) -> None:
+    """The first attempt after the pause succeeds."""
+
+    async def scenario() -> str:
+        source, credential = await in_an_outage()
+        for _ in range(2):  # the second call finds the failure
+            await token_of(credential)
+            await asyncio.sleep(0)
+        source.failure = None
+        await asyncio.sleep(LONG_PAUSE)
+        await token_of(credential)
+        await asyncio.sleep(0)
+        return await token_of(credential)
+
+    assert virtual_time.run(scenario()) == "secret-3"
+
+
+async def test_failure_in_the_background_is_logged_by_the_next_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is logged once, while a call is running: a later line could be lost."""
+    _, credential = await in_an_outage()
+    await token_of(credential)
+    await asyncio.sleep(0.01)
+    before = caplog.messages[:]
+    await token_of(credential)
+    await token_of(credential)
+
+    assert (before, len(caplog.messages)) == ([], 1)
+    assert caplog.messages[0].startswith(f"credential_unavailable scope={SCOPE} ")
 
 
 async def cancelled(credential: Credential) -> None:
@@ -228,15 +362,17 @@ async def cancelled(credential: Credential) -> None:
         await caller
 
 
-async def test_cancelled_caller_causes_no_pause() -> None:
-    """A cancellation is no failure of the source."""
-    source = FakeSource()
-    source.delay = 3600
-    credential = Credential(source)
-    await cancelled(credential)
-    source.delay = 0
+def test_cancelled_caller_leaves_the_request_to_the_next_one(virtual_time: asyncio.Runner) -> None:
+    """A cancellation is no failure of the source: the next call gets the token."""
 
-    assert await token_of(credential) == "secret-2"
+    async def scenario() -> str:
+        source = FakeSource()
+        source.delay = 1
+        credential = Credential(source)
+        await cancelled(credential)
+        return await token_of(credential)
+
+    assert virtual_time.run(scenario()) == "secret-1"
 
 
 async def test_cancelled_caller_does_not_affect_others() -> None:
@@ -281,3 +417,71 @@ async def test_close() -> None:
         pass
 
     assert source.closed
+
+
+async def test_close_ends_the_renewal() -> None:
+    """No request outlives the credential."""
+    source, credential = await in_an_outage()
+    source.delay = 3600
+    await token_of(credential)
+    await asyncio.sleep(0)
+    await credential.close()
+    await asyncio.sleep(0)
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# The local managed identity endpoint
+
+
+class UncachedSource:
+    """A source that asks the managed identity endpoint each time, with Microsoft's SDK."""
+
+    async def get_token_info(
+        self, *scopes: str, options: TokenRequestOptions | None = None
+    ) -> AccessTokenInfo:
+        """Get a new token."""
+        async with DefaultAzureCredential(use_env_settings=False) as source:
+            return await source.get_token_info(*scopes, options=options)
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+async def endpoint(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestClient[Any, Any]]:
+    """The endpoint and its control routes, with tokens that are about to be renewed."""
+    managed_identity = ManagedIdentity(Issuer(), "header")
+    application = managed_identity.application()
+    application.add_routes(managed_identity.control_routes())
+    async with TestClient(TestServer(application)) as client:
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+        monkeypatch.setenv("IDENTITY_ENDPOINT", str(client.make_url(PATH)))
+        monkeypatch.setenv("IDENTITY_HEADER", "header")
+        await client.put("/managed-identity/trouble", json={"lifetimeSeconds": RENEWAL - 1})
+        yield client
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"delaySeconds": 60}, {"drop": True}, {"status": 500}, {"lifetimeSeconds": -60}],
+    ids=["hangs", "drops", "fails", "returns an expired token"],
+)
+async def test_calls_do_not_notice_a_failing_endpoint(
+    endpoint: TestClient[Any, Any], fault: dict[str, object]
+) -> None:
+    """With a token that is about to expire, calls get that token at once and share one request."""
+    async with Credential(UncachedSource()) as credential:
+        token = await token_of(credential)
+        await endpoint.put("/managed-identity/trouble", json=fault)
+
+        started = time.monotonic()
+        tokens = []
+        while time.monotonic() - started < 1:
+            tokens += await asyncio.gather(*(token_of(credential) for _ in range(10)))
+            await asyncio.sleep(0.05)
+
+        counted = await (await endpoint.get("/managed-identity")).json()
+        assert set(tokens) == {token}
+        assert time.monotonic() - started < 2
+        assert counted["requests"][SCOPE.removesuffix("/.default")] < 10  # the SDK retries

@@ -22,7 +22,7 @@ from azure.core.pipeline.transport import HttpRequest
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.table_codec import PARTITIONS, partition, user_key
-from identity_service.azure.tables import TableRegistry
+from identity_service.azure.tables import CONNECT, RESPONSE, TableRegistry
 from identity_service.errors import CallerGone, InvalidQuery, RegistryUnavailable
 from identity_service.identity import LEASE, Actor, DueEntry, DueKind, Identity, State, UserRow
 from identity_service.log import begin_invocation
@@ -73,6 +73,12 @@ INVALID_CONTINUATIONS = {
     "partition too low": encoded([-1, None]),
     "no position": encoded([0, 1]),
     "position of numbers": encoded([0, {"PartitionKey": 1}]),
+    "position with another name": encoded([0, {"PartitionKey": "00", "Timestamp": "x"}]),
+    "position not ASCII": encoded([0, {"PartitionKey": "é"}]),
+    "position with a line end": encoded([0, {"RowKey": "i|\n"}]),
+    "position with half a character": encoded([0, {"RowKey": "\ud800"}]),
+    "position too long for a URL": encoded([0, {"RowKey": "i" * 3000}]),
+    "a due entry's position": DueEntry(NOW, "8:acs:one").position,
     "long": "A" * 3000,
 }
 
@@ -605,6 +611,15 @@ async def test_invalid_continuation_is_refused(registry: Registry, continuation:
     assert caught.value.field == "continuation"
 
 
+async def test_half_a_position_is_enough() -> None:
+    """The table service may name only a partition as the position after a page."""
+    position = encoded([0, {"PartitionKey": "00", "RowKey": None}])
+    async with FailingService(200, body=("application/json", '{"value":[]}')).registry() as any_one:
+        page = await any_one.list_identities([State.ACTIVE], position, 10)
+
+    assert page.items == []
+
+
 # The table
 
 
@@ -731,6 +746,10 @@ async def test_error_by_its_code(
         (lambda registry: registry.read(some_id(1)), read),
         (lambda registry: registry.read_user("alice"), read),
         (entries, RegistryUnavailable),
+        (
+            lambda registry: registry.count_due(DueKind.WORK, until=NOW, at_most=10),
+            RegistryUnavailable,
+        ),
         (lambda registry: registry.list_identities([State.ACTIVE], None, 10), RegistryUnavailable),
         (lambda registry: registry.list_identities([State.ACTIVE], position, 10), listed),
         *((call, write) for call in WRITES.values()),
@@ -742,6 +761,54 @@ async def test_error_by_its_code(
             is_logged = expected is RegistryUnavailable
             assert [message.partition(" ")[0] for message in caplog.messages] == [event] * is_logged
             assert all(code in message for message in caplog.messages)
+
+
+PART = "Content-Type: application/http\r\n\r\n"
+# Seconds: a little less than the client waits for each part of a response.
+ALMOST = RESPONSE - 0.5
+ACCEPTED = "HTTP/1.1 204 No Content\r\nETag: version\r\n\r\n\r\n--c--\r\n--b--\r\n"
+BATCH = "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n"
+# Responses that the table service does not send: their status, their type and their text.
+FOREIGN: dict[str, tuple[int, str, str]] = {
+    "404 without a body": (404, "", ""),
+    "404 page": (404, "text/html", "<html>not here</html>"),
+    "404 of another service": (404, "application/json", '{"error":{"code":"NotFound"}}'),
+    "404 without a code": (404, "application/json", '{"odata.error":{}}'),
+    "404 with null": (404, "application/json", '{"odata.error":null}'),
+    "404 that is a list": (404, "application/json", "[]"),
+    "404 in text": (404, "text/plain", "ResourceNotFound"),
+    "412 without a code": (412, "application/json", "{}"),
+    "page": (200, "text/html", "<html>sign in</html>"),
+    "deep JSON": (200, "application/json", "[" * 100_000),
+    "batch without results": (202, "multipart/mixed", ""),
+    "batch with a page": (202, "multipart/mixed; boundary=b", f"--b\r\n{PART}<html>\r\n--b--\r\n"),
+    "404 in a batch": (
+        202,
+        "multipart/mixed; boundary=b",
+        f"{BATCH}{PART}HTTP/1.1 404 Not Found\r\n\r\n\r\n--c--\r\n--b--\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("status", "kind", "text"), FOREIGN.values(), ids=FOREIGN)
+async def test_foreign_response_is_no_result(status: int, kind: str, text: str) -> None:
+    """Without the table service's own code or results, a call says nothing about any row."""
+    async with FailingService(status, body=(kind, text)).registry() as registry:
+        outcomes = [await outcome(call) for call in all_calls(registry)]
+
+    assert set(outcomes) == {RegistryUnavailable}
+
+
+async def test_batch_has_a_result_for_each_change() -> None:
+    """A batch with one result for a row and its due entry may not have written both."""
+    one = ("multipart/mixed; boundary=b", f"{BATCH}{PART}{ACCEPTED}")
+    async with FailingService(202, body=one).registry() as registry:
+        outcomes = [
+            await outcome(registry.insert(active())),
+            await outcome(registry.insert(creating())),
+        ]
+
+    assert outcomes == [None, RegistryUnavailable]
 
 
 @pytest.mark.parametrize(
@@ -796,6 +863,7 @@ def all_calls(registry: Registry) -> list[Awaitable[object]]:
         registry.remove_user(user),
         registry.list_identities([State.ACTIVE], None, 10),
         entries(registry),
+        registry.count_due(DueKind.WORK, until=NOW, at_most=10),
     ]
 
 
@@ -820,18 +888,24 @@ class FailingService:
         status: The status of its responses. None if it closes the connection instead.
         code: The error code in its responses.
         row: The body of its responses, if it is not an error.
+        body: The type and the text of its responses instead.
 
     Attributes:
         requests: The methods of the requests, in order, without the creation of the table.
     """
 
     def __init__(
-        self, status: int | None, code: str = "", row: dict[str, str] | None = None
+        self,
+        status: int | None,
+        code: str = "",
+        row: dict[str, str] | None = None,
+        body: tuple[str, str] = ("", ""),
     ) -> None:
         self.requests: list[str] = []
         self._status = status
-        error = {"code": code, "message": {"lang": "en-US", "value": "planned by the test"}}
-        self._body: object = row or ({"odata.error": error} if code else None)
+        error: object = {"code": code, "message": {"lang": "en-US", "value": "planned by the test"}}
+        content: object = row or ({"odata.error": error} if code else None)
+        self._type, self._text = ("application/json", json.dumps(content)) if content else body
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Read the whole request, then fail."""
@@ -842,9 +916,9 @@ class FailingService:
         if self._status is None:
             assert request.transport
             request.transport.abort()
-        if self._body:
-            return web.json_response(self._body, status=self._status or 200)
-        return web.Response(status=self._status or 200)
+        response = web.Response(status=self._status or 200, text=self._text)
+        response.headers["Content-Type"] = self._type
+        return response
 
     @contextlib.asynccontextmanager
     async def registry(self) -> AsyncIterator[TableRegistry]:
@@ -866,12 +940,19 @@ async def registry_at(port: int) -> AsyncIterator[TableRegistry]:
     await registry.close()
 
 
+ROW = changed(creating(), etag="version")
+USER_ROW = UserRow(user_id="alice", identity_id=some_id(1), etag="version")
 WRITES: dict[str, Callable[[Registry], Awaitable[object]]] = {
-    "batch": lambda registry: registry.insert(creating()),
-    "new user row": lambda registry: registry.insert_user("alice", some_id(1)),
-    "user row": lambda registry: registry.replace_user(
-        UserRow(user_id="alice", identity_id=some_id(1), etag="version"), some_id(2)
-    ),
+    "insert": lambda registry: registry.insert(creating()),
+    "update": lambda registry: registry.update(ROW, ROW.finish_creation()),
+    "remove": lambda registry: registry.remove(changed(ROW, due=None)),
+    "insert_user": lambda registry: registry.insert_user("alice", some_id(1)),
+    "replace_user": lambda registry: registry.replace_user(USER_ROW, some_id(2)),
+}
+# For a missing user row, the last one has nothing to do.
+ALL_WRITES: dict[str, Callable[[Registry], Awaitable[object]]] = {
+    **WRITES,
+    "remove_user": lambda registry: registry.remove_user(USER_ROW),
 }
 
 
@@ -896,18 +977,67 @@ async def test_no_write_has_the_hash_of_a_user_id_in_its_url(account: StorageAcc
     assert {method for method, url in sent if user_key("alice") in url} == {"GET"}
 
 
-@pytest.mark.parametrize("status", [None, 500, 503])
-@pytest.mark.parametrize("write", list(WRITES.values()), ids=list(WRITES))
-async def test_failed_write_is_sent_once(
-    write: Callable[[Registry], Awaitable[object]], status: int | None
-) -> None:
+@pytest.mark.parametrize("status", [None, 408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("name", ALL_WRITES)
+async def test_failed_write_is_sent_once(name: str, status: int | None) -> None:
     """A second attempt could be refused because of the first one, and look like a conflict."""
     service = FailingService(status)
     async with service.registry() as registry:
         with pytest.raises(RegistryUnavailable):
-            await write(registry)
+            await ALL_WRITES[name](registry)
 
     assert len(service.requests) == 1
+
+
+class SlowService(FailingService):
+    """A table service that sends each part of a response just before a client gives up.
+
+    It accepts every batch with one change. No response is late for its next part, but a whole one
+    takes longer than a read may.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(202)
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        """Send the headers, and then the body in two parts."""
+        if request.path.endswith("/Tables"):
+            return await super().respond(request)
+        await request.read()
+        response = web.StreamResponse(status=202)
+        response.headers["Content-Type"] = "multipart/mixed; boundary=b"
+        for part in ["", BATCH, f"{PART}{ACCEPTED}"]:
+            await asyncio.sleep(ALMOST)
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(part.encode())
+        return response
+
+
+def test_write_is_waited_for_longer_than_a_read(virtual_time: asyncio.Runner) -> None:
+    """The result of a write must be known: it is not abandoned when a read would be."""
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        async with SlowService().registry() as registry:
+            started = loop.time()
+            await registry.insert(active())
+            return loop.time() - started
+
+    assert virtual_time.run(scenario()) > CONNECT + RESPONSE
+
+
+def test_slow_read_is_abandoned(virtual_time: asyncio.Runner) -> None:
+    """A read may take no longer, however slowly its parts arrive."""
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        async with SlowService().registry() as registry:
+            started = loop.time()
+            assert await outcome(registry.read(some_id(1))) is RegistryUnavailable
+            return loop.time() - started
+
+    assert virtual_time.run(scenario()) == pytest.approx(CONNECT + RESPONSE)
 
 
 @pytest.mark.parametrize("status", [None, 500, 503])

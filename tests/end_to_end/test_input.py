@@ -112,6 +112,40 @@ async def test_a_query_is_parsed_strictly(
     assert problem in fields["detail"]
 
 
+# A due position, the table's position, and texts that look like them.
+CONTINUATIONS = (
+    f"2030-01-01T12:00:00.000000Z%7C{OF_ANOTHER_RESOURCE}",
+    "2030-01-01T12:00:00.000000Z%7Csomeone",
+    f"2030-01-01T12:00:00.000000Z%7C{OF_ANOTHER_RESOURCE}{'0' * 3000}",
+    "WzAsbnVsbF0",
+    "WzAsIHsiUGFydGl0aW9uS2V5IjogIsOpIn1d",
+    "WzAsIHsiUm93S2V5IjogMX1d",
+    "%F0%9F%91%8D",
+    "x" * 3000,
+)
+
+
+@pytest.mark.parametrize("continuation", CONTINUATIONS)
+@pytest.mark.parametrize(
+    ("query", "own"),
+    [
+        ("identities?", CONTINUATIONS[3]),
+        ("deleted-identities?", CONTINUATIONS[0]),
+        ("deleted-identities?stuck=true&", CONTINUATIONS[3]),
+    ],
+)
+async def test_invented_continuation_is_refused(
+    api: Client, query: str, own: str, continuation: str
+) -> None:
+    """A continuation of another list, or of none, is the caller's mistake, not the registry's."""
+    reply = await api.get(f"{query}continuation={continuation}")
+
+    if continuation == own:
+        reply.assert_success()
+    else:
+        assert reply.assert_problem(400, "invalid_query")["field"] == "continuation"
+
+
 @pytest.mark.parametrize("query", ["userId=alice", "userId=", "USERID=alice", "scopes=chat"])
 async def test_a_field_of_the_body_is_refused_in_the_query(
     api: Client, control: Control, query: str

@@ -1,10 +1,12 @@
 """create_identity_with_token: the token is returned only if the identity is active."""
 
-from identity_service.errors import IdentityDeleted, NotAllowed
+import pytest
+
+from identity_service.errors import IdentityDeleted, IdentityGone, NotAllowed
 from identity_service.identity import State
 from identity_service.policies import TokenGrant, TokenPolicy
 from identity_service.schemas import IdentityWithTokenCreatedResponse, IssuedTokenResponse
-from tests.support.world import World, refusal
+from tests.support.world import HOUR, World, refusal
 
 
 async def test_new_identity_with_token(world: World) -> None:
@@ -42,3 +44,23 @@ async def test_deleted_identity_of_the_user(world: World) -> None:
     assert await refusal(world.create_with_token("alice")) is IdentityDeleted
 
     assert world.acs.issued_for == []
+
+
+@pytest.mark.parametrize("is_registered", [False, True])
+async def test_user_of_an_identity_that_acs_has_lost(world: World, is_registered: bool) -> None:
+    """The problem names the identity. After its deletion and purge, the user gets another one."""
+    if is_registered:
+        gone = (await world.register(world.acs.add(), "alice")).id
+    else:
+        gone = await world.active("alice")
+    world.clock.advance(HOUR)
+    world.acs.identities.remove(gone)
+    with pytest.raises(IdentityGone) as refused:
+        await world.create_with_token("alice")
+
+    assert refused.value.identity_id == gone
+    await world.delete(gone)
+    await world.purge(gone)
+    issued = await world.create_with_token("alice")
+    assert issued.id != gone
+    assert world.acs.is_valid(issued.token)

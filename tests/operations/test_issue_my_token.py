@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from identity_service.errors import IdentityDeleted, NotAllowed
+from identity_service.errors import IdentityDeleted, IdentityGone, NotAllowed
 from identity_service.identity import State
 from identity_service.operations.me import issue_my_token
 from identity_service.policies import TokenGrant
 from identity_service.schemas import IssuedTokenResponse, IssueMyTokenRequest
 from tests.support.virtual_time import START
-from tests.support.world import ALICE, BOB, World, refusal
+from tests.support.world import ALICE, BOB, HOUR, World, refusal
 
 EMPTY = IssueMyTokenRequest()
 
@@ -67,3 +67,17 @@ async def test_deleted_identity(world: World) -> None:
 
     assert caught.value.identity_id == identity_id
     assert (world.acs.issued_for, len(world.acs.identities)) == ([], 1)
+
+
+async def test_identity_that_acs_has_lost(world: World) -> None:
+    """The user deletes it, and after the purge the next call creates another one."""
+    gone = await world.active(ALICE.user_id)
+    world.clock.advance(HOUR)
+    world.acs.identities.remove(gone)
+    with pytest.raises(IdentityGone, match="DELETE me"):
+        await issue(world)
+
+    await world.delete_me(ALICE)
+    await world.purge(gone)
+
+    assert (await issue(world)).id != gone

@@ -6,6 +6,7 @@ import pytest
 
 from identity_service.errors import (
     IdentityDeleted,
+    IdentityGone,
     IdentityNotFound,
     IdentityNotKnownYet,
     IdentitySuspended,
@@ -69,7 +70,7 @@ async def test_unknown_identity(world: World, identity_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "error"), [(HOUR - SECOND, IdentityNotKnownYet), (HOUR, IdentityNotFound)]
+    ("age", "error"), [(HOUR - SECOND, IdentityNotKnownYet), (HOUR, IdentityGone)]
 )
 async def test_identity_that_acs_does_not_know(
     world: World, age: timedelta, error: type[Exception]
@@ -80,6 +81,26 @@ async def test_identity_that_acs_does_not_know(
     world.clock.advance(age)
 
     assert await refusal(world.issue(identity_id)) is error
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        (State.ACTIVE, IdentityGone),
+        (State.SUSPENDED, IdentityGone),
+        (State.DELETED, IdentityGone),
+        (State.REGISTERING, IdentityNotFound),
+        (State.CREATING, IdentityNotFound),
+        (State.PURGING, IdentityNotFound),
+    ],
+)
+async def test_way_out_only_for_what_can_be_deleted(
+    world: World, state: State, error: type[Exception]
+) -> None:
+    """What is being purged or was never finished needs no caller: the sweep removes it."""
+    await world.registry.insert(Identity(id=UNKNOWN, state=state))
+
+    assert await refusal(world.issue(UNKNOWN)) is error
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from identity_service.operations.deleted_identities import (
 )
 from identity_service.policies import CleanupPolicy
 from identity_service.schemas import DeletedIdentityResponse, ListDeletedIdentitiesQuery
+from tests.support.memory import UNKNOWN
 from tests.support.world import ALICE, HOUR, World, refusal
 
 FIRST_PAGE = ListDeletedIdentitiesQuery()
@@ -181,11 +182,21 @@ async def test_identity_postponed_during_the_call(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "continuation", ["x", "|", "2030-01-01T12:00:00.000000Z", "2030-01-01T12:00:00.000000Z|", "%"]
+    "continuation",
+    [
+        *("x", "|", "%", "é👍", "\x00", "x" * 3000, "WzAsbnVsbF0"),
+        "2030-01-01T12:00:00.000000Z",
+        "2030-01-01T12:00:00.000000Z|",
+        "2030-01-01T12:00:00.000000Z|someone",
+        f"2030-01-01T12:00:00.000000Z|{UNKNOWN}{'0' * 3000}",
+        f"2030-1-1T12:0:0.0Z|{UNKNOWN}",
+        f"p|2030-01-01T12:00:00.000000Z|{UNKNOWN}",
+    ],
 )
-async def test_invented_continuation(world: World, continuation: str) -> None:
+@pytest.mark.parametrize("stuck", [False, True])
+async def test_invented_continuation(world: World, continuation: str, stuck: bool) -> None:
     """A continuation that no page has returned is refused."""
-    query = ListDeletedIdentitiesQuery(continuation=continuation)
+    query = ListDeletedIdentitiesQuery(continuation=continuation, stuck=stuck)
 
     assert await refusal(listed(world, query)) is InvalidQuery
 

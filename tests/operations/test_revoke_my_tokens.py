@@ -1,7 +1,10 @@
 """revoke_my_tokens: signs the user out of every client."""
 
+import pytest
+
+from identity_service.errors import IdentityGone
 from identity_service.operations.me import revoke_my_tokens
-from tests.support.world import ALICE, BOB, World
+from tests.support.world import ALICE, BOB, HOUR, World
 
 
 async def test_tokens_of_the_user_only(world: World) -> None:
@@ -12,3 +15,13 @@ async def test_tokens_of_the_user_only(world: World) -> None:
 
     assert not world.acs.is_valid(alices.token)
     assert world.acs.is_valid(bobs.token)
+
+
+async def test_identity_that_acs_has_lost(world: World) -> None:
+    """The user learns how to get another one."""
+    gone = await world.active(ALICE.user_id)
+    world.clock.advance(HOUR)
+    world.acs.identities.remove(gone)
+
+    with pytest.raises(IdentityGone, match="DELETE me"):
+        await revoke_my_tokens(ALICE, world.registry, world.lifecycle)

@@ -4,7 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from identity_service.errors import IdentityNotFound, IdentityNotKnownYet, WrongResource
+from identity_service.errors import (
+    IdentityGone,
+    IdentityNotFound,
+    IdentityNotKnownYet,
+    WrongResource,
+)
 from identity_service.identity import Identity, State
 from tests.support.memory import FOREIGN, UNKNOWN
 from tests.support.world import HOUR, SECOND, World, refusal
@@ -36,7 +41,7 @@ async def test_unknown_identity(world: World, identity_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "error"), [(HOUR - SECOND, IdentityNotKnownYet), (HOUR, IdentityNotFound)]
+    ("age", "error"), [(HOUR - SECOND, IdentityNotKnownYet), (HOUR, IdentityGone)]
 )
 async def test_identity_that_acs_does_not_know(
     world: World, age: timedelta, error: type[Exception]
@@ -47,6 +52,26 @@ async def test_identity_that_acs_does_not_know(
     world.clock.advance(age)
 
     assert await refusal(world.revoke(identity_id)) is error
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        (State.ACTIVE, IdentityGone),
+        (State.SUSPENDED, IdentityGone),
+        (State.DELETED, IdentityGone),
+        (State.REGISTERING, IdentityNotFound),
+        (State.CREATING, IdentityNotFound),
+        (State.PURGING, IdentityNotFound),
+    ],
+)
+async def test_way_out_only_for_what_can_be_deleted(
+    world: World, state: State, error: type[Exception]
+) -> None:
+    """What is being purged or was never finished needs no caller: the sweep removes it."""
+    await world.registry.insert(Identity(id=UNKNOWN, state=state))
+
+    assert await refusal(world.revoke(UNKNOWN)) is error
 
 
 @pytest.mark.parametrize("state", State)

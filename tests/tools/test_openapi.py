@@ -211,6 +211,7 @@ def test_analysis_finds_what_is_raised() -> None:
     """The analysis follows the steps of the lifecycle, so the test above is not empty."""
     assert {kind.__name__ for kind in _raised(OPERATIONS["issue_token"])} == {
         "IdentityDeleted",
+        "IdentityGone",
         "IdentityNotFound",
         "IdentityNotKnownYet",
         "IdentityNotReadable",
