@@ -266,6 +266,8 @@ class Sweep:
                 self.report.revoked += 1
             case State.DELETED:
                 await self._registry.update(identity, identity.wait_for_purge())
+            case State.SUSPENDED:  # nothing is left to do, so it must not stay due
+                await self._registry.update(identity, identity.record_revocation())
             case State.REGISTERING:
                 await self._lifecycle.roll_back(identity)
 

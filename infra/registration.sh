@@ -22,10 +22,10 @@ stop() {
 # Stops unless $1 is an id. $2 says which one.
 check_id() { printf '%s\n' "$1" | grep -Eqx "$id_form" || stop "'$1' is not $2: an id such as the ones of 'az ad app list' is."; }
 
-# Runs az. A new object takes seconds until all of Entra knows it.
+# Runs az and prints its output, but no warning. A new object takes seconds until all of Entra knows it.
 call_az() {
     for pause in 2 4 8 16 0; do
-        message=$(az "$@" 2>&1) && return
+        { message=$(az "$@" 2>&1 >&3); } 3>&1 && return
         case $message in
         *"does not exist"* | *NotFound*) sleep "$pause" ;;
         *) break ;;
@@ -42,7 +42,7 @@ write() {
 
 # Stops if the application has values, by the query $2, other than $3. A write would remove them.
 check_only() {
-    values=$(az ad app show --id "$1" --query "$2" --output tsv)
+    values=$(call_az ad app show --id "$1" --query "$2" --output tsv)
     for value in $values; do
         case " $3 " in
         *" $value "*) ;;
@@ -53,7 +53,7 @@ check_only() {
 
 # Gives the application the URI that callers request tokens for. A write replaces all, so it names those that are there.
 add_uri() {
-    uris=$(az ad app show --id "$1" --query "identifierUris[]" --output tsv)
+    uris=$(call_az ad app show --id "$1" --query "identifierUris[]" --output tsv)
     for uri in $uris; do
         [ "$uri" != "api://$1" ] || return 0
     done

@@ -55,7 +55,7 @@ _NOT_FINAL = {
 _OF_ONE_IDENTITY = {"wrong_resource"}
 # These were not looked at, so they come first in the next request.
 _NOT_REACHED = {"not_attempted", "throttled"}
-# Results that are as they should be. The last two are left out because the operator wants it so.
+# Results that are as they should be. The last three are left out because the operator wants it so.
 GOOD = {
     "registered",
     "unchanged",
@@ -63,6 +63,7 @@ GOOD = {
     "restored",
     "suspended",
     "resumed",
+    "not_deleted",
     "deleted_by_user",
     "deleted_by_service",
 }
@@ -425,6 +426,10 @@ class Bulk:
             found = deleted(self._client, identity_id) if kind.deleted_by else None
             if found and kind.leaves_out(found):
                 return numbered, f"deleted_by_{found.deleted_by or 'unknown'}", {}
+            if kind.deleted_by and not found:
+                # A restore would also undo a deletion by its user that comes before it.
+                self._client.call("GET", f"identities/{identity_id}")  # fails if it is unknown
+                return numbered, "not_deleted", {}
             content = kind.act(self._client, identity_id).content
         except Failure as failure:
             if failure.code not in _OF_ONE_IDENTITY and (

@@ -136,27 +136,27 @@ def test_an_export_needs_memory_for_a_page(tmp_path: Path, kind: Format) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "result", "after"),
+    ("command", "result", "after"),
     [
-        ("suspend", "suspended", "suspended"),
-        ("resume", "resumed", "active"),
-        ("delete", "deleted", "deleted"),
-        ("restore", "restored", "active"),
+        (["suspend"], "suspended", "suspended"),
+        (["resume"], "resumed", "active"),
+        (["delete"], "deleted", "deleted"),
+        (["restore", "--deleted-by", "any"], "restored", "active"),
     ],
 )
-def test_every_identity_in_a_file(  # noqa: PLR0913, PLR0917 -- the name, and what it does
-    acsid: Run, service: Service, tmp_path: Path, name: str, result: str, after: str
+def test_every_identity_in_a_file(  # noqa: PLR0913, PLR0917 -- the command, and what it does
+    acsid: Run, service: Service, tmp_path: Path, command: list[str], result: str, after: str
 ) -> None:
     """With --file, a command changes each identity in the file once."""
     add(service, 30, "before")
     write(tmp_path, 20)
-    ended = acsid(name, "--file", "ids.csv", "--yes", "--json", "--rate", "1000")
+    ended = acsid(*command, "--file", "ids.csv", "--yes", "--json", "--rate", "1000")
 
     assert ended.code == 0, ended.errors
     assert ended.json()["results"] == {result: 20}
     states = [item["state"] for item in service.identities.values()]
     assert states == [after] * 20 + ["before"] * 10
-    report = tmp_path / f"ids.csv.acsid-{name}-report.jsonl"
+    report = tmp_path / f"ids.csv.acsid-{command[0]}-report.jsonl"
     assert len(report.read_text().splitlines()) == 21
     assert stat.S_IMODE(report.stat().st_mode) == 0o600
 
@@ -308,6 +308,28 @@ def test_somebody_who_deletes_themselves_meanwhile(
     ended = acsid("restore", "--file", "ids.csv", "--yes", "--json")
 
     assert ended.json()["results"] == {"deleted_by_user": 1}
+    assert service.calls("POST") == []
+
+
+@pytest.mark.parametrize("state", ["active", "suspended"])
+def test_what_is_not_deleted_is_not_restored(
+    acsid: Run, service: Service, tmp_path: Path, state: str
+) -> None:
+    """No restore is sent for it, because its user could delete it at this moment."""
+    add(service, 1, state)
+    write(tmp_path, 1)
+    ended = acsid("restore", "--file", "ids.csv", "--yes", "--json")
+
+    assert (ended.code, ended.json()["results"]) == (0, {"not_deleted": 1})
+    assert service.calls("POST") == []
+
+
+def test_what_is_not_there_is_not_restored(acsid: Run, service: Service, tmp_path: Path) -> None:
+    """A purged identity is no success: exit code 1."""
+    write(tmp_path, 1)
+    ended = acsid("restore", "--file", "ids.csv", "--yes", "--json")
+
+    assert (ended.code, ended.json()["results"]) == (1, {"identity_not_found": 1})
     assert service.calls("POST") == []
 
 

@@ -171,6 +171,17 @@ def test_locks_are_documented() -> None:
     assert set(names) == set(re.findall(r"az lock delete --name ([\w-]+)", page))
 
 
+def test_locks_to_remove_after_a_theft() -> None:
+    """The steps name the lock of a new ACS resource, and the one that operators put on another."""
+    deploy, security = (ROOT / "docs" / "deploy.md", ROOT / "docs" / "security.md")
+    new = re.findall(r"  name: '(keep-[\w-]+)'", (INFRA / "communication.bicep").read_text())
+    existing = re.findall(r"az lock create --name ([\w-]+)", deploy.read_text())
+    _, _, steps = security.read_text().partition("### After the app's identity was stolen")
+    named = re.findall(r"`(keep-[\w-]+)`", steps.partition("\n## ")[0])
+
+    assert named == new + existing
+
+
 def test_services_with_entra_need_a_registration() -> None:
     """Without one, App Service Authentication is off, and the app would refuse every service."""
     main = (INFRA / "main.bicep").read_text()

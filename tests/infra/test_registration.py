@@ -51,7 +51,7 @@ for command, outputs in answers.items():
         (folder / "answers.json").write_text(json.dumps(answers))
         if output.startswith("ERROR"):
             sys.exit(output)
-        print(output)
+        print(output, file=sys.stderr if output.startswith("WARNING") else sys.stdout)
         break
 """
 
@@ -61,7 +61,7 @@ class Shell:
 
     Attributes:
         answers: The outputs of `az`, by the beginning of the call. One that begins with "ERROR"
-            is a failure.
+            is a failure, and one that begins with "WARNING" is on standard error.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -248,15 +248,37 @@ def test_grant_of_a_role_that_does_not_exist(shell: Shell) -> None:
     assert shell.changes == []
 
 
-def test_a_new_application_is_waited_for(shell: Shell) -> None:
+@pytest.mark.parametrize("call", [SHOW, "az rest --method PATCH", URIS])
+def test_a_new_application_is_waited_for(shell: Shell, call: str) -> None:
     """For some seconds, parts of Entra do not know it."""
     unknown = f"ERROR: Resource '{CLIENT}' does not exist"
-    shell.answers["az rest --method PATCH"] = [unknown, unknown, ""]
+    shell.answers[call] = [unknown, unknown, ""]
+
+    done = shell.run("create", "Identity service")
+
+    assert done.returncode == 0, done.stderr
+    assert [call for call in shell.calls if call.startswith("sleep")] == ["sleep 2", "sleep 4"]
+
+
+def test_an_application_that_cannot_be_read(shell: Shell) -> None:
+    """Nothing is written, because what a write would remove is not known."""
+    shell.answers[SHOW] = [f"ERROR: Resource '{CLIENT}' does not exist"]
+
+    done = shell.run("roles", CLIENT)
+
+    assert done.returncode == 1
+    assert done.stderr == f"ERROR: ERROR: Resource '{CLIENT}' does not exist\n"
+    assert shell.changes == []
+
+
+def test_a_warning_is_no_value(shell: Shell) -> None:
+    """What `az` says on standard error is not taken for a role or a URI of the application."""
+    shell.answers |= {SHOW: ["WARNING: update az"], URIS: ["WARNING: update az"]}
 
     done = shell.run("roles", CLIENT)
 
     assert done.returncode == 0, done.stderr
-    assert [call for call in shell.calls if call.startswith("sleep")] == ["sleep 2", "sleep 4"]
+    assert UPDATE in shell.changes
 
 
 def test_missing_rights_are_reported_at_once(shell: Shell) -> None:

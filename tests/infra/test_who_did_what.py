@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 
 from identity_service.identity import SignedInUser
-from identity_service.log import EventLog, begin_invocation
+from identity_service.log import EventLog, begin_invocation, current_invocation
 from identity_service.operations.me import delete_me
 from tests.infra.test_alerts import DOCUMENTED
 from tests.infra.workspace import Workspace
-from tests.support.world import ACS_IS_DOWN, RETENTION, SECOND, World, refusal
+from tests.support.world import ACS_IS_DOWN, RETENTION, SECOND, TABLE_IS_DOWN, World, refusal
 
 ALICE = SignedInUser("alice")
 APPLICATION = "11111111-2222-3333-4444-555555555555"
@@ -183,6 +183,18 @@ async def test_purged_by_the_sweep_after_a_service_started_it(
         ("identity_purge_started", SERVICE),
         ("identity_purged", "sweep"),
     ]
+
+
+async def test_undone_by_its_creation(world: World, workspace: Workspace) -> None:
+    """An identity that could not be recorded was deleted in ACS by the call that created it."""
+    world.registry.fails("insert", TABLE_IS_DOWN)
+    calls(SERVICE)
+    await refusal(world.create())
+    identity_id = current_invocation().identity_id
+
+    rows = ask(workspace, WHEN_PURGED, identity_id)
+
+    assert only(rows, "Event", "caller") == [("creation_undone", SERVICE)]
 
 
 async def test_not_purged_but_unregistered(world: World, workspace: Workspace) -> None:

@@ -830,6 +830,19 @@ async def test_due_entry_of_an_older_release(world: World) -> None:
     assert world.is_gone(identity_id)
 
 
+async def test_due_entry_of_a_suspended_identity(world: World) -> None:
+    """If a suspended and revoked identity is due, its due entry is removed. ACS is not called."""
+    identity_id = await world.suspended("alice")
+    settled = world.row(identity_id)
+    world.registry.change(identity_id, due=world.clock.now())
+    world.acs.calls.clear()
+    report = await world.sweep()
+
+    assert (report.due, report.revoked, report.backlog) == (1, 0, 0)
+    assert msgspec.structs.replace(world.row(identity_id), etag=settled.etag) == settled
+    assert (world.due_entries(), world.acs.calls) == ([], [])
+
+
 # Purges on hold
 
 HOLD = CleanupPolicy(purge_hold=True)

@@ -111,14 +111,7 @@ async def test_registered_identity(world: Shared) -> None:
     assert await world.damage() == []
 
 
-async def suspended(world: Shared, user_id: str | None = None) -> str:
-    """The id of a suspended identity."""
-    identity_id = await world.active(user_id)
-    await world.lifecycle.suspend(identity_id, registered_only=True)
-    return identity_id
-
-
-@pytest.mark.parametrize("in_state", [Shared.registering, suspended])
+@pytest.mark.parametrize("in_state", [Shared.registering, Shared.suspended])
 async def test_row_is_not_readable(
     world: Shared, in_state: Callable[[Shared, str], Awaitable[str]]
 ) -> None:
@@ -148,33 +141,6 @@ async def test_row_is_not_readable(
     assert world.acs.identities == [identity_id]
 
 
-async def test_suspended_identity_is_not_readable(world: Shared) -> None:
-    """Release 1 answers 500 for a suspended identity and its user, and lists the others."""
-    identity_id = await world.suspended("alice")
-    other = await world.release_1.deleted()
-    before = await world.rows()
-    operations = ["get_identity", "delete_identity", "restore_identity", "purge_identity"]
-    problems = {await world.release_1.problem(name, identity_id) for name in operations}
-    problems |= {
-        await world.release_1.problem("issue_token", identity_id, body=CHAT),
-        await world.release_1.problem("create_identity", body=ALICE),
-    }
-    listed = await world.release_1.call("list_deleted_identities", query={})
-
-    assert problems == {"internal_error"}
-    assert [one["id"] for one in listed["value"]] == [other]
-    assert await world.rows() == before
-
-
-async def test_who_deleted_is_not_known(world: Shared) -> None:
-    """A user of release 1 restores what a service has deleted, while its revocation is missing."""
-    identity_id = await world.unrevoked("alice")
-    restored = await world.release_1.call("restore_me", caller={"user_id": "alice"})
-
-    assert restored["id"] == identity_id
-    assert "deletedBy" not in await world.columns(identity_id)
-
-
 async def test_registering_row_blocks_a_list(world: Shared) -> None:
     """Release 1 answers 500 for the list of deleted identities during a registration."""
     await world.registering("alice")
@@ -182,27 +148,30 @@ async def test_registering_row_blocks_a_list(world: Shared) -> None:
     assert await world.release_1.problem("list_deleted_identities", query={}) == "internal_error"
 
 
-async def test_suspension_is_erased(world: Shared) -> None:
-    """If release 1 restores a suspended identity whose deletion is not revoked, it is active."""
-    identity_id = await suspended(world)
+async def test_suspended_row_does_not_block_a_list(world: Shared) -> None:
+    """Release 1 leaves a suspended identity out of the list of deleted ones."""
+    await world.suspended("alice")
+    other = await world.release_1.deleted()
+    listed = await world.release_1.call("list_deleted_identities", query={})
+
+    assert [one["id"] for one in listed["value"]] == [other]
+
+
+@pytest.mark.parametrize("operation", ["delete_identity", "restore_me"])
+async def test_deleter_and_suspension_are_erased(world: Shared, operation: str) -> None:
+    """If a deletion is not revoked, a write of release 1 erases who made it and the suspension.
+
+    The user gets the identity back, and it is active.
+    """
+    identity_id = await world.suspended("alice")
     await world.delete_unrevoked(identity_id)
-    await world.release_1.call("restore_identity", identity_id)
-    columns = await world.columns(identity_id)
-
-    assert columns["state"] == "active"
-    assert "suspendedOn" not in columns
-
-
-async def test_deleter_is_erased(world: Shared) -> None:
-    """If release 1 finishes the deletion by a service, the user can restore the identity."""
-    identity_id = await world.active("alice")
-    await world.delete_unrevoked(identity_id)
-    deleted = await world.columns(identity_id)
-    await world.release_1.call("delete_identity", identity_id)
-    finished = await world.columns(identity_id)
+    marks = {"deletedBy", "suspendedOn"}
+    before = marks & (await world.columns(identity_id)).keys()
+    await world.release_1.call(operation, identity_id, caller={"user_id": "alice"})
+    after = marks & (await world.columns(identity_id)).keys()
     restored = await world.lifecycle.restore_own(identity_id, "alice")
 
-    assert (deleted["deletedBy"], "deletedBy" in finished) == ("service", False)
+    assert (before, after) == (marks, set())
     assert restored.state is State.ACTIVE
 
 
