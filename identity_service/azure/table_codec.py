@@ -1,7 +1,7 @@
 """How the registry's rows are stored: partitions, keys and columns.
 
 The key of an identity row is `i|<id>`, of a due entry `<kind>|<due>|<id>` (it has no columns), and
-of a user row `u|<SHA-256 of the user id>`.
+of a user row `u|<SHA-256 of the user id>`. The row about the sweep is `s|sweep` in partition `00`.
 """
 
 import hashlib
@@ -9,13 +9,15 @@ from typing import Any
 
 import msgspec
 
-from identity_service.identity import DueEntry, DueKind, Identity, State, UserRow
+from identity_service.identity import DueEntry, DueKind, Identity, State, SweepRecord, UserRow
 from identity_service.log import EventLog
 
 events = EventLog(__name__)
 
 # Never change this number: rows would be looked for in the wrong partitions.
 PARTITIONS = 16
+
+SWEEP_KEYS = {"PartitionKey": "00", "RowKey": "s|sweep"}
 
 _KEYS = {"PartitionKey", "RowKey"}
 # The columns that this release knows.
@@ -100,6 +102,11 @@ def encode_user(user_id: str, identity_id: str) -> Entity:
 def decode_user(user_id: str, entity: Any) -> UserRow:
     """The user row of an entity."""
     return UserRow(user_id=user_id, identity_id=entity["identityId"], etag=entity.metadata["etag"])
+
+
+def decode_sweep(entity: Any) -> SweepRecord:
+    """The record of an entity."""
+    return msgspec.convert(dict(entity), SweepRecord)
 
 
 def _digest(name: str) -> str:

@@ -16,7 +16,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from identity_service.errors import IdentityNotFound, InvalidQuery, ServiceError, WrongResource
-from identity_service.identity import DueEntry, DueKind, Identity, Page, State, UserRow
+from identity_service.identity import (
+    DueEntry,
+    DueKind,
+    Identity,
+    Page,
+    State,
+    SweepRecord,
+    UserRow,
+)
 from identity_service.policies import AccessToken, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
 
@@ -206,6 +214,7 @@ class MemoryRegistry(Planned, Registry):
         rows: The identity rows, by id.
         entries: The due entries.
         users: The user rows, by user id.
+        swept: When the sweep ran last.
     """
 
     def __init__(self) -> None:
@@ -213,6 +222,7 @@ class MemoryRegistry(Planned, Registry):
         self.rows: dict[str, Identity] = {}
         self.entries: set[DueEntry] = set()
         self.users: dict[str, UserRow] = {}
+        self.swept = SweepRecord()
         self._versions = 0
 
     @planned
@@ -309,6 +319,23 @@ class MemoryRegistry(Planned, Registry):
         rest = sorted((row for row in found if row.id > after), key=lambda row: row.id)
         more = len(rest) > size
         return Page(rest[:size], f"{_CONTINUATION}{rest[size - 1].id}" if more else None)
+
+    @planned
+    def read_sweep(self) -> SweepRecord:
+        """See `ports.Registry`."""
+        return self.swept
+
+    @planned
+    def record_sweep_start(self, now: datetime) -> None:
+        """See `ports.Registry`."""
+        self.swept = msgspec.structs.replace(self.swept, last_started_on=now)
+
+    @planned
+    def record_sweep_end(self, now: datetime, *, acs_failed: bool) -> None:
+        """See `ports.Registry`."""
+        self.swept = msgspec.structs.replace(
+            self.swept, last_completed_on=now, acs_failed=acs_failed
+        )
 
     def change(self, identity_id: str, **changes: object) -> None:
         """Change a row as another caller would, between two steps of an operation."""
