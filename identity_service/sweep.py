@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from random import sample
 from typing import Any, NamedTuple
 
 from identity_service.errors import (
@@ -237,7 +238,7 @@ class Sweep:
         # Unfinished work first, so that revocations never wait behind purges. While ACS recovers,
         # they do not wait behind unfinished purges either.
         self._waiting = [] if self._retry else None
-        await self._process_all(self._entries(DueKind.WORK))
+        await self._process_all(self._entries(DueKind.WORK), probes=CONCURRENCY)
         waiting, self._waiting = self._waiting or [], None
         self._failures = 0  # failures of revocations do not stop purges
         await self._process_all(_each(waiting))
@@ -256,20 +257,22 @@ class Sweep:
                 self.report.oldest_overdue = max(self.report.oldest_overdue, overdue)
             yield entry
 
-    async def _process_all(self, entries: AsyncIterator[DueEntry]) -> None:
-        """Process the entries. When the sweep must stop, the others are only counted."""
+    async def _process_all(self, entries: AsyncIterator[DueEntry], probes: int = 1) -> None:
+        """Process the entries. When the sweep must stop, the others are only counted.
+
+        If ACS has not worked for any entry, a few of the others are tried: if one succeeds, those
+        that failed are at fault. They are postponed, and no longer hide what is due after them.
+        """
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
-        left = 0
-        last = None
+        left: list[DueEntry] = []
         try:
             async for entry in entries:
                 if not self._must_stop():
                     await slots.acquire()
                 if self._must_stop():
-                    last = entry
-                    left += 1
-                    if left == COUNTED:
+                    left.append(entry)
+                    if len(left) == COUNTED:
                         break
                     continue
                 task = asyncio.create_task(self._process(entry))
@@ -281,11 +284,11 @@ class Sweep:
             raise
         # Not a task group: started work is finished and never cancelled between two steps.
         await asyncio.gather(*running)
-        self._is_incomplete |= left > 0
-        if last and self._undecided:
-            # If it succeeds, the others are at fault: they are postponed and hide it no longer.
-            self._failures = min(self._failures, OUTAGE - 1)
-            await self._process(last)
+        self._is_incomplete |= bool(left)
+        if self._undecided:
+            for entry in sample(left, min(probes, len(left))):
+                self._failures = min(self._failures, OUTAGE - 1)
+                await self._process(entry)
 
     def _must_stop(self) -> bool:
         return self._failures >= OUTAGE or self._limiter.is_over
@@ -393,19 +396,17 @@ class Sweep:
 
     def _calls(self, identity: Identity) -> _Calls | None:
         """The calls to ACS that `_step` adds to. None if it makes none."""
-        match identity.state:
-            case State.PURGING:
-                return self._deletions
-            case State.SUSPENDED | State.DELETED if not identity.revoked or identity.adopted:
-                return self._revocations
-        return None
+        if identity.state is State.PURGING:
+            return self._deletions
+        has_mark = identity.state in (State.SUSPENDED, State.DELETED)
+        return self._revocations if has_mark and _is_unrevoked(identity) else None
 
     async def _step(self, identity: Identity) -> None:
         match identity.state:
             case State.PURGING:
                 await self._lifecycle.finish_purge(identity)
                 self.report.purged += 1
-            case State.SUSPENDED | State.DELETED if not identity.revoked or identity.adopted:
+            case State.SUSPENDED | State.DELETED if _is_unrevoked(identity):
                 await self._lifecycle.finish_revocation(identity)
                 self.report.revoked += 1
             case State.DELETED:
@@ -477,6 +478,11 @@ class Sweep:
         """Leave it to the other call that has changed it."""
         self.report.done += 1
         events.info("sweep_skipped", identity_id=identity_id)
+
+
+def _is_unrevoked(identity: Identity) -> bool:
+    """Whether ACS has to accept a revocation, or to confirm that the identity exists."""
+    return not identity.revoked or identity.adopted
 
 
 async def _each(entries: list[DueEntry]) -> AsyncIterator[DueEntry]:
