@@ -34,6 +34,7 @@ ALLOWED = {
         "schemas",
         "identity",
         "limits",
+        "ncrontab",
         "policies",
         "sweep",
         "log",

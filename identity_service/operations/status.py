@@ -126,8 +126,7 @@ class Readiness:
             last_started_seconds=_age(started, now),
             last_completed_seconds=_age(completed, now),
         )
-        log = events.info if check.status in {"ok", "waiting"} else events.warning
-        log(
+        events.info(
             "sweep_checked",
             status=check.status,
             last_started_s=check.last_started_seconds,
