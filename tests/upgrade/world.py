@@ -100,7 +100,9 @@ class Shared(World):
 
         The row about the sweep is left out: every sweep changes it.
         """
-        rows = {entity["RowKey"]: dict(entity) async for entity in self.table.list_entities()}
+        rows: dict[str, Columns] = {
+            entity["RowKey"]: dict(entity) async for entity in self.table.list_entities()
+        }
         rows.pop(SWEEP_KEYS["RowKey"], None)
         return rows
 
