@@ -6,13 +6,14 @@
      purging ◄── deleted: a restore goes back to where the identity came from
         └──► (no row)
 
-The registry holds three kinds of rows about identities, and one row about itself:
+The registry holds three kinds of rows about identities, and two rows about itself:
 
     identity row    what we know about one identity; `due` says when the sweep must look at it
     due entry       exists exactly when its identity row has a `due`; sorts by kind, then by time
     user row        names a user's identity; it counts only if that identity's row names the user
                     and is not being purged
     resource row    the ACS resource that all its identities belong to; see resource.py
+    sweep row       when the sweep ran last
 """
 
 import re
@@ -403,6 +404,27 @@ class UserRow(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     identity_id: str
     etag: str = ""
+
+
+class SweepRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The registry's row about the sweep. Without a row, nothing is known.
+
+    Attributes:
+        last_started_on: When it started last.
+        last_completed_on: When it last got to its end. A sweep that fails or is killed does not.
+        acs_failed: Many calls to ACS failed in the sweep that last got to its end, so it may have
+            postponed entries that are not at fault.
+    """
+
+    last_started_on: datetime | None = None
+    last_completed_on: datetime | None = None
+    acs_failed: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last sweep got to its end, and ACS worked."""
+        started, completed = self.last_started_on, self.last_completed_on
+        return not self.acs_failed and bool(started and completed and started <= completed)
 
 
 class DueEntry(msgspec.Struct, frozen=True, order=True):

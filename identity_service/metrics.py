@@ -39,6 +39,14 @@ class EventMetrics(logging.Handler):
                 "sweep.held", description="Purges on hold, 10000 for 10000 or more"
             ),
         }
+        self._runs = {
+            "last_started_s": meter.create_gauge(
+                "sweep.last_started", "s", "How long ago a sweep started, as `ready` found"
+            ),
+            "last_completed_s": meter.create_gauge(
+                "sweep.last_completed", "s", "How long ago a sweep got to its end, as `ready` found"
+            ),
+        }
 
     def emit(self, record: logging.LogRecord) -> None:
         """Record the event. A failure here never reaches the code that logs."""
@@ -51,6 +59,10 @@ class EventMetrics(logging.Handler):
                     self._count_sweep(event)
                     for name, gauge in self._sweep.items():
                         gauge.set(event[name] or 0)
+                case "sweep_checked":
+                    for name, gauge in self._runs.items():
+                        if event[name] is not None:
+                            gauge.set(event[name])
                 case "sweep_failed":  # it is unknown what is due
                     self._count_sweep(event)
         except Exception:  # noqa: BLE001 -- `logging` reports it on stderr

@@ -154,9 +154,11 @@ class CleanupPolicy:
         max_attempts: After this many failures in a row an entry is stuck: it is listed as stuck
             and retried once a day.
         purge_hold: Whether the sweep purges nothing.
+        schedule: When it runs.
     """
 
     deletes_per_30s: int = 400
     time_budget: timedelta = timedelta(seconds=240)
     max_attempts: int = 10
     purge_hold: bool = False
+    schedule: str = "0 */5 * * * *"

@@ -4,7 +4,15 @@ from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 from typing import Protocol
 
-from identity_service.identity import DueEntry, DueKind, Identity, Page, State, UserRow
+from identity_service.identity import (
+    DueEntry,
+    DueKind,
+    Identity,
+    Page,
+    State,
+    SweepRecord,
+    UserRow,
+)
 from identity_service.policies import AccessToken, TokenGrant
 
 
@@ -115,6 +123,15 @@ class Registry(Protocol):
         Raises:
             InvalidQuery: no earlier page returned this continuation.
         """
+
+    async def read_sweep(self) -> SweepRecord:
+        """Read when the sweep ran last."""
+
+    async def record_sweep_start(self, now: datetime) -> None:
+        """Record that a sweep has started."""
+
+    async def record_sweep_end(self, now: datetime, *, acs_failed: bool) -> None:
+        """Record that a sweep got to its end, and whether many calls to ACS failed in it."""
 
 
 class Clock(Protocol):

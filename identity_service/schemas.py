@@ -580,11 +580,35 @@ class Check(Struct, kw_only=True, rename="camel", omit_defaults=True):
     held_purges: int | None = None
 
 
+SweepStatus = Literal["ok", "missed", "unfinished", "waiting"]
+
+
+class SweepCheck(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """Whether the sweep runs on its schedule.
+
+    Attributes:
+        status: `ok`; `missed` if two runs in a row have not started; `unfinished` if sweeps start,
+            but none of the last two got to its end; `waiting` if there was none yet, and it is too
+            early to expect one.
+        last_started_seconds: How long ago a sweep started. Absent if none ever has.
+        last_completed_seconds: How long ago a sweep got to its end. Absent if none ever has.
+    """
+
+    status: SweepStatus
+    last_started_seconds: int | None = None
+    last_completed_seconds: int | None = None
+
+
 class ReadyResponse(Response):
-    """ACS and the registry respond."""
+    """ACS and the registry respond.
+
+    Attributes:
+        sweep: Absent if the registry does not respond.
+    """
 
     acs: Check
     registry: Check
+    sweep: SweepCheck | None = None
 
 
 class NotReadyResponse(ReadyResponse):

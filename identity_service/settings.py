@@ -121,7 +121,6 @@ def read_settings(environ: Mapping[str, str]) -> Reading:
     storage = _read_storage(env)
     # Read by azure-identity and by the host. Checked here together with all other settings.
     env.get(table.TOKEN_CREDENTIALS)
-    env.get_required(table.SCHEDULE, "Without it, nothing would ever be purged.")
     settings = Settings(
         acs_endpoint=endpoint,
         acs_resource_id=env.get(table.RESOURCE_ID),
@@ -137,6 +136,7 @@ def read_settings(environ: Mapping[str, str]) -> Reading:
             time_budget=timedelta(seconds=env.get(table.TIME_BUDGET)),
             max_attempts=env.get(table.MAX_ATTEMPTS),
             purge_hold=env.get(table.PURGE_HOLD),
+            schedule=env.get_required(table.SCHEDULE, "Without it, nothing would ever be purged."),
         ),
         service_tokens=_read_token_policy(env, table.SERVICE_TOKENS),
         user_tokens=_read_token_policy(env, table.USER_TOKENS),

@@ -165,7 +165,7 @@ _ENDPOINT = Kind(
 )
 _ADDRESS = Kind("an https:// URL without a query", _address)
 _SCHEDULE = Kind(
-    "a schedule of six fields, such as 0 */5 * * * * for every five minutes",
+    "a schedule of six fields that occurs, such as 0 */5 * * * * for every five minutes",
     _if(ncrontab.is_valid),
 )
 _PROXY = Kind("http:// or https:// with a host and, if needed, a port", _proxy)

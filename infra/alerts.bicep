@@ -41,6 +41,15 @@ var alerts = [
     every: 'PT15M'
   }
   {
+    name: 'sweep-missed'
+    query: loadTextContent('queries/sweep-missed.kql')
+    severity: 1
+    column: 'Missed'
+    threshold: 0
+    window: 'PT15M'
+    every: 'PT5M'
+  }
+  {
     name: 'sweep-failed'
     query: loadTextContent('queries/sweep-failed.kql')
     severity: 2

@@ -72,9 +72,9 @@ param alertEmail string = ''
 @description('Number of deletions and purges in an hour above which an alert fires.')
 param unusualDeletions int = 100
 
-@description('Time without a sweep after which an alert fires: several times the interval of cleanupSchedule.')
+@description('Time without a finished sweep after which an alert fires: three times the interval of cleanupSchedule, which is two missed runs.')
 @allowed(['PT15M', 'PT30M', 'PT1H', 'PT6H', 'P1D'])
-param sweepMissingAfter string = 'PT30M'
+param sweepMissingAfter string = 'PT15M'
 
 @description('Number of days that the audit trail is kept and protected. 0 keeps none.')
 @minValue(0)

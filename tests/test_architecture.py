@@ -35,6 +35,7 @@ ALLOWED = {
         "schemas",
         "identity",
         "limits",
+        "ncrontab",
         "policies",
         "resource",
         "sweep",

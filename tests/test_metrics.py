@@ -92,6 +92,17 @@ def test_sweep(reader: InMemoryMetricReader) -> None:
     assert found["sweep.purged"] == [({}, 16)]
 
 
+def test_age_of_the_last_sweep(reader: InMemoryMetricReader) -> None:
+    """Gauges show how long ago a sweep started and got to its end, if one ever has."""
+    events.info("sweep_checked", status="waiting", last_started_s=None, last_completed_s=None)
+    before = points(reader)
+    events.info("sweep_checked", status="ok", last_started_s=60, last_completed_s=45)
+    found = points(reader)
+
+    assert not {"sweep.last_started", "sweep.last_completed"} & set(before)
+    assert (found["sweep.last_started"], found["sweep.last_completed"]) == ([({}, 60)], [({}, 45)])
+
+
 def test_end_of_a_hold(reader: InMemoryMetricReader) -> None:
     """Once purges are no longer on hold, the gauge of held purges is zero."""
     events.info("sweep_finished", **SWEEP)

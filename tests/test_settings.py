@@ -1,7 +1,7 @@
 """Invalid settings are reported together, with how to fix each one and never with a value."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import azure.identity.aio
 import pytest
@@ -667,7 +667,15 @@ NO_SCHEDULES = [
     "", "* * * * *", "* * * * * * *", "60 * * * * *", "* 60 * * * *", "* * 24 * * *", "* * * 0 * *",
     "* * * 32 * *", "* * * * 0 *", "* * * * 13 *", "* * * * * 7", "5-1 * * * * *", "*/0 * * * * *",
     "1- * * * * *", ", * * * * *", "mon * * * * *", "* * * * mon *", "-1 * * * * *",
-    "\N{FULLWIDTH DIGIT SEVEN} * * * * *",
+    "\N{FULLWIDTH DIGIT SEVEN} * * * * *", "0059999 * * * * *", "0 0059999 * * * *",
+    "0 0 024 * * *",
+    "1-0059999 * * * * *", "*/60 * * * * *", "0 */0059 * * * *", "0 0 */24 * * *", "0 0 0 */32 * *",
+    "0 0 0 0000000000032 * *",
+]  # fmt: skip
+# No month that they name has the day.
+NEVER = [
+    "0 0 0 31 2 *", "0 0 0 30 2 *", "0 0 0 30-31 feb *", "0 0 0 31 4 *", "0 0 0 31 6,9,11 *",
+    "0 0 0 31 2-2 mon",
 ]  # fmt: skip
 
 
@@ -679,6 +687,12 @@ NO_SCHEDULES = [
         "0 0 0 1 1 0",
         "0-29/10 1,2,3 8-18 * jan-dec mon-fri",
         "0 0 12 * JANUARY Sunday",
+        "0 0 0 29 2 *",
+        "0 0 0 29 2 mon",
+        "0 0 0 31 2,3 *",
+        "0 0 0 30 4 *",
+        "00 005 0023 * * *",
+        "*/59 */59 */23 */31 */12 */6",
     ],
 )
 def test_schedule(text: str) -> None:
@@ -686,9 +700,9 @@ def test_schedule(text: str) -> None:
     assert ncrontab.is_valid(text)
 
 
-@pytest.mark.parametrize("text", NO_SCHEDULES)
+@pytest.mark.parametrize("text", NO_SCHEDULES + NEVER)
 def test_invalid_schedule(text: str) -> None:
-    """Schedules that the host refuses. With one of them, nothing would ever be purged."""
+    """Schedules that the host refuses or never runs. With one, nothing would ever be purged."""
     assert not ncrontab.is_valid(text)
 
 
@@ -700,3 +714,30 @@ FIELDS = st.lists(st.one_of(st.just("*"), NUMBERS, st.text(max_size=6)), max_siz
 def test_any_schedule(text: str) -> None:
     """Any text is valid or not, and only six fields are valid."""
     assert not ncrontab.is_valid(text) or len(text.split()) == 6
+
+
+@pytest.mark.parametrize(
+    ("schedule", "moment", "expected"),
+    [
+        ("0 */5 * * * *", "2030-01-01 12:00:00", "2030-01-01 12:05:00"),
+        ("0 */5 * * * *", "2030-01-01 12:04:59.9", "2030-01-01 12:05:00"),
+        ("0 */5 * * * *", "2030-12-31 23:57:00", "2031-01-01 00:00:00"),
+        ("* * * * * *", "2030-01-01 12:00:00.5", "2030-01-01 12:00:01"),
+        ("5/20 * * * * *", "2030-01-01 12:00:26", "2030-01-01 12:00:45"),
+        ("30 15-45/10 8,20 * * *", "2030-01-01 08:45:30", "2030-01-01 20:15:30"),
+        ("0 0 3 * * *", "2030-01-01 12:00:00", "2030-01-02 03:00:00"),
+        ("0 30 9 * * mon-fri", "2030-01-04 09:30:00", "2030-01-07 09:30:00"),
+        ("0 0 0 * * 0", "2030-01-01 00:00:00", "2030-01-06 00:00:00"),
+        ("0 0 0 1 JAN,jul *", "2030-01-01 00:00:00", "2030-07-01 00:00:00"),
+        ("0 0 0 31 * *", "2030-01-31 00:00:00", "2030-03-31 00:00:00"),
+        ("0 0 0 29 2 *", "2030-01-01 00:00:00", "2032-02-29 00:00:00"),
+        ("0 0 0 29 2 *", "2097-01-01 00:00:00", "2104-02-29 00:00:00"),
+        ("0 0 0 13 * fri", "2030-01-01 00:00:00", "2030-09-13 00:00:00"),
+        ("0 0 0 29 2 tue", "2084-02-29 00:00:00", "2124-02-29 00:00:00"),
+    ],
+)
+def test_next_run(schedule: str, moment: str, expected: str) -> None:
+    """When the host runs a timer next. A day must match both the day and the weekday."""
+    found = ncrontab.parse(schedule).next_after(datetime.fromisoformat(moment))
+
+    assert found == datetime.fromisoformat(expected)

@@ -108,7 +108,7 @@ def choose(
 
 @app.command()
 def ready(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show whether ACS and the registry respond, and how late the sweep is."""
+    """Show whether ACS and the registry respond, whether the sweep runs and how late it is."""
     with session(context, as_json=as_json) as current, current.client() as client:
         unavailable = frozenset({HTTPStatus.SERVICE_UNAVAILABLE})
         answer = client.call("GET", "ready", accepted=unavailable)

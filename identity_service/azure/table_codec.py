@@ -1,8 +1,8 @@
 """How the registry's rows are stored: partitions, keys and columns.
 
 The key of an identity row is `i|<id>`, of a due entry `<kind>|<due>|<id>` (it has no columns), and
-of a user row `u|<SHA-256 of the user id>`. The one resource row is in the first partition; its key
-`r|resource` is in no range that is queried.
+of a user row `u|<SHA-256 of the user id>`. Two rows in partition `00` are in no range that is
+queried: `r|resource` and `s|sweep`.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from identity_service.identity import DueEntry, DueKind, Identity, State, UserRow
+from identity_service.identity import DueEntry, DueKind, Identity, State, SweepRecord, UserRow
 from identity_service.log import EventLog
 
 events = EventLog(__name__)
@@ -20,6 +20,8 @@ PARTITIONS = 16
 
 # PartitionKey and RowKey of the resource row.
 RESOURCE_KEY = ("00", "r|resource")
+SWEEP_KEYS = {"PartitionKey": "00", "RowKey": "s|sweep"}
+
 _KEYS = {"PartitionKey", "RowKey"}
 # The columns that this release knows.
 _COLUMNS = {field.encode_name for field in msgspec.structs.fields(Identity)} - {
@@ -113,6 +115,11 @@ def encode_resource(resource: str) -> Entity:
 def decode_resource(entity: Any) -> str:
     """The GUID in the resource row."""
     return str(entity["resource"])
+
+
+def decode_sweep(entity: Any) -> SweepRecord:
+    """The record of an entity."""
+    return msgspec.convert(dict(entity), SweepRecord)
 
 
 def _digest(name: str) -> str:

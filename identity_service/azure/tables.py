@@ -30,10 +30,12 @@ from identity_service.azure.failures import Failure, describe, invalid_body
 from identity_service.azure.table_codec import (
     PARTITIONS,
     RESOURCE_KEY,
+    SWEEP_KEYS,
     Change,
     decode_due_entry,
     decode_identity,
     decode_resource,
+    decode_sweep,
     decode_user,
     due_entry_change,
     encode_identity,
@@ -51,6 +53,7 @@ from identity_service.identity import (
     Identity,
     Page,
     State,
+    SweepRecord,
     UserRow,
     timestamp,
 )
@@ -312,9 +315,26 @@ class TableRegistry:
                 break
         return Page(identities, None if number == PARTITIONS else _continuation(number, resume))
 
+    async def read_sweep(self) -> SweepRecord:
+        """See `ports.Registry`."""
+        key = SWEEP_KEYS["PartitionKey"], SWEEP_KEYS["RowKey"]
+        return await self._entity(*key, decode_sweep) or SweepRecord()
+
+    async def record_sweep_start(self, now: datetime) -> None:
+        """See `ports.Registry`."""
+        await self._record_sweep({"lastStartedOn": timestamp(now)})
+
+    async def record_sweep_end(self, now: datetime, *, acs_failed: bool) -> None:
+        """See `ports.Registry`."""
+        await self._record_sweep({"lastCompletedOn": timestamp(now), "acsFailed": acs_failed})
+
     async def close(self) -> None:
         """Close the connections."""
         await self._table.close()
+
+    async def _record_sweep(self, columns: dict[str, Any]) -> None:
+        """Write these columns and keep the others, whoever has written them."""
+        await self._send_batch(("upsert", SWEEP_KEYS | columns, {"mode": UpdateMode.MERGE}))
 
     async def _remove(self, identity: Identity) -> None:
         change = ("delete", encode_identity(identity), _if_match(identity.etag))

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Raw
 
+from identity_service import ncrontab
 from identity_service.errors import (
     IdentityNotFound,
     RegistryUnavailable,
@@ -18,7 +19,7 @@ from identity_service.errors import (
     Throttled,
     WrongResource,
 )
-from identity_service.identity import DueKind
+from identity_service.identity import DueKind, SweepRecord
 from identity_service.log import EventLog
 from identity_service.policies import VERIFICATION, CleanupPolicy
 from identity_service.ports import Acs, Clock, Registry
@@ -28,6 +29,8 @@ from identity_service.schemas import (
     HealthResponse,
     NotReadyResponse,
     ReadyResponse,
+    SweepCheck,
+    SweepStatus,
     UnhealthyResponse,
 )
 from identity_service.sweep import HELD
@@ -45,6 +48,9 @@ MAX_AGE = 10.0
 
 # `make openapi` writes it.
 DOCUMENT = Path(__file__).parents[2] / "openapi.json"
+
+# How late a run may start: the platform may have to start an instance first.
+LATE = timedelta(minutes=1)
 
 # An upstream that throttles responds. Restarting or removing this instance would not help.
 _RESPONDS = {"ok", Throttled.code}
@@ -89,7 +95,10 @@ class Readiness:
         self._resource = resource
         self._registry = registry
         self._clock = clock
-        self._hold = cleanup.purge_hold
+        self._cleanup = cleanup
+        # If the sweep has never run, missed runs count from here.
+        self._since = clock.now()
+        self._schedule = ncrontab.parse(cleanup.schedule)
         self._checking = asyncio.Lock()
         self._result: ReadyResponse | None = None
         self._checked_at = 0.0
@@ -107,11 +116,47 @@ class Readiness:
         (acs, _), (registry, sweep) = await asyncio.gather(
             _timed(self._ask_acs), _timed(self._ask_registry)
         )
+        runs = None
         if sweep:
             registry.oldest_overdue_seconds = round(sweep.overdue.total_seconds())
             registry.held_purges = sweep.held
+            runs = self._check_runs(sweep.record)
+        # Without the sweep, calls still work: taking instances out of rotation would not help.
         is_ready = {acs.status, registry.status} <= _RESPONDS
-        return (ReadyResponse if is_ready else NotReadyResponse)(acs=acs, registry=registry)
+        kind = ReadyResponse if is_ready else NotReadyResponse
+        return kind(acs=acs, registry=registry, sweep=runs)
+
+    def _check_runs(self, record: SweepRecord) -> SweepCheck:
+        """Whether the sweep runs on its schedule. The result is logged."""
+        now = self._clock.now()
+        started, completed = record.last_started_on, record.last_completed_on
+        check = SweepCheck(
+            status=self._status(started, completed),
+            last_started_seconds=_age(started, now),
+            last_completed_seconds=_age(completed, now),
+        )
+        events.info(
+            "sweep_checked",
+            status=check.status,
+            last_started_s=check.last_started_seconds,
+            last_completed_s=check.last_completed_seconds,
+        )
+        return check
+
+    def _status(self, started: datetime | None, completed: datetime | None) -> SweepStatus:
+        budget = self._cleanup.time_budget
+        is_finished = started and completed and started <= completed
+        # While a sweep runs, the host skips runs.
+        idle_since = completed if is_finished else started and started + budget
+        if self._missed_two_runs(idle_since, LATE):
+            return "missed"
+        if started is None:
+            return "waiting"
+        return "unfinished" if self._missed_two_runs(completed, LATE + budget) else "ok"
+
+    def _missed_two_runs(self, since: datetime | None, grace: timedelta) -> bool:
+        first = self._schedule.next_after(since or self._since)
+        return self._schedule.next_after(first) + grace <= self._clock.now()
 
     async def _ask_acs(self) -> None:
         """Whether ACS responds, and is the registry's resource."""
@@ -124,19 +169,25 @@ class Readiness:
         """What waits for the sweep."""
         now = self._clock.now()
         held = None
-        if self._hold:
+        if self._cleanup.purge_hold:
             held = await self._registry.count_due(DueKind.PURGE, until=now, at_most=HELD)
-        kinds = [DueKind.WORK] if self._hold else list(DueKind)
+        record = await self._registry.read_sweep()
+        kinds = [DueKind.WORK] if self._cleanup.purge_hold else list(DueKind)
         async for entry in self._registry.due_entries(kinds, until=now):
-            return _Sweep(now - entry.due, held)
-        return _Sweep(timedelta(), held)
+            return _Sweep(now - entry.due, held, record)
+        return _Sweep(timedelta(), held, record)
 
 
 class _Sweep(NamedTuple):
-    """How long the oldest due entry has been waiting, and how many purges are on hold."""
+    """How long the oldest due entry has been waiting, the purges on hold, and the last sweep."""
 
     overdue: timedelta
     held: int | None
+    record: SweepRecord
+
+
+def _age(moment: datetime | None, now: datetime) -> int | None:
+    return round((now - moment).total_seconds()) if moment else None
 
 
 async def _timed(

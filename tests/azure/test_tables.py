@@ -24,7 +24,16 @@ from azure.data.tables.aio import TableClient
 from identity_service.azure.table_codec import PARTITIONS, partition, user_key
 from identity_service.azure.tables import CONNECT, RESPONSE, TableRegistry
 from identity_service.errors import CallerGone, InvalidQuery, RegistryUnavailable
-from identity_service.identity import LEASE, Actor, DueEntry, DueKind, Identity, State, UserRow
+from identity_service.identity import (
+    LEASE,
+    Actor,
+    DueEntry,
+    DueKind,
+    Identity,
+    State,
+    SweepRecord,
+    UserRow,
+)
 from identity_service.log import begin_invocation
 from identity_service.ports import Conflict, Registry
 from tests.support.azurite import StorageAccount, storage_account
@@ -620,6 +629,35 @@ async def test_half_a_position_is_enough() -> None:
     assert page.items == []
 
 
+# The sweep
+
+
+async def test_no_sweep_yet(registry: Registry) -> None:
+    """Before the first sweep, nothing is known about one."""
+    assert await registry.read_sweep() == SweepRecord()
+
+
+@pytest.mark.parametrize("acs_failed", [True, False])
+async def test_sweep_is_recorded(registry: Registry, acs_failed: bool) -> None:
+    """Its start and its end are recorded. A later start keeps what is known about the end."""
+    await registry.record_sweep_start(NOW)
+    await registry.record_sweep_end(NOW + LEASE, acs_failed=acs_failed)
+    await registry.record_sweep_start(LATER)
+
+    assert await registry.read_sweep() == SweepRecord(
+        last_started_on=LATER, last_completed_on=NOW + LEASE, acs_failed=acs_failed
+    )
+
+
+async def test_row_about_the_sweep_is_no_other_row(registry: Registry) -> None:
+    """No list has it, and it is not due."""
+    await registry.record_sweep_start(NOW)
+    await registry.record_sweep_end(NOW, acs_failed=True)
+    listed = await registry.list_identities(tuple(State), None, 10)
+
+    assert (listed.items, await entries(registry)) == ([], [])
+
+
 # The table
 
 
@@ -862,6 +900,9 @@ def all_calls(registry: Registry) -> list[Awaitable[object]]:
         registry.replace_user(user, row.id),
         registry.remove_user(user),
         registry.list_identities([State.ACTIVE], None, 10),
+        registry.read_sweep(),
+        registry.record_sweep_start(NOW),
+        registry.record_sweep_end(NOW, acs_failed=False),
         entries(registry),
         registry.count_due(DueKind.WORK, until=NOW, at_most=10),
     ]
@@ -943,6 +984,7 @@ async def registry_at(port: int) -> AsyncIterator[TableRegistry]:
 ROW = changed(creating(), etag="version")
 USER_ROW = UserRow(user_id="alice", identity_id=some_id(1), etag="version")
 WRITES: dict[str, Callable[[Registry], Awaitable[object]]] = {
+    "start of a sweep": lambda registry: registry.record_sweep_start(NOW),
     "insert": lambda registry: registry.insert(creating()),
     "update": lambda registry: registry.update(ROW, ROW.finish_creation()),
     "remove": lambda registry: registry.remove(changed(ROW, due=None)),

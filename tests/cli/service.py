@@ -145,7 +145,9 @@ class Service:
 
     def _ready(self) -> Answer:
         check = {"status": "ok", "latencyMs": 7}
-        return Answer(200, {"acs": check, "registry": check | {"heldPurges": 10_000}})
+        sweep = {"status": "missed", "lastStartedSeconds": 900, "lastCompletedSeconds": 890}
+        registry = check | {"heldPurges": 10_000}
+        return Answer(200, {"acs": check, "registry": registry, "sweep": sweep})
 
     def _import(self, records: list[dict[str, str]]) -> Answer:
         results = [

@@ -139,15 +139,16 @@ def test_other_text_is_not_sent_as_an_id(
     assert service.received == []
 
 
-def test_ready_shows_both_checks(acsid: Run) -> None:
-    """`ready` has a row for ACS and for the registry, and explains the limit of a count."""
+def test_ready_shows_each_check(acsid: Run) -> None:
+    """`ready` has a row for ACS, the registry and the sweep, and explains the limit of a count."""
     shown = acsid("ready")
 
     assert [line.split()[:2] for line in shown.output.splitlines()[1:]] == [
         ["acs", "ok"],
         ["registry", "ok"],
+        ["sweep", "missed"],
     ]
-    assert "10,000 or more" in shown.output
+    assert all(text in shown.output for text in ("10,000 or more", "900", "890"))
 
 
 def test_an_app_that_is_not_ready_fails(acsid: Run, service: Service) -> None:

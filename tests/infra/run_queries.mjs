@@ -105,8 +105,9 @@ function parseKv(node, rows) {
 }
 
 function summarize(node, rows) {
-  const by = values(node.ByClause.Expressions);
+  const by = node.ByClause ? values(node.ByClause.Expressions) : () => ({});
   const groups = new Map(rows.map((row) => [JSON.stringify(by(row)), []]));
+  if (!node.ByClause) groups.set("{}", []); // one row, also for no rows
   for (const row of rows) groups.get(JSON.stringify(by(row))).push(row);
   const aggregates = columns(node.Aggregates).map(([name, call]) => {
     const aggregate = AGGREGATES[call.Name.SimpleName] ?? unknown(call.Name.SimpleName);

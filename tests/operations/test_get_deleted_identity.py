@@ -6,7 +6,7 @@ from identity_service.identity import Actor, State
 from identity_service.operations.deleted_identities import get_deleted_identity
 from identity_service.schemas import DeletedIdentityResponse
 from tests.support.virtual_time import START
-from tests.support.world import ACS_IS_DOWN, HOUR, RETENTION, World
+from tests.support.world import ACS_IS_DOWN, HOUR, RETENTION, SECOND, World
 
 
 @pytest.mark.parametrize("state", [State.DELETED, State.PURGING])
@@ -51,6 +51,8 @@ async def test_interrupted_creation(world: World) -> None:
 async def test_failed_purge(world: World) -> None:
     """The response has the number of failed attempts and the code of the last error."""
     identity_id = await world.deleted()
+    world.clock.advance(SECOND)
+    await world.deleted()
     world.clock.advance(RETENTION)
     world.acs.fails("delete", ACS_IS_DOWN)
     await world.sweep()

@@ -34,6 +34,16 @@ async def due_for_purge(world: World, count: int) -> list[str]:
     return ids
 
 
+async def fail_alone(world: World, call: str, error: Exception) -> None:
+    """The next call to ACS fails, and another one for an identity that is due later succeeds."""
+    other, now = await world.unrevoked(), world.clock.now()
+    if call == "delete":
+        await world.delete(other)
+        world.registry.change(other, scheduled_purge_on=now)
+    world.registry.change(other, due=now)
+    world.acs.fails(call, error)
+
+
 def throttled(seconds: int | None) -> Throttled:
     """ACS accepts no call for this long."""
     return Throttled("planned by the test", retry_after=seconds)
@@ -98,7 +108,8 @@ async def test_nothing_is_due(world: World) -> None:
     report = await world.sweep()
 
     assert (report.due, report.purged, report.deferred) == (0, 0, 0)
-    assert world.registry.calls == ["due_entries"] * len(DueKind)
+    reads = ["read_sweep", *["due_entries"] * len(DueKind)]
+    assert [call for call in world.registry.calls if "record" not in call] == reads
 
 
 @pytest.mark.parametrize(
@@ -275,11 +286,11 @@ async def test_failed_purge(world: World, error: Exception, code: str) -> None:
     """A failed purge is counted with its error and postponed by a minute."""
     [identity_id] = await due_for_purge(world, 1)
     now = world.clock.now()
-    world.acs.fails("delete", error)
+    await fail_alone(world, "delete", error)
     report = await world.sweep()
 
     row = world.row(identity_id)
-    assert (report.purged, report.deferred) == (0, 1)
+    assert (report.purged, report.deferred) == (1, 1)
     assert (row.state, row.attempts, row.last_error) == (State.PURGING, 1, code)
     assert world.due_entries() == [DueEntry(now + MINUTE, identity_id)]
 
@@ -289,11 +300,11 @@ async def test_failed_revocation(world: World) -> None:
     identity_id = await world.unrevoked()
     world.pass_lease()
     now = world.clock.now()
-    world.acs.fails("revoke_tokens", ACS_IS_DOWN)
+    await fail_alone(world, "revoke_tokens", ACS_IS_DOWN)
     report = await world.sweep()
 
     row = world.row(identity_id)
-    assert (report.revoked, report.deferred) == (0, 1)
+    assert (report.revoked, report.deferred) == (1, 1)
     assert (row.state, row.attempts, row.due) == (State.DELETED, 1, now + MINUTE)
     world.clock.advance(MINUTE)
     report = await world.sweep()
@@ -311,7 +322,7 @@ async def test_delay(world: World, attempts: int, minutes: int) -> None:
     [identity_id] = await due_for_purge(world, 1)
     world.registry.change(identity_id, attempts=attempts)
     now = world.clock.now()
-    world.acs.fails("delete", ACS_IS_DOWN)
+    await fail_alone(world, "delete", ACS_IS_DOWN)
     report = await world.sweep()
 
     row = world.row(identity_id)
@@ -336,7 +347,7 @@ async def test_stuck(world: World, caplog: pytest.LogCaptureFixture) -> None:
     [identity_id] = await due_for_purge(world, 1)
     world.registry.change(identity_id, attempts=2)
     now = world.clock.now()
-    world.acs.fails("delete", ACS_IS_DOWN)
+    await fail_alone(world, "delete", ACS_IS_DOWN)
     report = await world.sweep()
 
     [record] = [record for record in caplog.records if "identity_stuck" in record.getMessage()]
@@ -510,7 +521,7 @@ async def test_outage_of_acs(world: World) -> None:
     world.acs.fails("delete", ACS_IS_DOWN, times=1000)
     report = await world.sweep()
 
-    assert (report.deferred, world.acs.calls.count("delete")) == (OUTAGE, OUTAGE)
+    assert (report.deferred, world.acs.calls.count("delete")) == (OUTAGE + 1, OUTAGE + 1)
     unchanged = [row for row in map(world.row, ids) if row.state is State.DELETED]
     assert len(unchanged) >= 200 - OUTAGE - 2 * CONCURRENCY
 
@@ -674,9 +685,9 @@ async def fail_in_table(world: World) -> None:
     world.registry.fails("read", TABLE_IS_DOWN)
 
 
-async def fail_everywhere(world: World) -> None:
-    """ACS fails, and the failure cannot be recorded."""
-    await fail_in_acs(world)
+async def fail_after_acs(world: World) -> None:
+    """The row cannot be removed, and the failure cannot be recorded."""
+    world.registry.fails("remove", TABLE_IS_DOWN)
     world.registry.passes("update")
     world.registry.fails("update", TABLE_IS_DOWN)
 
@@ -691,6 +702,8 @@ async def nothing(_: World) -> None:
 
 
 STARTED = "identity_purge_started"
+DEFERRED = "identity_deferred code=acs_unavailable"
+WITHOUT_ACS = "sweep_without_acs failed=1 code=acs_unavailable"
 
 
 @pytest.mark.parametrize(
@@ -701,16 +714,16 @@ STARTED = "identity_purge_started"
         ("purging", LEASE, nothing, ["identity_purged"]),
         ("unrevoked", LEASE, nothing, ["identity_revoked"]),
         ("half_suspended", LEASE, nothing, ["identity_revoked"]),
-        ("half_suspended", LEASE, fail_in_acs, ["identity_deferred code=acs_unavailable"]),
+        ("half_suspended", LEASE, fail_in_acs, [DEFERRED, WITHOUT_ACS]),
         ("adopted_unknown", LEASE, nothing, ["identity_forgotten"]),
         ("deleted", RETENTION, throttle, [STARTED, "identity_deferred code=throttled"]),
-        ("deleted", RETENTION, fail_in_acs, [STARTED, "identity_deferred code=acs_unavailable"]),
-        ("unrevoked", LEASE, fail_in_acs, ["identity_deferred code=acs_unavailable"]),
+        ("deleted", RETENTION, fail_in_acs, [STARTED, DEFERRED, WITHOUT_ACS]),
+        ("unrevoked", LEASE, fail_in_acs, [DEFERRED, WITHOUT_ACS]),
         ("deleted", RETENTION, fail_in_table, ["identity_deferred code=registry_unavailable"]),
         (
             "deleted",
             RETENTION,
-            fail_everywhere,
+            fail_after_acs,
             [STARTED, "identity_deferred code=registry_unavailable"],
         ),
         (
@@ -739,7 +752,12 @@ async def test_each_change_is_one_line(  # noqa: PLR0913, PLR0917 -- a table
         await world.sweep()
 
     events = [line.partition(" ") for line in lines]
-    expected = [f"{name} identity_id={identity_id} {code}".strip() for name, _, code in events]
+    expected = [
+        f"{name} {code}"
+        if name == "sweep_without_acs"
+        else f"{name} identity_id={identity_id} {code}".strip()
+        for name, _, code in events
+    ]
     *found, report = [message.partition("\n")[0] for message in caplog.messages]
     assert found == expected
     assert report.startswith(("sweep_finished due=1 ", "sweep_failed code=registry_unavailable "))

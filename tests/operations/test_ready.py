@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import logging
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import get_args
 
@@ -16,15 +19,16 @@ from identity_service.errors import (
     ServiceError,
     Throttled,
 )
-from identity_service.operations.status import NOBODY, Readiness, ready
-from identity_service.schemas import NotReadyResponse, ReadyResponse
-from tests.support.world import ACS_IS_DOWN, RETENTION, SECOND, TABLE_IS_DOWN, World
+from identity_service.operations.status import MAX_AGE, NOBODY, Readiness, ready
+from identity_service.policies import CleanupPolicy
+from identity_service.schemas import NotReadyResponse, ReadyResponse, SweepCheck, SweepStatus
+from tests.support.world import ACS_IS_DOWN, HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @pytest.fixture
-def readiness(world: World) -> Readiness:
+async def readiness(world: World) -> Readiness:
     """The checks of one worker."""
     return Readiness(world.acs, world.registry, world.clock, world.cleanup, world.resource)
 
@@ -192,7 +196,8 @@ async def test_concurrent_calls(world: World, readiness: Readiness) -> None:
     """A hundred concurrent calls share one check."""
     await asyncio.gather(*(ready(readiness) for _ in range(100)))
 
-    assert (world.acs.calls, world.registry.calls) == (["issue_token"], ["due_entries"])
+    assert world.acs.calls == ["issue_token"]
+    assert world.registry.calls == ["read_sweep", "due_entries"]
 
 
 async def test_age_of_the_result(world: World, readiness: Readiness) -> None:
@@ -205,3 +210,131 @@ async def test_age_of_the_result(world: World, readiness: Readiness) -> None:
     assert await ready(readiness) is first
     await world.clock.sleep(0.1)
     assert (await ready(readiness)).http_status == 200
+
+
+# The runs of the sweep
+
+MINUTE = timedelta(minutes=1)
+# The schedule of the tests is every five minutes, and they start at a full hour.
+
+
+async def runs(world: World, readiness: Readiness, after: timedelta) -> SweepCheck:
+    """What `ready` says about the sweep after this time."""
+    world.clock.advance(after)
+    await world.clock.sleep(MAX_AGE)
+    response = await ready(readiness)
+    assert (response.http_status, response.sweep is None) == (200, False)
+    assert response.sweep
+    return response.sweep
+
+
+@pytest.mark.parametrize(
+    ("passed", "status"),
+    [
+        (MINUTE, "waiting"),
+        (10 * MINUTE, "waiting"),
+        (11 * MINUTE, "missed"),
+        (100 * HOUR, "missed"),
+    ],
+)
+async def test_sweep_never_ran(
+    world: World, readiness: Readiness, passed: timedelta, status: SweepStatus
+) -> None:
+    """If no sweep has ever run, two runs are missed after the start of the worker."""
+    found = await runs(world, readiness, passed)
+
+    assert found == SweepCheck(status=status)
+
+
+@pytest.mark.parametrize(
+    ("passed", "status"),
+    [(MINUTE, "ok"), (5 * MINUTE, "ok"), (10 * MINUTE, "ok"), (11 * MINUTE, "missed")],
+)
+async def test_sweep_stopped_running(
+    world: World, readiness: Readiness, passed: timedelta, status: SweepStatus
+) -> None:
+    """One missed run may be a short outage. Two are reported, with the age of the last sweep."""
+    await world.sweep()
+    found = await runs(world, readiness, passed)
+
+    age = round((passed + MAX_AGE * SECOND).total_seconds())
+    assert found == SweepCheck(status=status, last_started_seconds=age, last_completed_seconds=age)
+
+
+async def test_sweep_runs_again(world: World, readiness: Readiness) -> None:
+    """The next sweep ends the report."""
+    missed = await runs(world, readiness, HOUR)
+    await world.sweep()
+    found = await runs(world, readiness, timedelta())
+
+    assert (missed.status, found.status) == ("missed", "ok")
+
+
+async def test_sweep_fails_again_and_again(world: World, readiness: Readiness) -> None:
+    """Sweeps that start and fail are not missed, but unfinished."""
+    await world.sweep()
+    world.registry.fails("due_entries", TABLE_IS_DOWN, times=4)
+    for _ in range(4):
+        world.clock.advance(5 * MINUTE)
+        with suppress(RegistryUnavailable):
+            await world.sweep()
+    found = await runs(world, readiness, timedelta())
+
+    assert found == SweepCheck(
+        status="unfinished", last_started_seconds=10, last_completed_seconds=1210
+    )
+
+
+async def test_sweep_takes_long(world: World, readiness: Readiness) -> None:
+    """The runs that the host skips while a sweep works within its time budget are not missed."""
+    world.cleanup = replace(world.cleanup, time_budget=30 * MINUTE)
+    readiness = Readiness(world.acs, world.registry, world.clock, world.cleanup, world.resource)
+    await world.sweep()
+    world.registry.fails("record_sweep_end", TABLE_IS_DOWN)
+    world.clock.advance(5 * MINUTE)
+    await world.sweep()
+
+    assert (await runs(world, readiness, 29 * MINUTE)).status == "ok"
+    assert (await runs(world, readiness, 20 * MINUTE)).status == "missed"
+
+
+@pytest.mark.parametrize(("passed", "status"), [(46 * HOUR, "ok"), (47 * HOUR, "missed")])
+async def test_sweep_once_a_day(world: World, passed: timedelta, status: str) -> None:
+    """The schedule says which runs are missed."""
+    cleanup = CleanupPolicy(schedule="0 0 10 * * *")
+    await world.sweep()
+
+    found = await runs(
+        world, Readiness(world.acs, world.registry, world.clock, cleanup, world.resource), passed
+    )
+
+    assert found.status == status
+
+
+async def test_unknown_runs(world: World, readiness: Readiness) -> None:
+    """If the registry does not respond, the response says nothing about the sweep."""
+    world.registry.fails("read_sweep", TABLE_IS_DOWN)
+    response = await ready(readiness)
+
+    assert (response.registry.status, response.sweep) == ("registry_unavailable", None)
+
+
+@pytest.mark.parametrize(
+    ("passed", "line"),
+    [
+        (MINUTE, "status=waiting last_started_s=- last_completed_s=-"),
+        (HOUR, "status=missed last_started_s=- last_completed_s=-"),
+    ],
+)
+async def test_log_of_the_runs(
+    world: World,
+    readiness: Readiness,
+    caplog: pytest.LogCaptureFixture,
+    passed: timedelta,
+    line: str,
+) -> None:
+    """Each check is a line, for the alert and for the metrics."""
+    caplog.set_level(logging.INFO)
+    await runs(world, readiness, passed)
+
+    assert caplog.messages == [f"sweep_checked {line}"]

@@ -12,14 +12,21 @@ from tests.support.client import Control, until
 STUCK = section("deletions-stuck").command("acsid purge")
 LOST = section("identity-lost").command("acsid delete")
 DOWN = {"operation": "delete", "status": 503}
+# The calls that a deletion in ACS makes before it fails.
+ATTEMPTS = 2
 
 
 async def test_a_stuck_identity_is_purged(operate: Operate, control: Control) -> None:
     """As soon as ACS works, the command removes it."""
-    settings = {"CLEANUP_MAX_ATTEMPTS": "1", "DELETED_IDENTITY_RETENTION_DAYS": "0"}
+    settings = {
+        "CLEANUP_MAX_ATTEMPTS": "1",
+        "DELETED_IDENTITY_RETENTION_DAYS": "0",
+        "CLEANUP_DELETES_PER_30S": "15",  # one after the other, so that the first one fails
+    }
     operator = operate(settings=settings)
     identity_id = await operator.api.deleted_identity()
-    await control.inject("status", **DOWN)
+    await operator.api.deleted_identity()
+    await control.inject("status", times=ATTEMPTS, **DOWN)
     await operator.api.sweep()
 
     async def is_stuck() -> bool:

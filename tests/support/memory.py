@@ -22,7 +22,15 @@ from identity_service.errors import (
     ServiceError,
     WrongResource,
 )
-from identity_service.identity import DueEntry, DueKind, Identity, Page, State, UserRow
+from identity_service.identity import (
+    DueEntry,
+    DueKind,
+    Identity,
+    Page,
+    State,
+    SweepRecord,
+    UserRow,
+)
 from identity_service.log import current_invocation
 from identity_service.policies import AccessToken, TokenGrant
 from identity_service.ports import Acs, Clock, Conflict, Registry
@@ -218,6 +226,7 @@ class MemoryRegistry(Planned, Registry):
         entries: The due entries.
         users: The user rows, by user id.
         resource: The recorded resource.
+        swept: When the sweep ran last.
     """
 
     def __init__(self) -> None:
@@ -226,6 +235,7 @@ class MemoryRegistry(Planned, Registry):
         self.entries: set[DueEntry] = set()
         self.users: dict[str, UserRow] = {}
         self.resource: str | None = None
+        self.swept = SweepRecord()
         self._versions = 0
 
     @planned
@@ -335,6 +345,23 @@ class MemoryRegistry(Planned, Registry):
         rest = sorted((row for row in found if row.id > after), key=lambda row: row.id)
         more = len(rest) > size
         return Page(rest[:size], f"{_CONTINUATION}{rest[size - 1].id}" if more else None)
+
+    @planned
+    def read_sweep(self) -> SweepRecord:
+        """See `ports.Registry`."""
+        return self.swept
+
+    @planned
+    def record_sweep_start(self, now: datetime) -> None:
+        """See `ports.Registry`."""
+        self.swept = msgspec.structs.replace(self.swept, last_started_on=now)
+
+    @planned
+    def record_sweep_end(self, now: datetime, *, acs_failed: bool) -> None:
+        """See `ports.Registry`."""
+        self.swept = msgspec.structs.replace(
+            self.swept, last_completed_on=now, acs_failed=acs_failed
+        )
 
     def change(self, identity_id: str, **changes: object) -> None:
         """Change a row as another caller would, between two steps of an operation."""

@@ -1,0 +1,48 @@
+"""The alerts about a sweep that does not run, on lines that the app logs."""
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from identity_service.operations.status import MAX_AGE, Readiness
+from tests.infra.test_alerts import QUERIES
+from tests.infra.workspace import Workspace
+from tests.support.world import SECOND, World
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def workspace(world: World, caplog: pytest.LogCaptureFixture) -> Iterator[Workspace]:
+    """Receives what the app logs."""
+    log = logging.getLogger("identity_service")
+    caplog.set_level(logging.INFO, log.name)
+    workspace = Workspace(world.clock)
+    log.addHandler(workspace)
+    yield workspace
+    log.removeHandler(workspace)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "missed"),
+    [(0, 0), (5, 0), (10, 0), (11, 1), (60, 1)],
+)
+async def test_two_missed_runs(
+    world: World, workspace: Workspace, minutes: int, missed: int
+) -> None:
+    """The alert fires when `ready` finds two missed runs, and not at one."""
+    readiness = Readiness(world.acs, world.registry, world.clock, world.cleanup, world.resource)
+    await world.sweep()
+    world.clock.advance(minutes * MINUTE + MAX_AGE * SECOND)
+    await readiness.check()
+
+    assert workspace.query(QUERIES["sweep-missed"]) == [{"Missed": missed}]
+
+
+async def test_nobody_asks(world: World, workspace: Workspace) -> None:
+    """Without a check there is no line, so only the alert for missing sweeps can fire."""
+    await world.sweep()
+
+    assert workspace.query(QUERIES["sweep-missed"]) == [{"Missed": 0}]
