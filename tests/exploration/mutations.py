@@ -135,7 +135,12 @@ USER_ROW_FIRST = (
         _ASSIGN.replace("(identity, ", "(await self._record(identity_id, user_id), ") + _INSERT,
     ),
 )
-KEEP_UNRECORDED = (Change("            await self._delete_unrecorded(identity_id)\n", ""),)
+KEEP_UNRECORDED = (
+    Change(
+        "            await self._delete_unrecorded(identity_id)\n            raise RegistryUnavailable(",
+        "            raise RegistryUnavailable(",
+    ),
+)
 DANGLING_USER_ROW_IS_BUSY = (
     Change(
         "            if identity is None:\n                return False\n",

@@ -9,6 +9,7 @@ import pytest
 from identity_service.operations.status import MAX_AGE, Readiness
 from tests.infra.test_alerts import QUERIES
 from tests.infra.workspace import Workspace
+from tests.support.virtual_time import START
 from tests.support.world import SECOND, World
 
 MINUTE = timedelta(minutes=1)
@@ -34,6 +35,8 @@ async def test_two_missed_runs(
 ) -> None:
     """The alert fires when `ready` finds two missed runs, and not at one."""
     readiness = Readiness(world.acs, world.registry, world.clock, world.cleanup, world.resource)
+    now = world.clock.now()
+    world.clock.advance(START + timedelta(days=1) - now)  # a time of the schedule
     await world.sweep()
     world.clock.advance(minutes * MINUTE + MAX_AGE * SECOND)
     await readiness.check()
