@@ -137,8 +137,8 @@ USER_ROW_FIRST = (
 )
 KEEP_UNRECORDED = (
     Change(
-        "            await self._delete_unrecorded(identity_id)\n            raise RegistryUnavailable(",
-        "            raise RegistryUnavailable(",
+        "            await self._delete_unrecorded(identity_id)\n            raise Reg",
+        "            raise Reg",
     ),
 )
 DANGLING_USER_ROW_IS_BUSY = (
