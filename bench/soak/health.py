@@ -77,7 +77,7 @@ _FIGURES: tuple[_Figure, ...] = (
     ("memory, MiB", lambda one: one.memory, 24.0),
     ("sockets", lambda one: one.sockets, 16.0),
     ("tasks", lambda one: one.tasks, 4.0),
-    ("thousand blocks of objects", lambda one: one.blocks, 10.0),
+    ("thousand blocks of objects", lambda one: one.blocks, 4.0),
 )
 
 
