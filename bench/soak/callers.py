@@ -4,7 +4,8 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -62,6 +63,11 @@ class Callers:
         self._seed = seed
         self.tally = Tally()
         self.users: list[User] = []
+        self._may_call = asyncio.Event()
+        self._may_call.set()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._in_flight = 0
 
     @property
     def identities(self) -> dict[str, str]:
@@ -76,6 +82,16 @@ class Callers:
         async with aiohttp.ClientSession(headers=headers, timeout=TIMEOUT) as session:
             callers = (self._caller(session, number, until) for number in range(CALLERS))
             await asyncio.gather(*callers)
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Send nothing during the block, which starts when the last response is there."""
+        self._may_call.clear()
+        try:
+            await self._is_idle.wait()
+            yield
+        finally:
+            self._may_call.set()
 
     async def _caller(self, session: aiohttp.ClientSession, number: int, until: float) -> None:
         random = Random(self._seed * CALLERS + number)  # noqa: S311 -- repeatable, no secret
@@ -105,6 +121,7 @@ class Callers:
 
     async def _call(self, session: aiohttp.ClientSession, user: User, random: Random) -> None:
         """Make the user's next request and check everything that follows from its response."""
+        await self._may_call.wait()
         if self._faults.is_quiet:
             user.faults_are_over()
         request, state, known = user.next_request(random), user.state, set(user.tokens)
@@ -125,11 +142,17 @@ class Callers:
     async def _send(self, session: aiohttp.ClientSession, request: Request) -> Response:
         started = time.perf_counter()
         url = f"{self._stage.app.url}/api/{request.path}"
+        self._in_flight += 1
+        self._is_idle.clear()
         try:
             async with session.request(request.method, url, json=request.body) as response:
                 content = await response.read()
         except (aiohttp.ClientError, TimeoutError):
             return Response(0, {}, time.perf_counter() - started)
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._is_idle.set()
         return Response(response.status, _parsed(content), time.perf_counter() - started)
 
     def _count(self, request: Request, response: Response, user: User, *, is_quiet: bool) -> None:

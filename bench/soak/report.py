@@ -116,7 +116,7 @@ def _health(trends: list[Trend]) -> str:
         (one.name, f"{one.early:.1f}", f"{one.late:.1f}", "yes" if one.is_flat else "**no**")
         for one in trends
     ]
-    return table(("the worker", "second quarter", "last quarter", "flat"), rows)
+    return table(("the worker", "second quarter, most", "last quarter, least", "flat"), rows)
 
 
 def _accounts(soak: Soak) -> str:

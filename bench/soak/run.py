@@ -27,7 +27,7 @@ async def soak(seconds: float, seed: int, faults: Sequence[Fault]) -> Soak:
         callers = Callers(stage, injector, seed)
         samples = Samples()
         began = now()
-        async with _in_background(watch(stage, injector, samples), injector.run(faults)):
+        async with _in_background(watch(stage, injector, callers, samples), injector.run(faults)):
             await callers.run(seconds)
         took = now() - began
         await stage.kill_worker()

@@ -87,7 +87,7 @@ def samples(pid: int, *memory: float) -> list[Sample]:
     [
         ((50, 70, 70, 70, 70, 71, 71, 71), True),
         ((50, 70, 70, 70, 78, 78, 94, 94), True),
-        ((50, 70, 70, 70, 78, 86, 94, 95), False),
+        ((50, 70, 70, 70, 78, 86, 95, 95), False),
     ],
 )
 def test_growth(memory: tuple[float, ...], is_flat: bool) -> None:
