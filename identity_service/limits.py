@@ -18,8 +18,8 @@ events = EventLog(__name__)
 # forgotten, which gives that user a new budget.
 USERS = 10_000
 # Seconds until the caller gets a response, even if the operation is still running. The README
-# promises ten.
-DEADLINE = 9.0
+# promises ten, also on a busy worker.
+DEADLINE = 8.5
 # A call is slow if ACS or the table has let it wait for this many seconds: far longer than they
 # take while they are healthy. A busy worker of our own makes no call slow.
 SLOW = 1.0

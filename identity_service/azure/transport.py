@@ -47,24 +47,24 @@ class Transport(AioHttpTransport):  # type: ignore[misc]  # azure-core has no ty
 
 
 def new_session(**options: Any) -> aiohttp.ClientSession:
-    """A session as the SDK creates it, with two differences.
+    """A session as the SDK creates it, with a connector of our own.
 
-    A request that has its connection asks whether it is still wanted, so nothing is awaited in
-    between. And no request waits for the connection of another one: aiohttp's default is 100
-    connections at once, and `limits.Traffic` already bounds the calls.
+    No request waits for the connection of another one: aiohttp's default is 100 connections at
+    once, and `limits.Traffic` already bounds the calls.
     """
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(_connected)
-    trace.on_connection_reuseconn.append(_connected)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, **options),
+        connector=_Connector(limit=0, **options),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        trace_configs=[trace],
     )
 
 
-async def _connected(*_: Any) -> None:
-    connected()
-    if _only_if_awaited.get() and current_invocation().is_over:
-        raise CallerGone("The caller has got a response already, so this was not done.")
+class _Connector(aiohttp.TCPConnector):
+    async def connect(self, *arguments: Any, **options: Any) -> Any:
+        """Connect, and then ask whether the request is still wanted: nothing is awaited after."""
+        connection = await super().connect(*arguments, **options)
+        connected()
+        if _only_if_awaited.get() and current_invocation().is_over:
+            connection.release()
+            raise CallerGone("The caller has got a response already, so this was not done.")
+        return connection

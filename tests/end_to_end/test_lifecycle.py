@@ -31,7 +31,7 @@ async def test_a_deleted_identity_is_only_in_the_list_of_deleted_ones(api: Clien
     assert f"deleted-identities/{identity_id}" in problem["detail"]
     found = deleted.assert_success()
     dates = {"createdOn", "deletedOn", "scheduledPurgeOn"}
-    assert found.keys() == {"id", "state", "attempts", *dates}
+    assert found.keys() == {"id", "state", "attempts", "deletedBy", *dates}
     assert (found["id"], found["state"], found["attempts"]) == (identity_id, "deleted", 0)
 
 

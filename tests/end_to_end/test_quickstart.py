@@ -82,7 +82,7 @@ async def test_an_identity_is_deleted(api: Client) -> None:
     reply = await api.delete(f"identities/{identity_id}")
 
     deletion = reply.assert_success(202)
-    assert deletion.keys() == {"id", "deletedOn", "scheduledPurgeOn"}
+    assert deletion.keys() == {"id", "deletedOn", "scheduledPurgeOn", "deletedBy"}
     deleted_on, purge_on = moment(deletion["deletedOn"]), moment(deletion["scheduledPurgeOn"])
     assert abs(datetime.now(UTC) - deleted_on) < timedelta(minutes=1)
     assert purge_on - deleted_on == timedelta(days=7)

@@ -45,6 +45,7 @@ async def test_a_stuck_identity_is_purged(operate: Operate, control: Control) ->
 async def lost_id(account_operator: Operator, account: Account, control: Control) -> str:
     """The id of an identity that could neither be recorded nor deleted again: only in the log."""
     api = account_operator.api
+    await api.new_identity()  # the app now knows that it is at the right ACS resource
     logged = len(api.app.log)
     account.tables.stop()
     await control.inject("status", **DOWN)

@@ -1,5 +1,6 @@
 """The runbooks that stop the sweep and start it by hand."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -12,6 +13,7 @@ from tests.support.client import Control, until
 
 STOP = section("stop-the-sweep-at-once").command("Disabled")
 BY_HAND = section("run-the-sweep-by-hand").command("acsid sweep")
+OUTAGE = section("after-a-long-outage-of-acs")
 # Deleted identities are due at once, and the timer runs every second.
 OFTEN = {"CLEANUP_SCHEDULE": "* * * * * *", "DELETED_IDENTITY_RETENTION_DAYS": "0"}
 FINISHED = "sweep_finished due="
@@ -64,3 +66,26 @@ async def test_a_stopped_sweep_can_be_started_by_hand(stopped: Operator, control
 
     await until(is_logged)
     assert await control.state(identity_id) == "deleted"
+
+
+async def test_nothing_is_overdue_after_an_outage(operate: Operate, control: Control) -> None:
+    """After an outage that many sweeps have met, the next sweep does everything."""
+    operator = operate(settings={"DELETED_IDENTITY_RETENTION_DAYS": "0"})
+    identity_id = await operator.api.deleted_identity()
+    await control.inject("status", times=1000, operation="delete", status=503)
+
+    async def has_met(sweeps: int) -> bool:
+        return operator.api.app.log.count("sweep_without_acs") == sweeps
+
+    for sweeps in range(1, 12):
+        await operator.api.sweep()
+        await until(partial(has_met, sweeps))
+    await control.clear()
+    await operator.api.sweep()
+    await until(partial(operator.api.is_gone, identity_id))
+
+    ready = (await operator.run(OUTAGE.command("acsid ready"))).output
+    stuck = (await operator.run(OUTAGE.command("acsid stuck"))).output
+
+    assert re.search(r"registry\s+ok\s+\d+\s+0\b", ready)  # the last one is oldestOverdueSeconds
+    assert identity_id not in stuck
