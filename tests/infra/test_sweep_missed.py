@@ -1,7 +1,5 @@
 """The alerts about a sweep that does not run, on lines that the app logs."""
 
-import logging
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,17 +11,6 @@ from tests.support.virtual_time import START
 from tests.support.world import SECOND, World
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def workspace(world: World, caplog: pytest.LogCaptureFixture) -> Iterator[Workspace]:
-    """Receives what the app logs."""
-    log = logging.getLogger("identity_service")
-    caplog.set_level(logging.INFO, log.name)
-    workspace = Workspace(world.clock)
-    log.addHandler(workspace)
-    yield workspace
-    log.removeHandler(workspace)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The queries of docs/operate.md that answer an auditor's questions, on lines that the app logs."""
 
-import logging
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -23,17 +21,6 @@ OTHER_SERVICE = "service:99999999-2222-3333-4444-555555555555"
 UNKNOWN = "-"
 
 events = EventLog("identity_service.http.triggers")
-
-
-@pytest.fixture
-def workspace(world: World, caplog: pytest.LogCaptureFixture) -> Iterator[Workspace]:
-    """Receives what the app logs."""
-    log = logging.getLogger("identity_service")
-    caplog.set_level(logging.INFO, log.name)
-    workspace = Workspace(world.clock)
-    log.addHandler(workspace)
-    yield workspace
-    log.removeHandler(workspace)
 
 
 def calls(caller: str) -> None:
