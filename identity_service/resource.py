@@ -67,8 +67,9 @@ class ResourceGuard:
             WrongResource: it is another one. The log names both.
             RegistryUnavailable: the record could not be read.
         """
-        now = asyncio.get_running_loop().time()
-        if not self._is_proved and now >= self._valid_until:
+        if self._is_proved:
+            return
+        if asyncio.get_running_loop().time() >= self._valid_until:
             if self._checking is None:
                 self._checking = asyncio.create_task(self._compare())
                 self._checking.add_done_callback(self._checked)
