@@ -412,19 +412,10 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     Attributes:
         last_started_on: When it started last.
         last_completed_on: When it last got to its end. A sweep that fails or is killed does not.
-        acs_failed: Many calls to ACS failed in the sweep that last got to its end, so it may have
-            postponed entries that are not at fault.
     """
 
     last_started_on: datetime | None = None
     last_completed_on: datetime | None = None
-    acs_failed: bool = False
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the last sweep got to its end, and ACS worked."""
-        started, completed = self.last_started_on, self.last_completed_on
-        return not self.acs_failed and bool(started and completed and started <= completed)
 
 
 class DueEntry(msgspec.Struct, frozen=True, order=True):

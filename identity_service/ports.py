@@ -130,8 +130,8 @@ class Registry(Protocol):
     async def record_sweep_start(self, now: datetime) -> None:
         """Record that a sweep has started."""
 
-    async def record_sweep_end(self, now: datetime, *, acs_failed: bool) -> None:
-        """Record that a sweep got to its end, and whether many calls to ACS failed in it."""
+    async def record_sweep_end(self, now: datetime) -> None:
+        """Record that a sweep got to its end."""
 
 
 class Clock(Protocol):

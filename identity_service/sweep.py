@@ -6,11 +6,11 @@ can be put on hold; then they wait, and everything else goes on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from random import sample
-from typing import Any, NamedTuple
+from random import randint
+from typing import Any
 
 from identity_service.errors import (
     AcsRefusedUs,
@@ -34,13 +34,12 @@ from identity_service.resource import ResourceGuard
 events = EventLog(__name__)
 
 CONCURRENCY = 16
-# After this many failures without a success in between, the cause is not a single entry. The sweep
-# stops, and the other entries wait for the next sweep.
+# After this many failures without a success in between, the cause is not a single entry.
 OUTAGE = 3 * CONCURRENCY
 # The most held purges that are counted, so that counting costs no more than a constant.
 HELD = 10_000
-# When a sweep has to stop, it counts this many more entries for its report and reads no further.
-COUNTED = 1000
+# The most entries of one kind that a sweep leaves to the next. It reads no further.
+LEFT = 1000
 FIRST_DELAY = timedelta(minutes=1)
 LONGEST_DELAY = timedelta(hours=1)
 STUCK_DELAY = timedelta(days=1)
@@ -48,8 +47,6 @@ STUCK_DELAY = timedelta(days=1)
 _DOUBLINGS = 6
 # Failures of ACS, or of the way to it. They may have nothing to do with the entry.
 _ACS_FAILURES = (AcsRefusedUs, AcsTooSlow, AcsUnavailable, WrongResource)
-# If one in this many calls fails, entries may have been postponed that are not at fault.
-_ONE_IN = 10
 
 
 @dataclass
@@ -110,8 +107,8 @@ async def purge_deleted_identities(
         RegistryUnavailable: the registry failed, so it is unknown what is due.
         WrongResource: the registry belongs to another ACS resource. Nothing was done.
     """
-    retry = not await _record_start(registry, clock)
-    sweep = Sweep(lifecycle, registry, clock, cleanup, retry_postponed=retry)
+    await _record(registry.record_sweep_start(clock.now()))
+    sweep = Sweep(lifecycle, registry, clock, cleanup)
     try:
         await resource.check()
         await sweep.run()
@@ -121,106 +118,67 @@ async def purge_deleted_identities(
         code = getattr(error, "code", InternalError.code)
         events.error("sweep_failed", code=code, kind=getattr(error, "kind", None), **values)
         raise
-    await _record_end(registry, clock, acs_failed=sweep.acs_failed)
+    await _record(registry.record_sweep_end(clock.now()))
     events.info("sweep_finished", **sweep.report.values())
     return sweep.report
 
 
-async def _record_start(registry: Registry, clock: Clock) -> bool:
-    """Record that a sweep starts. True if it is known that nothing failed in the one before."""
+async def _record(record: Awaitable[None]) -> None:
     try:
-        before = await registry.read_sweep()
-        await registry.record_sweep_start(clock.now())
+        await record
     except RegistryUnavailable as error:  # the work is more important than its record
         events.warning("sweep_not_recorded", code=error.code, kind=error.kind)
-        return False
-    return before.is_settled
 
 
-async def _record_end(registry: Registry, clock: Clock, *, acs_failed: bool) -> None:
-    try:
-        await registry.record_sweep_end(clock.now(), acs_failed=acs_failed)
-    except RegistryUnavailable as error:  # the same
-        events.warning("sweep_not_recorded", code=error.code, kind=error.kind)
-
-
-@dataclass
 class _Calls:
-    """How the calls of one kind to ACS ended."""
+    """The calls of one kind to ACS: how many succeeded, and the identities of the others."""
 
-    successes: int = 0
-    failures: int = 0
+    def __init__(self) -> None:
+        self.successes = 0
+        self.failures: list[tuple[Identity, str]] = []
 
     @property
-    def fail_often(self) -> bool:
-        """Whether so many failed that single entries need not be the cause."""
-        return _ONE_IN * self.failures > self.successes + self.failures
-
-
-class _Failure(NamedTuple):
-    """A step that failed.
-
-    Attributes:
-        counts: Whether it is an attempt. It is not if the entry has been tried early.
-    """
-
-    identity: Identity
-    code: str
-    at: datetime
-    counts: bool
+    def mostly_fail(self) -> bool:
+        """Whether more calls failed than succeeded, so that ACS is the cause and not an entry."""
+        return len(self.failures) > self.successes
 
 
 class Sweep:
     """One sweep. Two sweeps at once do no harm: an ETag decides every step.
 
-    A failure of ACS counts only if ACS works for another entry. Without ACS, nothing is postponed.
-    After a sweep in which ACS failed often, the next one also tries the entries that are postponed:
-    most of them are not at fault, and would wait for up to a day. A failure then changes nothing.
+    If most revocations fail, or most deletions, ACS is the cause: they are not postponed, and the
+    next sweep tries them again. Otherwise a failure counts as an attempt and is postponed.
 
-    Args:
-        retry_postponed: Whether postponed entries are tried too.
+    After `OUTAGE` failures in a row, the sweep skips more and more entries between two tries, until
+    one succeeds. So entries that always fail do not hide what is due after them.
 
     Attributes:
         report: What it has done so far.
     """
 
     def __init__(
-        self,
-        lifecycle: Lifecycle,
-        registry: Registry,
-        clock: Clock,
-        cleanup: CleanupPolicy,
-        *,
-        retry_postponed: bool = False,
+        self, lifecycle: Lifecycle, registry: Registry, clock: Clock, cleanup: CleanupPolicy
     ) -> None:
         self._lifecycle = lifecycle
         self._registry = registry
         self._clock = clock
         self._cleanup = cleanup
-        self._retry = retry_postponed
         self._started = clock.now()
         self._limiter = RateLimiter(
             clock, cleanup.deletes_per_30s, self._started + cleanup.time_budget
         )
-        self._failures = 0
         self._processed = 0
-        # Entries that the next sweep must try, postponed or not.
-        self._is_incomplete = False
+        self._failures = 0  # in a row
+        # In an outage: how many entries are skipped before the next try, at random, so that another
+        # sweep tries others; and the most that may be skipped.
+        self._skip, self._most = 0, 1
         # The last failures of the registry in a row. A failure of ACS ends the row, because the
         # registry has responded before.
         self._registry_failures: list[RegistryUnavailable] = []
         self._revocations, self._deletions = _Calls(), _Calls()
-        self._acs_works = False
-        self._undecided: list[_Failure] = []
         # Purges that are found between revocations and wait until those are done.
-        self._waiting: list[DueEntry] | None = None
+        self._waiting: list[DueEntry] | None = []
         self.report = SweepReport()
-
-    @property
-    def acs_failed(self) -> bool:
-        """Whether the next sweep has to try postponed entries."""
-        fail_often = self._revocations.fail_often or self._deletions.fail_often
-        return fail_often or bool(self._undecided) or (self._retry and self._is_incomplete)
 
     async def run(self) -> None:
         """Process the due entries, several at a time.
@@ -232,7 +190,8 @@ class Sweep:
         try:
             await self._process_everything()
         finally:
-            self._leave_undecided()
+            for calls in (self._revocations, self._deletions):
+                await self._decide(calls)
             self.report.duration = self._clock.now() - self._started
         if self._registry_failures and len(self._registry_failures) >= min(OUTAGE, self._processed):
             raise self._registry_failures[-1]
@@ -242,84 +201,72 @@ class Sweep:
             )
 
     async def _process_everything(self) -> None:
-        # Unfinished work first, so that revocations never wait behind purges. While ACS recovers,
-        # they do not wait behind unfinished purges either.
-        self._waiting = [] if self._retry else None
-        await self._process_all(self._entries(DueKind.WORK), probes=CONCURRENCY)
+        # Unfinished work first, and its revocations before its purges.
+        await self._process_all(self._entries(DueKind.WORK))
         waiting, self._waiting = self._waiting or [], None
-        self._failures = 0  # failures of revocations do not stop purges
         await self._process_all(_each(waiting))
-        if not self._undecided:  # without ACS, more purges are not even started
-            self._failures = 0
         if not self._cleanup.purge_hold:
             await self._process_all(self._entries(DueKind.PURGE))
 
     async def _entries(self, kind: DueKind) -> AsyncIterator[DueEntry]:
-        """The due entries of one kind. If they are tried too, the postponed ones follow."""
-        until = None if self._retry and kind is DueKind.WORK else self._started
-        async for entry in self._registry.due_entries([kind], until=until):
-            if self._is_due(entry):
-                self.report.due += 1
-                overdue = self._started - entry.due
-                self.report.oldest_overdue = max(self.report.oldest_overdue, overdue)
+        async for entry in self._registry.due_entries([kind], until=self._started):
+            self.report.due += 1
+            overdue = self._started - entry.due
+            self.report.oldest_overdue = max(self.report.oldest_overdue, overdue)
             yield entry
 
-    async def _process_all(self, entries: AsyncIterator[DueEntry], probes: int = 1) -> None:
-        """Process the entries. When the sweep must stop, the others are only counted.
-
-        If ACS has not worked for any entry, a few of the others are tried: if one succeeds, those
-        that failed are at fault. They are postponed, and no longer hide what is due after them.
-        """
+    async def _process_all(self, entries: AsyncIterator[DueEntry]) -> None:
+        """Process the entries. Those that are left to the next sweep are only counted."""
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
-        left: list[DueEntry] = []
+        left, skipped = 0, self._skip  # the first entry is always tried
         try:
             async for entry in entries:
-                if not self._must_stop():
-                    await slots.acquire()
-                if self._must_stop():
-                    left.append(entry)
-                    if len(left) == COUNTED:
+                await slots.acquire()
+                if self._is_outage:
+                    await asyncio.gather(*running)
+                if self._limiter.is_over or (self._is_outage and skipped < self._skip):
+                    slots.release()
+                    skipped += 1
+                    left += 1
+                    if left == LEFT:
                         break
                     continue
+                skipped, self._most = 0, 2 * self._most if self._is_outage else 1
+                self._skip = randint(0, self._most)  # noqa: S311 -- no secret depends on it
                 task = asyncio.create_task(self._process(entry))
                 running.add(task)
                 task.add_done_callback(running.discard)
                 task.add_done_callback(lambda _: slots.release())
-        except Exception:
+        finally:
+            # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
-            raise
-        # Not a task group: started work is finished and never cancelled between two steps.
-        await asyncio.gather(*running)
-        self._is_incomplete |= bool(left)
-        if self._undecided:
-            for entry in sample(left, min(probes, len(left))):
-                self._failures = min(self._failures, OUTAGE - 1)
-                await self._process(entry)
 
-    def _must_stop(self) -> bool:
-        return self._failures >= OUTAGE or self._limiter.is_over
-
-    def _is_due(self, entry: DueEntry) -> bool:
-        return entry.due <= self._started
+    @property
+    def _is_outage(self) -> bool:
+        return self._failures >= OUTAGE
 
     async def _process(self, entry: DueEntry) -> None:
         """Do what is due for one identity. If anything fails, its entry stays."""
+        self._processed += 1
         try:
-            if self._waiting is not None and self._can_wait(entry, await self._read(entry)):
+            if self._waiting is not None and self._needs_no_call(entry, await self._read(entry)):
                 return
-            if not await self._limiter.acquire() or self._failures >= OUTAGE:
-                self._is_incomplete = True
+            if not await self._limiter.acquire():
                 return
-            self._processed += 1
             # Read after the wait, because the identity may have been restored meanwhile.
-            await self._continue(entry, await self._read(entry))
+            identity = await self._read(entry)
+            if self._needs_no_call(entry, identity) or identity is None:
+                self._limiter.give_back()
+                return
+            if self._must_purge(identity):
+                identity = await self._lifecycle.start_purge(identity)
+            await self._advance(identity)
         except Conflict:
-            self._skip(entry.identity_id)
+            self._leave_changed(entry.identity_id)
         except RegistryUnavailable as error:
             self._defer(entry.identity_id, error.code)
             self._failures += 1
-            self._is_incomplete = True
             self._registry_failures.append(error)
             return
         except Exception as error:  # noqa: BLE001 -- a bug in one entry must not end the sweep
@@ -329,63 +276,50 @@ class Sweep:
         self._registry_failures.clear()
 
     async def _read(self, entry: DueEntry) -> Identity | None:
-        """The identity's row. None if the entry is outdated."""
+        """The identity's row. None if there is nothing left to do for it."""
         identity = await self._registry.read(entry.identity_id)
-        return identity.found_at(entry) if identity else None
+        current = identity.found_at(entry) if identity else None
+        return None if current and current.state is State.ACTIVE else current
 
-    def _can_wait(self, entry: DueEntry, current: Identity | None) -> bool:
-        """Whether nothing has to be done for it among the revocations. Purges are kept."""
-        if not (self._is_due(entry) or (current and current.attempts)):
-            return True  # not postponed: an operation is at work, or has finished
-        if current and self._is_purge(current) and self._waiting is not None:
+    def _needs_no_call(self, entry: DueEntry, current: Identity | None) -> bool:
+        """Whether ACS need not be called for it now. If so, it is counted or kept for later."""
+        if current is None:
+            self.report.done += 1
+        elif self._waiting is not None and self._is_purge(current):
             self._waiting.append(entry)
-            return True
-        return False
-
-    async def _continue(self, entry: DueEntry, current: Identity | None) -> None:
-        """Do what is due for the identity."""
-        is_due = self._is_due(entry)
-        if current is None or current.state is State.ACTIVE:
-            self.report.done += is_due  # the entry was outdated
-            self._limiter.give_back()
-        elif current.state is State.UNKNOWN:  # the log has the reason
-            self._limiter.give_back()
         else:
-            self.report.due += not is_due
-            if self._must_purge(current):
-                current = await self._lifecycle.start_purge(current)
-            await self._advance(current, counts=is_due)
+            return current.state is State.UNKNOWN  # the log has the reason
+        return True
 
-    async def _advance(self, identity: Identity, *, counts: bool) -> None:
-        """Take the next step of the identity. `counts`: whether a failure is an attempt."""
+    async def _advance(self, identity: Identity) -> None:
+        """Take the next step of the identity."""
         calls = self._calls(identity)
         try:
             await self._step(identity)
         except IdentityNotFound:  # it never existed, and its row is removed
             self.report.done += 1
-            await self._succeed(calls)
+            self._succeed(calls)
         except Throttled as throttled:
-            self._is_incomplete = True
             self._defer(identity.id, throttled.code)
             self._limiter.pause(throttled.retry_after or 0)
         except IdentityNotKnownYet as error:
             # The row keeps its due entry: ACS may know the identity at the next sweep. Or another
             # sweep has deleted it a moment ago.
             self._defer(identity.id, error.code)
-            await self._succeed(calls)
+            self._succeed(calls)
         except _ACS_FAILURES as error:
-            if calls and not isinstance(error, WrongResource):  # that is an answer of ACS
-                calls.failures += 1
-                self._failures += 1
-            await self._fail(identity, error, counts=counts, is_of_acs=True)
+            self._failures += not isinstance(error, WrongResource)  # ACS has responded
+            calls.failures.append((identity, error.code))
         except Conflict:
             raise
         except Exception as error:  # noqa: BLE001 -- the same
+            if not isinstance(error, ServiceError):
+                events.error("internal_error", error, identity_id=identity.id)
             self._failures += 1
-            await self._fail(identity, error, counts=counts)
+            await self._postpone(identity, getattr(error, "code", InternalError.code))
         else:
             self.report.done += 1
-            await self._succeed(calls)
+            self._succeed(calls)
 
     def _is_purge(self, identity: Identity) -> bool:
         return identity.state is State.PURGING or self._must_purge(identity)
@@ -401,12 +335,12 @@ class Sweep:
         is_time = purge_on is None or purge_on <= self._clock.now()
         return is_time and not identity.adopted and not self._cleanup.purge_hold
 
-    def _calls(self, identity: Identity) -> _Calls | None:
-        """The calls to ACS that `_step` adds to. None if it makes none."""
+    def _calls(self, identity: Identity) -> _Calls:
+        """Where the call to ACS of its next step counts."""
         if identity.state is State.PURGING:
             return self._deletions
         has_mark = identity.state in (State.SUSPENDED, State.DELETED)
-        return self._revocations if has_mark and _is_unrevoked(identity) else None
+        return self._revocations if has_mark and _is_unrevoked(identity) else _Calls()
 
     async def _step(self, identity: Identity) -> None:
         match identity.state:
@@ -423,57 +357,33 @@ class Sweep:
             case State.REGISTERING:
                 await self._lifecycle.roll_back(identity)
 
-    async def _succeed(self, calls: _Calls | None) -> None:
-        """Record that a step succeeded. If it called ACS, earlier failures of ACS count now."""
+    def _succeed(self, calls: _Calls) -> None:
         self._failures = 0
-        if calls is None:
-            return
         calls.successes += 1
-        self._acs_works = True
-        undecided, self._undecided = self._undecided, []
-        for failure in undecided:
+
+    async def _decide(self, calls: _Calls) -> None:
+        """Postpone what failed, unless ACS is the cause."""
+        if calls.mostly_fail:
+            for identity, code in calls.failures:
+                self._defer(identity.id, code)
+            failed, (_, last) = len(calls.failures), calls.failures[-1]
+            events.warning("sweep_without_acs", failed=failed, code=last)
+            return
+        for identity, code in calls.failures:
             try:
-                await self._decide(failure)
+                await self._postpone(identity, code)
             except Conflict:
-                self._skip(failure.identity.id)
+                self._leave_changed(identity.id)
             except RegistryUnavailable as error:
-                self._defer(failure.identity.id, error.code)
+                self._defer(identity.id, error.code)
 
-    async def _fail(
-        self, identity: Identity, error: Exception, *, counts: bool, is_of_acs: bool = False
-    ) -> None:
-        """Decide about a failure, unless it is of ACS, which has not worked for any entry yet."""
-        if not isinstance(error, ServiceError):
-            events.error("internal_error", error, identity_id=identity.id)
-        code = error.code if isinstance(error, ServiceError) else InternalError.code
-        failure = _Failure(identity, code, self._clock.now(), counts)
-        if is_of_acs and not self._acs_works:
-            self._undecided.append(failure)
-        else:
-            await self._decide(failure)
-
-    async def _decide(self, failure: _Failure) -> None:
-        """Postpone the identity, or leave it as it is if it has been tried early."""
-        if failure.counts:
-            await self._postpone(failure)
-        else:
-            self._defer(failure.identity.id, failure.code)
-
-    def _leave_undecided(self) -> None:
-        """Leave everything that failed as it is, because ACS has not worked for any entry."""
-        for failure in self._undecided:
-            self._defer(failure.identity.id, failure.code)
-        if self._undecided:
-            code = self._undecided[-1].code
-            events.warning("sweep_without_acs", failed=len(self._undecided), code=code)
-
-    async def _postpone(self, failure: _Failure) -> None:
+    async def _postpone(self, identity: Identity, code: str) -> None:
         """Retry later, each time after a longer delay; if it is stuck, in a day."""
-        identity, code = failure.identity, failure.code
         attempts = identity.attempts + 1
         stuck = attempts >= self._cleanup.max_attempts
         delay = STUCK_DELAY if stuck else _delay(identity.attempts)
-        await self._registry.update(identity, identity.postpone(failure.at + delay, code))
+        postponed = identity.postpone(self._started + delay, code)
+        await self._registry.update(identity, postponed)
         self._defer(identity.id, code)
         if stuck:
             self.report.stuck += 1
@@ -483,7 +393,7 @@ class Sweep:
         self.report.deferred += 1
         events.info("identity_deferred", identity_id=identity_id, code=code)
 
-    def _skip(self, identity_id: str) -> None:
+    def _leave_changed(self, identity_id: str) -> None:
         """Leave it to the other call that has changed it."""
         self.report.done += 1
         events.info("sweep_skipped", identity_id=identity_id)

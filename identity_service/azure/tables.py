@@ -324,9 +324,9 @@ class TableRegistry:
         """See `ports.Registry`."""
         await self._record_sweep({"lastStartedOn": timestamp(now)})
 
-    async def record_sweep_end(self, now: datetime, *, acs_failed: bool) -> None:
+    async def record_sweep_end(self, now: datetime) -> None:
         """See `ports.Registry`."""
-        await self._record_sweep({"lastCompletedOn": timestamp(now), "acsFailed": acs_failed})
+        await self._record_sweep({"lastCompletedOn": timestamp(now)})
 
     async def close(self) -> None:
         """Close the connections."""

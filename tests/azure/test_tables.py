@@ -637,22 +637,21 @@ async def test_no_sweep_yet(registry: Registry) -> None:
     assert await registry.read_sweep() == SweepRecord()
 
 
-@pytest.mark.parametrize("acs_failed", [True, False])
-async def test_sweep_is_recorded(registry: Registry, acs_failed: bool) -> None:
+async def test_sweep_is_recorded(registry: Registry) -> None:
     """Its start and its end are recorded. A later start keeps what is known about the end."""
     await registry.record_sweep_start(NOW)
-    await registry.record_sweep_end(NOW + LEASE, acs_failed=acs_failed)
+    await registry.record_sweep_end(NOW + LEASE)
     await registry.record_sweep_start(LATER)
 
     assert await registry.read_sweep() == SweepRecord(
-        last_started_on=LATER, last_completed_on=NOW + LEASE, acs_failed=acs_failed
+        last_started_on=LATER, last_completed_on=NOW + LEASE
     )
 
 
 async def test_row_about_the_sweep_is_no_other_row(registry: Registry) -> None:
     """No list has it, and it is not due."""
     await registry.record_sweep_start(NOW)
-    await registry.record_sweep_end(NOW, acs_failed=True)
+    await registry.record_sweep_end(NOW)
     listed = await registry.list_identities(tuple(State), None, 10)
 
     assert (listed.items, await entries(registry)) == ([], [])
@@ -902,7 +901,7 @@ def all_calls(registry: Registry) -> list[Awaitable[object]]:
         registry.list_identities([State.ACTIVE], None, 10),
         registry.read_sweep(),
         registry.record_sweep_start(NOW),
-        registry.record_sweep_end(NOW, acs_failed=False),
+        registry.record_sweep_end(NOW),
         entries(registry),
         registry.count_due(DueKind.WORK, until=NOW, at_most=10),
     ]

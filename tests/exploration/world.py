@@ -150,7 +150,7 @@ class GatedRegistry(MemoryRegistry):
     async def record_sweep_start(self, now: datetime) -> None:
         """See `ports.Registry`."""
 
-    async def record_sweep_end(self, now: datetime, *, acs_failed: bool) -> None:
+    async def record_sweep_end(self, now: datetime) -> None:
         """See `ports.Registry`."""
 
     def _version(self) -> str:

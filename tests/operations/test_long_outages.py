@@ -22,7 +22,7 @@ from identity_service.errors import (
 from identity_service.identity import DueEntry, DueKind, Identity, State, SweepRecord
 from identity_service.sweep import CONCURRENCY, OUTAGE, SweepReport
 from tests.support.virtual_time import START
-from tests.support.world import HOUR, RETENTION, TABLE_IS_DOWN, World
+from tests.support.world import RETENTION, TABLE_IS_DOWN, World
 
 INTERVAL = timedelta(minutes=5)
 SIX_HOURS = 72
@@ -157,10 +157,9 @@ async def test_new_deletions_during_the_outage(world: World) -> None:
     await assert_all_done(world, to_revoke, to_purge)
 
 
-@pytest.mark.parametrize("kinds", [[DOWN, None], [DOWN, DOWN, DOWN, None], [DOWN, *[None] * 9]])
-async def test_after_a_partial_outage(world: World, kinds: list[ServiceError | None]) -> None:
-    """After hours in which some of the calls failed, the next sweep does what was postponed."""
-    faults = Faults(world, *kinds)
+async def test_after_a_partial_outage(world: World) -> None:
+    """After hours in which three of four calls failed, nothing is postponed."""
+    faults = Faults(world, DOWN, DOWN, DOWN, None)
     to_revoke = []
     for _ in range(SIX_HOURS):
         to_revoke += [await delete_new(world) for _ in range(8)]
@@ -187,74 +186,13 @@ async def test_after_an_outage_of_deletions(world: World, count: int) -> None:
     await assert_all_done(world, [], to_purge)
 
 
-async def stuck(world: World, error: str = "acs_unavailable") -> str:
-    """The id of an identity that is stuck for almost a day."""
-    [identity_id] = await purges(world, 1)
-    row = world.registry.rows[identity_id]
-    await world.registry.update(row, row.start_purge(world.clock.now()))
-    world.registry.change(
-        identity_id, attempts=10, last_error=error, due=world.clock.now() + DAY - HOUR
-    )
-    return identity_id
-
-
-async def test_stuck_since_an_earlier_release(world: World) -> None:
-    """The first sweep of this release also tries what an earlier one has postponed."""
-    identity_id = await stuck(world)
-    report = await sweep_on_schedule(world)
-
-    assert (world.is_gone(identity_id), report.due, report.backlog) == (True, 1, 0)
-
-
-async def test_postponed_entries_wait_if_acs_works(world: World) -> None:
-    """After a sweep in which ACS worked, a postponed entry waits for its time."""
-    await world.sweep()
-    identity_id = await stuck(world)
-    early = await sweep_on_schedule(world)
-    waits = not world.is_gone(identity_id)
-    world.clock.advance(DAY)
-    await world.sweep()
-
-    assert (early.due, waits, world.is_gone(identity_id)) == (0, True, True)
-
-
-@pytest.mark.parametrize("ends", ["fails", "is killed"])
-async def test_postponed_entries_after_a_sweep_without_an_end(world: World, ends: str) -> None:
-    """It is not known how ACS was in a sweep that failed or was killed."""
-    await world.sweep()
-    identity_id = await stuck(world)
-    if ends == "fails":
-        world.registry.fails("due_entries", TABLE_IS_DOWN)
-        with pytest.raises(RegistryUnavailable):
-            await sweep_on_schedule(world)
-    else:
-        world.clock.advance(INTERVAL)
-        await world.registry.record_sweep_start(world.clock.now())
-    await sweep_on_schedule(world)
-
-    assert world.is_gone(identity_id)
-
-
-async def test_early_try_is_no_attempt(world: World) -> None:
-    """If a postponed entry fails early, its row and its time stay, also if ACS works for others."""
-    identity_id = await stuck(world)
-    [other] = await purges(world, 1)
-    world.registry.change(identity_id, due=world.clock.now() + DAY)
-    before = world.row(identity_id)
+async def test_entry_that_fails_alone(world: World) -> None:
+    """If ACS works for others, the failure of one counts, and it waits for its next attempt."""
+    [bad, *others] = await purges(world, 3)
     world.acs.fails("delete", DOWN)
-    report = await sweep_on_schedule(world)
+    await world.sweep()
 
-    assert (world.row(identity_id), world.is_gone(other)) == (before, True)
-    assert (report.purged, report.deferred, report.stuck) == (1, 1, 0)
-
-
-async def test_operation_at_work_is_left_alone(world: World) -> None:
-    """While postponed entries are tried, an operation that is at work is not disturbed."""
-    identity_id = await world.creating()
-    before = world.row(identity_id)
-    report = await world.sweep()
-
-    assert (report.due, world.row(identity_id)) == (0, before)
+    assert (world.row(bad).attempts, [*map(world.is_gone, others)]) == (1, [True, True])
 
 
 async def test_other_resource_hides_nothing(world: World) -> None:
@@ -265,7 +203,6 @@ async def test_other_resource_hides_nothing(world: World) -> None:
     await world.sweep()
 
     assert world.row(revocation).revoked
-    assert {world.row(each).attempts for each in foreign} == {1}
 
 
 async def test_failures_of_some_hide_nothing(world: World) -> None:
@@ -329,7 +266,7 @@ async def test_record_of_a_sweep(world: World) -> None:
     await world.sweep()
 
     assert world.registry.swept == SweepRecord(
-        last_started_on=started, last_completed_on=world.clock.now(), acs_failed=False
+        last_started_on=started, last_completed_on=world.clock.now()
     )
     assert world.clock.now() > started
 
@@ -352,7 +289,7 @@ async def test_record_of_a_failed_sweep(world: World) -> None:
     assert world.registry.swept.last_completed_on == ended
 
 
-@pytest.mark.parametrize("call", ["read_sweep", "record_sweep_start", "record_sweep_end"])
+@pytest.mark.parametrize("call", ["record_sweep_start", "record_sweep_end"])
 async def test_record_fails(world: World, caplog: pytest.LogCaptureFixture, call: str) -> None:
     """A sweep that cannot be recorded does its work all the same, and logs it."""
     [identity_id] = await revocations(world, 1)

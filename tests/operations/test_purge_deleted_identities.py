@@ -13,7 +13,7 @@ from identity_service.errors import RegistryUnavailable, Throttled
 from identity_service.identity import LEASE, DueEntry, DueKind, Identity, State
 from identity_service.log import begin_invocation
 from identity_service.policies import CleanupPolicy, DeletionPolicy
-from identity_service.sweep import CONCURRENCY, COUNTED, OUTAGE
+from identity_service.sweep import CONCURRENCY, LEFT, OUTAGE
 from tests.support.memory import MemoryRegistry
 from tests.support.virtual_time import START
 from tests.support.world import ACS_IS_DOWN, CONFLICT, HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World
@@ -108,8 +108,8 @@ async def test_nothing_is_due(world: World) -> None:
     report = await world.sweep()
 
     assert (report.due, report.purged, report.deferred) == (0, 0, 0)
-    reads = ["read_sweep", *["due_entries"] * len(DueKind)]
-    assert [call for call in world.registry.calls if "record" not in call] == reads
+    reads = [call for call in world.registry.calls if "record" not in call]
+    assert reads == ["due_entries"] * len(DueKind)
 
 
 @pytest.mark.parametrize(
@@ -516,12 +516,12 @@ async def test_started_work_is_finished(world: World) -> None:
 
 
 async def test_outage_of_acs(world: World) -> None:
-    """If ACS fails for all, the sweep stops early and leaves the other entries unchanged."""
+    """If ACS fails for all, the sweep tries only some entries and leaves the others unchanged."""
     ids = await due_for_purge(world, 200)
     world.acs.fails("delete", ACS_IS_DOWN, times=1000)
     report = await world.sweep()
 
-    assert (report.deferred, world.acs.calls.count("delete")) == (OUTAGE + 1, OUTAGE + 1)
+    assert report.deferred == world.acs.calls.count("delete") <= OUTAGE + 2 * CONCURRENCY
     unchanged = [row for row in map(world.row, ids) if row.state is State.DELETED]
     assert len(unchanged) >= 200 - OUTAGE - 2 * CONCURRENCY
 
@@ -557,7 +557,7 @@ async def test_outage_of_the_table(  # noqa: PLR0913, PLR0917 -- a table
         await world.sweep()
 
     assert world.acs.calls.count("delete") <= before
-    assert tried <= world.registry.calls.count(call) - before < tried + CONCURRENCY
+    assert tried <= world.registry.calls.count(call) - before < tried + 2 * CONCURRENCY
     assert caplog.messages[-1].startswith("sweep_failed code=registry_unavailable kind=dns due=- ")
 
 
@@ -941,7 +941,7 @@ async def test_young_identity_is_deferred(world: World, caplog: pytest.LogCaptur
 async def test_report(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """The report is one line in the log. It counts each outcome separately, and ACS's throttles."""
     caplog.set_level(logging.INFO)
-    await due_for_purge(world, 3)
+    await due_for_purge(world, 4)
     stuck = world.due_entries()[0].identity_id
     world.registry.change(stuck, attempts=world.cleanup.max_attempts)
     world.acs.fails("delete", ACS_IS_DOWN, times=2)
@@ -951,8 +951,8 @@ async def test_report(world: World, caplog: pytest.LogCaptureFixture) -> None:
     await world.sweep()
 
     assert (
-        "sweep_finished due=4 revoked=1 purged=1 deferred=2 stuck=1 held=- backlog=2"
-        " oldest_overdue_s=3600 throttles=2 duration_ms=225 " in caplog.text
+        "sweep_finished due=5 revoked=1 purged=2 deferred=2 stuck=1 held=- backlog=2"
+        " oldest_overdue_s=3600 throttles=2 duration_ms=300 " in caplog.text
     )
 
 
@@ -969,7 +969,7 @@ async def test_backlog(world: World) -> None:
 async def test_backlog_is_bounded(world: World) -> None:
     """A sweep that stops early does not count everything that is due."""
     world.cleanup = CleanupPolicy(deletes_per_30s=1, time_budget=timedelta(seconds=1))
-    await due_for_purge(world, COUNTED + 3 * CONCURRENCY)
+    await due_for_purge(world, LEFT + 3 * CONCURRENCY)
     report = await world.sweep()
 
-    assert COUNTED <= report.backlog <= COUNTED + CONCURRENCY
+    assert LEFT <= report.backlog <= LEFT + CONCURRENCY

@@ -357,11 +357,9 @@ class MemoryRegistry(Planned, Registry):
         self.swept = msgspec.structs.replace(self.swept, last_started_on=now)
 
     @planned
-    def record_sweep_end(self, now: datetime, *, acs_failed: bool) -> None:
+    def record_sweep_end(self, now: datetime) -> None:
         """See `ports.Registry`."""
-        self.swept = msgspec.structs.replace(
-            self.swept, last_completed_on=now, acs_failed=acs_failed
-        )
+        self.swept = msgspec.structs.replace(self.swept, last_completed_on=now)
 
     def change(self, identity_id: str, **changes: object) -> None:
         """Change a row as another caller would, between two steps of an operation."""
