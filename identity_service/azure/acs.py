@@ -18,7 +18,7 @@ from identity_service.azure.acs_errors import no_credential, request_id, transla
 from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Failure, invalid_body
 from identity_service.azure.transport import Transport, only_if_awaited
-from identity_service.errors import InvalidBody, TeamsTokenRefused
+from identity_service.errors import InvalidBody, ServiceError, TeamsTokenRefused
 from identity_service.identity import is_identity_id
 from identity_service.log import EventLog, current_invocation, request_sent
 from identity_service.policies import AccessToken, TokenGrant
@@ -157,8 +157,9 @@ class AcsClient:
                     raise no_credential(ACS_SCOPE, reason) from error
                 failure = Failure("timeout", f"no response within {limit:.0f} s")
                 raise unavailable(self._host, failure) from error
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                # The SDK does not check responses. It raises these errors for invalid ones.
+            except ServiceError:
+                raise
+            except Exception as error:  # the SDK raises anything for an invalid response
                 raise unavailable(self._host, invalid_body(error)) from error
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ import heapq
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from datetime import datetime
-from http.client import HTTPException
+from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
 )
-from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
@@ -46,7 +46,7 @@ from identity_service.azure.table_codec import (
     user_key,
 )
 from identity_service.azure.transport import Transport, only_if_awaited
-from identity_service.errors import InvalidQuery, RegistryUnavailable
+from identity_service.errors import InvalidQuery, RegistryUnavailable, ServiceError
 from identity_service.identity import (
     DueEntry,
     DueKind,
@@ -78,6 +78,17 @@ def _untraced(request: PipelineRequest[Any]) -> None:
     request.context.options["tracing_options"] = {"enabled": False}
 
 
+def _require_type(response: PipelineResponse[Any, Any]) -> None:
+    """Refuse the page of a proxy or of another service. The SDK would read XML as an empty list.
+
+    Raises:
+        ValueError: no table service has sent it.
+    """
+    status, content = response.http_response.status_code, response.http_response.content_type
+    if status < HTTPStatus.BAD_REQUEST and content and not content.startswith(_CONTENT_TYPES):
+        raise ValueError(f"a response of the type {content}")
+
+
 # Seconds. A read has two attempts at most. A write has one, because its result must be known; it is
 # waited for beyond the caller's deadline.
 CONNECT = 2.0
@@ -87,6 +98,7 @@ _CONNECTION: dict[str, Any] = {
     "retry_total": 0,
     "permit_redirects": False,
     "raw_request_hook": _untraced,
+    "raw_response_hook": _require_type,
 }
 _READ: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
 
@@ -97,11 +109,8 @@ _Partition = Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
 _Key = Annotated[str, msgspec.Meta(max_length=512, pattern=r"^[!-~]*\Z")]
 _Resume = dict[Literal["PartitionKey", "RowKey"], _Key | None]
 
-# The SDK does not check responses. It raises these errors for invalid ones.
-_INVALID = (
-    *(AttributeError, HTTPException, LookupError, RecursionError, TypeError, ValueError),
-    msgspec.ValidationError,
-)
+# Of a success: JSON, or the parts of a batch.
+_CONTENT_TYPES = ("application/json", "multipart/mixed")
 
 # The table service's own error codes. Statuses do not tell these cases apart: a wrong key is 400 in
 # Azurite, and any server responds with 404.
@@ -470,7 +479,9 @@ class TableRegistry:
             yield
         except AzureError as error:
             raise self._translate(error) from error
-        except _INVALID as error:
+        except (Conflict, ServiceError, TimeoutError):
+            raise
+        except Exception as error:  # the SDK raises anything for an invalid response
             raise self._unavailable(invalid_body(error)) from error
 
     def _translate(self, error: AzureError) -> RegistryUnavailable:

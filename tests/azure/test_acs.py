@@ -112,6 +112,7 @@ INVALID: dict[str, object] = {
     "truncated JSON": '{"token":',
     "null": None,
     "array": [],
+    "deep JSON": "[" * 100_000,
     "text": '"hello"',
     "number": 1,
     "empty object": {},
@@ -350,7 +351,7 @@ async def test_invalid_first_token(field: str) -> None:
 
 
 @every_call
-@pytest.mark.parametrize("kind", [AttributeError, KeyError, TypeError, ValueError])
+@pytest.mark.parametrize("kind", [AttributeError, LookupError, RecursionError, ValueError])
 async def test_sdk_fails_on_a_response(kind: type[Exception], name: str) -> None:
     """An error of Python in the SDK, which does not check responses, is not passed on."""
     with pytest.raises(AcsUnavailable):
