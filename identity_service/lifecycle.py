@@ -464,7 +464,7 @@ class Lifecycle:
             raise _not_registered()
         asked_on = self._clock.now()
         try:
-            await self._acs.revoke_tokens(identity_id)
+            await self._acs.revoke_tokens(identity_id, if_awaited=True)
         except (IdentityNotFound, WrongResource) as refusal:
             identity = await self._registry.read(identity_id)
             if identity is None:
