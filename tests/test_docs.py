@@ -1,6 +1,7 @@
 """The documentation agrees with the repository: links, paths, log events, the README's code."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -100,6 +101,46 @@ def test_operate_lists_every_log_event() -> None:
     }
 
     assert documented == logged_events()
+
+
+def test_every_event_is_found() -> None:
+    """Each module calls its log `events`, and each event is a literal: the list is complete."""
+    trees = [ast.parse(file.read_text()) for file in (ROOT / "identity_service").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    created = [ast.unparse(node) for node in nodes if is_call(node, "EventLog")]
+    named = [
+        ast.unparse(node.value)
+        for node in nodes
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "events"
+    ]
+    events = [
+        node.args[0]
+        for node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("events.")
+    ]
+
+    assert created == named
+    assert all(isinstance(event, ast.Constant) for event in events)
+
+
+def is_call(node: ast.AST, name: str) -> bool:
+    """Whether the node calls the function or class of this name."""
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == name
+
+
+def test_page_sizes() -> None:
+    """docs/operations.md has the page sizes of openapi.json."""
+    paths = json.loads((ROOT / "openapi.json").read_text())["paths"]
+    sizes = {
+        (each["schema"]["minimum"], each["schema"]["maximum"], each["schema"]["default"])
+        for methods in paths.values()
+        for each in methods.get("get", {}).get("parameters", ())
+        if each.get("name") == "maxPageSize"
+    }
+
+    [(least, most, default)] = sizes
+    text = f"`?maxPageSize=` is {least} to {most}; the default is {default}."
+    assert text in (DOCS / "operations.md").read_text()
 
 
 def test_index() -> None:
