@@ -38,7 +38,7 @@ class Authority:
 
     def write_bundle(self, path: Path) -> None:
         """Write this CA and the machine's own roots to a file, as a value for SSL_CERT_FILE."""
-        path.write_bytes(self._authority.cert_pem.bytes() + _machine_roots())
+        path.write_bytes(self._authority.cert_pem.bytes() + _machine_roots(without=path))
 
     def write_server_files(self, certificate: Path, key: Path) -> None:
         """Write localhost's certificate and key, for a server that reads them from files."""
@@ -47,13 +47,18 @@ class Authority:
         key.write_bytes(self._localhost.private_key_pem.bytes())
 
 
-def _machine_roots() -> bytes:
+def _machine_roots(without: Path) -> bytes:
+    """The roots. `without` is the bundle of an earlier start, which a shell may still name."""
     paths = ssl.get_default_verify_paths()
     candidates = (os.environ.get(paths.openssl_cafile_env), paths.cafile, paths.openssl_cafile)
     for candidate in candidates:
-        if candidate and Path(candidate).is_file():
+        if candidate and Path(candidate).is_file() and not _is_same_file(candidate, without):
             return b"\n" + Path(candidate).read_bytes()
     return b""
+
+
+def _is_same_file(candidate: str, other: Path) -> bool:
+    return other.exists() and other.samefile(candidate)
 
 
 def listen(port: int, option: str) -> socket.socket:

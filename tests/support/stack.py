@@ -147,7 +147,8 @@ def running(
 
 def read_env(folder: Path) -> dict[str, str]:
     """Reads the assignments in `.local/env`."""
-    lines = (folder / ".local" / "env").read_text().splitlines()
+    first, *lines, last = (folder / ".local" / "env").read_text().splitlines()
+    assert (first, last) == ("set -a", "set +a")
     pairs = (shlex.split(line)[0].partition("=") for line in lines)
     return {name: value for name, _, value in pairs}
 
