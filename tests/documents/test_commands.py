@@ -15,10 +15,11 @@ the page shows. These things differ:
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -53,7 +54,6 @@ class NotRun:
     """Lines that are not run.
 
     Attributes:
-        page: The page, or "" for all pages.
         begins: How the line begins, with what continues it.
     """
 
@@ -78,8 +78,12 @@ NOT_RUN = (
     NotRun("local/functions_host/README.md", "curl ", "placeholders; tests/local/functions_host"),
 )
 
+# What a server prints when it can be used. `run` then walks through its app, which takes a while.
+READY = {**SERVING, "run": "Create an identity"}
 _AZURE_COMMAND = re.compile(r"\b(?:azd?|func)(?: [a-z][a-z-]+)+")
-_SERVER = re.compile(r"(?:\.venv/bin/)?python -m local(?: (?P<name>run|azure|acs))?(?: --.*)?")
+_SERVER = re.compile(
+    r"(?P<command>(\.venv/bin/)?python -m local( (?P<name>run|azure|acs))?( --[^#\n]*)?)( +#.*)?$"
+)
 _MARK = "==== the next command ===="
 _APP_IN_AZURE = "https://APP.azurewebsites.net"
 
@@ -175,47 +179,50 @@ class Reader:
         with ExitStack() as servers:
             commands: list[Printed] = []
             for printed in runnable_on(page):
-                if server := _SERVER.fullmatch(printed.text):
+                if server := _SERVER.match(printed.text):
                     self._run(commands)
                     commands.clear()
                     servers.close()
-                    self._start(servers, printed, server["name"] or "run")
+                    self._start(servers, printed, server)
                 else:
                     commands.append(printed)
             self._run(commands)
 
-    def _start(self, servers: ExitStack, printed: Printed, name: str) -> None:
-        call = ["bash", "-c", f"exec {printed.text} {' '.join(FREE_PORTS)}"]
+    def _start(self, servers: ExitStack, printed: Printed, found: re.Match[str]) -> None:
+        call = ["bash", "-c", f"exec {found['command']} {' '.join(FREE_PORTS)}"]
         environ = {"PATH": self._path, "PYTHONUNBUFFERED": "1"}
         server = servers.enter_context(program(call, self.clone, self.clone, environ))
-        server.read_until(SERVING[name])
+        server.read_until(READY[found["name"] or "run"])
 
         assert not printed.output or printed.shows(server.output), f"{printed}\n{server.output}"
 
     def _run(self, commands: list[Printed]) -> None:
         """Run commands one after the other in one shell, and compare their output."""
-        ended = subprocess.run(  # noqa: S603 -- the commands of our own pages
+        with subprocess.Popen(  # noqa: S603 -- the commands of our own pages
             [tool("bash"), "-c", "\n".join([_PREAMBLE, *map(self._script, commands)])],
             cwd=self.clone,
             env=self._environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE * 2,
-            check=False,
-        )
-        outputs = ended.stdout.split(f"{_MARK}\n")[1:]
+            start_new_session=True,
+        ) as shell:
+            try:
+                printed_by_all = shell.communicate(timeout=3 * PATIENCE)[0]
+            finally:
+                # A command that does not end, and what a command has left behind.
+                with suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGKILL)
+        outputs = printed_by_all.split(f"{_MARK}\n")[1:]
         last = commands[len(outputs) - 1] if outputs else ""
 
-        assert ended.returncode == 0, f"{last}\n{ended.stdout[-2000:]}"
+        assert shell.returncode == 0, f"{last}\n{printed_by_all[-2000:]}"
         for printed, output in zip(commands, outputs, strict=True):
             assert not printed.output or printed.shows(output), f"{printed}\n{output}"
 
     def _script(self, printed: Printed) -> str:
         text = printed.text.replace(_APP_IN_AZURE, self.app.url)
         text = text.replace("ACSID_KEY=…", f"ACSID_KEY={self.app.function_key}")
-        text = re.sub(r"^make(?=\s)", "make --dry-run", text, flags=re.MULTILINE)
         if interpreter := CODE.get(printed.language):
             text = f"{interpreter} <<'THE END OF THE BLOCK'\n{text}\nTHE END OF THE BLOCK"
         return f"echo '{_MARK}'\n{text}"
@@ -237,6 +244,8 @@ class Reader:
 
 
 _PREAMBLE = """set -euo pipefail
+exec 2>&1
+make() { command make --dry-run "$@"; }
 az() { (. "$ENV_OF_THE_APP"; cd "$ROOT"; python -m tests.runbooks.az "$@"); }"""
 
 

@@ -57,10 +57,13 @@ def documents() -> list[str]:
     return sorted(name for name in listed.stdout.splitlines() if (ROOT / name).exists())
 
 
-def printed_on(page: str) -> list[Printed]:
-    """Everything on a page that is or might be a command, in the order of the page."""
+def printed_on(page: str, markdown: str | None = None) -> list[Printed]:
+    """Everything on a page that is or might be a command, in the order of the page.
+
+    `markdown` is its text, by default that of the file.
+    """
     found: list[Printed] = []
-    for token in MarkdownIt().parse((ROOT / page).read_text("utf-8")):
+    for token in MarkdownIt().parse(markdown or (ROOT / page).read_text("utf-8")):
         if token.type not in ("fence", "code_block") or token.info in _DATA:
             continue
         line = (token.map or [0])[0] + 1
