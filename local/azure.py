@@ -60,13 +60,22 @@ class LocalAcs:
         """The address of the control endpoint."""
         return f"{self.endpoint}/_control"
 
+    @property
+    def trust(self) -> dict[str, str]:
+        """The variables by which clients trust the local certificate authority.
+
+        Each is for other clients: the async SDKs for Python, the sync ones, curl, Node.
+        """
+        names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+        return dict.fromkeys(names, str(self.bundle))
+
     def environment(self) -> dict[str, str]:
         """The part of `.local/env` about ACS."""
         teams = self.emulator.teams_user()
         return {
             "ACS_ENDPOINT": self.endpoint,
             "ACS_CONNECTION_STRING": self.connection_string,
-            "SSL_CERT_FILE": str(self.bundle),
+            **self.trust,
             "ACS_CONTROL_URL": self.control_url,
             "ACS_CONTROL_KEY": self.keys.control_key,
             "ACS_TEAMS_USER_TOKEN": teams.token,

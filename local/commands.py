@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -67,7 +68,9 @@ async def acs(start: Start) -> int:
         start.workspace.write_env(running.environment())
         print(f"ACS emulator at {running.endpoint}")
         print(f"connection string: {running.connection_string}")
-        print(f"its certificate authority, for SSL_CERT_FILE: {running.bundle}", flush=True)
+        print(f"shell variables: . {shlex.quote(str(start.workspace.env_file))}")
+        variables = ", ".join(running.trust)
+        print(f"its certificate authority, for {variables}: {running.bundle}", flush=True)
         await asyncio.Event().wait()
     return 0
 
@@ -82,7 +85,7 @@ async def azure(start: Start) -> int:
             print(f"managed identity endpoint at {azure.identity_endpoint}")
             print(f"storage at {azure.storage.table}")
             print(message)
-            print(f"shell assignments in {workspace.env_file}", flush=True)
+            print(f"shell assignments: . {shlex.quote(str(workspace.env_file))}", flush=True)
             await asyncio.Event().wait()
     return 0
 
@@ -207,7 +210,7 @@ Try it on a page    {app.url}{DOCS}
 {key}ACS emulator        {azure.acs.endpoint}
 Managed identity    {azure.identity_endpoint}
 Storage, tables     {azure.storage.table}
-Shell variables     . {workspace.env_file}
+Shell variables     . {shlex.quote(str(workspace.env_file))}
 
 Try it:
   curl -X POST {app.url}/api/identities/with-token \\
@@ -224,10 +227,11 @@ Ctrl-C stops everything."""
 
 
 def _program(name: str) -> str:
-    """The path of a program that `make setup` has installed beside Python."""
-    return os.path.relpath(Path(sys.executable).with_name(name))
+    """The path of a program beside Python, quoted for `sh`."""
+    return shlex.quote(os.path.relpath(Path(sys.executable).with_name(name)))
 
 
 def _token_command(workspace: Workspace) -> str:
-    command = f"{os.path.relpath(sys.executable)} -m local token"
-    return command if workspace.project == ROOT else f"{command} --folder {workspace.project}"
+    command = f"{_program(Path(sys.executable).name)} -m local token"
+    folder = shlex.quote(str(workspace.project))
+    return command if workspace.project == ROOT else f"{command} --folder {folder}"

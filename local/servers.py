@@ -10,6 +10,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import certifi
 import trustme
 from aiohttp import web
 
@@ -18,6 +19,7 @@ from local.workspace import CannotStart
 HOST = "127.0.0.1"
 # Seconds that a child process has to stop after SIGTERM.
 GRACE = 5.0
+_END_OF_CERTIFICATE = b"-----END CERTIFICATE-----\n"
 
 
 class Authority:
@@ -38,7 +40,7 @@ class Authority:
 
     def write_bundle(self, path: Path) -> None:
         """Write this CA and the machine's own roots to a file, as a value for SSL_CERT_FILE."""
-        path.write_bytes(self._authority.cert_pem.bytes() + _machine_roots())
+        path.write_bytes(self._authority.cert_pem.bytes() + _machine_roots(path))
 
     def write_server_files(self, certificate: Path, key: Path) -> None:
         """Write localhost's certificate and key, for a server that reads them from files."""
@@ -47,13 +49,25 @@ class Authority:
         key.write_bytes(self._localhost.private_key_pem.bytes())
 
 
-def _machine_roots() -> bytes:
+def _machine_roots(bundle: Path) -> bytes:
+    """The roots that this machine trusts.
+
+    A shell that has read `.local/env` names the bundle of an earlier start, with that start's CA
+    before the roots.
+    """
     paths = ssl.get_default_verify_paths()
-    candidates = (os.environ.get(paths.openssl_cafile_env), paths.cafile, paths.openssl_cafile)
-    for candidate in candidates:
-        if candidate and Path(candidate).is_file():
-            return b"\n" + Path(candidate).read_bytes()
-    return b""
+    candidates = (
+        os.environ.get(paths.openssl_cafile_env),
+        paths.openssl_cafile,
+        # Debian's OpenSSL has only a folder, with all roots in this file.
+        f"{paths.openssl_capath}/ca-certificates.crt",
+        certifi.where(),
+    )
+    found = next(Path(path) for path in candidates if path and Path(path).is_file())
+    roots = found.read_bytes()
+    if bundle.exists() and bundle.samefile(found):
+        roots = roots.partition(_END_OF_CERTIFICATE)[2]
+    return b"\n" + roots
 
 
 def listen(port: int, option: str) -> socket.socket:

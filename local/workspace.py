@@ -61,8 +61,8 @@ class Workspace:
             try:
                 yield self
             finally:
+                # The bundle stays: shells that have read `env` use it for every TLS connection.
                 self.env_file.unlink(missing_ok=True)
-                self.bundle.unlink(missing_ok=True)
 
     def keys(self) -> Keys:
         """This machine's keys. The first start generates them."""
@@ -72,16 +72,18 @@ class Workspace:
         return Keys(**json.loads(path.read_text()))
 
     def write_env(self, values: Mapping[str, str]) -> None:
-        """Write `env`: one assignment per line, quoted for `sh`."""
+        """Write `env`: one assignment per line, quoted for `sh`. Reading it exports them."""
         lines = (f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-        _write_secret(self.env_file, "".join(lines))
+        # Between these two lines, the shell exports what it assigns to the programs it starts.
+        _write_secret(self.env_file, f"set -a\n{''.join(lines)}set +a\n")
 
     def read_env(self) -> dict[str, str]:
         """The values of `env`; empty if no local Azure has written the file."""
         if not self.env_file.exists():
             return {}
-        assignments = shlex.split(self.env_file.read_text())
-        return {name: value for name, _, value in (each.partition("=") for each in assignments)}
+        words = shlex.split(self.env_file.read_text())
+        assignments = (word.partition("=") for word in words if "=" in word)
+        return {name: value for name, _, value in assignments}
 
     @contextlib.contextmanager
     def settings_file(self, values: Mapping[str, str], port: int) -> Iterator[str]:
