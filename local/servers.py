@@ -1,4 +1,4 @@
-"""What every local server and child process needs: ports, TLS, outages and a clean stop."""
+"""What every local server needs: a port, TLS and outages."""
 
 import asyncio
 import contextlib
@@ -6,8 +6,7 @@ import errno
 import os
 import socket
 import ssl
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import certifi
@@ -17,8 +16,6 @@ from aiohttp import web
 from local.workspace import CannotStart
 
 HOST = "127.0.0.1"
-# Seconds that a child process has to stop after SIGTERM.
-GRACE = 5.0
 _END_OF_CERTIFICATE = b"-----END CERTIFICATE-----\n"
 
 
@@ -70,23 +67,60 @@ def _machine_roots(bundle: Path) -> bytes:
     return b"\n" + roots
 
 
+def check_ports(ports: Mapping[str, int]) -> None:
+    """Check that each port is free, and that no two are the same.
+
+    Args:
+        ports: by the option that changes the port.
+
+    Raises:
+        CannotStart: the message has one line for each port that cannot be used.
+    """
+    unusable = []
+    with contextlib.ExitStack() as listeners:
+        for option, port in ports.items():
+            try:
+                listeners.enter_context(listen(port, option))
+            except CannotStart as reason:
+                unusable.append(str(reason))
+    if unusable:
+        raise CannotStart("\n".join(unusable))
+
+
 def listen(port: int, option: str) -> socket.socket:
     """A listening socket on loopback. Port 0 selects a free port.
 
     Raises:
-        CannotStart: the port is in use; the message names the option that changes it.
+        CannotStart: the port cannot be used; the message names the option that changes it.
     """
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = reserve(port, option)
     try:
-        listener.bind((HOST, port))
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise CannotStart(f"Port {port} is in use: choose another with {option}.") from None
+        raise _unusable(port, option, error) from None
     return listener
+
+
+def reserve(port: int, option: str) -> socket.socket:
+    """A socket that has a port on loopback and still refuses connections. Port 0: a free port.
+
+    Raises:
+        CannotStart: the port cannot be used; the message names the option that changes it.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        reserved.bind((HOST, port))
+    except OSError as error:
+        reserved.close()
+        raise _unusable(port, option, error) from None
+    return reserved
+
+
+def _unusable(port: int, option: str, error: OSError) -> CannotStart:
+    why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+    return CannotStart(f"Port {port} {why}: choose another with {option}.")
 
 
 class Served:
@@ -138,14 +172,3 @@ async def serving(
         yield served
     finally:
         await runner.cleanup()
-
-
-async def stop(process: Process) -> None:
-    """Stop a child process: with SIGTERM, and with SIGKILL after the grace period."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), GRACE)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
