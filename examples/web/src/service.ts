@@ -130,11 +130,14 @@ function stateOf(deletedBy: string): NoIdentity["state"] {
   return deletedBy === "service" ? "deleted-by-service" : "deleted";
 }
 
-/** Retry-After decides. Without it, an error of the server may be over in a second, in two, in four. */
+/**
+ * Retry-After decides. A page of another origin cannot read it, and not every error has it: then
+ * after a second, after two, after four.
+ */
 function secondsToWait(error: unknown, retry: number): number | undefined {
   if (!(error instanceof Problem)) return undefined;
-  const isServers = error.status === 0 || error.status >= 500;
-  const seconds = error.retryAfter ?? (isServers ? 2 ** retry : undefined);
+  const isTemporary = error.status === 0 || error.status === 429 || error.status >= 500;
+  const seconds = error.retryAfter ?? (isTemporary ? 2 ** retry : undefined);
   return seconds !== undefined && seconds <= LONGEST_WAIT_SECONDS ? seconds : undefined;
 }
 
