@@ -92,6 +92,15 @@ def recorded(page: Page) -> list[Request]:
     return requests
 
 
+async def lasts(page: Page, user: str, minutes: float) -> None:
+    """Limits the user's next sign-ins to this time. If it is negative, they have expired."""
+
+    async def limit(route: Route) -> None:
+        await route.continue_(post_data={"user": user, "minutes": minutes})
+
+    await page.route(f"**{SIGN_IN}", limit)
+
+
 def sent(requests: Sequence[Request], path: str) -> list[Request]:
     """Returns the requests to this path."""
     return [each for each in requests if each.url.endswith(path)]
@@ -149,6 +158,7 @@ async def test_the_sign_in_is_renewed(example: Page, seen: Seen) -> None:
     requests = recorded(example)
     await example.clock.install()
     await sign_up(example, "henry")
+    await lasts(example, "henry", minutes=90)  # another time, another token
 
     async with example.expect_response("**/api/me/tokens"):
         await example.clock.fast_forward(65 * 60_000)
@@ -161,13 +171,9 @@ async def test_the_sign_in_is_renewed(example: Page, seen: Seen) -> None:
 
 async def test_a_rejected_sign_in_leads_back_to_the_form(example: Page, seen: Seen) -> None:
     """After a 401 the page says so, shows nothing of the user, and the form has the focus."""
-
-    async def expired(route: Route) -> None:
-        await route.continue_(post_data={"user": "ivan", "minutes": -1})
-
     await sign_up(example, "ivan")
     await example.clock.install()
-    await example.route(f"**{SIGN_IN}", expired)
+    await lasts(example, "ivan", minutes=-1)
     await example.clock.fast_forward(61 * 60_000)
 
     await example.press("#refresh", "Enter")

@@ -120,8 +120,9 @@ signIn.onOtherTab((user) => {
 
 // The credential refreshes on its own, and nobody waits for the result.
 addEventListener("unhandledrejection", (event) => {
+  if (!current) return;
   event.preventDefault();
-  if (current) void attempt(() => Promise.reject(event.reason), current);
+  void attempt(() => Promise.reject(event.reason), current);
 });
 
 const user = await signIn.restore();

@@ -1,7 +1,7 @@
 // What the page shows. It calls nothing.
 
-import { Problem, type Identity, type IssuedToken, type NoIdentity, type Watcher } from "./service";
-import { claims } from "./sign_in";
+import { claims, Problem } from "./service";
+import type { Identity, IssuedToken, NoIdentity, Watcher } from "./service";
 
 type Shown = Identity | NoIdentity | { state: "unknown" };
 
