@@ -4,8 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # Folders with npm packages: Azurite and the page to try the API; for the tests Microsoft's JavaScript
-# SDK, the tools that check the API contract, and an analyser for the queries in infra/.
-NODE_FOLDERS := local tests/sdk tests/contract tests/infra
+# SDK, the tools that check the API contract, an analyser for the queries in infra/, and axe for the pages.
+NODE_FOLDERS := local tests/sdk tests/contract tests/infra tests/browser
 EXAMPLE := examples/web
 PAGE := $(EXAMPLE)/dist/index.html
 # Runs in its own environment: it would double the number of packages in .venv.
