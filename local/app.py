@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -23,6 +24,7 @@ from local.workspace import CannotStart, remove
 _INVALID_SETTINGS = re.compile(r' not_configured invalid="([^"]*)"')
 EXAMPLE = "/example/"
 DOCS = "/docs/"
+LOCAL = "/.local/"
 # Variables of the caller's shell that could select another resource or credential for the app.
 _NOT_INHERITED = (
     "APPLICATIONINSIGHTS_",
@@ -199,7 +201,8 @@ async def running_app(
         CannotStart: its port is in use, the app does not load, or its settings are invalid.
     """
     host = {
-        "LOCAL_HOST_STATIC_FILES": json.dumps(_pages()),
+        "LOCAL_HOST_STATIC_FILES": json.dumps(_pages(log)),
+        "LOCAL_HOST_LANDING_PAGE": json.dumps(_landing_page(azure, log.parent)),
         "LOCAL_HOST_SIGN_IN": azure.sign_in_endpoint(),
         "LOCAL_HOST_EASY_AUTH": azure.sign_in.easy_auth(),
         "LOCAL_HOST_FUNCTION_KEY": azure.keys.function_key,
@@ -220,14 +223,21 @@ async def running_app(
             await app.stop()
 
 
-def _pages() -> dict[str, str]:
+def _pages(log: Path) -> dict[str, str]:
     """The files and folders to serve next to the app, by URL path."""
+    landing_page = ROOT / "local" / "front_end" / "landing_page"
     try_it = ROOT / "local" / "front_end" / "try_it"
     swagger_ui = ROOT / "local" / "node_modules" / "swagger-ui-dist"
     pages = {
+        f"{LOCAL}page.css": landing_page / "page.css",
+        f"{LOCAL}page.js": landing_page / "page.js",
+        f"{LOCAL}icon.svg": ROOT / "examples" / "web" / "public" / "icon.svg",
+        f"{LOCAL}app.log": log,
+        f"{LOCAL}acs.md": ROOT / "local" / "acs" / "README.md",
         EXAMPLE: ROOT / "examples" / "web" / "dist",  # built by `make setup`
         DOCS: try_it / "index.html",
         f"{DOCS}page.js": try_it / "page.js",
+        f"{DOCS}page.css": try_it / "page.css",
         f"{DOCS}swagger-ui.css": swagger_ui / "swagger-ui.css",
         f"{DOCS}swagger-ui-bundle.js": swagger_ui / "swagger-ui-bundle.js",
         f"{DOCS}favicon-32x32.png": swagger_ui / "favicon-32x32.png",
@@ -236,6 +246,36 @@ def _pages() -> dict[str, str]:
         f"{DOCS}problems.md": ROOT / "docs" / "problems.md",
     }
     return {path: str(place) for path, place in pages.items()}
+
+
+def _landing_page(azure: LocalAzure, folder: Path) -> dict[str, object]:
+    """What the landing page shows. `folder` is `.local/`."""
+    return {
+        "authentication": _authentication(azure, folder.parent),
+        "env": shlex.quote(str(folder / "env")),
+        "functionKey": None if azure.services_use_entra else azure.keys.function_key,
+        "places": {
+            "ACS emulator": azure.acs.endpoint,
+            "Its control endpoint": azure.acs.control_url,
+            "Managed identity": azure.identity_endpoint,
+            "Blob storage": azure.storage.blob,
+            "Queue storage": azure.storage.queue,
+            "Table storage": azure.storage.table,
+        },
+    }
+
+
+def _authentication(azure: LocalAzure, project: Path) -> str:
+    """The header with which a service calls the app, for a shell in any folder."""
+    if not azure.services_use_entra:
+        return f"'x-functions-key: {azure.keys.function_key}'"
+    token = shlex.join(
+        [
+            *(sys.executable, "-m", "local", "token", "--folder", str(project)),
+            *("--app", "my-service", "--role", "Identities.Manage", "--role", "Tokens.Issue"),
+        ]
+    )
+    return f'"Authorization: Bearer $(cd {shlex.quote(str(ROOT))} && {token})"'
 
 
 def _inherited() -> dict[str, str]:

@@ -7,8 +7,10 @@ from playwright.async_api import Page
 
 _SCRIPT = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 _SCHEMES: tuple[Literal["dark", "light"], ...] = ("dark", "light")
-# A colour that is still changing has the wrong contrast.
+# A page can react to the colour scheme in a script, which runs before the next frame. A colour that
+# is still changing has the wrong contrast.
 _RUN = """async () => {
+  await new Promise(requestAnimationFrame);
   const changes = document.getAnimations().filter((each) => each instanceof CSSTransition);
   changes.forEach((each) => each.finish());
   return (await axe.run()).violations;
