@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from acsid.main import app as command_line
 from typer.testing import CliRunner
 
 from tests.cli.test_commands import COMMANDS
-from tests.runbooks.operator import tool
+from tests.support.programs import required
 from tests.support.stack import ROOT, App
+from tools.setup.programs import program
 
 PAGE = (ROOT / "docs" / "acsid.md").read_text("utf-8")
 _BLOCK = re.compile(r"(?:^(?: {4}.*)?\n)+", re.MULTILINE)
@@ -52,11 +54,12 @@ def test_every_example_runs(app: App, tmp_path: Path) -> None:
         "ACSID_URL": app.url,
         "ACSID_KEY": app.function_key,
     }
+    bash, _ = (required(partial(program, name)) for name in ("bash", "jq"))
     script = "set -euo pipefail\nexec 2>&1\n"
     for command, _ in examples():
         script += f"{command}\necho ======\n"
     ended = subprocess.run(  # noqa: S603 -- the commands of our own page
-        [tool("bash"), "-c", script],
+        [bash, "-c", script],
         cwd=tmp_path,
         env=environ,
         capture_output=True,
