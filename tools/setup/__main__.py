@@ -26,6 +26,8 @@ def main(what: str, *arguments: str) -> int:
     except Failed as failure:
         print(failure, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

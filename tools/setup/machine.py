@@ -21,7 +21,7 @@ PORTS = {
     "--table-port": 7076,
 }
 # Commands of `python -m local` that do not listen on every port.
-_LISTENS = {
+LISTENS = {
     "acs": {"--acs-port"},
     "azure": PORTS.keys() - {"--app-port"},
     "token": set[str](),
@@ -70,8 +70,8 @@ def ports(arguments: Sequence[str]) -> dict[str, int]:
     for option, port in PORTS.items():
         parser.add_argument(option, type=int, default=port, dest=option)
     chosen, others = parser.parse_known_args(arguments)
-    command = next((each for each in others if each in _LISTENS), "run")
-    listens = _LISTENS.get(command, PORTS)
+    command = next((each for each in others if each in LISTENS), "run")
+    listens = LISTENS.get(command, PORTS)
     return {option: vars(chosen)[option] for option in PORTS if option in listens}
 
 

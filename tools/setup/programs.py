@@ -8,11 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-_APT_GET = "apt-get"
 _BROWSERS = (
     "chromium",
     "chromium-browser",
@@ -40,7 +38,6 @@ def program(name: str) -> str:
     return found
 
 
-@cache
 def browser() -> str:
     """Return the path of a browser that starts: CHROMIUM, or the system's, or Playwright's own.
 
@@ -88,18 +85,23 @@ def _lacking() -> dict[str, str]:
     return reasons
 
 
-def _install(names: list[str]) -> None:
-    python = (sys.executable, "-m", "playwright", "install")
-    if os.geteuid() == 0 and shutil.which(_APT_GET):
-        if _is_ubuntu() and "chromium" in names:
-            # Ubuntu's package is only a link to a snap, which containers cannot install.
-            names.remove("chromium")
-            _run(*python, "--with-deps", "chromium")
-        if names:
-            _run(_APT_GET, "update", "--quiet=2")
-            _run(_APT_GET, "install", "--quiet=2", "--yes", *names)
-    elif "chromium" in names:
-        _run(*python, "chromium")
+def commands(
+    names: Collection[str], is_root: bool, is_ubuntu: bool, has_apt: bool
+) -> list[tuple[str, ...]]:
+    """Return the commands that install these programs, as far as they can be installed."""
+    download = (sys.executable, "-m", "playwright", "install")
+    if not (is_root and has_apt):
+        return [(*download, "chromium")] if "chromium" in names else []
+    found: list[tuple[str, ...]] = []
+    packages = list(names)
+    if is_ubuntu and "chromium" in packages:
+        # Ubuntu's package only refers to a snap, which containers cannot install.
+        packages.remove("chromium")
+        found.append((*download, "--with-deps", "chromium"))
+    if packages:
+        found.append(("apt-get", "update", "--quiet=2"))
+        found.append(("apt-get", "install", "--quiet=2", "--yes", *packages))
+    return found
 
 
 def _is_ubuntu() -> bool:
@@ -108,16 +110,20 @@ def _is_ubuntu() -> bool:
 
 
 def _run(*command: str) -> None:
-    print(*command, flush=True)
+    print("Installing:", *command, flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)  # noqa: S603 -- see above
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- see above
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if line.startswith(("E: ", "Error: "))]
+        print(*errors[-1:], f"That failed: exit code {done.returncode}.", sep="\n", file=sys.stderr)
 
 
 def main() -> int:
     """Install what is missing. The exit code is always 0: pytest decides what that means."""
     if lacking := _lacking():
-        _install(list(lacking))
-        browser.cache_clear()
+        has_apt = shutil.which("apt-get") is not None
+        for command in commands(lacking, os.geteuid() == 0, _is_ubuntu(), has_apt):
+            _run(*command)
         for reason in _lacking().values():
             print(f"Some tests will be skipped. {reason}", file=sys.stderr)
     return 0
