@@ -12,7 +12,10 @@ from pathlib import Path
 
 from tools.setup import ROOT
 
-_PIP = (".venv/bin/pip", "--disable-pip-version-check", "install", "--quiet")
+# Compiling is a third of pip's time, and Python compiles what it imports. The tests start Python
+# hundreds of times, some of them where it must not store bytecode, so they get all of it.
+_PIP = (".venv/bin/pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile")
+_COMPILE = "import compileall; compileall.compile_dir('.venv/lib', quiet=2, workers=0)"
 _EXAMPLE = "examples/web"
 # Folders of the example page that npm and Vite write.
 _WRITTEN = {"node_modules", "dist"}
@@ -83,15 +86,21 @@ def _do_all(steps: Sequence[Step]) -> None:
         step.do()
 
 
-def _python(name: str, stamps: Mapping[str, tuple[str, ...]], *requirements: str) -> Step:
+def _python(
+    name: str,
+    requirements: str,
+    stamps: Mapping[str, tuple[str, ...]],
+    *more: tuple[str, ...],
+) -> Step:
     return Step(
         name,
         ".venv",
         stamps,
         (
             (sys.executable, "-m", "venv", ".venv"),
-            (*_PIP, *requirements),
+            (*_PIP, "--requirement", requirements),
             (*_PIP, "--no-deps", "--no-build-isolation", "--editable", "./cli"),
+            *more,
         ),
     )
 
@@ -116,12 +125,17 @@ _NODE_TO_RUN = [
     _node("example page: npm packages", _EXAMPLE),
     _BUILD,
 ]
-# Without bytecode, pip needs two thirds of the time. Python compiles what it imports.
-_FILE_TO_RUN = ("--no-compile", "--requirement", "requirements-run.txt")
-TO_RUN = [[_python("Python packages to run", _RUN, *_FILE_TO_RUN)], _NODE_TO_RUN]
+TO_RUN = [[_python("Python packages to run", "requirements-run.txt", _RUN)], _NODE_TO_RUN]
 # requirements-dev.txt has everything in requirements-run.txt.
 EVERYTHING = [
-    [_python("Python packages", _RUN | _ALL, "--requirement", "requirements-dev.txt")],
+    [
+        _python(
+            "Python packages",
+            "requirements-dev.txt",
+            _RUN | _ALL,
+            (".venv/bin/python", "-c", _COMPILE),
+        )
+    ],
     [
         *_NODE_TO_RUN,
         *(_node(f"{name}: npm packages", f"tests/{name}") for name in ("sdk", "contract", "infra")),
