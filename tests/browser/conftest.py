@@ -14,10 +14,7 @@ from tests.support.stack import ROOT, App, Azure, running
 @pytest.fixture(scope="session")
 def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The content of `.local/env` of the running stack."""
-    try:
-        chromium()
-    except FileNotFoundError as missing:
-        pytest.fail(str(missing), pytrace=False)
+    chromium()
     if not (ROOT / "examples" / "web" / "dist" / "index.html").exists():
         pytest.fail("The example page is not built: make setup", pytrace=False)
     with running(tmp_path_factory.mktemp("azure"), "run") as env:

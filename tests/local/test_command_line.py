@@ -92,6 +92,7 @@ def everything(run: Command) -> Path:
     return run.folder
 
 
+@pytest.mark.usefixtures("curl")
 def test_run_walks_through_and_serves(run: Command) -> None:
     """It prints each step with its response, addresses, the key, and a curl command that works."""
     env = read_env(run.folder)
@@ -121,6 +122,7 @@ def test_run_prints_a_command_for_operators(start: str, request: pytest.FixtureR
     assert done.stdout.split()[:2] == [b"id", b"state"]
 
 
+@pytest.mark.usefixtures("curl")
 def test_run_works_with_entra_instead_of_keys(run_with_entra: Command) -> None:
     """The walkthrough succeeds without a key, and the printed command gets its token by itself."""
     pasted = run_with_entra.output.partition("Try it:\n")[2].partition("\n\n")[0]
