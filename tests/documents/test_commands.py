@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,7 +30,6 @@ import pytest
 from local.workspace import Workspace
 from tests.cli.test_commands import COMMANDS as ACSID_COMMANDS
 from tests.runbooks.az import COMMANDS as AZURE_COMMANDS
-from tests.runbooks.operator import tool
 from tests.runbooks.page import OPENING
 from tests.runbooks.test_every_runbook import ONLY_IN_AZURE, covered
 from tests.support.printed import (
@@ -41,7 +40,9 @@ from tests.support.printed import (
     named_on,
     printed_on,
 )
+from tests.support.programs import required
 from tests.support.stack import FREE_PORTS, PATIENCE, ROOT, SERVING, App, program
+from tools.setup.programs import program as installed
 
 # What the commands need besides the packages of the project.
 PROGRAMS = ("bash", "curl", "jq", "make", "node")
@@ -199,7 +200,7 @@ class Reader:
     def _run(self, commands: list[Printed]) -> None:
         """Run commands one after the other in one shell, and compare their output."""
         with subprocess.Popen(  # noqa: S603 -- the commands of our own pages
-            [tool("bash"), "-c", "\n".join([_PREAMBLE, *map(self._script, commands)])],
+            ["bash", "-c", "\n".join([_PREAMBLE, *map(self._script, commands)])],
             cwd=self.clone,
             env=self._environ,
             stdin=subprocess.DEVNULL,
@@ -253,7 +254,7 @@ az() { (. "$ENV_OF_THE_APP"; cd "$ROOT"; python -m tests.runbooks.az "$@"); }"""
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of the project, and links to what `make setup` installs."""
     for name in PROGRAMS:
-        tool(name)
+        required(partial(installed, name))
     folder = tmp_path_factory.mktemp("clone") / "a reader's folder"
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 -- our own call

@@ -27,7 +27,7 @@ LISTENS = {
     "token": set[str](),
 }
 
-# What Vite runs on, which builds the example page: `engines` in its package.json.
+# What the example page's build needs: `engines` in its package.json.
 NODE = "Node 20.19 or newer is needed, and not 21 or 22.0 to 22.11"
 _OLDEST = (20, 19)
 _UNSUPPORTED = ((21, 0), (22, 12))

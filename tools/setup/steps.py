@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from tools.setup import ROOT
 _PIP = (".venv/bin/pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile")
 _COMPILE = "import compileall; compileall.compile_dir('.venv/lib', quiet=2, workers=0)"
 _EXAMPLE = "examples/web"
-# Folders of the example page that npm and Vite write.
+# Folders of the example page that npm and esbuild write.
 _WRITTEN = {"node_modules", "dist"}
 
 
@@ -105,11 +105,12 @@ def _python(
     )
 
 
-def _node(name: str, folder: str) -> Step:
+def _node(name: str, folder: str, *options: str, stamps: Collection[str] = (".ready",)) -> Step:
     command = ("npm", "ci", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error")
     inputs = (f"{folder}/package.json", f"{folder}/package-lock.json")
     modules = f"{folder}/node_modules"
-    return Step(name, modules, {f"{modules}/.ready": inputs}, (command,))
+    written = {f"{modules}/{stamp}": inputs for stamp in stamps}
+    return Step(name, modules, written, ((*command, *options),))
 
 
 _BUILD = Step(
@@ -120,12 +121,15 @@ _BUILD = Step(
 )
 _RUN = {".venv/.ready-to-run": ("requirements-run.txt", "cli/pyproject.toml")}
 _ALL = {".venv/.ready": ("requirements-dev.txt", "cli/pyproject.toml")}
-_NODE_TO_RUN = [
-    _node("local Azure: npm packages", "local"),
-    _node("example page: npm packages", _EXAMPLE),
-    _BUILD,
+_AZURE = _node("local Azure: npm packages", "local")
+_PAGE = "example page: npm packages"
+# Without what only checks the page's types.
+_PAGE_TO_RUN = _node(_PAGE, _EXAMPLE, "--omit=dev", stamps=(".ready-to-run",))
+_PAGE_ALL = _node(_PAGE, _EXAMPLE, stamps=(".ready", ".ready-to-run"))
+TO_RUN = [
+    [_python("Python packages to run", "requirements-run.txt", _RUN)],
+    [_AZURE, _PAGE_TO_RUN, _BUILD],
 ]
-TO_RUN = [[_python("Python packages to run", "requirements-run.txt", _RUN)], _NODE_TO_RUN]
 # requirements-dev.txt has everything in requirements-run.txt.
 EVERYTHING = [
     [
@@ -137,8 +141,11 @@ EVERYTHING = [
         )
     ],
     [
-        *_NODE_TO_RUN,
-        *(_node(f"{name}: npm packages", f"tests/{name}") for name in ("sdk", "contract", "infra")),
+        *(_AZURE, _PAGE_ALL, _BUILD),
+        *(
+            _node(f"{name}: npm packages", f"tests/{name}")
+            for name in ("sdk", "contract", "infra", "browser")
+        ),
     ],
 ]
 
