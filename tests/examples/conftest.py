@@ -1,0 +1,131 @@
+"""The refreshers in Python and JavaScript, and a service that a test controls."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.service import KEY, Answer, Received, Service, running_service
+from tests.support.stack import PATIENCE, ROOT
+
+HERE = Path(__file__).parent
+DRIVERS = {
+    "python": (sys.executable, str(HERE / "drive.py")),
+    "node": ("node", str(HERE / "drive.mjs")),
+}
+HOUR = 3600
+
+
+def jwt(expires_on: float, number: int = 0) -> str:
+    """Returns a token that Microsoft's credentials can read."""
+    payload = json.dumps({"exp": int(expires_on), "number": number}).encode()
+    return f"e30.{base64.b64encode(payload).decode()}.e30"
+
+
+class FaultyService(Service):
+    """The service, which issues tokens until a test wants something else.
+
+    Attributes:
+        lifetime: Of the tokens, in seconds.
+        passed: By how many seconds the client's clock is ahead.
+        open: Responses wait for it.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.lifetime, self.passed = HOUR, 0.0
+        self.open = threading.Event()
+        self.open.set()
+
+    @property
+    def requests(self) -> int:
+        """The number of requests for a token."""
+        return self.calls("POST").count("/api/identities/with-token")
+
+    def respond(self, request: Received) -> Answer:
+        """Acts as the app does."""
+        answer = super().respond(request)
+        if request.path != "/api/identities/with-token" or answer.status == 401:
+            return answer
+        expires_on = int(time.time() + self.passed + self.lifetime)
+        return Answer(
+            200,
+            {
+                **self._create(request.body["userId"]).body,
+                "token": jwt(expires_on, self.requests),
+                "expiresOn": _text(expires_on),
+                "refreshAfter": _text(expires_on - min(600, self.lifetime // 2)),
+            },
+        )
+
+    def wait(self, answer: Answer) -> None:
+        """Waits before the response."""
+        assert self.open.wait(PATIENCE)
+
+
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Driver:
+    """A process that runs the refresher of one language."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[str]") -> None:
+        self.name, self._process = name, process
+
+    def do(self, method: str, *arguments: object) -> Any:
+        """Calls a method of the driver, and returns its result."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps([method, *arguments]) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def create(self, service: FaultyService, **limits: float) -> None:
+        """Creates a new refresher, whose clock is right."""
+        self.do("new", service.url, KEY, "", limits)
+
+    def get(self, *user_ids: str) -> list[Any]:
+        """Returns a token or an error for each, one after the other."""
+        return [self.do("get", each) for each in user_ids]
+
+
+@pytest.fixture(scope="session", params=DRIVERS)
+def started_driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """The driver of one language. Each test creates a refresher of its own in it."""
+    with subprocess.Popen(  # noqa: S603 -- our own script
+        DRIVERS[request.param],
+        cwd=ROOT,
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Driver(request.param, process)
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.fixture
+def service() -> Iterator[FaultyService]:
+    """The service that a test controls."""
+    with running_service(FaultyService) as started:
+        yield started
+        started.open.set()
+
+
+@pytest.fixture
+def driver(started_driver: Driver, service: FaultyService) -> Driver:
+    """A refresher that calls this service."""
+    started_driver.create(service)
+    return started_driver
