@@ -304,8 +304,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_service(kind: type[S] = Service) -> Iterator[S]:
+def running_service() -> Iterator[Service]:
     """Runs the server until the end of the block."""
+    with serving(Service) as service:
+        yield service
+
+
+@contextmanager
+def serving(kind: type[S]) -> Iterator[S]:
+    """The same for a service that acts in another way."""
 
     class Handler(_Handler):
         """The handler of this server."""

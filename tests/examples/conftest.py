@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.service import KEY, Answer, Received, Service, running_service
+from tests.cli.service import KEY, Answer, Received, Service, serving
 from tests.support.stack import PATIENCE, ROOT
 
 HERE = Path(__file__).parent
@@ -23,6 +23,7 @@ DRIVERS = {
     "node": ("node", str(HERE / "drive.mjs")),
 }
 HOUR = 3600
+IDENTITIES, WITH_TOKEN = "/api/identities", "/api/identities/with-token"
 
 
 def jwt(expires_on: float, number: int = 0) -> str:
@@ -49,12 +50,19 @@ class FaultyService(Service):
     @property
     def requests(self) -> int:
         """The number of requests for a token."""
-        return self.calls("POST").count("/api/identities/with-token")
+        return self.calls("POST").count(WITH_TOKEN)
+
+    def wait_for(self, path: str, count: int = 1) -> None:
+        """Waits until so many requests to this path have arrived."""
+        deadline = time.monotonic() + PATIENCE
+        while self.calls("POST").count(path) < count:
+            assert time.monotonic() < deadline, path
+            time.sleep(0.002)
 
     def respond(self, request: Received) -> Answer:
         """Acts as the app does."""
         answer = super().respond(request)
-        if request.path != "/api/identities/with-token" or answer.status == 401:
+        if request.path != WITH_TOKEN or answer.status == 401:
             return answer
         expires_on = int(time.time() + self.passed + self.lifetime)
         return Answer(
@@ -119,7 +127,7 @@ def started_driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
 @pytest.fixture
 def service() -> Iterator[FaultyService]:
     """The service that a test controls."""
-    with running_service(FaultyService) as started:
+    with serving(FaultyService) as started:
         yield started
         started.open.set()
 

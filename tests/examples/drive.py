@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# Each of Microsoft's packages for ACS has a copy of these: azure.communication.chat exports its own.
+# Each of Microsoft's packages for ACS has a copy of them: azure.communication.chat exports its own.
 from azure.communication.identity._shared import user_credential, user_credential_async
 from azure.identity import ManagedIdentityCredential
 
