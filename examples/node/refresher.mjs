@@ -58,7 +58,12 @@ export class AccessTokens {
 
   /** Revokes all of the user's tokens, on every device. The next `get` returns a new one. */
   async revoke(userId) {
-    await this.#onIdentity(userId, "/tokens");
+    try {
+      await this.#onIdentity(userId, "/tokens");
+    } catch (error) {
+      // The tokens of a suspended, deleted or lost identity are revoked already.
+      if (!error.refusesUser) throw error;
+    }
   }
 
   /**

@@ -83,7 +83,7 @@ export class Service {
         method,
         headers: await this.#authenticate(signal),
         body: body && JSON.stringify(body),
-        redirect: "error", // A redirect would send the key to another server.
+        redirect: "manual", // A redirect would send the key to another server.
         signal,
       });
       return decode(response, await read(response));

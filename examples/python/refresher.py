@@ -57,7 +57,7 @@ class AccessTokens:
     Args:
         service: The identity service.
         scopes: The scopes of every token. For other scopes, create another object.
-        users: How many users' tokens are kept. The one whose user asked first is dropped first.
+        users: How many users' tokens are kept. Who asked least recently is dropped first.
     """
 
     def __init__(
@@ -97,7 +97,12 @@ class AccessTokens:
 
     def revoke(self, user_id: str) -> None:
         """Revoke all of the user's tokens, on every device. The next `get` returns a new one."""
-        self._on_identity(user_id, "/tokens")
+        try:
+            self._on_identity(user_id, "/tokens")
+        except ServiceError as error:
+            # The tokens of a suspended, deleted or lost identity are revoked already.
+            if not error.refuses_user:
+                raise
 
     def delete(self, user_id: str) -> None:
         """Delete the user's identity. From now on, this user id gets no token.
@@ -155,7 +160,8 @@ class AccessTokens:
                 entry.token, entry.error, entry.failures, entry.not_before = token, None, 0, 0
             return token
         finally:
-            entry.request = None
+            with self._lock:
+                entry.request = None
 
     def _issue(self, user_id: str, attempts: int | None) -> AccessToken:
         body = {"userId": user_id, "scopes": self._scopes}

@@ -3,15 +3,20 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import httpx
 import pytest
 
 from tests.cli.service import KEY, Answer, Received, Service, serving
@@ -22,6 +27,11 @@ DRIVERS = {
     "python": (sys.executable, str(HERE / "drive.py")),
     "node": ("node", str(HERE / "drive.mjs")),
 }
+BACKENDS = {
+    "python": (sys.executable, "examples/python/backend.py"),
+    "node": ("node", "examples/node/backend.mjs"),
+}
+PASSWORD, NEW_PASSWORD = "correct horse", "battery staple"
 HOUR = 3600
 IDENTITIES, WITH_TOKEN = "/api/identities", "/api/identities/with-token"
 
@@ -37,13 +47,12 @@ class FaultyService(Service):
 
     Attributes:
         lifetime: Of the tokens, in seconds.
-        passed: By how many seconds the client's clock is ahead.
         open: Responses wait for it.
     """
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.lifetime, self.passed = HOUR, 0.0
+        self.lifetime = HOUR
         self.open = threading.Event()
         self.open.set()
 
@@ -64,16 +73,17 @@ class FaultyService(Service):
         answer = super().respond(request)
         if request.path != WITH_TOKEN or answer.status == 401:
             return answer
-        expires_on = int(time.time() + self.passed + self.lifetime)
-        return Answer(
-            200,
-            {
-                **self._create(request.body["userId"]).body,
-                "token": jwt(expires_on, self.requests),
-                "expiresOn": _text(expires_on),
-                "refreshAfter": _text(expires_on - min(600, self.lifetime // 2)),
-            },
-        )
+        return Answer(200, self.issue(request.body["userId"]))
+
+    def issue(self, user_id: str) -> dict[str, Any]:
+        """Returns the body of a response with a token."""
+        expires_on = int(time.time() + self.lifetime)
+        return {
+            **self._create(user_id).body,
+            "token": jwt(expires_on, self.requests),
+            "expiresOn": _text(expires_on),
+            "refreshAfter": _text(expires_on - min(600, self.lifetime // 2)),
+        }
 
     def wait(self, answer: Answer) -> None:
         """Waits before the response."""
@@ -137,3 +147,68 @@ def driver(started_driver: Driver, service: FaultyService) -> Driver:
     """A refresher that calls this service."""
     started_driver.create(service)
     return started_driver
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A running backend, the identity service that it calls, and a client without cookies."""
+
+    service: FaultyService
+    client: httpx.Client
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """The backend of one language, and the identity service that it calls."""
+    with serving(FaultyService) as service:
+        environ = {"SERVICE_URL": service.url, "SERVICE_KEY": KEY, "PORT": "0"}
+        with subprocess.Popen(  # noqa: S603 -- our own script
+            BACKENDS[request.param],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdout
+            url = process.stdout.readline().split()[-1]
+            cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+            with httpx.Client(base_url=url, cookies=cookies, timeout=PATIENCE) as client:
+                yield Backend(service, client)
+            process.terminate()
+
+
+class Alice:
+    """A user on one device."""
+
+    def __init__(self, client: httpx.Client, name: str) -> None:
+        self._client, self.name, self.session = client, name, ""
+
+    def call(self, method: str, path: str, **body: object) -> httpx.Response:
+        """Sends one request."""
+        headers = {"Cookie": f"theme=dark; session={self.session}"}
+        return self._client.request(method, path, json=body, headers=headers)
+
+    def sign_in(self, password: str = PASSWORD) -> httpx.Response:
+        """Signs in."""
+        response = self.call("POST", "/session", name=self.name, password=password)
+        if cookie := re.match("session=([^;]+)", response.headers.get("Set-Cookie", "")):
+            self.session = cookie[1]
+        return response
+
+    def token(self) -> str:
+        """Gets a token."""
+        return str(self.call("POST", "/token").json()["token"])
+
+    def change_password(self, password: str = PASSWORD) -> httpx.Response:
+        """Changes the password."""
+        return self.call("PUT", "/password", password=password, newPassword=NEW_PASSWORD)
+
+
+@pytest.fixture
+def alice(backend: Backend) -> Alice:
+    """A new user, signed in."""
+    user = Alice(backend.client, f"alice-{uuid4()}")
+    user.call("POST", "/users", name=user.name, password=PASSWORD)
+    user.sign_in()
+    return user

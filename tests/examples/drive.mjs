@@ -62,6 +62,22 @@ const driver = {
     credential.dispose();
     return result.token;
   },
+  // Runs code that creates `credential`, and returns the token of the credential. For the code, the backend's page is open.
+  async run(code, { serviceUrl, serviceKey, page, session }) {
+    const scope = {
+      AccessTokens,
+      Service,
+      withKey,
+      AzureCommunicationTokenCredential,
+      serviceUrl,
+      serviceKey,
+      fetch: (path, options) => fetch(page + path, { ...options, headers: { Cookie: `session=${session}` } }),
+    };
+    const credential = new Function(...Object.keys(scope), `${code}; return credential;`)(...Object.values(scope));
+    const { token } = await credential.getToken();
+    credential.dispose();
+    return token;
+  },
   // The call is aborted at once, and another one is not.
   async abort(userId) {
     const controller = new AbortController();

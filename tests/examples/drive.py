@@ -122,6 +122,20 @@ class Driver:
 
         return asyncio.run(get())
 
+    def run(self, code: str, variables: dict[str, str]) -> str:
+        """Runs code that creates `credential`, and returns the token of the credential."""
+        names = {
+            "AccessTokens": AccessTokens,
+            "Service": Service,
+            "with_key": with_key,
+            "partial": partial,
+            "CommunicationTokenCredential": user_credential.CommunicationTokenCredential,
+        }
+        scope: dict[str, Any] = {**names, **variables}
+        exec(code, scope)  # noqa: S102 -- code of our own READMEs
+        with scope["credential"] as credential:
+            return str(credential.get_token().token)
+
 
 def _outcome(call: Callable[[], object]) -> object:
     try:

@@ -1,58 +1,23 @@
 """The backends in Python and JavaScript: an app's own users, and what they get."""
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from uuid import uuid4
 
-import httpx
 import pytest
 
-from tests.cli.service import KEY, Answer, problem, serving
-from tests.examples.conftest import IDENTITIES, WITH_TOKEN, FaultyService
-from tests.support.stack import PATIENCE, ROOT
+from tests.cli.service import Answer, problem
+from tests.examples.conftest import (
+    IDENTITIES,
+    NEW_PASSWORD,
+    PASSWORD,
+    WITH_TOKEN,
+    Alice,
+    Backend,
+    FaultyService,
+)
 
-BACKENDS = {
-    "python": (sys.executable, "examples/python/backend.py"),
-    "node": ("node", "examples/node/backend.mjs"),
-}
-PASSWORD, NEW_PASSWORD = "correct horse", "battery staple"
 # Too long for the backend to wait, so that it gives up at once.
 LATER = problem(503, "overloaded", retry_after=99)
-
-
-@dataclass(frozen=True)
-class Backend:
-    """A running backend, the identity service that it calls, and a client without cookies."""
-
-    service: FaultyService
-    client: httpx.Client
-
-
-@pytest.fixture(scope="session", params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """The backend of one language, and the identity service that it calls."""
-    with serving(FaultyService) as service:
-        environ = {"SERVICE_URL": service.url, "SERVICE_KEY": KEY, "PORT": "0"}
-        with subprocess.Popen(  # noqa: S603 -- our own script
-            BACKENDS[request.param],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process:
-            assert process.stdout
-            url = process.stdout.readline().split()[-1]
-            cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-            with httpx.Client(base_url=url, cookies=cookies, timeout=PATIENCE) as client:
-                yield Backend(service, client)
-            process.terminate()
 
 
 @pytest.fixture
@@ -62,42 +27,6 @@ def service(backend: Backend) -> Iterator[FaultyService]:
     yield backend.service
     backend.service.answers.clear()
     backend.service.open.set()
-
-
-class Alice:
-    """A user on one device."""
-
-    def __init__(self, client: httpx.Client, name: str) -> None:
-        self._client, self.name, self._session = client, name, ""
-
-    def call(self, method: str, path: str, **body: object) -> httpx.Response:
-        """Sends one request."""
-        headers = {"Cookie": f"theme=dark; session={self._session}"}
-        return self._client.request(method, path, json=body, headers=headers)
-
-    def sign_in(self, password: str = PASSWORD) -> httpx.Response:
-        """Signs in."""
-        response = self.call("POST", "/session", name=self.name, password=password)
-        if cookie := re.match("session=([^;]+)", response.headers.get("Set-Cookie", "")):
-            self._session = cookie[1]
-        return response
-
-    def token(self) -> str:
-        """Gets a token."""
-        return str(self.call("POST", "/token").json()["token"])
-
-    def change_password(self, password: str = PASSWORD) -> httpx.Response:
-        """Changes the password."""
-        return self.call("PUT", "/password", password=password, newPassword=NEW_PASSWORD)
-
-
-@pytest.fixture
-def alice(backend: Backend, service: FaultyService) -> Alice:
-    """A new user, signed in."""
-    user = Alice(backend.client, f"alice-{uuid4()}")
-    user.call("POST", "/users", name=user.name, password=PASSWORD)
-    user.sign_in()
-    return user
 
 
 @pytest.fixture
@@ -219,6 +148,14 @@ def test_a_revocation_that_fails_is_repeated(alice: Alice, service: FaultyServic
 
     paths = [each.path.rpartition("/")[2] for each in service.received]
     assert paths == ["identities", "tokens", "with-token"]
+
+
+def test_a_blocked_users_tokens_are_revoked_already(alice: Alice, service: FaultyService) -> None:
+    """The password has changed, and nothing is left to do."""
+    alice.token()
+    service.answers.append(problem(409, "identity_suspended"))
+
+    assert alice.change_password().status_code == 204
 
 
 def test_there_is_no_token_before_the_revocation(alice: Alice, service: FaultyService) -> None:

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.service import KEY
+from tests.examples.conftest import Alice, Backend, Driver, FaultyService
 from tests.support.stack import PATIENCE, ROOT, App
 
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"^```(?:js|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^\$ (.*\n)((?:(?!\$ ).*\n)*)", re.MULTILINE)
 END = "-- end of a command --"
 PORT = "8080"
@@ -25,6 +28,13 @@ def console(language: str) -> list[list[tuple[str, str]]]:
     """The commands of each block with what they print."""
     readme = (ROOT / "examples" / language / "README.md").read_text()
     return [COMMAND.findall(block) for block in BLOCK.findall(readme)]
+
+
+def code(language: str, name: str) -> str:
+    """The first block of code in this language with this name in it."""
+    readme = (ROOT / "examples" / language / "README.md").read_text()
+    blocks: list[str] = CODE.findall(readme)
+    return next(each for each in blocks if name in each)
 
 
 @pytest.fixture
@@ -78,3 +88,29 @@ def test_the_commands_do_what_is_printed(folder: Path, language: str) -> None:
         pattern = re.escape(printed).replace("…", ".*")
         assert re.fullmatch(pattern, result), f"{command}{result}"
     assert output.count(END) == len(client) > 1
+
+
+def test_the_code_for_a_bot_gets_a_token(started_driver: Driver, service: FaultyService) -> None:
+    """As printed, with Microsoft's credential."""
+    url, key = ("service_url", "service_key")
+    if started_driver.name == "node":
+        url, key = ("serviceUrl", "serviceKey")
+    snippet = code(started_driver.name, "AccessTokens(")
+
+    token = started_driver.do("run", snippet, {url: service.url, key: KEY})
+
+    assert token.startswith("e30.")
+    assert service.received[-1].body["userId"] == "bot"
+
+
+@pytest.mark.parametrize("started_driver", ["node"], indirect=True)
+@pytest.mark.parametrize("readme", ["python", "node"])
+def test_the_code_for_a_page_gets_a_token(
+    started_driver: Driver, backend: Backend, alice: Alice, readme: str
+) -> None:
+    """As printed, with Microsoft's credential, from the backend."""
+    page = {"page": str(backend.client.base_url).rstrip("/"), "session": alice.session}
+
+    token = started_driver.do("run", code(readme, "tokenRefresher"), page)
+
+    assert token == alice.token()
