@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -159,23 +160,32 @@ class Backend:
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """The backend of one language, and the identity service that it calls."""
+    """The backend of one language."""
     with serving(FaultyService) as service:
-        environ = {"SERVICE_URL": service.url, "SERVICE_KEY": KEY, "PORT": "0"}
-        with subprocess.Popen(  # noqa: S603 -- our own script
-            BACKENDS[request.param],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process:
-            assert process.stdout
-            url = process.stdout.readline().split()[-1]
-            cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-            with httpx.Client(base_url=url, cookies=cookies, timeout=PATIENCE) as client:
-                yield Backend(service, client)
-            process.terminate()
+        environ = {"SERVICE_URL": service.url, "SERVICE_KEY": KEY}
+        with running_backend(request.param, environ) as client:
+            yield Backend(service, client)
+
+
+@contextmanager
+def running_backend(
+    language: str, environ: Mapping[str, str], folder: Path = ROOT
+) -> Iterator[httpx.Client]:
+    """Runs the backend in the folder until the end of the block; yields a client for it."""
+    with subprocess.Popen(  # noqa: S603 -- our own script
+        BACKENDS[language],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PORT": "0", **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout
+        url = process.stdout.readline().split()[-1]
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        with httpx.Client(base_url=url, cookies=cookies, timeout=PATIENCE) as client:
+            yield client
+        process.terminate()
 
 
 class Alice:
@@ -208,7 +218,12 @@ class Alice:
 @pytest.fixture
 def alice(backend: Backend) -> Alice:
     """A new user, signed in."""
-    user = Alice(backend.client, f"alice-{uuid4()}")
+    return new_user(backend.client)
+
+
+def new_user(client: httpx.Client) -> Alice:
+    """Signs up and signs in."""
+    user = Alice(client, f"alice-{uuid4()}")
     user.call("POST", "/users", name=user.name, password=PASSWORD)
     user.sign_in()
     return user

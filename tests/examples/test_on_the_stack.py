@@ -1,13 +1,15 @@
-"""The refreshers call the app, with a key and with Entra."""
+"""The refreshers and the backends call the app, with a key and with Entra."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 from local.entra import APP_AUDIENCE
-from tests.examples.conftest import Driver
+from tests.examples.conftest import BACKENDS, Driver, new_user, running_backend
 from tests.support.client import Control, claims
-from tests.support.stack import App, Azure, running_app
+from tests.support.stack import ROOT, App, Azure, running_app
 
 # Seconds after which a token that is valid for an hour is due.
 DUE = 50 * 60
@@ -106,3 +108,19 @@ def test_an_error_is_not_kept(machine: Driver, apps: dict[str, App], way: str, u
     machine.do("new", apps[way].url, wrong_key, "another-application", {})
 
     assert [each["status"] for each in machine.get(user, user)] == [401, 401]
+
+
+@pytest.mark.parametrize("language", BACKENDS)
+def test_a_backend_needs_no_key(
+    apps: dict[str, App], azure: Azure, tmp_path: Path, language: str
+) -> None:
+    """Without one, it calls with its managed identity."""
+    # Node finds the package for Entra beside the backend, where `npm install` puts it.
+    copytree(ROOT / "examples" / language, tmp_path / "examples" / language)
+    (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "sdk" / "node_modules")
+    identity = {name: azure.env[name] for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER")}
+    environ = {"SERVICE_URL": apps["entra"].url, "SERVICE_APPLICATION": APP_AUDIENCE, **identity}
+    with running_backend(language, environ, tmp_path) as client:
+        token = new_user(client).token()
+
+    assert claims(token)["acsScope"] == "chat"
