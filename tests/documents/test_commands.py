@@ -200,7 +200,7 @@ class Reader:
     def _run(self, commands: list[Printed]) -> None:
         """Run commands one after the other in one shell, and compare their output."""
         with subprocess.Popen(  # noqa: S603 -- the commands of our own pages
-            ["bash", "-c", "\n".join([_PREAMBLE, *map(self._script, commands)])],
+            [installed("bash"), "-c", "\n".join([_PREAMBLE, *map(self._script, commands)])],
             cwd=self.clone,
             env=self._environ,
             stdin=subprocess.DEVNULL,
