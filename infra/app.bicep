@@ -13,10 +13,13 @@ param pythonVersion string
 param instanceMemoryMB int
 param maximumInstances int
 param alwaysReadyInstances int
-param allowedOrigins array
+param allowedOrigins string[]
 param signInClientId string
 param openTelemetry bool
-param settings object
+param settings { *: string }
+param moreSettings { *: string }
+
+var isSignInOn = !empty(signInClientId)
 
 var telemetrySettings = openTelemetry
   ? {
@@ -78,7 +81,11 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
 
   resource appSettings 'config' = {
     name: 'appsettings'
+    // The last one wins: no parameter replaces a setting that the template decides.
     properties: union(
+      moreSettings,
+      settings,
+      telemetrySettings,
       {
         COMMUNICATION_SERVICES_ENDPOINT: communicationEndpoint
         COMMUNICATION_SERVICES_RESOURCE_ID: communicationGuid
@@ -91,9 +98,7 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
         FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1048576'
         APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${clientId}'
-      },
-      telemetrySettings,
-      settings
+      }
     )
   }
 
@@ -113,24 +118,26 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
 
   // The platform checks tokens and allows requests without one: services may send a function key instead,
   // and the app decides. Checking tokens needs no client secret. Users and services share it: a token shows
-  // which of the two sends it.
-  resource signIn 'config' = if (!empty(signInClientId)) {
+  // which of the two sends it. Always deployed: without a client id it turns off what an earlier deployment turned on.
+  resource signIn 'config' = {
     name: 'authsettingsV2'
     properties: {
-      platform: { enabled: true }
+      platform: { enabled: isSignInOn }
       globalValidation: {
         requireAuthentication: false
         unauthenticatedClientAction: 'AllowAnonymous'
       }
       identityProviders: {
-        azureActiveDirectory: {
-          enabled: true
-          registration: {
-            clientId: signInClientId
-            openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
-          }
-          validation: { allowedAudiences: [signInClientId, 'api://${signInClientId}'] }
-        }
+        azureActiveDirectory: isSignInOn
+          ? {
+              enabled: true
+              registration: {
+                clientId: signInClientId
+                openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+              }
+              validation: { allowedAudiences: [signInClientId, 'api://${signInClientId}'] }
+            }
+          : { enabled: false }
       }
       login: { tokenStore: { enabled: false } }
     }

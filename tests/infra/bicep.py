@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import tree_sitter_bicep
@@ -46,10 +47,16 @@ class Bicep:
         return {*self.parameters, *self.variables, *self.resources, *self.modules}
 
 
+@cache
+def parse(source: bytes) -> Node:
+    """The syntax tree of a file's source."""
+    return _PARSER.parse(source).root_node
+
+
 def read(source: bytes) -> Bicep:
     """Read the declarations and uses in a file's source."""
     found = Bicep()
-    root = _PARSER.parse(source).root_node
+    root = parse(source)
     description = ""
     for node in root.named_children:
         if node.type.endswith("_declaration"):
@@ -87,6 +94,8 @@ def _use(found: Bicep, node: Node) -> None:
             found.resources[_name(node)] = _string(node)
             if all(child.type != "existing" for child in node.children):
                 _scope(found, node)
+        case "lambda_expression":
+            found.variables |= {_text(each) for each in _all(node.named_children[0])}
         case "for_statement":
             found.variables.add(_text(node.child_by_field_name("initializer")))
         case "identifier" if _is_used(node):

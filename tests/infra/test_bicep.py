@@ -182,28 +182,6 @@ def test_locks_to_remove_after_a_theft() -> None:
     assert named == new + existing
 
 
-def test_services_with_entra_need_a_registration() -> None:
-    """Without one, App Service Authentication is off, and the app would refuse every service."""
-    main = (INFRA / "main.bicep").read_text()
-
-    assert "serviceAuthentication == 'entra' && empty(signInClientId) ? fail(" in main
-    assert "signInClientId: acceptedClientId\n" in main
-    assert "SERVICE_AUTHENTICATION: serviceAuthentication\n" in main
-
-
-def test_the_registrations_tokens_are_accepted() -> None:
-    """Tokens of version 2 have the client id as audience, those of version 1 the identifier URI."""
-    values = dict(read((INFRA / "app.bicep").read_bytes()).values)
-    provider = "properties.identityProviders.azureActiveDirectory"
-
-    assert values[f"{provider}.registration.openIdIssuer"] == (
-        "'${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'"
-    )
-    assert values[f"{provider}.validation.allowedAudiences"] == (
-        "[signInClientId, 'api://${signInClientId}']"
-    )
-
-
 def test_parameters_are_documented() -> None:
     """docs/deploy.md lists every parameter with its description."""
     rows = re.findall(
