@@ -8,6 +8,9 @@ param communicationEndpoint string
 param communicationGuid string
 param storageName string
 param packageContainer string
+param registryTables string
+// The subnet of the app, if it has one.
+param subnetId string?
 param applicationInsights string
 param pythonVersion string
 param instanceMemoryMB int
@@ -51,6 +54,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    // On Flex Consumption, all outgoing calls then go through the network, without further settings.
+    virtualNetworkSubnetId: subnetId
     functionAppConfig: {
       runtime: { name: 'python', version: pythonVersion }
       deployment: {
@@ -75,6 +80,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     }
     siteConfig: {
       minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ftpsState: 'Disabled'
       cors: { allowedOrigins: allowedOrigins }
     }
   }
@@ -94,6 +101,7 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
         AzureWebJobsStorage__accountName: storageName
         AzureWebJobsStorage__credential: 'managedidentity'
         AzureWebJobsStorage__clientId: clientId
+        REGISTRY_STORAGE__tableServiceUri: registryTables
         // 1 MiB. The app accepts 16 KiB, but it can only refuse a body that is already in memory.
         FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1048576'
         APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights

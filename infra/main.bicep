@@ -18,6 +18,17 @@ param communicationResourceId string = ''
 @minLength(1)
 param dataLocation string
 
+@description('Whether the host and the registry share a storage account. two: each has its own. one: both in the first. prepared: as one, but the second exists. An app deployed by an earlier release has one; docs/operate.md says how to move. Empty decides: two for a new app.')
+@allowed(['', 'one', 'prepared', 'two'])
+param storageAccounts string = 'one'
+
+@description('Name of the app, if it was deployed before. azd knows it from the last deployment.')
+@maxLength(60)
+param deployedApp string = ''
+
+@description('Puts the app into a virtual network and closes storage to all others. Then no one else reads the registry from outside, operators included. The provider Microsoft.App must be registered in the subscription.')
+param vnetEnabled bool = false
+
 @description('Redundancy of the registry: one datacentre, three zones, or also a second region.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
 param storageSku string = 'Standard_ZRS'
@@ -80,6 +91,11 @@ param alertEmail string = ''
 @minValue(1)
 @maxValue(1000000)
 param unusualDeletions int = 100
+
+@description('Gigabytes of log lines a day after which the log takes no more until the next day. An alert fires at 80 %. 0: no limit.')
+@minValue(0)
+@maxValue(10000)
+param dailyCapGB int = 10
 
 @description('Time without a finished sweep after which an alert fires: three times the interval of cleanupSchedule, which is two missed runs.')
 @allowed(['PT15M', 'PT30M', 'PT1H', 'PT6H', 'P1D'])
@@ -145,6 +161,11 @@ var freePrefixes = ['AzureWebJobs.', 'AzureFunctionsJobHost__logging__']
 var reservedSettings = filter(objectKeys(moreSettings), setting => !contains(freeSettings, setting) && empty(filter(freePrefixes, prefix => startsWith(setting, prefix))))
 var acceptedSettings = empty(reservedSettings) ? moreSettings : fail('moreSettings must not have ${join(reservedSettings, ', ')}. docs/deploy.md, "Parameters", says what it may have.')
 
+// What an earlier release has deployed stays where it is. The output STORAGE_ACCOUNTS keeps the decision in azd's
+// environment.
+var accounts = !empty(storageAccounts) ? storageAccounts : empty(deployedApp) ? 'two' : 'one'
+var isHostApart = accounts == 'two'
+
 var tags = { 'azd-env-name': environmentName }
 // Makes globally unique names; stable for a subscription, environment and region.
 var suffix = uniqueString(subscription().id, environmentName, location)
@@ -203,8 +224,49 @@ module storage 'storage.bicep' = {
     sku: storageSku
     tags: tags
     principalId: identity.outputs.principalId
+    hasRegistry: true
+    hasHost: !isHostApart
+    isPrivate: vnetEnabled
   }
 }
+
+// Who can write to it can replace the app's code and read its keys. The registry is elsewhere.
+module hostStorage 'storage.bicep' = if (accounts != 'one') {
+  name: 'host-storage'
+  scope: group
+  params: {
+    name: 'host${suffix}'
+    location: location
+    sku: storageSku
+    tags: tags
+    principalId: identity.outputs.principalId
+    hasRegistry: false
+    hasHost: true
+    isPrivate: vnetEnabled
+  }
+}
+
+var hostEndpoints = accounts == 'one' ? [] : [
+  { account: hostStorage!.outputs.id, service: 'blob' }
+  { account: hostStorage!.outputs.id, service: 'queue' }
+]
+var firstHostEndpoints = isHostApart ? [] : [
+  { account: storage.outputs.id, service: 'blob' }
+  { account: storage.outputs.id, service: 'queue' }
+]
+
+module network 'network.bicep' = if (vnetEnabled) {
+  name: 'network'
+  scope: group
+  params: {
+    name: '${name}-${suffix}'
+    location: location
+    tags: tags
+    endpoints: concat([{ account: storage.outputs.id, service: 'table' }], firstHostEndpoints, hostEndpoints)
+  }
+}
+
+var hostAccountName = isHostApart ? hostStorage!.outputs.name : storage.outputs.name
 
 module monitoring 'monitoring.bicep' = {
   name: 'monitoring'
@@ -214,6 +276,7 @@ module monitoring 'monitoring.bicep' = {
     location: location
     tags: tags
     principalId: identity.outputs.principalId
+    dailyCapGB: dailyCapGB
   }
 }
 
@@ -228,8 +291,10 @@ module app 'app.bicep' = {
     clientId: identity.outputs.clientId
     communicationEndpoint: communicationEndpoint
     communicationGuid: communicationGuid
-    storageName: storage.outputs.name
-    packageContainer: storage.outputs.packageContainer
+    storageName: hostAccountName
+    packageContainer: isHostApart ? hostStorage!.outputs.packageContainer : storage.outputs.packageContainer
+    registryTables: storage.outputs.tables
+    subnetId: network.?outputs.appSubnetId
     applicationInsights: monitoring.outputs.applicationInsights
     pythonVersion: pythonVersion
     instanceMemoryMB: instanceMemoryMB
@@ -263,6 +328,29 @@ module alerts 'alerts.bicep' = {
   }
 }
 
+module logVolume 'log-volume.bicep' = if (dailyCapGB > 0) {
+  name: 'log-volume'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    workspaceId: monitoring.outputs.workspaceId
+    dailyCapGB: dailyCapGB
+    actionGroups: alerts.outputs.actionGroups
+  }
+}
+
+module diagnostics 'diagnostics.bicep' = {
+  name: 'diagnostics'
+  scope: group
+  params: {
+    workspaceId: monitoring.outputs.workspaceId
+    registryAccountName: storage.outputs.name
+    hostAccountName: hostAccountName
+    communicationName: isNew ? communication!.outputs.name : ''
+  }
+}
+
 module audit 'audit.bicep' = if (auditRetentionDays > 0) {
   name: 'audit'
   scope: group
@@ -274,11 +362,13 @@ module audit 'audit.bicep' = if (auditRetentionDays > 0) {
     retentionDays: auditRetentionDays
     workspaceName: monitoring.outputs.workspaceName
     registryAccountName: storage.outputs.name
+    hostAccountName: hostAccountName
     communicationName: isNew ? communication!.outputs.name : ''
   }
 }
 
 output AZURE_RESOURCE_GROUP string = group.name
+output STORAGE_ACCOUNTS string = accounts
 output FUNCTION_APP_NAME string = app.outputs.name
 output FUNCTION_APP_URL string = app.outputs.url
 output COMMUNICATION_SERVICES_ENDPOINT string = communicationEndpoint

@@ -1,5 +1,6 @@
 """Read the syntax tree of a Bicep file. PyPI, npm and Debian have no Bicep compiler."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,6 +11,7 @@ from tree_sitter import Language, Node, Parser
 
 INFRA = Path(__file__).parents[2] / "infra"
 FILES = sorted(INFRA.glob("*.bicep"))
+_OUTPUTS = re.compile(r"\b(\w+)(?:!\.|\.\?|\.)outputs\.(\w+)")
 _PARSER = Parser(Language(tree_sitter_bicep.language()))
 
 
@@ -64,6 +66,7 @@ def read(source: bytes) -> Bicep:
         description = _description(node) or description if node.type == "decorators" else ""
     for node in _all(root):
         _use(found, node)
+    found.module_outputs = set(_OUTPUTS.findall(source.decode()))
     found.values = [(path, _text(node)) for path, node in _properties(root)]
     return found
 
@@ -97,12 +100,10 @@ def _use(found: Bicep, node: Node) -> None:
         case "lambda_expression":
             found.variables |= {_text(each) for each in _all(node.named_children[0])}
         case "for_statement":
-            found.variables.add(_text(node.child_by_field_name("initializer")))
+            names = node.named_children[0]
+            found.variables |= {_text(each) for each in (names.named_children or [names])}
         case "identifier" if _is_used(node):
             found.used.add(text)
-        case "member_expression" if ".outputs." in text:
-            module, _, output = text.partition(".outputs.")
-            found.module_outputs.add((module.removesuffix("!"), output))
 
 
 def _scope(found: Bicep, node: Node) -> None:

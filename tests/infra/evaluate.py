@@ -9,7 +9,6 @@ import hashlib
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ class Resource:
     Attributes:
         kind: Its type, without the version.
         name: Its name, after those of its parents.
-        scope: The name of the resource that it is attached to, or empty.
+        scope: Type and name of the resource that it is attached to, or empty.
         body: Its properties and all else that the template says about it.
     """
 
@@ -215,7 +214,8 @@ class _Template:
             if name.type != "resource_declaration" and _text(name) not in ("scope", "parent")
         }
         scope = _property(body, "scope")
-        on = self._evaluate(scope, names).name if scope else ""
+        on = self._evaluate(scope, names) if scope else None
+        on = f"{on.kind} {on.name}" if on else ""
         return Resource(reference.kind, reference.name, on, found)
 
     def _bodies(self, node: Node, names: Names) -> Iterator[tuple[Node, Names]]:
@@ -323,22 +323,15 @@ class _Template:
                 }
             case "identifier":
                 return names[_text(node)] if _text(node) in names else self._value(_text(node))
+            case "resource_expression":  # network::appSubnet
+                return self._value(_text(parts[-1]))
             case "parenthesized_expression":
                 return self._evaluate(parts[0], names)
             case "for_statement":
                 return [self._evaluate(body, each) for each, body in self._loop(node, names)]
-            case "ternary_expression":
-                chosen = parts[1] if self._evaluate(parts[0], names) else parts[2]
-                return self._evaluate(chosen, names)
-            case "unary_expression":
-                value = self._evaluate(parts[0], names)
-                return -value if _text(node).startswith("-") else not value
-            case "binary_expression":
-                return self._binary(node, names)
-            case "subscript_expression":
-                return self._evaluate(parts[0], names)[self._evaluate(parts[1], names)]
-            case "member_expression":
-                return self._member(node, names)
+            case kind if kind in _COMPOUND:
+                value = self._compound(_Parser(node).tree, names)
+                return None if isinstance(value, _Missing) else value
             case "lambda_expression":
                 return lambda item: self._evaluate(parts[1], {**names, _text(parts[0]): item})
             case "call_expression":
@@ -349,40 +342,137 @@ class _Template:
         raise NotImplementedError(node.type)
 
     def _pieces(self, node: Node, names: Names) -> Iterator[str]:
-        """The pieces of a text. The tree leaves out white space at its ends."""
+        """The pieces of a text. The tree counts white space wrongly at the ends and before `${`."""
         quote = 3 if _text(node).startswith("'''") else 1
         text, at = node.text or b"", quote
         for part in node.named_children:
             if part.type == "interpolation":
-                yield _unescaped(text[at : part.start_byte - node.start_byte])
+                start = text.index(b"${", part.start_byte - node.start_byte)
+                yield _unescaped(text[at:start])
                 yield str(self._evaluate(_children(part)[0], names))
                 at = part.end_byte - node.start_byte
         yield _unescaped(text[at : len(text) - quote])
 
-    def _binary(self, node: Node, names: Names) -> Any:
-        left, right = (partial(self._evaluate, part, names) for part in _children(node))
-        match node.children[1].type:
-            case "&&":
-                return left() and right()
-            case "||":
-                return left() or right()
-            case "??":
-                value = left()
-                return right() if value is None else value
-            case operator:
-                return _OPERATORS[operator](left(), right())
+    def _compound(self, tree: Any, names: Names) -> Any:  # noqa: PLR0911 -- a table
+        """The value of what `_Parser` has found."""
+        match tree:
+            case ("?", condition, first, second):
+                chosen = first if self._compound(condition, names) else second
+                return self._compound(chosen, names)
+            case ("&&", left, right):
+                return self._compound(left, names) and self._compound(right, names)
+            case ("||", left, right):
+                return self._compound(left, names) or self._compound(right, names)
+            case ("??", left, right):
+                value = self._compound(left, names)
+                is_nothing = value is None or isinstance(value, _Missing)
+                return self._compound(right, names) if is_nothing else value
+            case ("!", right):
+                return not self._compound(right, names)
+            case ("[", left, index):
+                return self._compound(left, names)[self._compound(index, names)]
+            case (".", left, name):
+                return _member(self._compound(left, names), name)
+            case (".?", left, name):
+                value = self._compound(left, names)
+                return _Missing() if value is None else _member(value, name)
+            case (operator, left, right):
+                left, right = self._compound(left, names), self._compound(right, names)
+                return _OPERATORS[operator](left, right)
+        return tree if isinstance(tree, int) else self._evaluate(tree, names)
 
-    def _member(self, node: Node, names: Names) -> Any:
-        inner, name = _children(node)
-        value = self._evaluate(inner, names)
-        if value is None and any(child.type == ".?" for child in node.children):
-            return None
-        if value is None and inner.type == "member_expression":
-            return None  # the rest of a chain with .?
-        if isinstance(value, _Template):
-            assert _text(name) == "outputs"
-            return _Outputs(value)
-        return value[_text(name)] if isinstance(value, dict) else value.get(_text(name))
+
+class _Missing:
+    """What a chain with `.?` gives if there is nothing."""
+
+
+def _member(value: Any, name: str) -> Any:
+    if isinstance(value, _Missing):
+        return value
+    if isinstance(value, _Template):
+        assert name == "outputs"
+        return _Outputs(value)
+    return value[name] if isinstance(value, dict) else value.get(name)
+
+
+_COMPOUND = (
+    "ternary_expression",
+    "binary_expression",
+    "unary_expression",
+    "member_expression",
+    "subscript_expression",
+)
+# The higher, the tighter. Source: Bicep's table of operators.
+_LEVELS = (("??",), ("||",), ("&&",), ("==", "!="), ("<", ">", "<=", ">="), ("+", "-"), ("*",))
+_PRECEDENCE = {
+    operator: level for level, operators in enumerate(_LEVELS, 1) for operator in operators
+}
+
+
+class _Parser:
+    """Parse an expression with operators again: the grammar gets their precedence wrong."""
+
+    def __init__(self, node: Node) -> None:
+        self._tokens = [*self._flat(node)]
+        self._at = 0
+        self.tree = self._ternary()
+        assert self._at == len(self._tokens), _text(node)
+
+    def _flat(self, node: Node) -> Iterator[Node | str]:
+        for child in node.children:
+            if child.type in _COMPOUND:
+                yield from self._flat(child)
+            elif child.type != "comment":
+                yield child if child.is_named else child.type
+
+    @property
+    def _next(self) -> Node | str:
+        return self._tokens[self._at] if self._at < len(self._tokens) else ""
+
+    def _take(self, *tokens: str) -> str:
+        """Take one of the tokens, if it is the next one."""
+        token = self._next
+        if not isinstance(token, str) or token not in tokens:
+            return ""
+        self._at += 1
+        return token
+
+    def _ternary(self) -> Any:
+        condition = self._binary(0)
+        if not self._take("?"):
+            return condition
+        first = self._ternary()
+        assert self._take(":")
+        return ("?", condition, first, self._ternary())
+
+    def _binary(self, least: int) -> Any:
+        left = self._unary()
+        while isinstance(self._next, str) and _PRECEDENCE.get(self._next, 0) > least:
+            operator = self._take(*_PRECEDENCE)
+            left = (operator, left, self._binary(_PRECEDENCE[operator]))
+        return left
+
+    def _unary(self) -> Any:
+        if self._take("!"):
+            return ("!", self._unary())
+        if self._take("-"):
+            return ("-", 0, self._unary())
+        return self._postfix(self._operand())
+
+    def _postfix(self, left: Any) -> Any:
+        while operator := self._take(".", ".?", "!", "["):
+            if operator == "[":
+                left = ("[", left, self._ternary())
+                assert self._take("]")
+            elif operator != "!":
+                left = (operator, left, _text(self._operand()))
+        return left
+
+    def _operand(self) -> Node:
+        operand = self._next
+        assert isinstance(operand, Node), operand
+        self._at += 1
+        return operand
 
 
 @dataclass(frozen=True)
@@ -455,9 +545,13 @@ def _is_of(value: Any, kind: Node) -> bool:
         case "array_type":
             inner = _children(_children(kind)[0])[0]
             return isinstance(value, list) and all(_is_of(each, inner) for each in value)
-        case "object":  # { *: TYPE }
-            inner = _children(_children(kind)[0])[0]
-            return isinstance(value, dict) and all(_is_of(each, inner) for each in value.values())
+        case "object":
+            fields = [_children(each) for each in _children(kind)]
+            if not isinstance(value, dict):
+                return False
+            if len(fields[0]) == 1:  # { *: TYPE }
+                return all(_is_of(each, fields[0][0]) for each in value.values())
+            return all(_is_of(value.get(_text(key)), inner) for key, inner in fields)
         case _:
             python = _PRIMITIVES[_text(kind)]
             return isinstance(value, python) and (python is bool or not isinstance(value, bool))
@@ -525,6 +619,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "filter": lambda values, function: [value for value in values if function(value)],
     "flatten": lambda values: [item for each in values for item in each],
     "guid": _guid,
+    "indexOf": lambda values, value: values.index(value),
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
     "join": lambda values, between: between.join(values),
     "last": lambda values: values[-1],

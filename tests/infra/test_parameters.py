@@ -61,6 +61,10 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("unusualDeletions", 0),
     ("unusualDeletions", 1_000_001),
     ("sweepMissingAfter", "PT16M"),
+    ("storageAccounts", "three"),
+    ("deployedApp", "a" * 61),
+    ("dailyCapGB", -1),
+    ("dailyCapGB", 10_001),
     ("auditRetentionDays", -1),
     ("auditRetentionDays", 36501),
     ("moreSettings", {"PURGE_HODL": "true"}),
@@ -79,6 +83,7 @@ IN_RANGE: list[dict[str, Any]] = [
     {"serviceAuthentication": "entra", "signInClientId": CLIENT_ID},
     {"alertEmail": "operators@contoso.com"},
     {"unusualDeletions": 1},
+    {"dailyCapGB": 0},
     {"moreSettings": {"AzureWebJobs.purge_deleted_identities.Disabled": "true"}},
     {"moreSettings": {"AzureFunctionsJobHost__logging__logLevel__default": "Warning"}},
 ]
