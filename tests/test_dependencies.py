@@ -165,14 +165,22 @@ def test_an_action_has_one_version() -> None:
 
 
 def test_the_pipeline_deploys_with_the_parameters_of_azd() -> None:
-    """`azd pipeline config` sets each as a variable on GitHub, and the workflow passes it."""
+    """`azd pipeline config` sets each as a variable on GitHub, and the workflow passes it.
+
+    Others are outputs of the deployment before, which the workflow reads first.
+    """
     parameters = (ROOT / "infra" / "main.parameters.json").read_text()
-    ours = [name for name in re.findall(r"\$\{(\w+)", parameters) if not name.startswith("AZURE_")]
+    outputs = re.findall(
+        r"^output (\w+)", (ROOT / "infra" / "main.bicep").read_text(), re.MULTILINE
+    )
+    read = set(re.findall(r"\$\{(\w+)", parameters)) - set(outputs)
+    ours = {name for name in read if not name.startswith("AZURE_")}
     passed = re.findall(r"^      (\w+): \$\{\{ vars\.(\w+) \}\}$", DEPLOYMENT, re.MULTILINE)
 
     assert sorted(AZD["pipeline"]["variables"]) == sorted(ours)
     assert [(name, name) for name, _ in passed] == passed
-    assert set(ours) < {name for name, _ in passed}
+    assert ours < {name for name, _ in passed}
+    assert DEPLOYMENT.index("azd env refresh") < DEPLOYMENT.index("azd provision --no-prompt")
 
 
 def test_the_pipeline_installs_an_azd_that_the_project_accepts() -> None:

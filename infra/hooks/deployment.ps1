@@ -1,8 +1,8 @@
-# What goes wrong around a deployment: deployment.ps1 name | wait | check | locks
+# What goes wrong around a deployment: deployment.ps1 wait | check | locks
 #
 # deployment.sh explains it; this is the same for azd on Windows. It throws instead of exiting: azd runs it
 # from a script of its own, which would ignore an exit code.
-param([Parameter(Mandatory)] [ValidateSet('name', 'wait', 'check', 'locks')] [string] $Step)
+param([Parameter(Mandatory)] [ValidateSet('wait', 'check', 'locks')] [string] $Step)
 . "$PSScriptRoot/az.ps1"
 
 $group = "$env:AZURE_RESOURCE_GROUP"
@@ -10,13 +10,6 @@ $app = "$env:FUNCTION_APP_NAME"
 $url = "$env:FUNCTION_APP_URL"
 $subscription = "$env:AZURE_SUBSCRIPTION_ID"
 $of = @('--resource-group', $group, '--subscription', $subscription)
-
-function Test-Name {
-    if ("$env:AZURE_ENV_NAME" -notmatch '^[A-Za-z0-9]([A-Za-z0-9-]{0,28}[A-Za-z0-9])?$') {
-        throw "ERROR: The environment's name '$env:AZURE_ENV_NAME' is not possible: use up to 30 letters, digits and hyphens, and`n" +
-            "begin and end with a letter or digit. To use another name, run 'azd env new NAME'."
-    }
-}
 
 function Get-Functions {
     return Invoke-Az functionapp function list --name $app @of --query '[].name' --output tsv
@@ -94,7 +87,6 @@ function Test-Locks {
 }
 
 switch ($Step) {
-    'name' { Test-Name }
     'wait' { Wait-ForRoles }
     'check' { Test-Publication }
     'locks' { Test-Locks }

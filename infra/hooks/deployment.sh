@@ -1,8 +1,8 @@
 #!/bin/sh
-# What goes wrong around a deployment: deployment.sh name | wait | check | locks
+# What goes wrong around a deployment: deployment.sh wait | check | locks
 #
-# azd runs it (see azure.yaml): name before it deploys, wait before it publishes, check after that, and locks
-# before `azd down`. deployment.ps1 does the same on Windows.
+# azd runs it (see azure.yaml): wait before it publishes, check after that, and locks before `azd down`.
+# deployment.ps1 does the same on Windows.
 set -eu
 . "${0%/*}/az.sh"
 
@@ -11,13 +11,6 @@ group=${AZURE_RESOURCE_GROUP:-}
 app=${FUNCTION_APP_NAME:-}
 url=${FUNCTION_APP_URL:-}
 subscription=${AZURE_SUBSCRIPTION_ID:-}
-
-# azd accepts more names than the resources, of which the name is a part.
-name() {
-    printf '%s\n' "${AZURE_ENV_NAME:-}" | grep -Eqx '[A-Za-z0-9]([A-Za-z0-9-]{0,28}[A-Za-z0-9])?' ||
-        stop "The environment's name '${AZURE_ENV_NAME:-}' is not possible: use up to 30 letters, digits and hyphens, and
-begin and end with a letter or digit. To use another name, run 'azd env new NAME'."
-}
 
 list_functions() {
     call_az functionapp function list --name "$app" --resource-group "$group" --subscription "$subscription" \
@@ -99,6 +92,6 @@ az lock delete --ids $(printf '%s\n' "$ids" | tr '\n' ' ')"
 }
 
 case ${1:-} in
-name | wait | check | locks) "$1" ;;
-*) stop "Usage: deployment.sh name | wait | check | locks" ;;
+wait | check | locks) "$1" ;;
+*) stop "Usage: deployment.sh wait | check | locks" ;;
 esac

@@ -82,7 +82,6 @@ class Deployment:
         self._system = system
         self._answers: dict[str, list[str]] = {}
         self.env: dict[str, str] = {
-            "AZURE_ENV_NAME": "chat-dev",
             "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
         }
         for name in ("az", "azd", "sleep"):
@@ -396,24 +395,6 @@ def test_the_hooks_know_the_role_and_the_outputs() -> None:
         f"output {name} string" in main and all(name in script for script in scripts)
         for name in ("APP_PRINCIPAL_ID", "COMMUNICATION_ROLE_ASSIGNMENT_ID")
     )
-
-
-@pytest.mark.parametrize("name", ["chat_dev", "chat.dev", "-chat", "chat-", "", "c" * 31])
-def test_an_impossible_name_is_refused(deployment: Deployment, name: str) -> None:
-    """It is accepted by azd, but is part of the names of resources, which do not."""
-    deployment.env["AZURE_ENV_NAME"] = name
-
-    done = deployment.run("preprovision")
-
-    assert_fails(done, f"The environment's name '{name}' is not possible", "azd env new NAME")
-
-
-@pytest.mark.parametrize("name", ["c", "7", "Chat-2-dev", "c" * 30])
-def test_a_possible_name_is_accepted(deployment: Deployment, name: str) -> None:
-    """Letters, digits and hyphens, at most 30."""
-    deployment.env["AZURE_ENV_NAME"] = name
-
-    assert deployment.run("preprovision").returncode == 0
 
 
 @pytest.mark.parametrize("listed", ["", "ERROR: (NotFound) The host is not running."])
