@@ -72,7 +72,7 @@ function Stop-AfterCheck {
         "If none exists, the app did not load. Azure may have built it for another Python than the app's, which is $version.`n" +
         "Publish a package that is built here, in a shell with make:`n" +
         "make package PACKAGE_PYTHON=$version`n" +
-        "rm -rf dist/package && unzip -q -d dist/package dist/acs-identity-service-python$version.zip`n" +
+        "rm -rf dist/package && python3 -m zipfile -e dist/acs-identity-service-python$version.zip dist/package`n" +
         "(cd dist/package && func azure functionapp publish $app --no-build --python)`n" +
         'azd hooks run postdeploy'
 }

@@ -75,7 +75,7 @@ $problem
 If none exists, the app did not load. Azure may have built it for another Python than the app's, which is $message.
 Publish a package that is built here:
 make package PACKAGE_PYTHON=$message
-rm -rf dist/package && unzip -q -d dist/package dist/acs-identity-service-python$message.zip
+rm -rf dist/package && python3 -m zipfile -e dist/acs-identity-service-python$message.zip dist/package
 (cd dist/package && func azure functionapp publish $app --no-build --python)
 azd hooks run postdeploy"
 }
