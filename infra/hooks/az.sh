@@ -1,4 +1,5 @@
 # What the hooks share: they read this file.
+# shellcheck shell=sh
 
 stop() {
     printf 'ERROR: %s\n' "$1" >&2
