@@ -18,13 +18,17 @@ param communicationResourceId string = ''
 @minLength(1)
 param dataLocation string
 
-@description('Whether the host and the registry share a storage account. two: each has its own. one: both in the first. prepared: as one, but the second exists. An app deployed by an earlier release has one; docs/operate.md says how to move. Empty decides: two for a new app.')
+@description('Whether the host and the registry share a storage account. two: each has its own. one: both in the first. prepared: as one, but the second exists. An app deployed by an earlier release has one; docs/operate.md says how to move. Empty: as before, and two for a new app.')
 @allowed(['', 'one', 'prepared', 'two'])
 param storageAccounts string = 'one'
 
-@description('Name of the app, if it was deployed before. azd knows it from the last deployment.')
+@description('Name of the app, if it is deployed. azd knows it from the last deployment.')
 @maxLength(60)
 param deployedApp string = ''
+
+@description('The storageAccounts of the last deployment. azd knows it, except of one by an earlier release.')
+@allowed(['', 'one', 'prepared', 'two'])
+param deployedStorageAccounts string = ''
 
 @description('Puts the app into a virtual network and closes storage to all others. Then no one else reads the registry from outside, operators included. The provider Microsoft.App must be registered in the subscription.')
 param vnetEnabled bool = false
@@ -161,9 +165,9 @@ var freePrefixes = ['AzureWebJobs.', 'AzureFunctionsJobHost__logging__']
 var reservedSettings = filter(objectKeys(moreSettings), setting => !contains(freeSettings, setting) && empty(filter(freePrefixes, prefix => startsWith(setting, prefix))))
 var acceptedSettings = empty(reservedSettings) ? moreSettings : fail('moreSettings must not have ${join(reservedSettings, ', ')}. docs/deploy.md, "Parameters", says what it may have.')
 
-// What an earlier release has deployed stays where it is. The output STORAGE_ACCOUNTS keeps the decision in azd's
-// environment.
-var accounts = !empty(storageAccounts) ? storageAccounts : empty(deployedApp) ? 'two' : 'one'
+// What is deployed stays where it is. An earlier release has no output DEPLOYED_STORAGE_ACCOUNTS.
+var accountsBefore = !empty(deployedStorageAccounts) ? deployedStorageAccounts : empty(deployedApp) ? 'two' : 'one'
+var accounts = !empty(storageAccounts) ? storageAccounts : accountsBefore
 var isHostApart = accounts == 'two'
 
 var tags = { 'azd-env-name': environmentName }
@@ -368,7 +372,7 @@ module audit 'audit.bicep' = if (auditRetentionDays > 0) {
 }
 
 output AZURE_RESOURCE_GROUP string = group.name
-output STORAGE_ACCOUNTS string = accounts
+output DEPLOYED_STORAGE_ACCOUNTS string = accounts
 output FUNCTION_APP_NAME string = app.outputs.name
 output FUNCTION_APP_URL string = app.outputs.url
 output COMMUNICATION_SERVICES_ENDPOINT string = communicationEndpoint

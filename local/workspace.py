@@ -17,8 +17,8 @@ import msgspec
 
 from local.children import Children
 
-# What a start that was killed can leave behind, and what a copy of the folder can contain.
-_STALE = ("env", "ca-bundle.pem", "processes", "azurite")
+# What belongs to one start. One that was killed can leave it behind.
+_STATE = ("env", "processes", "azurite")
 
 
 class CannotStart(Exception):
@@ -74,12 +74,13 @@ class Workspace:
                 ) from None
             if ended := self.children.end_leftovers():
                 print(f"Ended what an earlier run has left behind: {ended} process(es).")
-            self._remove_stale_files()
+            remove(self.bundle)
+            self._remove_state()
             try:
                 yield self
             finally:
                 # The bundle stays: shells that have read `env` use it for every TLS connection.
-                remove(self.env_file)
+                self._remove_state()
 
     def _open_lock(self) -> IO[str]:
         path = self.folder / "lock"
@@ -93,8 +94,8 @@ class Workspace:
                 f"{error.filename} cannot be used ({error.strerror}): remove {self.folder}."
             ) from None
 
-    def _remove_stale_files(self) -> None:
-        for name in _STALE:
+    def _remove_state(self) -> None:
+        for name in _STATE:
             remove(self.folder / name)
 
     def keys(self) -> Keys:

@@ -94,11 +94,11 @@ def test_the_next_deployment_stays_as_it_is(first: dict[str, str]) -> None:
     """The output of the last deployment decides, which azd passes."""
     before = deploy(storageAccounts="", **first)
     outputs = {
-        "storageAccounts": before.outputs["STORAGE_ACCOUNTS"],
+        "deployedStorageAccounts": before.outputs["DEPLOYED_STORAGE_ACCOUNTS"],
         "deployedApp": before.outputs["FUNCTION_APP_NAME"],
     }
 
-    after = deploy(**outputs)
+    after = deploy(storageAccounts="", **outputs)
 
     assert host_account(after) == host_account(before)
 
@@ -110,7 +110,8 @@ def test_azd_passes_what_it_knows() -> None:
 
     assert values["storageAccounts"]["value"] == "${STORAGE_ACCOUNTS=}"
     assert values["deployedApp"]["value"] == "${FUNCTION_APP_NAME=}"
-    assert {"STORAGE_ACCOUNTS", "FUNCTION_APP_NAME"} <= outputs.keys()
+    assert values["deployedStorageAccounts"]["value"] == "${DEPLOYED_STORAGE_ACCOUNTS=}"
+    assert {"DEPLOYED_STORAGE_ACCOUNTS", "FUNCTION_APP_NAME"} <= outputs.keys()
 
 
 # Two accounts

@@ -63,6 +63,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("sweepMissingAfter", "PT16M"),
     ("storageAccounts", "three"),
     ("deployedApp", "a" * 61),
+    ("deployedStorageAccounts", "three"),
     ("dailyCapGB", -1),
     ("dailyCapGB", 10_001),
     ("auditRetentionDays", -1),

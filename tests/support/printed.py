@@ -20,7 +20,7 @@ _PROGRAMS = (
     r"\.|\.venv/bin/\S+|acsid|azd?|cat|cd|cp|curl|docker|export|for|func|git|jq|make|mkdir|node|npm"
     r"|npx|pip|pipx|pytest|python3?|rm|sh|source|uv"
 )
-_COMMAND = re.compile(rf"(?:\w+=|\(\n|(?:{_PROGRAMS})\s)")
+_COMMAND = re.compile(rf"(?:\w+=|\( $|(?:{_PROGRAMS})\s)")
 # A date in an example stands for any date.
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
