@@ -56,6 +56,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("alertEmail", "operators"),
     ("alertEmail", "@contoso.com"),
     ("alertEmail", "a@b@contoso.com"),
+    ("alertEmail", "a@contoso.com@"),
     ("alertEmail", "operators @contoso.com"),
     ("alertEmail", "a@" + "b" * 254),
     ("unusualDeletions", 0),
@@ -69,6 +70,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("auditRetentionDays", -1),
     ("auditRetentionDays", 36501),
     ("moreSettings", {"PURGE_HODL": "true"}),
+    ("moreSettings", {"purge_hold": "true"}),
 ]
 IN_RANGE: list[dict[str, Any]] = [
     {"environmentName": "a" * 30},
