@@ -23,6 +23,12 @@ from azure.core.exceptions import (
     HttpResponseError,
 )
 from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import (
+    AsyncBearerTokenCredentialPolicy,
+    ContentDecodePolicy,
+    CustomHookPolicy,
+    UserAgentPolicy,
+)
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
@@ -45,7 +51,7 @@ from identity_service.azure.table_codec import (
     partition,
     user_key,
 )
-from identity_service.azure.transport import Transport, only_if_awaited
+from identity_service.azure.transport import RetryOnce, Transport, only_if_awaited
 from identity_service.errors import InvalidQuery, RegistryUnavailable, ServiceError
 from identity_service.identity import (
     DueEntry,
@@ -94,13 +100,14 @@ def _require_type(response: PipelineResponse[Any, Any]) -> None:
 CONNECT = 2.0
 RESPONSE = 4.0
 WRITE = 20.0
-_CONNECTION: dict[str, Any] = {
+# With a key the SDK's own policies stay, because the one that signs is not public.
+_WITH_KEY: dict[str, Any] = {
     "retry_total": 0,
     "permit_redirects": False,
     "raw_request_hook": _untraced,
     "raw_response_hook": _require_type,
 }
-_READ: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
+_READ: dict[str, Any] = {"repeatable": True, "retry_total": 1, "retry_backoff_factor": 0}
 
 _RANGE = "PartitionKey eq @partition and RowKey gt @first and RowKey lt @last"
 _Partition = Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
@@ -149,8 +156,15 @@ _STREAM_PAGE = 100
 _LARGEST_PAGE = 1000
 
 
-def _network(proxies: dict[str, str] | None) -> dict[str, Any]:
-    return {"transport": Transport(CONNECT, RESPONSE), "proxies": proxies}
+def policies(credential: AsyncTokenCredential) -> list[Any]:
+    """What the SDK does with each request and response. None of them reaches a trace."""
+    return [
+        UserAgentPolicy(),
+        ContentDecodePolicy(response_encoding="utf-8"),
+        RetryOnce(),
+        AsyncBearerTokenCredentialPolicy(credential, STORAGE_SCOPE),
+        CustomHookPolicy(raw_response_hook=_require_type),
+    ]
 
 
 class TableRegistry:
@@ -164,22 +178,28 @@ class TableRegistry:
 
     @classmethod
     def connect(
-        cls,
-        table_service: str,
-        credential: AsyncTokenCredential,
-        proxies: dict[str, str] | None = None,
+        cls, table_service: str, credential: AsyncTokenCredential, proxy: str = ""
     ) -> "TableRegistry":
         """The registry in the storage account whose tables are at the URL `table_service`."""
-        options = {**_CONNECTION, **_network(proxies)}
-        return cls(TableClient(table_service, TABLE, credential=credential, **options))
+        return cls(
+            TableClient(
+                table_service,
+                TABLE,
+                credential=credential,
+                transport=Transport(CONNECT, RESPONSE, proxy),
+                policies=policies(credential),
+            )
+        )
 
     @classmethod
-    def from_connection_string(
-        cls, connection_string: str, proxies: dict[str, str] | None = None
-    ) -> "TableRegistry":
+    def from_connection_string(cls, connection_string: str, proxy: str = "") -> "TableRegistry":
         """The registry in the storage account of the connection string."""
-        options = {**_CONNECTION, **_network(proxies)}
-        return cls(TableClient.from_connection_string(connection_string, TABLE, **options))
+        transport = Transport(CONNECT, RESPONSE, proxy)
+        return cls(
+            TableClient.from_connection_string(
+                connection_string, TABLE, transport=transport, **_WITH_KEY
+            )
+        )
 
     async def read(self, identity_id: str) -> Identity | None:
         """See `ports.Registry`."""
