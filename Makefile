@@ -2,49 +2,37 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/.ready
-# Folders with npm packages: Azurite and the page to try the API; for the tests Microsoft's JavaScript
-# SDK, the tools that check the API contract, and an analyser for the queries in infra/.
-NODE_FOLDERS := local tests/sdk tests/contract tests/infra
-EXAMPLE := examples/web
-PAGE := $(EXAMPLE)/dist/index.html
+# The folders with npm packages.
+NODE_FOLDERS := local tests/sdk tests/contract tests/infra tests/browser examples/web
+# Installs what is missing, after a check of this machine: tools/setup/.
+INSTALL := $(PYTHON) -m tools.setup
 # Runs in its own environment: it would double the number of packages in .venv.
 AUDIT := $(BIN)/uv tool run --quiet pip-audit==2.10.1
 PIN := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fuzz openapi docs bench faults soak explore package pins audit
+.PHONY: help python setup runnable run programs test check fuzz openapi docs bench faults soak explore package pins audit
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
 
-setup: $(READY) $(PAGE)  ## Install everything into .venv and node_modules, and build the example page
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer." >&2; exit 1; }
+	@$(PYTHON) tools/check_python.py
 
-$(READY): requirements-dev.txt cli/pyproject.toml $(NODE_FOLDERS:%=%/package-lock.json)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-		|| { echo "Python 3.11 or newer is missing: install it, or choose one: make setup PYTHON=python3.12"; exit 1; }
-	@command -v npm >/dev/null || { echo "Node is missing: install Node 20.19 or newer."; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "The venv module is missing: install python3-venv."; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt \
-		&& $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable ./cli \
-		|| { echo "The Python packages could not be installed: is this machine online?"; exit 1; }
-	@for folder in $(NODE_FOLDERS); do \
-		npm ci --prefix $$folder --no-audit --no-fund --loglevel=error \
-		|| { echo "The npm packages could not be installed: is this machine online?"; exit 1; }; done
-	@touch $(READY)
+setup: python  ## Install everything into .venv and node_modules, and build the example page
+	@$(INSTALL) all
 
-$(EXAMPLE)/node_modules/.ready: $(EXAMPLE)/package-lock.json | $(READY)
-	@npm ci --prefix $(EXAMPLE) --no-audit --no-fund --loglevel=error \
-		|| { echo "The npm packages could not be installed: is this machine online?"; exit 1; }
-	@touch $@
+runnable: python  ## Install only what `make run` needs
+	@$(INSTALL) run $(ARGS)
 
-$(PAGE): $(EXAMPLE)/node_modules/.ready $(wildcard $(EXAMPLE)/*.* $(EXAMPLE)/public/* $(EXAMPLE)/src/*)
-	@npm run build --prefix $(EXAMPLE) --silent
+run: runnable  ## Start the local Azure and the app, run the quickstart, serve until Ctrl-C; ARGS="--app-port 0" passes options
+	@$(BIN)/python -m local $(ARGS)
 
-run: setup  ## Start the local Azure and the app, run the quickstart, serve until Ctrl-C
-	@$(BIN)/python -m local
+programs: setup  ## Install the browser, curl and jq for the tests, if they are missing
+	@$(BIN)/python -m tools.setup.programs
 
-test: setup  ## Run all tests, or TESTS=...
+test: programs  ## Run all tests, or TESTS=...
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(TESTS)
 
 check: setup  ## Check lint, format and types
@@ -80,11 +68,12 @@ package: setup  ## Build and check dist/*.zip and measure its cold start; PACKAG
 pins: setup  ## Pin the dependencies in pyproject.toml with hashes; generate docs/licences.md
 	@$(PIN) pyproject.toml --output-file requirements.txt
 	@$(PIN) --group dev pyproject.toml cli/pyproject.toml --output-file requirements-dev.txt
+	@$(PIN) --group run pyproject.toml cli/pyproject.toml --constraint requirements-dev.txt --output-file requirements-run.txt
 	@$(BIN)/python -m tools.package.licences
 
 audit: setup  ## Check the dependencies for known vulnerabilities
 	@failed=0; \
 	$(AUDIT) --strict --disable-pip --require-hashes --requirement requirements-dev.txt || failed=1; \
-	for folder in $(NODE_FOLDERS) $(EXAMPLE); do \
+	for folder in $(NODE_FOLDERS); do \
 		echo "npm audit: $$folder"; npm audit --prefix $$folder || failed=1; done; \
 	exit $$failed

@@ -34,6 +34,7 @@ class ServiceError(Exception):
         retry_after: Seconds after which a retry makes sense.
         upstream_request_id: The id that identifies the failed call to Microsoft's support.
         identity_id: The identity that the error is about, if the request does not name it.
+        deleted_by: Who has deleted the identity that the error is about: `user` or `service`.
         kind: How an upstream failed, such as `dns` or `tls`. For `ready`, not for callers.
     """
 
@@ -50,6 +51,7 @@ class ServiceError(Exception):
         retry_after: int | None = None,
         upstream_request_id: str | None = None,
         identity_id: str | None = None,
+        deleted_by: str | None = None,
         kind: str | None = None,
     ) -> None:
         super().__init__(detail)
@@ -59,6 +61,7 @@ class ServiceError(Exception):
         self.retry_after = retry_after
         self.upstream_request_id = upstream_request_id
         self.identity_id = identity_id
+        self.deleted_by = deleted_by
         self.kind = kind
 
 

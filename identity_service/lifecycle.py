@@ -464,7 +464,7 @@ class Lifecycle:
             raise _not_registered()
         asked_on = self._clock.now()
         try:
-            await self._acs.revoke_tokens(identity_id)
+            await self._acs.revoke_tokens(identity_id, if_awaited=True)
         except (IdentityNotFound, WrongResource) as refusal:
             identity = await self._registry.read(identity_id)
             if identity is None:
@@ -816,12 +816,12 @@ def _require_active(identity: Identity) -> None:
         raise IdentityUnfinished("The identity is still being created.", identity_id=identity.id)
     _require_unmarked(identity)
     if identity.state is not State.ACTIVE:
-        raise _deleted(identity.id)
+        raise _deleted(identity)
 
 
 def _require_unmarked(identity: Identity) -> None:
     if identity.state is State.DELETED:
-        raise _deleted(identity.id)
+        raise _deleted(identity)
     _require_not_suspended(identity)
 
 
@@ -860,7 +860,7 @@ def _require_suspendable(identity: Identity | None) -> None:
         return
     _require_readable(identity)
     if identity.state is State.DELETED:
-        raise _deleted(identity.id)
+        raise _deleted(identity)
     if identity.state is State.REGISTERING:
         raise _busy()
     if identity.state not in (State.ACTIVE, State.SUSPENDED):
@@ -903,11 +903,12 @@ def _require_own(identity: Identity | None, user_id: str) -> Identity | None:
     return identity
 
 
-def _deleted(identity_id: str) -> IdentityDeleted:
+def _deleted(identity: Identity) -> IdentityDeleted:
     return IdentityDeleted(
-        f"The identity is deleted. POST deleted-identities/{identity_id}/restore restores it,"
+        f"The identity is deleted. POST deleted-identities/{identity.id}/restore restores it,"
         " until it is purged.",
-        identity_id=identity_id,
+        identity_id=identity.id,
+        deleted_by=identity.deleter if identity.state is State.DELETED else None,
     )
 
 

@@ -28,6 +28,9 @@ SLOW = 1.0
 # (perInstanceConcurrency, see infra/app.bicep).
 SLOW_CALLS = 8
 HALF_FULL = 16
+# Operations that wait for other limits, and not for ACS or the table. They never have more than
+# `SLOW_CALLS` calls, however fast those are.
+WAITING = frozenset({"import_identities"})
 # The calls of all operations at once. The platform sends far fewer.
 CALLS = 128
 # Seconds. A registration waits no longer than this for its verification.
@@ -77,6 +80,8 @@ class Traffic:
       cause is over;
     - a call that becomes slow is answered with an error.
 
+    An operation in `WAITING` never has more calls than that.
+
     An operation is never cancelled between two steps: it goes on after its caller got an error.
     """
 
@@ -85,7 +90,8 @@ class Traffic:
         # For each operation: what ends the wait of a slow call's caller.
         self._slow: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._next_trial: defaultdict[str, float] = defaultdict(float)
-        self._running: set[asyncio.Future[Any]] = set()
+        # The event loop keeps only weak references to tasks.
+        self._running: defaultdict[str, set[asyncio.Future[Any]]] = defaultdict(set)
 
     async def run(self, operation: str, start: Callable[[], Awaitable[T]]) -> T:
         """Start a call of the operation, and wait for its result until the deadline.
@@ -99,14 +105,16 @@ class Traffic:
         self._calls += 1
         try:
             task = asyncio.ensure_future(start())
-            self._running.add(task)  # the event loop keeps only weak references to tasks
-            task.add_done_callback(self._running.discard)
+            self._running[operation].add(task)
+            task.add_done_callback(self._running[operation].discard)
             await self._wait(operation, task, started + DEADLINE)
             return task.result()
         finally:
             self._calls -= 1
 
     def _admit(self, operation: str, now: float) -> None:
+        if operation in WAITING and len(self._running[operation]) >= SLOW_CALLS:
+            raise Overloaded("Too many calls of this operation are running.", retry_after=1)
         if self._calls < CALLS and not self._hangs(operation):
             return
         if self._calls < CALLS and now >= self._next_trial[operation]:

@@ -35,8 +35,13 @@ class Acs(Protocol):
     async def issue_token(self, identity_id: str, grant: TokenGrant) -> AccessToken:
         """Issue a token."""
 
-    async def revoke_tokens(self, identity_id: str) -> None:
-        """Revoke all tokens that the identity has."""
+    async def revoke_tokens(self, identity_id: str, *, if_awaited: bool = False) -> None:
+        """Revoke all tokens that the identity has.
+
+        Args:
+            identity_id: The identity.
+            if_awaited: Raise `CallerGone` instead of sending it after the caller got a response.
+        """
 
     async def delete(self, identity_id: str) -> None:
         """Delete the identity with its tokens and its data. This cannot be undone."""

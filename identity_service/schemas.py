@@ -630,6 +630,7 @@ class Problem(Struct, kw_only=True, rename="camel", omit_defaults=True):
         field: The field of the body, or the part of the URL, that is wrong.
         allowed: The values that the field accepts.
         identity_id: The identity that is in the way.
+        deleted_by: Who has deleted it. Only a service can restore what a service has deleted.
         upstream_request_id: The id that identifies the call to Microsoft's support.
     """
 
@@ -641,6 +642,7 @@ class Problem(Struct, kw_only=True, rename="camel", omit_defaults=True):
     field: str | None = None
     allowed: str | None = None
     identity_id: IdentityId | None = None
+    deleted_by: Actor | None = None
     upstream_request_id: str | None = None
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from random import randint
+from random import sample
 from typing import Any
 
 from identity_service.errors import (
@@ -36,6 +36,8 @@ events = EventLog(__name__)
 CONCURRENCY = 16
 # After this many failures without a success in between, the cause is not a single entry.
 OUTAGE = 3 * CONCURRENCY
+# In an outage, so many of the other entries are tried, one after the other.
+PROBES = CONCURRENCY
 # The most held purges that are counted, so that counting costs no more than a constant.
 HELD = 10_000
 # The most entries of one kind that a sweep leaves to the next. It reads no further.
@@ -46,7 +48,7 @@ STUCK_DELAY = timedelta(days=1)
 # After this many doublings the delay has reached its maximum.
 _DOUBLINGS = 6
 # Failures of ACS, or of the way to it. They may have nothing to do with the entry.
-_ACS_FAILURES = (AcsRefusedUs, AcsTooSlow, AcsUnavailable, WrongResource)
+_ACS_FAILURES = (AcsRefusedUs, AcsTooSlow, AcsUnavailable)
 
 
 @dataclass
@@ -107,10 +109,10 @@ async def purge_deleted_identities(
         RegistryUnavailable: the registry failed, so it is unknown what is due.
         WrongResource: the registry belongs to another ACS resource. Nothing was done.
     """
-    await _record(registry.record_sweep_start(clock.now()))
     sweep = Sweep(lifecycle, registry, clock, cleanup)
     try:
         await resource.check()
+        await _record(registry.record_sweep_start(clock.now()))
         await sweep.run()
     except Exception as error:
         unknown = {"due": None, "backlog": None, "oldest_overdue_s": None}
@@ -149,8 +151,8 @@ class Sweep:
     If most revocations fail, or most deletions, ACS is the cause: they are not postponed, and the
     next sweep tries them again. Otherwise a failure counts as an attempt and is postponed.
 
-    After `OUTAGE` failures in a row, the sweep skips more and more entries between two tries, until
-    one succeeds. So entries that always fail do not hide what is due after them.
+    After `OUTAGE` failures in a row, the sweep probes a few of the other entries: the newest one,
+    and some at random. If one succeeds, it goes on. So entries that always fail do not hide others.
 
     Attributes:
         report: What it has done so far.
@@ -169,9 +171,6 @@ class Sweep:
         )
         self._processed = 0
         self._failures = 0  # in a row
-        # In an outage: how many entries are skipped before the next try, at random, so that another
-        # sweep tries others; and the most that may be skipped.
-        self._skip, self._most = 0, 1
         # The last failures of the registry in a row. A failure of ACS ends the row, because the
         # registry has responded before.
         self._registry_failures: list[RegistryUnavailable] = []
@@ -206,7 +205,8 @@ class Sweep:
         waiting, self._waiting = self._waiting or [], None
         await self._process_all(_each(waiting))
         if not self._cleanup.purge_hold:
-            await self._process_all(self._entries(DueKind.PURGE))
+            # A decision to purge is final, so no more than one is made without ACS.
+            await self._process_all(self._entries(DueKind.PURGE), probes=1)
 
     async def _entries(self, kind: DueKind) -> AsyncIterator[DueEntry]:
         async for entry in self._registry.due_entries([kind], until=self._started):
@@ -215,25 +215,31 @@ class Sweep:
             self.report.oldest_overdue = max(self.report.oldest_overdue, overdue)
             yield entry
 
-    async def _process_all(self, entries: AsyncIterator[DueEntry]) -> None:
-        """Process the entries. Those that are left to the next sweep are only counted."""
+    async def _process_all(self, entries: AsyncIterator[DueEntry], probes: int = PROBES) -> None:
+        """Process the entries. In an outage, probe a few of those that are left."""
+        left = await self._process_some(entries)
+        if left and self._is_outage:
+            # What is new is the most urgent, and the least likely to be what always fails.
+            newest, others = left[-1], left[:-1]
+            self._failures = OUTAGE - probes
+            await self._process_some(_each([newest, *sample(others, len(others))]))
+
+    async def _process_some(self, entries: AsyncIterator[DueEntry]) -> list[DueEntry]:
+        """Process the entries until an outage, or the end of the time. Returns what is left."""
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
-        left, skipped = 0, self._skip  # the first entry is always tried
+        left: list[DueEntry] = []
         try:
             async for entry in entries:
                 await slots.acquire()
-                if self._is_outage:
+                if self._failures >= OUTAGE - PROBES:
                     await asyncio.gather(*running)
-                if self._limiter.is_over or (self._is_outage and skipped < self._skip):
+                if self._is_outage or self._limiter.is_over:
                     slots.release()
-                    skipped += 1
-                    left += 1
-                    if left == LEFT:
+                    left.append(entry)
+                    if len(left) == LEFT:
                         break
                     continue
-                skipped, self._most = 0, 2 * self._most if self._is_outage else 1
-                self._skip = randint(0, self._most)  # noqa: S311 -- no secret depends on it
                 task = asyncio.create_task(self._process(entry))
                 running.add(task)
                 task.add_done_callback(running.discard)
@@ -241,6 +247,7 @@ class Sweep:
         finally:
             # Not a task group: started work is finished and never cancelled between two steps.
             await asyncio.gather(*running)
+        return left
 
     @property
     def _is_outage(self) -> bool:
@@ -287,6 +294,7 @@ class Sweep:
             self.report.done += 1
         elif self._waiting is not None and self._is_purge(current):
             self._waiting.append(entry)
+            self._processed -= 1  # it will be
         else:
             return current.state is State.UNKNOWN  # the log has the reason
         return True
@@ -307,8 +315,10 @@ class Sweep:
             # sweep has deleted it a moment ago.
             self._defer(identity.id, error.code)
             self._succeed(calls)
+        except WrongResource as error:  # ACS has responded
+            await self._postpone(identity, error.code)
         except _ACS_FAILURES as error:
-            self._failures += not isinstance(error, WrongResource)  # ACS has responded
+            self._failures += 1
             calls.failures.append((identity, error.code))
         except Conflict:
             raise

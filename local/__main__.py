@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import difflib
 import signal
 import sys
 from collections.abc import Coroutine
@@ -9,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from local.azure import ROOT, Ports, sample_settings
+from local.azure import ROOT, Ports, setting_names
 from local.commands import COMMANDS, Start, fetch_token
 from local.entra import ROLES, SIGN_IN_MINUTES
 from local.workspace import CannotStart, Workspace
@@ -38,11 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     ports = Ports(**{port.name: getattr(options, f"{port.name}_port") for port in fields(Ports)})
     workspace = Workspace(options.folder)
     try:
+        changes, invalid = _settings(options.set)
+        if invalid:
+            parser.error(f"argument --set: {'; '.join(invalid)}")
         if options.command == "token":
             print(asyncio.run(fetch_token(workspace, *_token_request(options))))
             return 0
         with workspace.locked():
-            start = Start(workspace, ports, dict(options.set))
+            start = Start(workspace, ports, changes)
             command = COMMANDS[options.command](start)
             return asyncio.run(_run_until_stopped(command, options.command in _FINITE))
     except CannotStart as reason:
@@ -64,7 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--set",
-        type=_setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -91,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     for port in fields(Ports):
         parser.add_argument(
             f"--{port.name}-port",
-            type=int,
+            type=_port,
             default=port.default,
             metavar="PORT",
             help=f"{_OPTIONS[port.name]} (default %(default)s; 0: any free port)",
@@ -102,15 +105,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _setting(text: str) -> tuple[str, str]:
-    """Parse NAME=VALUE. The case of a name does not matter, as in the Functions host."""
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text} does not have the form NAME=VALUE")
-    known = {each.lower(): each for each in sample_settings()}
-    if name.lower() not in known:
-        raise argparse.ArgumentTypeError(f"{name} is not a setting: see docs/settings.md")
-    return known[name.lower()], value
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) in range(2**16)):
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
+    return int(text)
+
+
+def _settings(texts: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Parse each NAME=VALUE. The case of a name does not matter, as in the Functions host.
+
+    Returns the settings, and what is wrong with those that are invalid. The app checks the values.
+    """
+    known = {name.lower(): name for name in setting_names()}
+    settings, invalid = {}, []
+    for text in texts:
+        name, separator, value = text.partition("=")
+        lower = name.strip().lower()
+        if not (lower and separator):
+            invalid.append(f"{text} does not have the form NAME=VALUE")
+        elif lower in known:
+            settings[known[lower]] = value
+        else:
+            similar = difflib.get_close_matches(lower, known, 1)
+            hint = f"did you mean {known[similar[0]]}?" if similar else "see docs/settings.md"
+            invalid.append(f"{name} is not a setting: {hint}")
+    return settings, invalid
 
 
 def _token_request(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
@@ -121,12 +140,15 @@ def _token_request(options: argparse.Namespace) -> tuple[str, dict[str, object]]
 
 
 async def _run_until_stopped(command: Coroutine[Any, Any, int], is_finite: bool) -> int:
-    """Run the command until it ends, or until Ctrl-C or SIGTERM stops it and its processes.
+    """Run the command until it ends, or until a signal stops it and its processes.
 
     A command that serves is stopped on purpose: exit code 0. A finite command has then failed.
     """
     task = asyncio.create_task(command)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    stops = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # with nohup, the terminal may close
+        stops.append(signal.SIGHUP)
+    for number in stops:
         asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
     try:
         return await task

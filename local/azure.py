@@ -14,13 +14,17 @@ from local import managed_identity
 from local.acs import Emulator
 from local.application_insights import ApplicationInsights
 from local.azurite import Azurite, AzuritePorts, azurite
+from local.children import Children
 from local.entra import ROLES, Issuer, SignIn
 from local.managed_identity import ManagedIdentity
 from local.servers import Authority, listen, serving
-from local.workspace import Keys, Workspace
+from local.workspace import CannotStart, Keys, Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE = ROOT / "local.settings.sample.json"
+SAMPLE = "local.settings.sample.json"
+# Settings of which each selects another ACS resource than the emulator's.
+_OTHER_RESOURCE = ("COMMUNICATION_SERVICES_ENDPOINT", "COMMUNICATION_SERVICES_CONNECTION_STRING")
+_RESOURCE_ID = "COMMUNICATION_SERVICES_RESOURCE_ID"
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,22 @@ class LocalAcs:
         """The address of the control endpoint."""
         return f"{self.endpoint}/_control"
 
+    @property
+    def trust(self) -> dict[str, str]:
+        """The variables by which clients trust the local certificate authority.
+
+        Each is for other clients: the async SDKs for Python, the sync ones, curl, Node.
+        """
+        names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+        return dict.fromkeys(names, str(self.bundle))
+
     def environment(self) -> dict[str, str]:
         """The part of `.local/env` about ACS."""
         teams = self.emulator.teams_user()
         return {
             "ACS_ENDPOINT": self.endpoint,
             "ACS_CONNECTION_STRING": self.connection_string,
-            "SSL_CERT_FILE": str(self.bundle),
+            **self.trust,
             "ACS_CONTROL_URL": self.control_url,
             "ACS_CONTROL_KEY": self.keys.control_key,
             "ACS_TEAMS_USER_TOKEN": teams.token,
@@ -88,22 +101,35 @@ class LocalAzure:
     insights: ApplicationInsights
     insights_endpoint: str
     changes: Mapping[str, str]
+    children: Children
 
     def settings(self) -> dict[str, str]:
         """The app's settings: the sample, with the addresses of the running parts, and changes."""
         return {
             **sample_settings(),
-            "COMMUNICATION_SERVICES_ENDPOINT": self.acs.endpoint,
-            "COMMUNICATION_SERVICES_RESOURCE_ID": self.acs.emulator.resource_id,
             "AzureWebJobsStorage__blobServiceUri": self.storage.blob,
             "AzureWebJobsStorage__queueServiceUri": self.storage.queue,
             "AzureWebJobsStorage__tableServiceUri": self.storage.table,
             "IDENTITY_ENDPOINT": self.identity_endpoint,
             "IDENTITY_HEADER": self.keys.identity_header,
             "SSL_CERT_FILE": str(self.acs.bundle),
-            "TEAMS_APP_ID": self.acs.emulator.teams_user().app_id,
+            **self._acs_settings(),
             **self.changes,
         }
+
+    def _acs_settings(self) -> dict[str, str]:
+        if not self.uses_emulator:
+            return {_OTHER_RESOURCE[0]: ""}
+        return {
+            _OTHER_RESOURCE[0]: self.acs.endpoint,
+            _RESOURCE_ID: self.acs.emulator.resource_id,
+            "TEAMS_APP_ID": self.acs.emulator.teams_user().app_id,
+        }
+
+    @property
+    def uses_emulator(self) -> bool:
+        """Whether the app uses the ACS emulator, and not a resource in Azure."""
+        return not any(self.changes.get(name) for name in _OTHER_RESOURCE)
 
     @property
     def services_use_entra(self) -> bool:
@@ -146,9 +172,21 @@ class LocalAzure:
 
 
 def sample_settings() -> dict[str, str]:
-    """The values of local.settings.sample.json."""
-    values: dict[str, str] = json.loads(SAMPLE.read_text())["Values"]
+    """The values of local.settings.sample.json.
+
+    Raises:
+        CannotStart: the file cannot be read.
+    """
+    try:
+        values: dict[str, str] = json.loads((ROOT / SAMPLE).read_text())["Values"]
+    except (OSError, ValueError, LookupError) as error:
+        raise CannotStart(f"{SAMPLE} cannot be read: {error}") from None
     return values
+
+
+def setting_names() -> list[str]:
+    """The names of the settings that can be changed."""
+    return [*sample_settings(), _RESOURCE_ID]
 
 
 @contextlib.asynccontextmanager
@@ -205,7 +243,7 @@ async def local_azure(
         endpoint = f"http://localhost:{served.port}{managed_identity.PATH}"
         storage_ports = AzuritePorts(ports.blob, ports.queue, ports.table)
         storage = await stack.enter_async_context(
-            azurite(workspace.folder / "azurite", storage_ports, authority)
+            azurite(workspace.folder / "azurite", storage_ports, authority, workspace.children)
         )
         # Only the app calls Application Insights, so any port will do.
         served = await stack.enter_async_context(
@@ -213,5 +251,7 @@ async def local_azure(
         )
         insights_endpoint = f"https://localhost:{served.port}/"
         yield LocalAzure(
-            acs, endpoint, storage, keys, sign_in, insights, insights_endpoint, changes or {}
+            *(acs, endpoint, storage, keys, sign_in, insights, insights_endpoint),
+            changes=changes or {},
+            children=workspace.children,
         )

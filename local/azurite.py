@@ -12,14 +12,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.servers import HOST, Authority, listen, stop
-from local.workspace import CannotStart
+from local.children import Children
+from local.servers import HOST, Authority
+from local.workspace import CannotStart, remove
 
 ACCOUNT = "devstoreaccount1"
 # Seconds. As in Azure, longer than aiohttp keeps an idle connection (15). With Azurite's default of
 # 5, a write sometimes uses a connection that the server is closing.
 KEEP_ALIVE = 60
 _SCRIPT = Path(__file__).parent / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+UNTIL_STDIN_CLOSES = Path(__file__).parent / "until_stdin_closes.cjs"
 _LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at https://[^:]+:(\d+)")
 
 
@@ -44,33 +46,31 @@ class AzuritePorts:
 
 @contextlib.asynccontextmanager
 async def azurite(
-    folder: Path, ports: AzuritePorts, authority: Authority
+    folder: Path, ports: AzuritePorts, authority: Authority, children: Children
 ) -> AsyncIterator[Azurite]:
     """Run Azurite with an empty account that is stored in `folder`.
 
     Raises:
-        CannotStart: Node or Azurite is missing, or a port is in use.
+        CannotStart: Node or Azurite is missing, or Azurite does not start.
     """
     certificate, key = _clean(folder, authority)
-    process = await asyncio.create_subprocess_exec(
+    process = await children.start(
         *_command(ports),
         *("--location", str(folder), "--cert", str(certificate), "--key", str(key)),
-        stdin=asyncio.subprocess.DEVNULL,
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,  # Ctrl-C in a terminal must not reach it: we stop it ourselves
     )
     try:
         yield await _read_addresses(process)
     finally:
-        await stop(process)
-        shutil.rmtree(folder, ignore_errors=True)
+        await children.stop(process)
+        remove(folder)
 
 
 def _clean(folder: Path, authority: Authority) -> tuple[Path, Path]:
     """Empty the folder and write a certificate and its key to it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    remove(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     certificate, key = folder / "localhost.pem", folder / "localhost.key"
     authority.write_server_files(certificate, key)
     return certificate, key
@@ -85,9 +85,8 @@ def _command(ports: AzuritePorts) -> list[str]:
     options = ["--silent", "--oauth", "basic", "--disableTelemetry", "--skipApiVersionCheck"]
     options += ["--tableKeepAliveTimeout", str(KEEP_ALIVE)]
     for name, port in vars(ports).items():
-        listen(port, f"--{name}-port").close()
         options += [f"--{name}Port", str(port)]
-    return [node, str(_SCRIPT), *options]
+    return [node, "--require", str(UNTIL_STDIN_CLOSES), str(_SCRIPT), *options]
 
 
 async def _read_addresses(process: Process) -> Azurite:

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from local.app import DOCS, EXAMPLE, App, running_app
 from local.azure import ROOT, LocalAzure, Ports, local_acs, local_azure
 from local.entra import Issuer
 from local.quickstart import UnexpectedResponse, Walkthrough
-from local.servers import Authority
+from local.servers import Authority, check_ports
 from local.telemetry import app_with_telemetry, report, run_operations
 from local.workspace import CannotStart, Workspace
 
@@ -38,20 +39,37 @@ class Start:
         """Every part except the app."""
         return local_azure(self.workspace, self.ports, self.changes)
 
+    def check_ports(self, *without: str) -> None:
+        """Check the ports of all parts, except those that do not start.
+
+        Raises:
+            CannotStart: some cannot be used.
+        """
+        names = {name: port for name, port in asdict(self.ports).items() if name not in without}
+        check_ports({f"--{name}-port": port for name, port in names.items()})
+
 
 async def run(start: Start) -> int:
     """Start everything, walk through it, and serve."""
     async with _everything(start) as (azure, app):
-        await _walk_through(azure, app, start.workspace)
+        if azure.uses_emulator:
+            await _walk_through(azure, app, start.workspace)
+        else:
+            print("The walkthrough is skipped: it would create identities in your ACS resource.")
         print(_addresses(azure, app, start.workspace), flush=True)
-        await app.process.wait()
+        await app.follow_changes(_show)
     print("The app has stopped unexpectedly: see its log.", file=sys.stderr)
     return 1
+
+
+def _show(message: str) -> None:
+    print(message, flush=True)
 
 
 async def quickstart(start: Start) -> int:
     """Start everything and walk through it. The exit code is 0 if every step succeeds."""
     async with _everything(start) as (azure, app):
+        _require_emulator(azure)
         return await _walk_through(azure, app, start.workspace)
 
 
@@ -63,26 +81,37 @@ async def acs(start: Start) -> int:
     """
     if start.changes:
         raise CannotStart("--set changes a setting of the app, which `acs` does not start.")
+    start.check_ports("app", "identity", "blob", "queue", "table")
     async with local_acs(start.workspace, start.ports, Issuer(), Authority()) as running:
         start.workspace.write_env(running.environment())
         print(f"ACS emulator at {running.endpoint}")
         print(f"connection string: {running.connection_string}")
-        print(f"its certificate authority, for SSL_CERT_FILE: {running.bundle}", flush=True)
+        print(f"shell variables: . {shlex.quote(str(start.workspace.env_file))}")
+        variables = ", ".join(running.trust)
+        print(f"its certificate authority, for {variables}: {running.bundle}", flush=True)
         await asyncio.Event().wait()
     return 0
 
 
 async def azure(start: Start) -> int:
-    """Start everything except the app."""
+    """Start everything except the app. It starts for a moment if its settings have to be checked.
+
+    Raises:
+        CannotStart: some settings are invalid.
+    """
     workspace, port = start.workspace, start.ports.app
+    start.check_ports("app")
     async with start.azure() as azure:
+        if start.changes:
+            async with running_app(azure, {}, 0, workspace.folder / "app.log"):
+                pass
         workspace.write_env(azure.environment(f"http://localhost:{port}"))
         with workspace.settings_file(azure.settings(), port) as message:
             print(f"ACS emulator at {azure.acs.endpoint}")
             print(f"managed identity endpoint at {azure.identity_endpoint}")
             print(f"storage at {azure.storage.table}")
             print(message)
-            print(f"shell assignments in {workspace.env_file}", flush=True)
+            print(f"shell assignments: . {shlex.quote(str(workspace.env_file))}", flush=True)
             await asyncio.Event().wait()
     return 0
 
@@ -90,10 +119,12 @@ async def azure(start: Start) -> int:
 async def telemetry(start: Start) -> int:
     """Run a few operations with OpenTelemetry enabled, and show the telemetry."""
     log = start.workspace.folder / "app-with-telemetry.log"
+    start.check_ports()
     async with (
         start.azure() as azure,
         app_with_telemetry(azure, start.ports.app, log) as app,
     ):
+        _require_emulator(azure)
         try:
             await run_operations(app.url, azure)
         except TimeoutError:
@@ -127,11 +158,9 @@ async def fetch_token(workspace: Workspace, kind: str, request: Mapping[str, obj
         f"No local Azure is running in {workspace.project}: start one with `python -m local`."
     )
     env = workspace.read_env()
-    if "ACS_CONTROL_URL" not in env:
-        raise not_running
     try:
         return await _request_token(env, kind, request)
-    except (aiohttp.ClientConnectionError, OSError):
+    except (aiohttp.ClientError, OSError, LookupError, ValueError):  # no server, or a damaged `env`
         raise not_running from None
 
 
@@ -154,12 +183,18 @@ async def _request_token(env: Mapping[str, str], kind: str, request: Mapping[str
 @contextlib.asynccontextmanager
 async def _everything(start: Start) -> AsyncIterator[tuple[LocalAzure, App]]:
     log = start.workspace.folder / "app.log"
+    start.check_ports()
     async with (
         start.azure() as azure,
         running_app(azure, {}, start.ports.app, log) as app,
     ):
         start.workspace.write_env(azure.environment(app.url))
         yield azure, app
+
+
+def _require_emulator(azure: LocalAzure) -> None:
+    if not azure.uses_emulator:
+        raise CannotStart("This command creates identities, so it uses the ACS emulator only.")
 
 
 async def _walk_through(azure: LocalAzure, app: App, workspace: Workspace) -> int:
@@ -207,7 +242,7 @@ Try it on a page    {app.url}{DOCS}
 {key}ACS emulator        {azure.acs.endpoint}
 Managed identity    {azure.identity_endpoint}
 Storage, tables     {azure.storage.table}
-Shell variables     . {workspace.env_file}
+Shell variables     . {shlex.quote(str(workspace.env_file))}
 
 Try it:
   curl -X POST {app.url}/api/identities/with-token \\
@@ -220,14 +255,15 @@ As a signed-in user, without a key:
 As an operator, with the command line:
   ACSID_URL={app.url} {operator} {_program("acsid")} list
 
-Ctrl-C stops everything."""
+A change of the app's source restarts it. Ctrl-C stops everything."""
 
 
 def _program(name: str) -> str:
-    """The path of a program that `make setup` has installed beside Python."""
-    return os.path.relpath(Path(sys.executable).with_name(name))
+    """The path of a program beside Python, quoted for `sh`."""
+    return shlex.quote(os.path.relpath(Path(sys.executable).with_name(name)))
 
 
 def _token_command(workspace: Workspace) -> str:
-    command = f"{os.path.relpath(sys.executable)} -m local token"
-    return command if workspace.project == ROOT else f"{command} --folder {workspace.project}"
+    command = f"{_program(Path(sys.executable).name)} -m local token"
+    folder = shlex.quote(str(workspace.project))
+    return command if workspace.project == ROOT else f"{command} --folder {folder}"

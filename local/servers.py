@@ -1,4 +1,4 @@
-"""What every local server and child process needs: ports, TLS, outages and a clean stop."""
+"""What every local server needs: a port, TLS and outages."""
 
 import asyncio
 import contextlib
@@ -6,18 +6,17 @@ import errno
 import os
 import socket
 import ssl
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import certifi
 import trustme
 from aiohttp import web
 
 from local.workspace import CannotStart
 
 HOST = "127.0.0.1"
-# Seconds that a child process has to stop after SIGTERM.
-GRACE = 5.0
+_END_OF_CERTIFICATE = b"-----END CERTIFICATE-----\n"
 
 
 class Authority:
@@ -38,7 +37,7 @@ class Authority:
 
     def write_bundle(self, path: Path) -> None:
         """Write this CA and the machine's own roots to a file, as a value for SSL_CERT_FILE."""
-        path.write_bytes(self._authority.cert_pem.bytes() + _machine_roots())
+        path.write_bytes(self._authority.cert_pem.bytes() + _machine_roots(path))
 
     def write_server_files(self, certificate: Path, key: Path) -> None:
         """Write localhost's certificate and key, for a server that reads them from files."""
@@ -47,32 +46,81 @@ class Authority:
         key.write_bytes(self._localhost.private_key_pem.bytes())
 
 
-def _machine_roots() -> bytes:
+def _machine_roots(bundle: Path) -> bytes:
+    """The roots that this machine trusts.
+
+    A shell that has read `.local/env` names the bundle of an earlier start, with that start's CA
+    before the roots.
+    """
     paths = ssl.get_default_verify_paths()
-    candidates = (os.environ.get(paths.openssl_cafile_env), paths.cafile, paths.openssl_cafile)
-    for candidate in candidates:
-        if candidate and Path(candidate).is_file():
-            return b"\n" + Path(candidate).read_bytes()
-    return b""
+    candidates = (
+        os.environ.get(paths.openssl_cafile_env),
+        paths.openssl_cafile,
+        # Debian's OpenSSL has only a folder, with all roots in this file.
+        f"{paths.openssl_capath}/ca-certificates.crt",
+        certifi.where(),
+    )
+    found = next(Path(path) for path in candidates if path and Path(path).is_file())
+    roots = found.read_bytes()
+    if bundle.exists() and bundle.samefile(found):
+        roots = roots.partition(_END_OF_CERTIFICATE)[2]
+    return b"\n" + roots
+
+
+def check_ports(ports: Mapping[str, int]) -> None:
+    """Check that each port is free, and that no two are the same.
+
+    Args:
+        ports: by the option that changes the port.
+
+    Raises:
+        CannotStart: the message has one line for each port that cannot be used.
+    """
+    unusable = []
+    with contextlib.ExitStack() as listeners:
+        for option, port in ports.items():
+            try:
+                listeners.enter_context(listen(port, option))
+            except CannotStart as reason:
+                unusable.append(str(reason))
+    if unusable:
+        raise CannotStart("\n".join(unusable))
 
 
 def listen(port: int, option: str) -> socket.socket:
     """A listening socket on loopback. Port 0 selects a free port.
 
     Raises:
-        CannotStart: the port is in use; the message names the option that changes it.
+        CannotStart: the port cannot be used; the message names the option that changes it.
     """
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = reserve(port, option)
     try:
-        listener.bind((HOST, port))
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise CannotStart(f"Port {port} is in use: choose another with {option}.") from None
+        raise _unusable(port, option, error) from None
     return listener
+
+
+def reserve(port: int, option: str) -> socket.socket:
+    """A socket that has a port on loopback and still refuses connections. Port 0: a free port.
+
+    Raises:
+        CannotStart: the port cannot be used; the message names the option that changes it.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        reserved.bind((HOST, port))
+    except OSError as error:
+        reserved.close()
+        raise _unusable(port, option, error) from None
+    return reserved
+
+
+def _unusable(port: int, option: str, error: OSError) -> CannotStart:
+    why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+    return CannotStart(f"Port {port} {why}: choose another with {option}.")
 
 
 class Served:
@@ -124,14 +172,3 @@ async def serving(
         yield served
     finally:
         await runner.cleanup()
-
-
-async def stop(process: Process) -> None:
-    """Stop a child process: with SIGTERM, and with SIGKILL after the grace period."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), GRACE)
-    except TimeoutError:
-        process.kill()
-        await process.wait()

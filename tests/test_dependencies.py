@@ -12,7 +12,9 @@ import pytest
 from tools.package.licences import PAGE, pinned
 
 ROOT = Path(__file__).parent.parent
-REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
+REQUIREMENTS = [
+    ROOT / name for name in ("requirements.txt", "requirements-run.txt", "requirements-dev.txt")
+]
 WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 DEPENDABOT = (ROOT / ".github" / "dependabot.yml").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -49,23 +51,24 @@ def test_no_registry_is_named(path: Path) -> None:
 
 @pytest.mark.parametrize("path", LOCK_FILES, ids=lambda path: path.parent.name)
 def test_a_lock_file_names_no_registry(path: Path) -> None:
-    """JavaScript packages come from the registry that npm is configured with."""
+    """JavaScript packages come from the registry that npm is configured with, or are ours."""
     packages = json.loads(path.read_text())["packages"]
+    located = {package["resolved"] for package in packages.values() if "resolved" in package}
 
-    assert [name for name, package in packages.items() if "resolved" in package] == []
+    assert [place for place in located if not (path.parent / place / "package.json").exists()] == []
 
 
 def test_the_deployed_versions_are_the_tested_ones() -> None:
-    """requirements-dev.txt has every version of requirements.txt."""
-    deployed, developed = (pinned(path.read_text()) for path in REQUIREMENTS)
+    """Each file has every version of the one before."""
+    deployed, running, developed = (pinned(path.read_text()) for path in REQUIREMENTS)
 
-    assert deployed <= developed
+    assert deployed <= running <= developed
 
 
 def test_the_command_line_is_tested_with_what_it_installs() -> None:
     """Each dependency of acsid has an upper limit, and requirements-dev.txt has its version."""
     project = tomllib.loads((ROOT / "cli" / "pyproject.toml").read_text())["project"]
-    developed = {name for name, _ in pinned(REQUIREMENTS[1].read_text())}
+    developed = {name for name, _ in pinned(REQUIREMENTS[-1].read_text())}
 
     for dependency in project["dependencies"]:
         assert re.fullmatch(r"[a-z]+>=[\d.]+,<[\d.]+", dependency)

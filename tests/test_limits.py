@@ -15,6 +15,7 @@ from identity_service.limits import (
     DEADLINE,
     HALF_FULL,
     SLOW,
+    SLOW_CALLS,
     USERS,
     Traffic,
     UserBudgets,
@@ -228,6 +229,22 @@ def test_burst_of_a_healthy_operation(virtual_time: asyncio.Runner) -> None:
     operations.hangs = False
 
     assert virtual_time.run(operations.many(CALLS)) == [("ok", 0)] * CALLS
+
+
+def test_imports_leave_room_for_other_operations(virtual_time: asyncio.Runner) -> None:
+    """At most a quarter of the calls are imports. Another one is refused at once."""
+    traffic = Traffic()
+
+    async def wait() -> None:
+        await asyncio.sleep(5)
+
+    async def scenario() -> Counter[str]:
+        calls = [traffic.run("import_identities", wait) for _ in range(32)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        await traffic.run("import_identities", wait)
+        return Counter(type(each).__name__ for each in outcomes)
+
+    assert virtual_time.run(scenario()) == {"NoneType": SLOW_CALLS, "Overloaded": 32 - SLOW_CALLS}
 
 
 def test_busy_worker(virtual_time: asyncio.Runner) -> None:

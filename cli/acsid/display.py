@@ -179,6 +179,7 @@ def _error(failure: Failure) -> dict[str, Any]:
         "field",
         "allowed",
         "identityId",
+        "deletedBy",
         "upstreamRequestId",
         "rows",
     )

@@ -1,7 +1,9 @@
 """The `Acs` port on Microsoft's identity SDK."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -39,6 +41,9 @@ events = EventLog(__name__)
 
 # The double slash is correct: the name of the resource ends with a slash.
 ACS_SCOPE = "https://communication.azure.com//.default"
+
+# What a bearer token may consist of (RFC 6750, section 2.1).
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 # Seconds. A repeatable call ends within REPEATABLE, including its one retry.
 CONNECT = 3.0
@@ -126,10 +131,11 @@ class AcsClient:
         with only_if_awaited():
             return await self._result(call, _access_token)
 
-    async def revoke_tokens(self, identity_id: str) -> None:
+    async def revoke_tokens(self, identity_id: str, *, if_awaited: bool = False) -> None:
         """See `ports.Acs`."""
         call = self._client.revoke_tokens(CommunicationUserIdentifier(identity_id), **_RETRY_ONCE)
-        await self._result(call, _nothing)
+        with only_if_awaited() if if_awaited else nullcontext():
+            await self._result(call, _nothing)
 
     async def delete(self, identity_id: str) -> None:
         """See `ports.Acs`."""
@@ -220,8 +226,11 @@ def _created(user: CommunicationUserIdentifier) -> str:
 
 
 def _access_token(token: SdkToken) -> AccessToken:
-    if not token.token:
-        raise ValueError("the response has an empty token")
+    if not (isinstance(token.token, str) and _TOKEN.fullmatch(token.token)):
+        raise ValueError("the response has no valid token")
     # The SDK declares an int, but this is ISO 8601 text with seven fractional digits.
     expires_on = datetime.fromisoformat(str(token.expires_on)).astimezone(UTC)
-    return AccessToken.received(token.token, expires_on, datetime.now(UTC))
+    now = datetime.now(UTC)
+    if expires_on <= now:
+        raise ValueError("the token in the response has expired")
+    return AccessToken.received(token.token, expires_on, now)

@@ -30,8 +30,10 @@ PAUSE = 1.0
 LONG_PAUSE = 10.0
 # azure-core asks for each call if a token has no more than this time left (seconds).
 RENEWAL = 300
-# A token with less time left (seconds) is not used, unless the source has just returned it.
-LAST_USE = 60
+# A call waits for a new token if the old one has less time left (seconds): it may expire on its
+# way. The call waits this many seconds at most, and then uses the old one.
+LAST_MINUTE = 60
+LAST_WAIT = 2.0
 
 
 class TokenSource(Protocol):
@@ -137,17 +139,18 @@ class _Renewal:
         old = self._token
         if old and _is_fresh(old):
             return old
-        has_old = old is not None and _time_left(old) >= LAST_USE
-        attempt = self._continue(LONG_PAUSE if has_old else PAUSE)
-        if old and has_old:
-            # Without `refresh_on`, so that clients do not ask again before its last minutes.
-            return AccessTokenInfo(old.token, old.expires_on)
-        if attempt:
-            await asyncio.wait({attempt})  # a caller that is cancelled does not cancel it
+        left = _time_left(old) if old else 0
+        attempt = self._continue(LONG_PAUSE if left >= LAST_MINUTE else PAUSE)
+        if attempt and left < LAST_MINUTE:
+            # A caller that is cancelled does not cancel the attempt.
+            await asyncio.wait({attempt}, timeout=LAST_WAIT if left > LAST_WAIT else None)
             self._note_outcome()
-            outcome = attempt.result()
+            outcome = attempt.result() if attempt.done() else None
             if isinstance(outcome, AccessTokenInfo):
                 return outcome
+        if old and _time_left(old) > 0:
+            # Without `refresh_on`, so that clients do not ask again before its last minutes.
+            return AccessTokenInfo(old.token, old.expires_on)
         raise CredentialUnavailableError("no token from the identity endpoint")
 
     def cancel(self) -> None:

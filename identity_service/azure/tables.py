@@ -455,7 +455,7 @@ class TableRegistry:
             await self._ensure_table()
             try:
                 with only_if_awaited() if if_awaited else contextlib.nullcontext():
-                    results = await self._table.submit_transaction(changes)
+                    results = await self._table.submit_transaction(changes, read_timeout=WRITE)
             except HttpResponseError as error:
                 if _code(error) in _CONFLICT:
                     raise Conflict(_code(error)) from error

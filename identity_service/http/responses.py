@@ -8,7 +8,7 @@ from azure.functions import HttpRequest, HttpResponse
 
 from identity_service.errors import ServiceError
 from identity_service.http.decoding import own_parameters
-from identity_service.identity import Page, is_identity_id
+from identity_service.identity import Actor, Page, is_identity_id
 from identity_service.schemas import FIELDS, PROBLEMS, PageResponse, Problem
 
 CREATED = 201
@@ -45,6 +45,7 @@ def problem(error: ServiceError, base_uri: str = PROBLEMS) -> HttpResponse:
         field=error.field,
         allowed=error.allowed,
         identity_id=error.identity_id,
+        deleted_by=Actor(error.deleted_by) if error.deleted_by else None,
         upstream_request_id=error.upstream_request_id,
     )
     response = _json(body, error.status, "application/problem+json")

@@ -75,7 +75,9 @@ def visible(identity: Identity) -> IdentityResponse:
     Raises: as `get_identity`.
     """
     if identity.state is State.DELETED:
-        raise DeletedIdentityHidden(f"See deleted-identities/{identity.id}.")
+        raise DeletedIdentityHidden(
+            f"See deleted-identities/{identity.id}.", deleted_by=identity.deleter
+        )
     if identity.state not in (State.ACTIVE, State.SUSPENDED, State.UNKNOWN):
         raise IdentityNotFound("The registry has no such identity.")
     return IdentityResponse.of(identity)

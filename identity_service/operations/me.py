@@ -12,7 +12,7 @@ from identity_service.errors import (
     IdentitySuspended,
     NotAllowed,
 )
-from identity_service.identity import Identity, SignedInUser, State
+from identity_service.identity import Actor, Identity, SignedInUser, State
 from identity_service.lifecycle import Lifecycle, identity_of_user
 from identity_service.log import current_invocation
 from identity_service.operations.identities import visible
@@ -174,14 +174,18 @@ def _no_identity() -> IdentityNotFound:
 
 @contextmanager
 def _with_restore_hint() -> Iterator[None]:
-    """If the caller's identity is deleted, name the operation with which a user restores it."""
+    """If the caller's identity is deleted, say who can restore it."""
     try:
         yield
     except (DeletedIdentityHidden, IdentityDeleted) as error:
+        hint = (
+            "A service has deleted your identity. Only a service can restore it."
+            if error.deleted_by == Actor.SERVICE
+            else "Your identity is deleted. If you deleted it, POST me/restore restores it, until"
+            " it is purged."
+        )
         raise type(error)(
-            "Your identity is deleted. If you deleted it, POST me/restore restores it, until it is"
-            " purged.",
-            identity_id=error.identity_id,
+            hint, identity_id=error.identity_id, deleted_by=error.deleted_by
         ) from error
 
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
@@ -18,11 +18,12 @@ from local.acs import errors
 from local.acs.contract import Request
 from local.entra import ACS_AUDIENCE, Issuer
 
-# The allowed difference between x-ms-date and the service's clock, in seconds. Assumed.
+# The allowed difference between the signed date and the service's clock, in seconds. Assumed.
 CLOCK_WINDOW = 300
-SIGNED_HEADERS = ("x-ms-date", "host", "x-ms-content-sha256")
-
-_CREDENTIALS = re.compile(rf"SignedHeaders={';'.join(SIGNED_HEADERS)}&Signature=(\S+)")
+# The first releases of the SDKs, 1.0.0 for Python and for JavaScript on Node, sign `date`.
+_CREDENTIALS = re.compile(
+    r"SignedHeaders=((x-ms-date|date);host;x-ms-content-sha256)&Signature=(\S+)"
+)
 
 
 class KeyName(StrEnum):
@@ -88,14 +89,18 @@ class Authenticator:
 
     def _check_signature(self, request: Request, credentials: str) -> None:
         match = _CREDENTIALS.fullmatch(credentials)
-        if match is None or not all(name in request.headers for name in SIGNED_HEADERS):
+        if match is None:
+            raise errors.denied()
+        names, date, signature = match.groups()
+        signed_headers = names.split(";")
+        if not all(name in request.headers for name in signed_headers):
             raise errors.denied()
         if request.headers["x-ms-content-sha256"] != _base64(hashlib.sha256(request.body).digest()):
             raise errors.body_hash_differs()
-        if not self._is_recent(request.headers["x-ms-date"]):
+        if not self._is_recent(request.headers[date]):
             raise errors.denied()
-        text = string_to_sign(request).encode(errors="surrogateescape")
-        if not any(_equal(match[1], sign(text, key)) for key in self._keys):
+        text = string_to_sign(request, signed_headers).encode(errors="surrogateescape")
+        if not any(_equal(signature, sign(text, key)) for key in self._keys):
             raise errors.denied()
 
     def _is_recent(self, date: str) -> bool:
@@ -106,9 +111,9 @@ class Authenticator:
         return abs(self._clock() - then) <= CLOCK_WINDOW
 
 
-def string_to_sign(request: Request) -> str:
+def string_to_sign(request: Request, signed_headers: Sequence[str]) -> str:
     """The text that the signature of a request covers."""
-    signed = ";".join(request.headers[name] for name in SIGNED_HEADERS)
+    signed = ";".join(request.headers[name] for name in signed_headers)
     return f"{request.method}\n{request.target}\n{signed}"
 
 

@@ -12,7 +12,17 @@ import msgspec
 
 from local.acs import errors
 
-VERSIONS = ("2021-03-07", "2022-06-01", "2022-10-01", "2023-10-01", "2025-06-30")
+VERSIONS = (
+    "2021-03-07",
+    "2022-06-01",
+    "2022-10-01",
+    "2023-10-01",
+    "2025-06-30",
+    "2026-07-22",
+    "2026-09-23",
+)
+# Only previews have the exchange of an Entra user's token. Client SDKs use these two.
+ENTRA_VERSIONS = ("2024-04-01-preview", "2025-03-02-preview")
 # Versions are dates: string comparison orders them by age.
 TEAMS_SINCE = "2022-06-01"
 LIFETIME_SINCE = "2022-10-01"
@@ -33,6 +43,7 @@ class Operation(StrEnum):
     REVOKE = "revoke"
     DELETE = "delete"
     EXCHANGE = "exchange"
+    EXCHANGE_ENTRA = "exchangeEntra"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,8 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 
 def supported_versions(operation: Operation | None) -> tuple[str, ...]:
     """The api-versions that have the operation, oldest first. None: all api-versions."""
+    if operation is Operation.EXCHANGE_ENTRA:
+        return ENTRA_VERSIONS
     if operation is Operation.EXCHANGE:
         return tuple(version for version in VERSIONS if version >= TEAMS_SINCE)
     return VERSIONS

@@ -81,6 +81,11 @@ class _TeamsUserBody(msgspec.Struct, frozen=True, rename="camel", forbid_unknown
     user_id: UUID
 
 
+class _EntraUserBody(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    user_id: UUID
+    scopes: tuple[str, ...] = ("Chat", "VoIP")
+
+
 class Control:
     """The control endpoint as an aiohttp application.
 
@@ -116,6 +121,7 @@ class Control:
                 web.get("/identities/{id}", self._get_identity),
                 web.post("/tokens/verify", self._verify_token),
                 web.post("/teams-user", self._create_teams_user),
+                web.post("/entra-user", self._create_entra_user),
                 web.get("/keys", self._get_keys),
                 web.post(rf"/keys/{{name:{'|'.join(KeyName)}}}", self._regenerate_key),
                 web.post("/reset", self._reset),
@@ -164,6 +170,11 @@ class Control:
         body = await _read(request, _TeamsUserBody)
         user = self._service.teams.user(str(body.user_id))
         return _json({"token": user.token, "appId": user.app_id, "userId": user.user_id})
+
+    async def _create_entra_user(self, request: web.Request) -> web.StreamResponse:
+        body = await _read(request, _EntraUserBody)
+        token = self._service.entra_users.token(str(body.user_id), body.scopes)
+        return _json({"token": token, "userId": str(body.user_id)})
 
     async def _get_keys(self, _request: web.Request) -> web.StreamResponse:
         return _json(self._service.access_keys.document())

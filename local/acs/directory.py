@@ -1,5 +1,6 @@
 """The identities of the resource and their access tokens."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +11,9 @@ import msgspec
 
 from local.acs import errors
 from local.acs.tokens import AccessToken, Signer
+
+# A Teams user, or a user who has exchanged its own Entra token.
+_ENTRA_USER = re.compile(r"orgid:|acs:[^_]+_wf_")
 
 InvalidReason = Literal["malformed", "signature", "expired", "unknown", "deleted", "revoked"]
 
@@ -118,8 +122,8 @@ class Directory:
     def _why_invalid(self, claims: dict[str, Any]) -> InvalidReason | None:
         if claims["exp"] <= self._clock():
             return "expired"
-        # A Teams user is not an identity of the resource, so its tokens cannot be revoked here.
-        if claims["skypeid"].startswith("orgid:"):
+        # Entra's users are not identities of the resource, so their tokens cannot be revoked here.
+        if _ENTRA_USER.match(claims["skypeid"]):
             return None
         identity = self.get(f"8:{claims['skypeid']}")
         if identity is None:

@@ -17,7 +17,7 @@ from local.acs.tokens import Signer
 POLL_SECONDS = 0.05
 
 When = Literal["before", "after"]
-Target = Literal["any", "create", "issue", "revoke", "delete", "exchange"]
+Target = Literal["any", "create", "issue", "revoke", "delete", "exchange", "exchangeEntra"]
 
 
 class Fault(

@@ -22,6 +22,7 @@ ROUTES = (
     ("POST", "/identities/{id}/:revokeAccessTokens", Operation.REVOKE),
     ("DELETE", "/identities/{id}", Operation.DELETE),
     ("POST", "/teamsUser/:exchangeAccessToken", Operation.EXCHANGE),
+    ("POST", "/access/entra/:exchangeAccessToken", Operation.EXCHANGE_ENTRA),
 )
 
 

@@ -8,6 +8,7 @@ from local.acs import contract
 from local.acs.authentication import AccessKeys, Authenticator
 from local.acs.contract import Operation, Request, Response
 from local.acs.directory import Directory
+from local.acs.entra_users import EntraUsers
 from local.acs.errors import ServiceError
 from local.acs.quotas import Quota, Quotas
 from local.acs.teams import Teams
@@ -33,6 +34,7 @@ class Service:
         self.directory = Directory(self.resource_id, self.signer, clock)
         self.quotas = Quotas(clock)
         self.teams = Teams(issuer)
+        self.entra_users = EntraUsers(issuer, self.resource_id)
         self._authenticator = Authenticator(issuer, self.access_keys, clock)
         self._clock = clock
         self._operations = {
@@ -41,16 +43,23 @@ class Service:
             Operation.REVOKE: self._revoke,
             Operation.DELETE: self._delete,
             Operation.EXCHANGE: self._exchange,
+            Operation.EXCHANGE_ENTRA: self._exchange_entra,
         }
 
     def handle(self, request: Request) -> Response:
         """Execute the request."""
         try:
-            self._authenticator.authenticate(request)
+            self._authenticate(request)
             version = contract.check_version(request.api_version, request.operation)
             return self._operations[request.operation](request, version)
         except ServiceError as error:
             return Response.error(error.status, error.error, error.headers)
+
+    def _authenticate(self, request: Request) -> None:
+        if request.operation is Operation.EXCHANGE_ENTRA:
+            self.entra_users.authorize(request.headers.get("Authorization", ""))
+        else:
+            self._authenticator.authenticate(request)
 
     def reset(self) -> None:
         """Remove all identities and turn quotas off. The keys and the resource id stay."""
@@ -92,3 +101,12 @@ class Service:
             grant.skype_id, ("voip",), now=self._clock(), expires=grant.expires
         )
         return Response.success(200, token.document())
+
+    def _exchange_entra(self, request: Request, _version: str) -> Response:
+        self.quotas.acquire(Quota.EXCHANGE)
+        grant = self.entra_users.authorize(request.headers["Authorization"])
+        skype_id = grant.identity_id.removeprefix("8:")
+        now, expires = self._clock(), grant.expires
+        token = self.signer.sign(skype_id, grant.scopes, now=now, expires=expires)
+        identity = {"id": grant.identity_id}
+        return Response.success(200, {"identity": identity, "accessToken": token.document()})

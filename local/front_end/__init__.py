@@ -6,15 +6,17 @@ itself, pass a changed request on, or change the response.
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from uuid import uuid4
 
 from local.front_end.cors import Cors
 from local.front_end.easy_auth import EasyAuth
+from local.front_end.landing import LandingPage
 from local.front_end.pages import LocalSignIn, StaticFiles
 from local.functions_host.http import Handler, Request, Response
 
 STATIC_FILES = "LOCAL_HOST_STATIC_FILES"
+LANDING_PAGE = "LOCAL_HOST_LANDING_PAGE"
 SIGN_IN = "LOCAL_HOST_SIGN_IN"
 CORS_ORIGINS = "LOCAL_HOST_CORS_ORIGINS"
 EASY_AUTH = "LOCAL_HOST_EASY_AUTH"
@@ -23,6 +25,7 @@ _LOG_ID = "x-arr-log-id"
 # App Service sets this for every app, so that the app knows whether sign-ins are checked.
 # Source: https://learn.microsoft.com/azure/app-service/reference-app-settings
 AUTH_ENABLED = "WEBSITE_AUTH_ENABLED"
+_LOCAL_NAMES = ("localhost", "127.0.0.1")
 
 Layer = Callable[[Request, Handler], Awaitable[Response]]
 
@@ -30,8 +33,9 @@ Layer = Callable[[Request, Handler], Awaitable[Response]]
 # other origin may read them. CORS comes before Easy Auth: a preflight has no token, and a page of
 # an allowed origin must be able to read a 401.
 _LAYERS: dict[str, Callable[[str], Layer]] = {
-    STATIC_FILES: lambda text: StaticFiles.parse(text).layer,
-    SIGN_IN: lambda text: LocalSignIn.parse(text).layer,
+    STATIC_FILES: lambda text: _local_names_only(StaticFiles.parse(text).layer),
+    LANDING_PAGE: lambda text: _local_names_only(LandingPage.parse(text).layer),
+    SIGN_IN: lambda text: _local_names_only(LocalSignIn.parse(text).layer),
     CORS_ORIGINS: lambda text: Cors.parse(text).layer,
     EASY_AUTH: lambda text: EasyAuth.parse(text).layer,
 }
@@ -62,6 +66,21 @@ def _parse(name: str, text: str) -> Layer:
         return _LAYERS[name](text)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def _local_names_only(layer: Layer) -> Layer:
+    """Skip the layer for a request to another name than this machine's own.
+
+    Otherwise a page on the internet could read keys and tokens: after its own name resolves to
+    127.0.0.1, the browser takes this server for the page's origin (DNS rebinding).
+    """
+
+    @wraps(layer)
+    async def guarded(request: Request, rest: Handler) -> Response:
+        name = request.headers.get("host", "").partition(":")[0]
+        return await (layer(request, rest) if name.lower() in _LOCAL_NAMES else rest(request))
+
+    return guarded
 
 
 def through(layers: Iterable[Layer], handler: Handler) -> Handler:

@@ -19,7 +19,9 @@ _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
-    ".md": "text/markdown; charset=utf-8",
+    ".log": "text/plain; charset=utf-8",
+    # Some browsers download text/markdown instead of showing it.
+    ".md": "text/plain; charset=utf-8",
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
@@ -28,11 +30,16 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = (
+# A page of another origin can use the response neither as a script nor as anything else.
+_NOT_FOR_OTHERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+PAGE_HEADERS = (
     ("Content-Security-Policy", POLICY),
     ("Referrer-Policy", "no-referrer"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Cache-Control", "no-cache"),
+    ("Cache-Control", "no-store"),
+    *_NOT_FOR_OTHERS,
 )
 # No function's route can start like this.
 SIGN_IN_PATH = "/.local/sign-in"
@@ -69,7 +76,7 @@ class StaticFiles:
             return await rest(request)
         file = self._file(request.path)
         if file:
-            headers = (("Content-Type", _TYPES[file.suffix]), *_HEADERS)
+            headers = (("Content-Type", _TYPES[file.suffix]), *PAGE_HEADERS)
             return Response(HTTPStatus.OK, headers, file.read_bytes())
         # The page's relative links only work below a trailing slash.
         if self._file(f"{request.path}/"):
@@ -136,15 +143,16 @@ class LocalSignIn:
         ):
             document = await response.json()
         if response.ok:
-            return _json(HTTPStatus.OK, "application/json", {"token": document["token"]})
+            return json_response(HTTPStatus.OK, "application/json", {"token": document["token"]})
         return _problem(response.status, document["error"]["message"])
 
 
 def _problem(status: int, detail: str) -> Response:
     document = {"title": "Sign-in failed", "status": status, "detail": detail}
-    return _json(status, "application/problem+json", document)
+    return json_response(status, "application/problem+json", document)
 
 
-def _json(status: int, media_type: str, document: object) -> Response:
-    headers = (("Content-Type", media_type), ("Cache-Control", "no-store"))
+def json_response(status: int, media_type: str, document: object) -> Response:
+    """A response with a secret, which must not be cached."""
+    headers = (("Content-Type", media_type), ("Cache-Control", "no-store"), *_NOT_FOR_OTHERS)
     return Response(status, headers, json.dumps(document).encode())

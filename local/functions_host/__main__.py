@@ -1,6 +1,7 @@
 """`python -m local.functions_host`: serves one app, behind the front end, until it is stopped.
 
-It stops as the Azure host stops a worker: at once, without notice to the app.
+It stops as the Azure host stops a worker: at once, without notice to the app. SIGQUIT lets it
+finish its requests first, while another process already serves the same socket.
 
 Exit codes: 0 stopped, 2 invalid options, 3 the app cannot be served, 4 the port cannot be used.
 """
@@ -15,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, MutableMapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -23,6 +25,7 @@ from local import front_end
 from local.functions_host.functions import Functions, load
 from local.functions_host.host import Host
 from local.functions_host.host_json import HostJson, read_host_json
+from local.functions_host.http import Handler, Request, Response
 from local.functions_host.indexing import AppError, index
 from local.functions_host.invocations import Invoker, configure_tracing, log_to_stderr
 from local.functions_host.keys import Keys
@@ -32,11 +35,13 @@ from local.functions_host.timers import Monitor
 FUNCTION_KEY = "LOCAL_HOST_FUNCTION_KEY"
 MASTER_KEY = "LOCAL_HOST_MASTER_KEY"
 TIMERS = "LOCAL_HOST_TIMERS"
-# The socket that a restarted process takes over.
+# A socket that this process takes over from another one.
 _SOCKET = "LOCAL_HOST_SOCKET"
 BODY_LIMIT = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 APP_FAILED = 3
 PORT_TAKEN = 4
+# Seconds that the requests in flight have after SIGQUIT: the app's deadline.
+_FINISH = 10.0
 # Seconds until the responses in flight are sent.
 _FLUSH = 0.2
 _STDIN, _STDOUT, _STDERR = range(3)
@@ -145,13 +150,52 @@ async def _run(
     monitor = Monitor(Path(folder) if folder else None)
     host = Host(functions, keys, host_json, os.environ, invoker, monitor)
     host.start()
-    handler = front_end.through(layers, host.respond)
+    requests = _Requests(front_end.through(layers, host.respond))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, requests.finish, bound)
     limit = int(os.environ.get(BODY_LIMIT, DEFAULT_BODY_LIMIT))
-    async with await serve(bound, handler, limit):
+    async with await serve(bound, requests.respond, limit):
         address = f"http://localhost:{bound.getsockname()[1]}"
         print(f"listening {address}", file=sys.__stdout__, flush=True)
         await asyncio.Event().wait()
     return 0
+
+
+class _Requests:
+    """The requests in flight, which can end before the process does."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._count = 0
+        self._none = asyncio.Event()
+        self._end: asyncio.Task[None] | None = None
+
+    async def respond(self, request: Request) -> Response:
+        """Respond. If the end is near, the client must open another connection."""
+        self._count += 1
+        self._none.clear()
+        try:
+            response = await self._handler(request)
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._none.set()
+        if self._end:
+            return replace(response, headers=(*response.headers, ("Connection", "close")))
+        return response
+
+    def finish(self, bound: socket.socket) -> None:
+        """Leave new connections to another process, and end when all responses are sent."""
+        asyncio.get_running_loop().remove_reader(bound)
+        self._end = self._end or asyncio.create_task(self._finish())
+
+    async def _finish(self) -> NoReturn:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FINISH):
+                await asyncio.sleep(_FLUSH)
+                while self._count:
+                    await self._none.wait()
+                    await asyncio.sleep(_FLUSH)
+        os._exit(0)
 
 
 def _load(app: Path) -> tuple[Functions, HostJson] | None:

@@ -125,6 +125,11 @@ INVALID: dict[str, object] = {
     "invalid expiry": {"token": "a.b.c", "expiresOn": "soon"},
     "expiry in seconds": {"token": "a.b.c", "expiresOn": 1893585600},
     "null token": {"token": None, "expiresOn": "2030-01-02T12:00:00Z"},
+    "token that is a list": {"token": ["a.b.c"], "expiresOn": "2030-01-02T12:00:00Z"},
+    "token with a line break": {"token": "a.b.c\r\nX-Evil: 1", "expiresOn": "2030-01-02T12:00:00Z"},
+    "token with a lone surrogate": '{"token":"\\ud800","expiresOn":"2030-01-02T12:00:00Z"}',
+    "expired token": {"token": "a.b.c", "expiresOn": "2020-01-02T12:00:00Z"},
+    "expiry out of range": {"token": "a.b.c", "expiresOn": "9999-12-31T23:59:59-23:59"},
     "expiry without token": {"expiresOn": "2030-01-02T12:00:00Z"},
 }
 

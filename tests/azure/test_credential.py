@@ -19,7 +19,8 @@ from azure.identity import CredentialUnavailableError
 from azure.identity.aio import DefaultAzureCredential
 
 from identity_service.azure.credential import (
-    LAST_USE,
+    LAST_MINUTE,
+    LAST_WAIT,
     LONG_PAUSE,
     PAUSE,
     RENEWAL,
@@ -239,12 +240,26 @@ async def test_old_token_is_used_during_an_outage(failure: Exception) -> None:
     assert await token_of(credential) == "secret-1"
 
 
-@pytest.mark.parametrize("lifetime", [LAST_USE - 2, 0, -60])
-async def test_old_token_about_to_expire_is_not_used(lifetime: float) -> None:
-    """A token that may expire during the call is not returned."""
+@pytest.mark.parametrize("lifetime", [0, -60])
+async def test_expired_token_is_not_used(lifetime: float) -> None:
+    """A token that has expired is not returned."""
     _, credential = await in_an_outage(lifetime=lifetime)
 
     assert await token_of(credential) == ""
+
+
+def test_token_about_to_expire(virtual_time: asyncio.Runner) -> None:
+    """In its last minute, a call waits for a new token, but not long, and uses the old one."""
+
+    async def scenario() -> tuple[float, str]:
+        source, credential = await in_an_outage(lifetime=LAST_MINUTE - 2)
+        await asyncio.sleep(PAUSE)
+        source.failure, source.delay = None, 3600
+        started = asyncio.get_running_loop().time()
+        token = await token_of(credential)
+        return asyncio.get_running_loop().time() - started, token
+
+    assert virtual_time.run(scenario()) == (LAST_WAIT, "secret-1")
 
 
 async def test_old_token_requests_no_early_renewal() -> None:

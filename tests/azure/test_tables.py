@@ -1034,14 +1034,14 @@ async def test_failed_write_is_sent_once(name: str, status: int | None) -> None:
 
 
 class SlowService(FailingService):
-    """A table service that sends each part of a response just before a client gives up.
+    """A table service that is silent for some seconds before each of three parts of a response.
 
-    It accepts every batch with one change. No response is late for its next part, but a whole one
-    takes longer than a read may.
+    It accepts every batch with one change.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, silence: float) -> None:
         super().__init__(202)
+        self._silence = silence
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Send the headers, and then the body in two parts."""
@@ -1051,7 +1051,7 @@ class SlowService(FailingService):
         response = web.StreamResponse(status=202)
         response.headers["Content-Type"] = "multipart/mixed; boundary=b"
         for part in ["", BATCH, f"{PART}{ACCEPTED}"]:
-            await asyncio.sleep(ALMOST)
+            await asyncio.sleep(self._silence)
             if not response.prepared:
                 await response.prepare(request)
             await response.write(part.encode())
@@ -1059,11 +1059,14 @@ class SlowService(FailingService):
 
 
 def test_write_is_waited_for_longer_than_a_read(virtual_time: asyncio.Runner) -> None:
-    """The result of a write must be known: it is not abandoned when a read would be."""
+    """The result of a write must be known: it is not abandoned when a read would be.
+
+    Neither its total time nor a long silence ends it.
+    """
 
     async def scenario() -> float:
         loop = asyncio.get_running_loop()
-        async with SlowService().registry() as registry:
+        async with SlowService(CONNECT + RESPONSE).registry() as registry:
             started = loop.time()
             await registry.insert(active())
             return loop.time() - started
@@ -1072,11 +1075,11 @@ def test_write_is_waited_for_longer_than_a_read(virtual_time: asyncio.Runner) ->
 
 
 def test_slow_read_is_abandoned(virtual_time: asyncio.Runner) -> None:
-    """A read may take no longer, however slowly its parts arrive."""
+    """A read may take no longer, however slowly its parts arrive: none is late for itself."""
 
     async def scenario() -> float:
         loop = asyncio.get_running_loop()
-        async with SlowService().registry() as registry:
+        async with SlowService(ALMOST).registry() as registry:
             started = loop.time()
             assert await outcome(registry.read(some_id(1))) is RegistryUnavailable
             return loop.time() - started

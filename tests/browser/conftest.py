@@ -7,16 +7,14 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.support.browser import Seen, browser_page, chromium, running_browser
-from tests.support.stack import ROOT, running
+from tests.support.client import Client, Control, http_session
+from tests.support.stack import ROOT, App, Azure, running
 
 
 @pytest.fixture(scope="session")
 def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The content of `.local/env` of the running stack."""
-    try:
-        chromium()
-    except FileNotFoundError as missing:
-        pytest.fail(str(missing), pytrace=False)
+    chromium()
     if not (ROOT / "examples" / "web" / "dist" / "index.html").exists():
         pytest.fail("The example page is not built: make setup", pytrace=False)
     with running(tmp_path_factory.mktemp("azure"), "run") as env:
@@ -45,6 +43,22 @@ async def opened(browser: Browser, site: str) -> AsyncIterator[tuple[Page, Seen]
         assert await page.evaluate("document.cookie") == ""
         assert seen.console == []
         assert seen.origins == {site}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(env: dict[str, str]) -> AsyncIterator[Client]:
+    """A service that calls the same app."""
+    async with http_session() as session:
+        yield Client(session, App(env["FUNCTIONS_URL"], Azure(env, "", "")))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def faults(env: dict[str, str]) -> AsyncIterator[Control]:
+    """The emulator's control endpoint. All faults are removed after the test."""
+    async with http_session() as session:
+        control = Control(session, env)
+        yield control
+        await control.clear()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 KEY = "the-function-key"
@@ -45,6 +45,7 @@ class Answer:
     Attributes:
         acts: Whether the request has its effect all the same.
         drops: Whether the connection breaks instead of the response.
+        drips: Whether the body comes byte by byte and never ends.
     """
 
     status: int = 200
@@ -52,6 +53,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     acts: bool = False
     drops: bool = False
+    drips: bool = False
 
 
 def problem(status: int, code: str, **fields: Any) -> Answer:
@@ -113,6 +115,10 @@ class Service:
     def calls(self, method: str) -> list[str]:
         """Returns the paths of the requests with this method."""
         return [each.path for each in self.received if each.method == method]
+
+    def wait(self, answer: Answer) -> None:
+        """Waits before the response."""
+        time.sleep(self.delay)
 
     def respond(self, request: Received) -> Answer:
         """Acts as the app does."""
@@ -238,6 +244,9 @@ class Service:
         return Answer(204)
 
 
+S = TypeVar("S", bound=Service)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     service: Service
@@ -255,14 +264,26 @@ class _Handler(BaseHTTPRequestHandler):
             usual = self.service.respond(request) if instead is None or instead.acts else None
         answer = instead or usual
         assert answer
-        time.sleep(self.service.delay)
+        self.service.wait(answer)
         if answer.drops:
             # Without the usual end of a connection.
             reset = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
             self.close_connection = True
             return
+        if answer.drips:
+            self._drip()
+            return
         self._send(answer)
+
+    def _drip(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b" ")
+                time.sleep(0.05)
 
     def _send(self, answer: Answer) -> None:
         raw = answer.body if isinstance(answer.body, bytes) else b""
@@ -285,13 +306,20 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def running_service() -> Iterator[Service]:
     """Runs the server until the end of the block."""
+    with serving(Service) as service:
+        yield service
+
+
+@contextmanager
+def serving(kind: type[S]) -> Iterator[S]:
+    """The same for a service that acts in another way."""
 
     class Handler(_Handler):
         """The handler of this server."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        service = Service(f"http://127.0.0.1:{server.server_port}")
+        service = kind(f"http://127.0.0.1:{server.server_port}")
         Handler.service = service
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

@@ -150,12 +150,15 @@ def test_problem(kind: type[ServiceError]) -> None:
 
 
 def test_details_of_a_problem() -> None:
-    """A problem names the field, its allowed values, and the id for Microsoft's support."""
-    error = InvalidBody("No.", field="scopes", allowed="some", upstream_request_id="vector.0")
+    """A problem names the field, its allowed values, the deleter, and the id for the support."""
+    error = InvalidBody(
+        "No.", field="scopes", allowed="some", deleted_by="user", upstream_request_id="vector.0"
+    )
     found = content(problem(error))
 
     assert (found["field"], found["allowed"]) == ("scopes", "some")
     assert found["upstreamRequestId"] == "vector.0"
+    assert found["deletedBy"] == "user"
 
 
 def test_page_of_the_problems() -> None:

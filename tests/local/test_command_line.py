@@ -2,12 +2,12 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from azure.communication.identity import CommunicationTokenScope as Scope
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.support.stack import ROOT, SERVING, Command, command, read_env
+from tests.support.stack import ROOT, SERVING, Command, command, read_env, request_control
 
-# The files that may stay: keys for the next start, and logs.
-LEFT = {"keys.json", "lock", "app.log", "app-without-retention.log"}
+# The files that may stay: keys for the next start, certificates for open shells, and logs.
+LEFT = {"keys.json", "lock", "ca-bundle.pem", "app.log", "app-without-retention.log"}
 VARIABLES = {
     "FUNCTIONS_URL",
     "FUNCTION_KEY",
@@ -28,6 +28,9 @@ VARIABLES = {
     "ACS_ENDPOINT",
     "ACS_CONNECTION_STRING",
     "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
     "ACS_CONTROL_URL",
@@ -68,7 +71,8 @@ FOREIGN = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """A `run` that is serving."""
-    with command(tmp_path_factory.mktemp("everything"), "run") as running:
+    folder = tmp_path_factory.mktemp("everything") / "a user's folder"
+    with command(folder, "run") as running:
         running.read_until(SERVING["run"])
         yield running
 
@@ -76,7 +80,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
 @pytest.fixture(scope="module")
 def run_with_entra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """A `run` whose services authenticate with Entra."""
-    folder = tmp_path_factory.mktemp("entra")
+    folder = tmp_path_factory.mktemp("entra") / "a user's folder"
     with command(folder, "run", "--set=SERVICE_AUTHENTICATION=entra") as running:
         running.read_until(SERVING["run"])
         yield running
@@ -88,6 +92,7 @@ def everything(run: Command) -> Path:
     return run.folder
 
 
+@pytest.mark.usefixtures("curl")
 def test_run_walks_through_and_serves(run: Command) -> None:
     """It prints each step with its response, addresses, the key, and a curl command that works."""
     env = read_env(run.folder)
@@ -117,6 +122,7 @@ def test_run_prints_a_command_for_operators(start: str, request: pytest.FixtureR
     assert done.stdout.split()[:2] == [b"id", b"state"]
 
 
+@pytest.mark.usefixtures("curl")
 def test_run_works_with_entra_instead_of_keys(run_with_entra: Command) -> None:
     """The walkthrough succeeds without a key, and the printed command gets its token by itself."""
     pasted = run_with_entra.output.partition("Try it:\n")[2].partition("\n\n")[0]
@@ -128,38 +134,6 @@ def test_run_works_with_entra_instead_of_keys(run_with_entra: Command) -> None:
     assert run_with_entra.errors == ""
     assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
     assert read_env(run_with_entra.folder)["FUNCTION_KEY"] not in run_with_entra.output
-
-
-@pytest.mark.parametrize(
-    ("page", "heading"),
-    [
-        ("docs/getting-started.md", "## As a service without a key"),
-        ("local/README.md", "## Services with Entra"),
-    ],
-)
-def test_a_page_shows_how_a_service_gets_a_token(
-    run_with_entra: Command, page: str, heading: str
-) -> None:
-    """What is printed below the start of the app works. Only the folder and Python are ours."""
-    section = (ROOT / page).read_text().partition(heading)[2].partition("\n## ")[0]
-    pasted = section.partition("In another terminal")[2].partition("\n\n")[2].partition("\n\n")[0]
-    folder = run_with_entra.folder
-    script = re.sub(
-        r"(\.venv/bin/)?python -m local token",
-        f"{sys.executable} -m local token --folder {folder}",
-        pasted.replace(". .local/env", ""),
-    )
-
-    done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
-        f"set -eu; . {folder}/.local/env\n{script}",
-        shell=True,
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-
-    assert json.loads(done.stdout)["id"].startswith("8:acs:")
 
 
 @pytest.mark.parametrize("name", ["run", "azure", "acs"])
@@ -183,14 +157,15 @@ def test_only_the_owner_can_read_the_env_file(everything: Path) -> None:
 
 
 def test_sh_can_read_the_env_file(everything: Path) -> None:
-    """It reads every variable, with any characters in its value. No variable is a credential."""
-    script = f'set -eu; set -a; . "{everything}/.local/env"; env -0'
+    """It exports every variable, with any characters in its value."""
+    script = f'set -eu; . "{everything}/.local/env"; not_exported=1; env -0'
 
     output = subprocess.run(  # noqa: S603 -- our own script
         ["/bin/sh", "-c", script], env={}, capture_output=True, text=True, check=True
     ).stdout
 
     read = dict(entry.split("=", 1) for entry in output.split("\0") if entry)
+    assert read.keys() - VARIABLES <= {"PWD", "SHLVL", "_", "OLDPWD"}
     assert {name: read[name] for name in VARIABLES} == read_env(everything)
     assert Path(read["SSL_CERT_FILE"]).is_absolute()
 
@@ -228,7 +203,7 @@ Send = Callable[[int, int], None]
     [
         ("run", signal.SIGTERM, os.kill),
         ("run", signal.SIGINT, os.killpg),
-        ("azure", signal.SIGINT, os.kill),
+        ("azure", signal.SIGHUP, os.killpg),  # the terminal has been closed
         ("acs", signal.SIGTERM, os.kill),
         ("acs", signal.SIGINT, os.kill),
     ],
@@ -267,27 +242,71 @@ def test_a_signal_during_the_walkthrough_leaves_nothing_behind(
     assert _left_in(tmp_path) <= LEFT
 
 
+def test_nothing_outlives_a_start_that_is_killed(tmp_path: Path) -> None:
+    """Both apps and Azurite end by themselves, because nothing else could end them."""
+    with command(tmp_path, "run") as running:
+        running.read_until("Create an identity")
+
+        running.process.kill()
+
+        running.wait()
+        assert _soon(running.leaves_nothing_behind)
+
+
+def test_the_next_start_ends_what_a_killed_one_has_left(tmp_path: Path) -> None:
+    """A process that is suspended cannot end by itself."""
+    with command(tmp_path, "azure") as killed:
+        killed.read_until(SERVING["azure"])
+        [record] = (tmp_path / ".local" / "processes").read_text().splitlines()
+        os.kill(int(record.split()[0]), signal.SIGSTOP)
+        killed.process.kill()
+        killed.wait()
+        left_behind = not killed.leaves_nothing_behind()
+
+        with command(tmp_path, "acs") as acs:
+            acs.read_until(SERVING["acs"])
+            acs.end()
+
+        assert left_behind
+        assert killed.leaves_nothing_behind()
+    assert acs.output.startswith("Ended what an earlier run has left behind: 1 process(es).\n")
+    assert acs.errors == ""
+
+
 @pytest.mark.parametrize(
-    ("name", "port"),
+    ("name", "ports"),
     [
-        ("acs", "acs"),
-        ("azure", "identity"),
-        ("azure", "blob"),
-        ("azure", "queue"),
-        ("azure", "table"),
-        ("quickstart", "app"),
+        ("acs", ["acs"]),
+        ("azure", ["acs", "identity", "blob", "queue", "table"]),
+        ("run", ["app", "acs", "identity", "blob", "queue", "table"]),
     ],
 )
-def test_a_port_in_use_is_reported_with_its_option(tmp_path: Path, name: str, port: str) -> None:
-    """The error is one line, and no process is left."""
+def test_all_ports_in_use_are_reported_with_their_options(
+    tmp_path: Path, name: str, ports: list[str]
+) -> None:
+    """There is one line for each, and nothing has been started."""
     with socket.create_server(("127.0.0.1", 0)) as used:
         number = used.getsockname()[1]
-        with command(tmp_path, name, f"--{port}-port={number}") as running:
+        with command(tmp_path, name, *(f"--{port}-port={number}" for port in ports)) as running:
             code = running.wait()
 
-            assert running.leaves_nothing_behind()
     assert code == 1
-    assert running.errors == f"Port {number} is in use: choose another with --{port}-port.\n"
+    assert running.errors.splitlines() == [
+        f"Port {number} is in use: choose another with --{port}-port." for port in ports
+    ]
+    assert _left_in(tmp_path) == {"lock"}
+
+
+def test_ports_must_differ(tmp_path: Path) -> None:
+    """The second one is reported."""
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        free = used.getsockname()[1]
+
+    with command(tmp_path, "azure", f"--acs-port={free}", f"--blob-port={free}") as running:
+        code = running.wait()
+
+    assert code == 1
+    assert running.errors == f"Port {free} is in use: choose another with --blob-port.\n"
 
 
 def test_the_quickstart_ignores_variables_of_the_shell(tmp_path: Path) -> None:
@@ -313,20 +332,25 @@ def test_set_changes_a_setting_of_the_app(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "error"),
+    ("options", "error"),
     [
-        ("PURGE_HOLD", "PURGE_HOLD does not have the form NAME=VALUE"),
-        ("=true", " is not a setting: see docs/settings.md"),
-        ("PURGE_HOLDS=true", "PURGE_HOLDS is not a setting: see docs/settings.md"),
+        (["PURGE_HOLD"], "PURGE_HOLD does not have the form NAME=VALUE"),
         (
-            "WEBSITE_AUTH_ENABLED=True",
+            ["=true", "PURGE_HOLDS=true", "PURGE_HOLD=true"],
+            (
+                "=true does not have the form NAME=VALUE;"
+                " PURGE_HOLDS is not a setting: did you mean PURGE_HOLD?"
+            ),
+        ),
+        (
+            ["WEBSITE_AUTH_ENABLED=True"],
             "WEBSITE_AUTH_ENABLED is not a setting: see docs/settings.md",
         ),
     ],
 )
-def test_an_unknown_setting_is_rejected(tmp_path: Path, option: str, error: str) -> None:
-    """Nothing is started. The platform's own variables are no settings."""
-    with command(tmp_path, "run", f"--set={option}") as running:
+def test_unknown_settings_are_rejected(tmp_path: Path, options: list[str], error: str) -> None:
+    """Each is named, and nothing is started. The platform's own variables are no settings."""
+    with command(tmp_path, "run", *(f"--set={option}" for option in options)) as running:
         code = running.wait()
 
     assert (code, running.output) == (2, "")
@@ -334,19 +358,24 @@ def test_an_unknown_setting_is_rejected(tmp_path: Path, option: str, error: str)
     assert _left_in(tmp_path) == set()
 
 
-@pytest.mark.parametrize("name", ["run", "telemetry"])
+@pytest.mark.parametrize("name", ["run", "azure", "telemetry"])
 def test_invalid_settings_stop_the_start(tmp_path: Path, name: str) -> None:
-    """The message names each of them and how to fix it. No process is left."""
-    options = ("--set=PURGE_PROTECTION=maybe", "--set=CLEANUP_MAX_ATTEMPTS=0")
-    with command(tmp_path, name, *options) as running:
+    """The message names each and how to fix it, also those that only do not fit each other."""
+    options = (
+        *("PURGE_PROTECTION=maybe", "CLEANUP_MAX_ATTEMPTS=0"),
+        *("SERVICE_TOKEN_DEFAULT_MINUTES=600", "SERVICE_TOKEN_MAX_MINUTES=60"),
+    )
+    with command(tmp_path, name, *(f"--set={option}" for option in options)) as running:
         code = running.wait()
 
         assert running.leaves_nothing_behind()
     assert (code, running.output) == (1, "")
-    assert running.errors == (
-        "Invalid settings: PURGE_PROTECTION must be true or false."
-        " CLEANUP_MAX_ATTEMPTS must be a whole number from 1 to 1000.\n"
-    )
+    assert running.errors.startswith("Invalid settings: ")
+    assert set(running.errors.removeprefix("Invalid settings: ").strip().split(". ")) == {
+        "PURGE_PROTECTION must be true or false",
+        "CLEANUP_MAX_ATTEMPTS must be a whole number from 1 to 1000",
+        "SERVICE_TOKEN_DEFAULT_MINUTES must not be more than SERVICE_TOKEN_MAX_MINUTES.",
+    }
 
 
 def test_the_emulator_alone_has_no_settings(tmp_path: Path) -> None:
@@ -374,15 +403,6 @@ def test_the_sdk_can_use_the_emulator_alone(tmp_path: Path) -> None:
     assert token.token.startswith("eyJ")
 
 
-def test_a_folder_keeps_its_random_keys(tmp_path: Path) -> None:
-    """Every start in a folder uses the keys of the first one. Other folders have other keys."""
-    first, second, other = [_keys_of_a_start(tmp_path / name) for name in ("one", "one", "two")]
-
-    assert first == second
-    assert set(first).isdisjoint(other)
-    assert _mode(tmp_path / "one" / ".local" / "keys.json") == 0o600
-
-
 def test_azure_writes_the_settings_and_removes_them(tmp_path: Path) -> None:
     """Core Tools can start the app with the file, and only its owner can read it."""
     path = tmp_path / "local.settings.json"
@@ -400,46 +420,59 @@ def test_azure_writes_the_settings_and_removes_them(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_azure_keeps_settings_that_were_edited(tmp_path: Path) -> None:
-    """An edited file belongs to its author. The next start reports that it did not change it."""
-    path = tmp_path / "local.settings.json"
-    with command(tmp_path, "azure") as azure:
-        azure.read_until(SERVING["azure"])
-        changed = path.read_text().replace('PROTECTION": "false"', 'PROTECTION": "true"')
-        path.write_text(changed)
-        azure.end()
-
-    with command(tmp_path, "azure") as again:
-        again.read_until(SERVING["azure"])
-        again.end()
-
-    assert f"{path} is your own file and was not changed" in again.output
-    assert path.read_text() == changed
+AZ = """#!{python}
+# The Azure CLI of a developer who has signed in to the other local Azure.
+import json, sys, urllib.request
+resource = sys.argv[sys.argv.index("--resource") + 1]
+request = urllib.request.Request(
+    f"{endpoint}?api-version=2019-08-01&resource={{resource}}",
+    headers={{"X-IDENTITY-HEADER": "{header}"}},
+)
+token = json.load(urllib.request.urlopen(request))
+print(json.dumps({{"accessToken": token["access_token"], "expires_on": int(token["expires_on"])}}))
+"""
 
 
-def test_azure_replaces_settings_that_it_left_behind(tmp_path: Path) -> None:
-    """A start that was killed cannot remove its file. The next start recognizes it."""
-    path, written = tmp_path / "local.settings.json", tmp_path / ".local" / "written-settings.json"
-    written.parent.mkdir()
-    for file in (path, written):
-        file.write_text('{"Values": {"from": "a start that was killed"}}')
+def test_the_app_can_use_another_acs_resource(run: Command, tmp_path: Path) -> None:
+    """It signs in with the Azure CLI. Here, the resource is the emulator of another local Azure."""
+    resource = read_env(run.folder)
+    az = tmp_path / "bin" / "az"
+    az.parent.mkdir()
+    az.write_text(
+        AZ.format(
+            python=sys.executable,
+            endpoint=resource["IDENTITY_ENDPOINT"],
+            header=resource["IDENTITY_HEADER"],
+        )
+    )
+    az.chmod(0o755)
+    options = [
+        f"--set=COMMUNICATION_SERVICES_ENDPOINT={resource['ACS_ENDPOINT']}",
+        "--set=AZURE_TOKEN_CREDENTIALS=AzureCliCredential",
+    ]
+    environ = {
+        "PATH": f"{az.parent}:{os.environ['PATH']}",
+        "SSL_CERT_FILE": resource["SSL_CERT_FILE"],
+    }
+    with command(tmp_path, "run", *options, environ=environ) as laptop:
+        laptop.read_until(SERVING["run"])
+        pasted = laptop.output.partition("Try it:\n")[2].partition("\n\n")[0]
+        done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+            pasted, shell=True, capture_output=True, check=True, timeout=60
+        )
 
-    with command(tmp_path, "azure") as azure:
-        azure.read_until(SERVING["azure"])
-        document = json.loads(path.read_text())
-        azure.end()
-
-    assert "IDENTITY_ENDPOINT" in document["Values"]
-    assert not path.exists()
-    assert not written.exists()
+    identity_id = json.loads(done.stdout)["id"]
+    state = json.loads(request_control(resource, "GET", f"identities/{identity_id}"))["state"]
+    assert state == "active"
+    assert "Create an identity" not in laptop.output
 
 
-def _keys_of_a_start(folder: Path) -> list[str]:
-    with command(folder, "acs") as acs:
-        acs.read_until(SERVING["acs"])
-        env = read_env(folder)
-        acs.end()
-    return [env["ACS_CONTROL_KEY"], env["ACS_CONNECTION_STRING"].partition("accesskey=")[2]]
+def _soon(condition: Callable[[], bool]) -> bool:
+    """Wait a few seconds for the condition."""
+    until = time.monotonic() + 10
+    while not (holds := condition()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return holds
 
 
 def _left_in(folder: Path) -> set[str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from identity_service.errors import DeletedIdentityHidden
-from identity_service.identity import State
+from identity_service.identity import Actor, State
 from identity_service.operations.me import get_me
 from identity_service.schemas import IdentityResponse
 from tests.support.virtual_time import START
@@ -22,8 +22,21 @@ async def test_my_identity(world: World) -> None:
 
 
 async def test_deleted_identity(world: World) -> None:
-    """A user whose identity is deleted learns how a user restores it."""
+    """A user who has deleted the identity learns how to restore it."""
+    await world.active(ALICE.user_id)
+    await world.delete_me()
+
+    with pytest.raises(DeletedIdentityHidden, match="POST me/restore") as caught:
+        await get_me(ALICE, world.registry)
+
+    assert caught.value.deleted_by == Actor.USER
+
+
+async def test_deleted_by_a_service(world: World) -> None:
+    """A user whose identity a service has deleted learns that no user can restore it."""
     await world.deleted(ALICE.user_id)
 
-    with pytest.raises(DeletedIdentityHidden, match="POST me/restore"):
+    with pytest.raises(DeletedIdentityHidden, match="Only a service") as caught:
         await get_me(ALICE, world.registry)
+
+    assert caught.value.deleted_by == Actor.SERVICE

@@ -57,11 +57,12 @@ async def test_policy_of_users(world: World) -> None:
 
 
 async def test_deleted_identity(world: World) -> None:
-    """A user whose identity is deleted gets no token and learns how a user restores it.
+    """A user who has deleted the identity gets no token and learns how to restore it.
 
     The error has the id of the identity.
     """
-    identity_id = await world.deleted(ALICE.user_id)
+    identity_id = await world.active(ALICE.user_id)
+    await world.delete_me()
     with pytest.raises(IdentityDeleted, match="POST me/restore") as caught:
         await issue(world)
 

@@ -35,13 +35,11 @@ KINDS: dict[str, list[ServiceError]] = {
     "503": [DOWN],
     "timeouts": [AcsTooSlow("planned by the test")],
     "401": [AcsRefusedUs("planned by the test")],
-    "another resource": [WrongResource("planned by the test")],
     "429": [Throttled("planned by the test", retry_after=20)],
     "mixed": [
         DOWN,
         AcsTooSlow("planned by the test"),
         AcsRefusedUs("planned by the test"),
-        WrongResource("planned by the test"),
         Throttled("planned by the test", retry_after=5),
     ],
 }
@@ -200,15 +198,17 @@ async def test_other_resource_hides_nothing(world: World) -> None:
     foreign = await revocations(world, 2 * OUTAGE)
     [revocation] = await revocations(world, 1)
     world.acs.fails("revoke_tokens", WrongResource("planned by the test"), len(foreign))
-    await world.sweep()
+    report = await world.sweep()
 
     assert world.row(revocation).revoked
+    assert (report.deferred, {world.row(each).attempts for each in foreign}) == (len(foreign), {1})
 
 
 async def test_failures_of_some_hide_nothing(world: World) -> None:
-    """More entries that always fail than an outage has do not hide a revocation for ever."""
-    bad = set(await revocations(world, 2 * OUTAGE))
-    good = await revocations(world, 3)
+    """Many entries that always fail hide no new revocation, and older ones not for ever."""
+    bad = set(await revocations(world, 3 * OUTAGE))
+    good = await revocations(world, 2)
+    bad |= set(await revocations(world, OUTAGE))
     acs = world.acs
 
     class Picky(type(acs)):  # type: ignore[misc]  # the class of the fake
@@ -220,9 +220,13 @@ async def test_failures_of_some_hide_nothing(world: World) -> None:
             super()._require(identity_id)
 
     acs.__class__ = Picky
+    [new] = await revocations(world, 1)
+    await sweep_on_schedule(world)
+    is_revoked_at_once = world.row(new).revoked
     for _ in range(SIX_HOURS):
         await sweep_on_schedule(world)
 
+    assert is_revoked_at_once
     assert all(world.row(each).revoked for each in good)
 
 

@@ -784,6 +784,19 @@ async def test_restored_while_the_sweep_waits(world: World) -> None:
     assert (world.is_gone(first), world.acs.is_valid(issued.token)) == (True, True)
 
 
+async def test_restored_while_a_revocation_waits(world: World) -> None:
+    """The tokens of an identity that is restored meanwhile are not revoked again."""
+    await world.unrevoked()
+    second = await world.unrevoked()
+    world.pass_lease()
+    world.acs.precede("revoke_tokens", lambda: world.restore(second))
+    await world.sweep()
+    issued = await world.issue(second)
+    await world.sweep()
+
+    assert world.acs.is_valid(issued.token)
+
+
 async def test_unfinished_work_comes_first(world: World) -> None:
     """A revocation that is due later than many purges is carried out before them."""
     purges = await due_for_purge(world, 3)

@@ -4,35 +4,32 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 from azure.communication.identity.aio import CommunicationIdentityClient
 
-from tests.runbooks.operator import TABLES, TOOLS, Operator, tool
+from tests.runbooks.operator import TABLES, Operator
 from tests.support.azurite import Tables, running_tables
 from tests.support.client import Client, until
+from tests.support.programs import required
 from tests.support.stack import App, Azure, running_app
+from tools.setup.programs import program
 
 Operate = Callable[..., Operator]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def tools() -> None:
-    """Fails these tests with one line where a tool is missing: they never skip."""
-    for name in TOOLS:
-        try:
-            tool(name)
-        except FileNotFoundError as missing:
-            pytest.fail(str(missing), pytrace=False)
-
-
 @pytest.fixture
 def operate(
-    azure: Azure, session: aiohttp.ClientSession, tmp_path_factory: pytest.TempPathFactory
+    azure: Azure,
+    session: aiohttp.ClientSession,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Operate]:
     """Returns an operator of a running app, or of a new app with these settings."""
+    for name in ("bash", "jq"):
+        required(partial(program, name))
     with ExitStack() as operators:
 
         def begin(

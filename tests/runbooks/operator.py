@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
@@ -19,8 +18,8 @@ import aiohttp
 from tests.runbooks.page import OPENING
 from tests.support.client import Client
 from tests.support.stack import PATIENCE, ROOT, App, Azure, running_app
+from tools.setup.programs import program
 
-TOOLS = ("bash", "jq")
 # The settings that have a key of ACS.
 WITH_KEY = ("COMMUNICATION_SERVICES_ACCESSKEY", "COMMUNICATION_SERVICES_CONNECTION_STRING")
 TABLES = "AzureWebJobsStorage__tableServiceUri"
@@ -29,18 +28,6 @@ TABLES = "AzureWebJobsStorage__tableServiceUri"
 _STRICT = "set -euo pipefail\n"
 _PREAMBLE = """az() { (cd "$ROOT" && "$PYTHON" -m tests.runbooks.az "$@"); }
 """
-
-
-def tool(name: str) -> str:
-    """Returns the path of a program.
-
-    Raises:
-        FileNotFoundError: it is missing; the message says how to install it.
-    """
-    found = shutil.which(name)
-    if found is None:
-        raise FileNotFoundError(f"{name} is missing: apt-get install -y {name}")
-    return found
 
 
 @dataclass(frozen=True)
@@ -97,7 +84,7 @@ class Operator:
 
     async def _shell(self, script: str, exit_code: int) -> Outcome:
         process = await asyncio.create_subprocess_exec(
-            tool("bash"),
+            program("bash"),
             "-c",
             script.replace("https://APP.azurewebsites.net", self.api.app.url),
             cwd=self.folder,

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.runbooks.az import COMMANDS
-from tests.runbooks.operator import tool
 from tests.runbooks.page import runbooks, section, sections
 
 # The level of the headings of alerts and runbooks.
@@ -79,9 +78,3 @@ def test_a_runbook_without_a_command_has_a_module(slug: str, module: str) -> Non
 def test_every_azure_command_is_known() -> None:
     """The local Azure can run it, or the table above says why it cannot."""
     assert azure_commands() == COMMANDS.keys() | ONLY_IN_AZURE.keys()
-
-
-def test_a_missing_tool_is_reported_with_how_to_install_it() -> None:
-    """These tests fail with one line where a tool is missing."""
-    with pytest.raises(FileNotFoundError, match=r"^jq-that-is-missing is missing: apt-get install"):
-        tool("jq-that-is-missing")

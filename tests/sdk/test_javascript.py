@@ -7,6 +7,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -27,19 +28,20 @@ def results(azure: Azure, request: pytest.FixtureRequest) -> Any:
 
 def run_all_operations(azure: Azure, credential: str) -> Any:
     """Run all operations in Node and return the results."""
-    process = run_node(azure, credential)
+    process = run_node(azure, "all_operations.mjs", credential)
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout)
 
 
-def run_node(azure: Azure, credential: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-    """Run all operations in Node, with these changes to the environment."""
+def run_node(azure: Azure, *call: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    """Run a script of this folder in Node, with these changes to the environment."""
     node = shutil.which("node")
     assert node, "Node is missing"
     assert (HERE / "node_modules").is_dir(), "the SDK is missing: run make setup"
-    variables = {**azure.environment, "NODE_EXTRA_CA_CERTS": str(azure.acs.bundle), **changes}
+    variables = {**azure.environment, **changes}
     return subprocess.run(  # noqa: S603 -- our own script
-        [node, str(HERE / "all_operations.mjs"), credential],
+        [node, *call],
+        cwd=HERE,
         capture_output=True,
         text=True,
         timeout=60,
@@ -90,7 +92,7 @@ def test_an_error_has_status_and_code(results: Any) -> None:
 
 def test_a_wrong_key_is_denied(azure: Azure) -> None:
     """The SDK reports the message of the service."""
-    process = run_node(azure, "key", ACS_KEY="d3Jvbmc=")
+    process = run_node(azure, "all_operations.mjs", "key", ACS_KEY="d3Jvbmc=")
 
     assert "Denied by the resource provider." in process.stderr
     assert process.returncode != 0
@@ -100,8 +102,23 @@ def test_the_default_credential_is_the_managed_identity(azure: Azure) -> None:
     """Without a key, the SDK gets one token, and none with a wrong identity header."""
     before = azure.identity_requests()
 
-    refused = run_node(azure, "defaultAzureCredential", IDENTITY_HEADER="wrong")
-    run_all_operations(azure, "defaultAzureCredential")
+    script, credential = "all_operations.mjs", "defaultAzureCredential"
+    refused = run_node(azure, script, credential, IDENTITY_HEADER="wrong")
+    run_all_operations(azure, credential)
 
     assert refused.returncode != 0
     assert azure.identity_requests() == before + 1
+
+
+def test_a_client_sdk_exchanges_its_users_entra_token(azure: Azure) -> None:
+    """The token is valid, and has only the scope that the user has."""
+    user = {"userId": str(uuid4()), "scopes": ["VoIP"]}
+    entra_token = azure.client.control("POST", "/entra-user", user).document["token"]
+
+    process = run_node(azure, "entra_user.mjs", ENTRA_TOKEN=entra_token)
+
+    assert process.returncode == 0, process.stderr
+    exchanged = json.loads(process.stdout)
+    verified = azure.client.verify(exchanged["token"])
+    assert (verified["valid"], verified["claims"]["acsScope"]) == (True, "voip")
+    assert 0 < exchanged["minutes"] <= 24 * 60

@@ -1,7 +1,5 @@
 """A headless Chromium, driven by Playwright."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,29 +8,22 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, ConsoleMessage, Page, Response, async_playwright
 
+from tests.support.programs import required
+from tools.setup.programs import browser as find_browser
+
 # Milliseconds that a page may take on a busy machine.
 PATIENCE = 30_000
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage")
 
 
 def chromium() -> str:
-    """Returns the path of the browser.
-
-    Raises:
-        FileNotFoundError: it is missing; the message says how to install it.
-    """
-    name = os.environ.get("CHROMIUM", "chromium")
-    path = shutil.which(name)
-    if path is None:
-        raise FileNotFoundError(
-            f"{name} is missing: apt-get install -y chromium, or set CHROMIUM=/path/to/it"
-        )
-    return path
+    """Returns the path of the browser. Where there is none, the test is skipped; in CI it fails."""
+    return required(find_browser)
 
 
 @asynccontextmanager
 async def running_browser() -> AsyncIterator[Browser]:
-    """Runs the browser until the end of the block. Playwright's own download is not needed."""
+    """Runs the browser until the end of the block."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=[*OPTIONS])
         async with browser:

@@ -71,7 +71,7 @@ class Reply:
         self._assert_ours()
         fields = self.json()
         assert (fields["status"], fields["code"]) == (status, code)
-        optional = {"field", "allowed", "identityId", "upstreamRequestId"}
+        optional = {"field", "allowed", "identityId", "deletedBy", "upstreamRequestId"}
         assert fields.keys() - optional == {"type", "title", "status", "code", "detail"}
         assert all(text for text in fields.values())
         return fields

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from uuid import uuid4
 
 import aiohttp
@@ -10,9 +11,17 @@ from azure.communication.identity.aio import CommunicationIdentityClient
 from azure.core.pipeline.transport import AioHttpTransport
 
 from tests.support.client import Client, Control, Me, http_session
+from tests.support.programs import required
 from tests.support.stack import HOST_URL, App, Azure, running_app, running_azure
+from tools.setup.programs import program
 
 StartApp = Callable[..., Client]
+
+
+@pytest.fixture(scope="session")
+def curl() -> str:
+    """The path of curl, for tests of commands that users paste into a shell."""
+    return required(partial(program, "curl"))
 
 
 @pytest.fixture(scope="session")

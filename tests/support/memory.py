@@ -176,8 +176,10 @@ class MemoryAcs(Planned, Acs):
         return self._issue(identity_id, grant)
 
     @planned
-    def revoke_tokens(self, identity_id: str) -> None:
+    def revoke_tokens(self, identity_id: str, *, if_awaited: bool = False) -> None:
         """See `ports.Acs`."""
+        if if_awaited:
+            require_caller()
         self._require(identity_id)
         self.revocations.append(identity_id)
         self._invalidate_tokens(identity_id)

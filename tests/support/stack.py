@@ -93,13 +93,22 @@ def command(
 
     At the end of the block, every process that the command started is killed.
     """
-    mark = f"MARK_OF_A_TEST={uuid4()}"
     call = [sys.executable, "-u", "-m", "local", name, "--folder", str(folder), *FREE_PORTS]
+    with program([*call, *options], folder, ROOT, environ) as running:
+        yield running
+
+
+@contextmanager
+def program(
+    call: Sequence[str], folder: Path, cwd: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[Command]:
+    """Runs a program in `cwd`, and at the end kills every process that it started."""
+    mark = f"MARK_OF_A_TEST={uuid4()}"
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(  # noqa: S603 -- our own module
-            [*call, *options],
-            cwd=ROOT,
+            call,
+            cwd=cwd,
             env={**os.environ, **(environ or {}), **dict([mark.split("=")])},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -147,7 +156,8 @@ def running(
 
 def read_env(folder: Path) -> dict[str, str]:
     """Reads the assignments in `.local/env`."""
-    lines = (folder / ".local" / "env").read_text().splitlines()
+    first, *lines, last = (folder / ".local" / "env").read_text().splitlines()
+    assert (first, last) == ("set -a", "set +a")
     pairs = (shlex.split(line)[0].partition("=") for line in lines)
     return {name: value for name, _, value in pairs}
 

@@ -3,16 +3,21 @@
 from http import HTTPStatus
 from typing import Any
 
-from identity_service.schemas import IdentityId
+from identity_service.schemas import PROBLEMS, IdentityId
 from tools.openapi.json_schemas import Json, inline
 
-DESCRIPTION = """\
+_RETRY = f"{PROBLEMS}#when-to-retry"
+
+DESCRIPTION = f"""\
 Identities of Azure Communication Services and their access tokens.
 
 Services send a function key or, with `SERVICE_AUTHENTICATION=entra`, the bearer token of an
 application that has app roles. Signed-in users send the bearer token of their sign-in. Bodies are
 JSON, at most 16 KiB (512 KiB for an import), with a Content-Length. Unknown fields are refused.
 Errors are problems (RFC 9457); the `type` of a problem links to its cause and its fix.
+
+When to repeat a request: as `Retry-After` says. Without it, after 500, 502, 503 and 504 only, first
+after a second and then more slowly. The rule in full: {_RETRY}.
 
 The platform in front of the app responds to some requests itself. Such a response is not a problem:
 its body is empty or, for some 503, a short text or an HTML page.
@@ -62,12 +67,12 @@ HEADERS: Json = {
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "RetryAfter": {
-        "description": "Retry after this many seconds.",
+        "description": "Repeat the request after this many seconds.",
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
     },
     "RetryAfterIfKnown": {
-        "description": "Retry after this many seconds. Without it: after a second, then slower.",
+        "description": f"Repeat the request after this many seconds. If absent: {_RETRY}.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "Authenticate": {

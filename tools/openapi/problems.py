@@ -147,7 +147,7 @@ def _headers(status: int) -> Json:
             return {"WWW-Authenticate": parts.header("Authenticate")}
         case HTTPStatus.TOO_MANY_REQUESTS:
             return {"Retry-After": parts.header("RetryAfter")}
-        case HTTPStatus.SERVICE_UNAVAILABLE:
+        case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.GATEWAY_TIMEOUT:
             return {"Retry-After": parts.header("RetryAfterIfKnown")}
         case _:
             return {}

@@ -1,9 +1,17 @@
-// The identity service's API for signed-in users.
+// The identity service's API for signed-in users. No call takes an id: each is about the user's own identity.
+
+import type { SignIn } from "./sign_in";
 
 export interface Identity {
   id: string;
   userId: string;
-  createdOn: string;
+  state: "active" | "suspended";
+}
+
+export interface NoIdentity {
+  state: "none" | "deleted" | "deleted-by-service";
+  /** When a deleted identity is purged, if that is known. */
+  scheduledPurgeOn?: string;
 }
 
 export interface IssuedToken {
@@ -13,69 +21,155 @@ export interface IssuedToken {
   refreshAfter: string;
 }
 
-export interface Deletion {
-  id: string;
-  deletedOn: string;
+interface Deletion {
+  deletedBy: string;
   scheduledPurgeOn: string;
 }
 
-/** An error of the service (RFC 9457). */
+/** Why a call failed, in words. Status 0: no response. */
 export class Problem extends Error {
   constructor(
     readonly title: string,
     readonly detail: string,
     readonly status: number,
-    readonly code: string,
+    readonly code = "",
+    readonly deletedBy = "",
+    readonly retryAfter?: number,
   ) {
     super(title);
   }
 }
 
-export type OnCall = (method: string, path: string, status: number) => void;
-
-/** Local only: signs in any user by name. In Azure, use MSAL's acquireTokenSilent instead. */
-export async function signIn(user: string, onCall: OnCall): Promise<string> {
-  const { token } = await call<{ token: string }>("POST", "/.local/sign-in", onCall, {}, { user });
-  return token;
+/** What the page shows of the calls. */
+export interface Watcher {
+  called(method: string, path: string, status: number): void;
+  waiting(reason: Problem, seconds: number): void;
 }
 
-/** The operations of a user, on their own identity: no call takes an id. */
+const RETRIES = 3;
+const LONGEST_WAIT_SECONDS = 60;
+// The service responds within ten seconds.
+const TIMEOUT_MS = 15_000;
+
+/** The operations of a user. The signal ends those that are running when the user leaves. */
 export class Me {
   constructor(
-    private readonly bearer: string,
-    private readonly onCall: OnCall,
+    private readonly signIn: SignIn,
+    private readonly watcher: Watcher,
+    private readonly signal: AbortSignal,
   ) {}
 
-  get = () => this.call<Identity>("GET", "/api/me");
+  /** Returns the user's identity, or why there is none. */
+  async get(): Promise<Identity | NoIdentity> {
+    try {
+      return await this.call<Identity>("GET", "/api/me");
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.code === "identity_not_found") return { state: "none" };
+      if (error.code !== "identity_deleted") throw error;
+      return { state: stateOf(error.deletedBy) };
+    }
+  }
+
+  /** The first token creates the identity. */
   issueToken = () => this.call<IssuedToken>("POST", "/api/me/tokens");
   revokeTokens = () => this.call<void>("DELETE", "/api/me/tokens");
-  delete = () => this.call<Deletion>("DELETE", "/api/me");
   restore = () => this.call<Identity>("POST", "/api/me/restore");
 
-  private call<T>(method: string, path: string): Promise<T> {
-    return call<T>(method, path, this.onCall, { Authorization: `Bearer ${this.bearer}` });
+  async delete(): Promise<NoIdentity> {
+    const { deletedBy, scheduledPurgeOn } = await this.call<Deletion>("DELETE", "/api/me");
+    return { state: stateOf(deletedBy), scheduledPurgeOn };
+  }
+
+  /** Every operation can be repeated safely, so a call that fails for the moment is. */
+  private async call<T>(method: string, path: string): Promise<T> {
+    for (let retry = 0; ; retry++) {
+      try {
+        return await this.callOnce<T>(method, path);
+      } catch (error) {
+        this.signal.throwIfAborted();
+        const seconds = retry < RETRIES ? secondsToWait(error, retry) : undefined;
+        if (seconds === undefined) throw error;
+        this.watcher.waiting(error as Problem, seconds);
+        await pause(seconds, this.signal);
+      }
+    }
+  }
+
+  private async callOnce<T>(method: string, path: string): Promise<T> {
+    const headers = { Authorization: `Bearer ${await this.signIn.token()}` };
+    const called = (status: number) => this.watcher.called(method, path, status);
+    return send<T>(path, { method, headers, signal: this.signal }, called);
   }
 }
 
-async function call<T>(
-  method: string,
+/** Sends a request and returns the content of the response, or throws a problem. */
+export async function send<T>(
   path: string,
-  onCall: OnCall,
-  headers: Record<string, string>,
-  body?: object,
+  { signal, ...request }: RequestInit,
+  called?: (status: number) => void,
 ): Promise<T> {
-  const content = body ? JSON.stringify(body) : null;
-  const response = await fetch(path, { method, headers, body: content });
-  onCall(method, path, response.status);
-  const text = await response.text();
-  if (response.ok) return (text ? JSON.parse(text) : undefined) as T;
-  throw problem(response, text);
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  let response: Response, text: string;
+  try {
+    response = await fetch(path, {
+      ...request,
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    });
+    text = await response.text();
+  } catch {
+    throw new Problem("No response", "Are you offline? Try again.", 0);
+  }
+  called?.(response.status);
+  if (response.ok) return JSON.parse(text || "null") as T;
+  throw problemOf(response, text);
 }
 
-function problem(response: Response, text: string): Problem {
-  const isProblem = response.headers.get("Content-Type")?.startsWith("application/problem+json");
-  const { title, detail, code } = isProblem ? JSON.parse(text) : ({} as Record<string, string>);
-  // Without a body, the platform in front of the app refused the request.
-  const fallback = response.status === 401 ? "Your sign-in has expired" : "No response";
-  return new Problem(title ?? fallback, detail ?? "Sign in again.", response.status, code ?? "");
+/** Only a service can restore what a service has deleted. */
+function stateOf(deletedBy: string): NoIdentity["state"] {
+  return deletedBy === "service" ? "deleted-by-service" : "deleted";
+}
+
+/**
+ * Retry-After decides. A page of another origin cannot read it, and not every error has it: then
+ * after a second, after two, after four.
+ */
+function secondsToWait(error: unknown, retry: number): number | undefined {
+  if (!(error instanceof Problem)) return undefined;
+  const isTemporary = error.status === 0 || error.status === 429 || error.status >= 500;
+  const seconds = error.retryAfter ?? (isTemporary ? 2 ** retry : undefined);
+  return seconds !== undefined && seconds <= LONGEST_WAIT_SECONDS ? seconds : undefined;
+}
+
+/** The service describes a problem (RFC 9457). The platform in front of it only has a status. */
+function problemOf(response: Response, text: string): Problem {
+  const { status, headers } = response;
+  const isDescribed = headers.get("Content-Type")?.startsWith("application/problem+json");
+  const { title, detail, code, deletedBy } = isDescribed
+    ? (JSON.parse(text) as Record<string, string | undefined>)
+    : status === 401
+      ? { title: "Your sign-in has ended", detail: "Sign in again." }
+      : { title: "The service does not respond", detail: "Try again later." };
+  const seconds = Number.parseInt(headers.get("Retry-After") ?? "", 10);
+  return new Problem(
+    title ?? "The call failed",
+    detail ?? "",
+    status,
+    code,
+    deletedBy,
+    Number.isNaN(seconds) ? undefined : seconds,
+  );
+}
+
+function pause(seconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    setTimeout(resolve, seconds * 1000);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+/** Reads a token's claims without verifying them: they prove nothing. */
+export function claims(token: string): Record<string, unknown> {
+  const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+  return JSON.parse(atob(payload)) as Record<string, unknown>;
 }

@@ -1,6 +1,6 @@
 """Authentication with access keys and Entra tokens, and regenerating access keys."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 
 import pytest
@@ -78,27 +78,67 @@ def authenticator() -> Authenticator:
     return Authenticator(Issuer(), AccessKeys("a2V5", "b3RoZXI="), lambda: NOW)
 
 
-def _signed_at(date: str) -> Request:
+def _signed_at(
+    date: str, date_header: str = "x-ms-date", changes: Mapping[str, str] | None = None
+) -> Request:
+    """A request with this date in this header. `changes` are made after it was signed."""
     headers = CIMultiDict(signed_headers("POST", CREATE, b"", host="localhost", key="a2V5"))
-    headers["x-ms-date"] = date
+    del headers["x-ms-date"]
+    headers[date_header] = date
     request = Request(Operation.CREATE, "POST", CREATE, headers, b"", "2023-10-01")
-    signature = sign(string_to_sign(request).encode(errors="surrogateescape"), b"key")
-    headers["Authorization"] = (
-        f"HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}"
-    )
+    names = (date_header, "host", "x-ms-content-sha256")
+    signature = sign(string_to_sign(request, names).encode(errors="surrogateescape"), b"key")
+    headers["Authorization"] = f"HMAC-SHA256 SignedHeaders={';'.join(names)}&Signature={signature}"
+    headers.update(changes or {})
     return request
 
 
+@pytest.mark.parametrize("header", ["x-ms-date", "date"])
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_the_date_must_be_within_five_minutes(authenticator: Authenticator, sign: int) -> None:
-    """The clocks may differ by that much. A signed request cannot be replayed later."""
+def test_the_date_must_be_within_five_minutes(
+    authenticator: Authenticator, sign: int, header: str
+) -> None:
+    """The clocks may differ by that much. The first releases of the SDKs sign `date`."""
     accepted, denied = (
-        _signed_at(formatdate(NOW + sign * seconds, usegmt=True)) for seconds in (300, 301)
+        _signed_at(formatdate(NOW + sign * seconds, usegmt=True), header) for seconds in (300, 301)
     )
 
     authenticator.authenticate(accepted)
     with pytest.raises(ServiceError, match="Denied"):
         authenticator.authenticate(denied)
+
+
+@pytest.mark.parametrize(("signed", "other"), [("x-ms-date", "date"), ("date", "x-ms-date")])
+def test_only_the_signed_date_counts(authenticator: Authenticator, signed: str, other: str) -> None:
+    """Another date header changes nothing, and does not make an old request new."""
+    now, old = (formatdate(moment, usegmt=True) for moment in (NOW, NOW - 3600))
+
+    authenticator.authenticate(_signed_at(now, signed, {other: old}))
+    for request in (_signed_at(old, signed, {other: now}), _signed_at(old, signed, {signed: now})):
+        with pytest.raises(ServiceError, match="Denied"):
+            authenticator.authenticate(request)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "host;x-ms-content-sha256",
+        "date;host",
+        "host;date;x-ms-content-sha256",
+        "Date;host;x-ms-content-sha256",
+        "date;x-ms-date;host;x-ms-content-sha256",
+    ],
+)
+def test_other_signed_headers_are_denied(authenticator: Authenticator, names: str) -> None:
+    """Every SDK signs the date, the host and the hash of the body, in this order."""
+    date = formatdate(NOW, usegmt=True)
+    headers = CIMultiDict({**_signed_at(date).headers, "date": date})
+    request = Request(Operation.CREATE, "POST", CREATE, headers, b"", "2023-10-01")
+    text = string_to_sign(request, names.lower().split(";")).encode()
+    headers["Authorization"] = f"HMAC-SHA256 SignedHeaders={names}&Signature={sign(text, b'key')}"
+
+    with pytest.raises(ServiceError, match="Denied"):
+        authenticator.authenticate(request)
 
 
 @settings(max_examples=50)

@@ -133,10 +133,14 @@ def test_a_deleted_identity_is_not_found(acs: EmulatorClient) -> None:
 
 @pytest.mark.parametrize(
     ("query", "code"),
-    [("", "ApiVersionUnspecified"), ("?api-version=2025-03-02-preview", "UnsupportedApiVersion")],
+    [
+        ("", "ApiVersionUnspecified"),
+        ("?api-version=2025-03-02-preview", "UnsupportedApiVersion"),
+        ("?api-version=2026-09-24", "UnsupportedApiVersion"),
+    ],
 )
 def test_a_stable_api_version_is_required(acs: EmulatorClient, query: str, code: str) -> None:
-    """A missing version and a preview version have different errors."""
+    """A missing version has another error than a preview version or an unknown one."""
     assert acs.signed("POST", f"/identities{query}").error[:2] == (400, code)
 
 

@@ -33,7 +33,7 @@ def test_responses_list_the_supported_versions(acs: EmulatorClient) -> None:
     """The header lists the stable versions, oldest first. The oldest one has no exchange."""
     created, exchanged = acs.signed("POST", CREATE), acs.exchange({})
 
-    expected = "2022-06-01, 2022-10-01, 2023-10-01, 2025-06-30"
+    expected = "2022-06-01, 2022-10-01, 2023-10-01, 2025-06-30, 2026-07-22, 2026-09-23"
     assert created.headers["api-supported-versions"] == f"2021-03-07, {expected}"
     assert exchanged.headers["api-supported-versions"] == expected
 

@@ -12,7 +12,10 @@ FROM_THE_APP = 299
 
 @dataclass(frozen=True)
 class Exchange:
-    """A response, and the headers that the app received; None if the app was not called."""
+    """A response, and the headers that the app received; None if the app was not called.
+
+    `Host` is left out: every request has one.
+    """
 
     response: Response
     received: Mapping[str, str] | None
@@ -44,11 +47,15 @@ async def send(  # noqa: PLR0913 -- the parts of a request, and what the app add
         received.append(request)
         return Response(FROM_THE_APP, tuple((app_headers or {}).items()))
 
-    lower = {name.lower(): value for name, value in (headers or {}).items()}
+    lower = {"host": "localhost:7071"}
+    lower |= {name.lower(): value for name, value in (headers or {}).items()}
     handler = through(take_layers(dict(environ)), app)
 
     async def read_body() -> bytes:
         return body
 
     response = await handler(Request(method, path, "", lower, lower, read_body))
-    return Exchange(response, received[0].headers if received else None)
+    if not received:
+        return Exchange(response, None)
+    seen = {name: value for name, value in received[0].headers.items() if name != "host"}
+    return Exchange(response, seen)

@@ -31,6 +31,7 @@ MALFORMED = {
         json.dumps({**ISSUER, "jwks": {"keys": []}}),
         json.dumps({**ISSUER, "jwks": {"keys": [{"kty": "no"}]}}),
     ],
+    "LOCAL_HOST_LANDING_PAGE": ["nonsense", "{}"],
     "LOCAL_HOST_SIGN_IN": [
         "nonsense",
         "{}",
@@ -69,12 +70,14 @@ def test_the_environment_configures_the_layers(tmp_path: Path) -> None:
         "LOCAL_HOST_CORS_ORIGINS": "http://localhost:5173",
         "LOCAL_HOST_SIGN_IN": json.dumps(endpoint),
         "LOCAL_HOST_STATIC_FILES": "{}",
+        "LOCAL_HOST_LANDING_PAGE": '{"authentication": "x", "env": "x", "places": {}}',
     }
 
     layers = take_layers(environ)
 
     names = [layer.__qualname__.removesuffix(".layer") for layer in layers]
-    assert names == ["from_outside", "StaticFiles", "LocalSignIn", "Cors", "EasyAuth"]
+    pages = ["StaticFiles", "LandingPage", "LocalSignIn"]
+    assert names == ["from_outside", *pages, "Cors", "EasyAuth"]
     assert environ == {"WEBSITE_AUTH_ENABLED": "True"}
 
 

@@ -122,6 +122,26 @@ async def test_a_page_can_be_built_while_the_host_runs(tmp_path: Path) -> None:
     assert (before.status, after.status) == (FROM_THE_APP, 200)
 
 
+async def test_another_name_has_no_files(files: dict[str, str]) -> None:
+    """The name of a page on the internet can be made to resolve to this machine."""
+    exchange = await send(files, "/example/", {"Host": "rebound.example:7071"})
+
+    assert exchange.status == FROM_THE_APP
+
+
+async def test_another_name_has_no_sign_in(tmp_path: Path) -> None:
+    """Otherwise any page on the internet could get a user's token."""
+    bundle = tmp_path / "bundle.pem"
+    Authority().write_bundle(bundle)
+    endpoint = {"url": "https://localhost:1", "key": "key", "certificates": str(bundle)}
+    environ = {"LOCAL_HOST_SIGN_IN": json.dumps(endpoint)}
+
+    host = {"Host": "rebound.example:7071"}
+    exchange = await send(environ, SIGN_IN, host, method="POST", body=ALICE)
+
+    assert exchange.status == FROM_THE_APP
+
+
 @dataclass(frozen=True)
 class SignInHost:
     """A host whose pages can sign in, and the control key that they must not see."""

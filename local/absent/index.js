@@ -1,0 +1,2 @@
+// Azurite loads `applicationinsights` at its start, and calls it only if telemetry is on.
+module.exports = {};

@@ -1,0 +1,1 @@
+"""The commands in the documents work as they are printed."""
