@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The folders with npm packages.
-NODE_FOLDERS := local tests/sdk tests/contract tests/infra tests/browser examples/web
+NODE_FOLDERS := local bench/node tests/sdk tests/contract tests/infra tests/browser examples/web
 # Installs what is missing, after a check of this machine: tools/setup/.
 INSTALL := $(PYTHON) -m tools.setup
 # Runs in its own environment: it would double the number of packages in .venv.
@@ -49,7 +49,7 @@ openapi: setup  ## Generate openapi.json from the code
 docs: setup  ## Generate the tables in docs/ from the code
 	@$(BIN)/python -m tools.docs
 
-bench: setup  ## Compare speed and cost with the bare SDKs
+bench: setup  ## Compare speed with an earlier commit and two quickstarts; measure a sweep
 	@$(BIN)/python -m bench speed
 	@$(BIN)/python -m bench sweep
 

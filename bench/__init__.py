@@ -1,4 +1,4 @@
-"""Benchmarks: speed and cost of the app compared with the bare SDKs. Never deployed."""
+"""Benchmarks: what the app costs compared with what else there is. Never deployed."""
 
 from pathlib import Path
 

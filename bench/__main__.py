@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from bench import faults, speed, sweep
 from bench.soak import run as soak
@@ -15,7 +16,12 @@ def main() -> int:
     options = parser.parse_args()
     match options.command:
         case "speed":
-            speed.compare()
+            if sys.platform != "linux":
+                parser.error("reading the CPU time of another process needs Linux")
+            try:
+                speed.compare(options.rounds, options.against, options.plot)
+            except speed.NoCommit as reason:
+                parser.error(str(reason))
         case "http":
             asyncio.run(speed.measure_deployed(options.url, options.key))
         case "sweep":
@@ -32,7 +38,14 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("speed", help="compare the app with the bare SDKs")
+    compared = commands.add_parser(
+        "speed", help="compare the app with an earlier commit and with two quickstarts"
+    )
+    compared.add_argument("--rounds", type=int, default=10, help="default %(default)s")
+    compared.add_argument(
+        "--against", default=speed.BEFORE_COMMIT, metavar="COMMIT", help="default %(default)s"
+    )
+    compared.add_argument("--plot", type=Path, default=speed.PLOT, help="default %(default)s")
     http = commands.add_parser("http", help="measure a running app over HTTP")
     for name, variable, meaning in (
         ("--url", "FUNCTIONS_URL", "the app's address, without /api"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import importlib.util
+import importlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Any
 from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 
-from bench import ROOT
+from identity_service.azure.table_codec import identity_key, partition
 from identity_service.azure.tables import CONNECT, RESPONSE, TABLE, TableRegistry
 from identity_service.identity import Actor, Identity, State
 from identity_service.lifecycle import Lifecycle
@@ -22,32 +22,24 @@ from identity_service.sweep import purge_deleted_identities
 from tests.support.product import CountingTransport, ShiftedClock, batches
 
 DELETES_PER_30S = CleanupPolicy().deletes_per_30s
+REGISTRY = TABLE
 # Calls under way at once while the registry is filled or read.
 _AT_ONCE = 16
 _PAGE = 200
 
 
-def load_functions(*, reads_table: bool) -> Mapping[str, Any]:
-    """Load a private copy of the app with its own clients; return its trigger functions by name.
-
-    Without `reads_table` its registry returns "no row" at once.
-    """
-    spec = importlib.util.spec_from_file_location("function_app", ROOT / "function_app.py")
-    assert spec is not None  # noqa: S101 -- the file exists
-    assert spec.loader is not None  # noqa: S101 -- the same
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not reads_table:
-        vars(module.services)["registry"] = _EmptyRegistry()
+def load_functions() -> Mapping[str, Any]:
+    """Load the app; return its trigger functions by name."""
+    module = importlib.import_module("function_app")
     return {
         function.get_function_name(): function.get_user_function()
         for function in module.app.get_functions()
     }
 
 
-class _EmptyRegistry:
-    async def read(self, identity_id: str) -> None:
-        """Return no row."""
+def row_keys(identity_id: str) -> tuple[str, str]:
+    """Return PartitionKey and RowKey of the identity's row in the registry's table."""
+    return partition(identity_id), identity_key(identity_id)
 
 
 @dataclass(frozen=True)

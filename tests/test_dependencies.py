@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tools.package.licences import PAGE, pinned
@@ -15,8 +16,20 @@ ROOT = Path(__file__).parent.parent
 REQUIREMENTS = [
     ROOT / name for name in ("requirements.txt", "requirements-run.txt", "requirements-dev.txt")
 ]
-WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
-DEPENDABOT = (ROOT / ".github" / "dependabot.yml").read_text()
+AUTOMATION = ROOT / ".github"
+WORKFLOW = (AUTOMATION / "workflows" / "ci.yml").read_text()
+DEPLOYMENT = (AUTOMATION / "workflows" / "azure-dev.yml").read_text()
+DEPENDABOT = (AUTOMATION / "dependabot.yml").read_text()
+AZD = msgspec.yaml.decode((ROOT / "azure.yaml").read_bytes())
+# The schemas of the files that GitHub reads, by the files' places in .github.
+SCHEMAS = {
+    "vendor.github-workflows": "workflows/*",
+    "custom.github-workflows-require-timeout": "workflows/*",
+    "vendor.github-actions": "actions/*/*",
+    "vendor.dependabot": "dependabot.yml",
+    "vendor.github-issue-forms": "ISSUE_TEMPLATE/[!c]*",
+    "vendor.github-issue-config": "ISSUE_TEMPLATE/config.yml",
+}
 MAKEFILE = (ROOT / "Makefile").read_text()
 # These licences permit any kind of product. The MPL of certifi covers only certifi's own files.
 ALLOWED = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"}
@@ -90,20 +103,22 @@ def test_the_licence_of_every_deployed_package_is_allowed() -> None:
     assert refused == []
 
 
-@pytest.mark.parametrize(
-    ("schema", "file"),
-    [
-        ("vendor.github-workflows", ".github/workflows/ci.yml"),
-        ("vendor.github-actions", ".github/actions/set-up/action.yml"),
-        ("vendor.dependabot", ".github/dependabot.yml"),
-    ],
-)
-def test_automation_is_well_formed(schema: str, file: str) -> None:
-    """Each file is valid according to its public JSON schema."""
-    call = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(ROOT / file)]
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_automation_is_well_formed(schema: str) -> None:
+    """Each file is valid according to its public JSON schema, and each job has a time limit."""
+    files = [str(path) for path in AUTOMATION.glob(SCHEMAS[schema])]
+    call = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *files]
     checked = subprocess.run(call, capture_output=True, text=True, check=False)  # noqa: S603 -- our own call
 
     assert checked.returncode == 0, checked.stdout
+
+
+def test_every_file_that_github_reads_has_a_schema() -> None:
+    """Only texts and scripts have none."""
+    known = {path for place in SCHEMAS.values() for path in AUTOMATION.glob(place)}
+    found = {path for path in AUTOMATION.rglob("*") if path.is_file()}
+
+    assert {path.suffix for path in found - known} == {".md", ".sh"}
 
 
 def test_ci_runs_make_targets() -> None:
@@ -116,29 +131,64 @@ def test_ci_runs_make_targets() -> None:
 
 
 def test_every_python_is_tested() -> None:
-    """CI tests the versions that can be deployed. The oldest is that of pyproject.toml."""
+    """CI tests at least the versions that can be deployed, from that of pyproject.toml on."""
     oldest = re.findall(r'requires-python = ">=(\S+)"', (ROOT / "pyproject.toml").read_text())
     [deployed] = re.findall(
         r"@allowed\(\[('3[^\]]+)\]\)", (ROOT / "infra" / "main.bicep").read_text()
     )
-    matrices = re.findall(r"python: (\[.*\])", WORKFLOW)
+    matrices = [json.loads(each) for each in re.findall(r"python: (\[.*\])", WORKFLOW)]
 
-    assert [json.loads(matrix) for matrix in matrices] == [
-        deployed.replace("'", "").split(", ")
-    ] * 2
-    assert json.loads(matrices[0])[:1] == oldest
+    tested = [f"3.{minor}" for minor in range(11, 15)]
+    assert matrices == [tested] * 2
+    assert set(deployed.replace("'", "").split(", ")) <= set(tested)
+    assert oldest == tested[:1]
 
 
 def test_every_action_is_pinned() -> None:
     """An action is pinned by its commit, because a tag can be moved."""
-    files = [*(ROOT / ".github").rglob("ci.yml"), *(ROOT / ".github").rglob("action.yml")]
-    uses = re.findall(r"uses: (\S+)(.*)", "\n".join(path.read_text() for path in files))
+    files = [path.read_text() for path in AUTOMATION.rglob("*.yml")]
+    uses = re.findall(r"uses: (\S+)(.*)", "\n".join(files))
     foreign = [(name, rest) for name, rest in uses if not name.startswith("./")]
 
     assert foreign
     for name, rest in foreign:
         assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", name)
         assert re.fullmatch(r" # v\d+\.\d+\.\d+", rest)
+
+
+def test_an_action_has_one_version() -> None:
+    """Every job uses the same one."""
+    files = "\n".join(path.read_text() for path in AUTOMATION.rglob("*.yml"))
+    versions = set(re.findall(r"uses: ([\w-]+/[\w-]+)\S*@(\S+)", files))
+
+    assert len({action for action, _ in versions}) == len(versions)
+
+
+def test_the_pipeline_deploys_with_the_parameters_of_azd() -> None:
+    """`azd pipeline config` sets each as a variable on GitHub, and the workflow passes it.
+
+    Others are outputs of the deployment before, which the workflow reads first.
+    """
+    parameters = (ROOT / "infra" / "main.parameters.json").read_text()
+    outputs = re.findall(
+        r"^output (\w+)", (ROOT / "infra" / "main.bicep").read_text(), re.MULTILINE
+    )
+    read = set(re.findall(r"\$\{(\w+)", parameters)) - set(outputs)
+    ours = {name for name in read if not name.startswith("AZURE_")}
+    passed = re.findall(r"^      (\w+): \$\{\{ vars\.(\w+) \}\}$", DEPLOYMENT, re.MULTILINE)
+
+    assert sorted(AZD["pipeline"]["variables"]) == sorted(ours)
+    assert [(name, name) for name, _ in passed] == passed
+    assert ours < {name for name, _ in passed}
+    assert DEPLOYMENT.index("azd env refresh") < DEPLOYMENT.index("azd provision --no-prompt")
+
+
+def test_the_pipeline_installs_an_azd_that_the_project_accepts() -> None:
+    """The range in azure.yaml has a lower end only."""
+    [installed] = re.findall(r"setup-azd@.+\n        with:\n          version: (\S+)", DEPLOYMENT)
+    oldest = AZD["requiredVersions"]["azd"].removeprefix(">= ")
+
+    assert tuple(map(int, oldest.split("."))) <= tuple(map(int, installed.split(".")))
 
 
 def test_dependabot_updates_every_lock_file() -> None:

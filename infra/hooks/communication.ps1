@@ -3,33 +3,13 @@
 # communication.sh explains it; this is the same for azd on Windows. It throws instead of exiting: azd runs it
 # from a script of its own, which would ignore an exit code.
 param([Parameter(Mandatory)] [ValidateSet('check', 'assign', 'remove')] [string] $Step)
-$ErrorActionPreference = 'Stop'
+. "$PSScriptRoot/az.ps1"
 
 $role = '09976791-48a7-449e-bb21-39d1a415f350' # Communication and Email Service Owner
 $resource = "$env:COMMUNICATION_RESOURCE_ID"
 $principal = "$env:APP_PRINCIPAL_ID"
 $wanted = "$env:COMMUNICATION_ROLE_ASSIGNMENT_ID"
 $assigned = if ($env:ASSIGNED_COMMUNICATION_ROLE_ID) { $env:ASSIGNED_COMMUNICATION_ROLE_ID } else { 'none' }
-$script:message = ''
-
-# Runs az, keeps its messages in $message, and returns whether it succeeded.
-function Invoke-Az {
-    if (-not (Get-Command az -ErrorAction SilentlyContinue)) {
-        throw "ERROR: The Azure CLI is missing. Install it, run 'az login', and repeat the command."
-    }
-    # Windows PowerShell turns what az writes to standard error into exceptions otherwise.
-    $ErrorActionPreference = 'Continue'
-    $script:message = (& az @args --output none 2>&1 | Out-String).Trim()
-    return $LASTEXITCODE -eq 0
-}
-
-# Throws az's message and what to do.
-function Stop-AfterAz([string] $remedy) {
-    if ($script:message -match "az login|AADSTS|subscription of '") {
-        $remedy = "Sign in with 'az login', with an account of this subscription. azd and az sign in separately."
-    }
-    throw "ERROR: $script:message`n$remedy"
-}
 
 function Set-Assigned([string] $id) {
     & azd env set ASSIGNED_COMMUNICATION_ROLE_ID $id
@@ -46,7 +26,7 @@ function Test-Resource {
     if ($env:AZURE_SUBSCRIPTION_ID -and $resource.Split('/')[2] -ne $env:AZURE_SUBSCRIPTION_ID) {
         throw "ERROR: COMMUNICATION_RESOURCE_ID is in another subscription than this deployment ($env:AZURE_SUBSCRIPTION_ID)."
     }
-    if (-not (Invoke-Az resource show --ids $resource)) {
+    if (-not (Invoke-Az resource show --ids $resource --output none)) {
         Stop-AfterAz 'COMMUNICATION_RESOURCE_ID must name an existing ACS resource, and you need the role Reader on it.'
     }
 }
@@ -61,7 +41,7 @@ function Add-Role {
         '--scope', ($wanted -replace '/providers/Microsoft\.Authorization/.*$', ''),
         '--subscription', $wanted.Split('/')[2]
     )
-    if (-not (Invoke-Az role assignment create @options) -and
+    if (-not (Invoke-Az role assignment create @options --output none) -and
         $script:message -notmatch 'RoleAssignmentExists|already exists') {
         Stop-AfterAz ("The app has no role on the ACS resource yet. Assigning it requires for example the role Owner or`n" +
             "Role Based Access Control Administrator on the resource. Somebody who has it can run`n" +
@@ -73,7 +53,7 @@ function Add-Role {
 function Remove-Role {
     if ($assigned -eq 'none') { return }
     $subscription = $assigned.Split('/')[2]
-    if (-not (Invoke-Az role assignment delete --ids $assigned --subscription $subscription) -and
+    if (-not (Invoke-Az role assignment delete --ids $assigned --subscription $subscription --output none) -and
         $script:message -notmatch 'ResourceNotFound|ResourceGroupNotFound') {
         Stop-AfterAz ("The app's former role on the ACS resource is left. Remove a lock on the resource, then run`n" +
             "az role assignment delete --ids $assigned")

@@ -5,6 +5,7 @@
 # deployment itself must not assign this role: `azd down` deletes every resource group that the deployment
 # has put something into, even a role assignment. communication.ps1 does the same on Windows.
 set -eu
+. "${0%/*}/az.sh"
 
 role=09976791-48a7-449e-bb21-39d1a415f350 # Communication and Email Service Owner
 resource=${COMMUNICATION_RESOURCE_ID:-}
@@ -17,26 +18,6 @@ assigned=${ASSIGNED_COMMUNICATION_ROLE_ID:-none}
 lower() { printf %s "$1" | tr '[:upper:]' '[:lower:]'; }
 subscription_of() { printf '%s\n' "$1" | cut -d / -f 3; }
 remember() { azd env set ASSIGNED_COMMUNICATION_ROLE_ID "$1"; }
-stop() {
-    printf 'ERROR: %s\n' "$1" >&2
-    exit 1
-}
-
-# Runs az and keeps its messages in $message.
-call_az() {
-    command -v az >/dev/null || stop "The Azure CLI is missing. Install it, run 'az login', and repeat the command."
-    message=$(az "$@" --output none 2>&1)
-}
-
-# Stops with az's message and $1, which says what to do.
-stop_after_az() {
-    case $message in
-    *"az login"* | *AADSTS* | *"subscription of '"*)
-        set -- "Sign in with 'az login', with an account of this subscription. azd and az sign in separately." ;;
-    esac
-    stop "$message
-$1"
-}
 
 check() {
     [ -n "$resource" ] || return 0
@@ -48,7 +29,7 @@ az communication show --name ACS --resource-group GROUP --query id --output tsv"
     [ -z "${AZURE_SUBSCRIPTION_ID:-}" ] ||
         [ "$(lower "$(subscription_of "$resource")")" = "$(lower "$AZURE_SUBSCRIPTION_ID")" ] ||
         stop "COMMUNICATION_RESOURCE_ID is in another subscription than this deployment ($AZURE_SUBSCRIPTION_ID)."
-    call_az resource show --ids "$resource" ||
+    call_az resource show --ids "$resource" --output none ||
         stop_after_az "COMMUNICATION_RESOURCE_ID must name an existing ACS resource, and you need the role Reader on it."
 }
 
@@ -61,7 +42,7 @@ assign() {
     set -- --name "${wanted##*/}" --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal \
         --role "$role" --scope "${wanted%/providers/Microsoft.Authorization/*}" \
         --subscription "$(subscription_of "$wanted")"
-    call_az role assignment create "$@" || case $message in
+    call_az role assignment create "$@" --output none || case $message in
     # Somebody has assigned the role by hand, under another name.
     *RoleAssignmentExists* | *"already exists"*) ;;
     *) stop_after_az "The app has no role on the ACS resource yet. Assigning it requires for example the role Owner or
@@ -73,7 +54,7 @@ az role assignment create $*" ;;
 
 remove() {
     [ "$assigned" != none ] || return 0
-    call_az role assignment delete --ids "$assigned" --subscription "$(subscription_of "$assigned")" ||
+    call_az role assignment delete --ids "$assigned" --subscription "$(subscription_of "$assigned")" --output none ||
         case $message in
         *ResourceNotFound* | *ResourceGroupNotFound*) ;; # The ACS resource is gone, and its assignments with it.
         *) stop_after_az "The app's former role on the ACS resource is left. Remove a lock on the resource, then run

@@ -264,19 +264,21 @@ class App:
 
 
 @contextmanager
-def running_app(
+def running_app(  # noqa: PLR0913 -- what tests vary, with a default for each
     azure: Azure,
     folder: Path,
     settings: Mapping[str, str] | None = None,
     without: Sequence[str] = (),
     *,
     signs_in: bool = True,
+    root: Path = ROOT,
 ) -> Iterator[App]:
     """Runs the app against this Azure until the end of the block.
 
     `settings` are added to those of this Azure, and those in `without` are removed. The app gets no
-    other variable but PATH. `signs_in` says whether the front end verifies users' tokens. At the
-    end, the app must have written no secret to its log and nothing to standard output.
+    other variable but PATH. `signs_in` says whether the front end verifies users' tokens, and
+    `root` is the folder of the app. At the end, the app must have written no secret to its log and
+    nothing to standard output.
 
     With TESTS_HOST_URL, this is the running app, and the test is skipped if it needs another one.
     """
@@ -294,7 +296,7 @@ def running_app(
         "LOCAL_HOST_EASY_AUTH": azure.sign_in if signs_in else "",
     }
     log_file = folder / "app.log"
-    call = ("local.functions_host", "--until-stdin-closes", "--port=0", f"--app={ROOT}")
+    call = ("local.functions_host", "--until-stdin-closes", "--port=0", f"--app={root}")
     with (
         log_file.open("w") as log,
         start_module(*call, environ={**environ, **host}, log=log) as process,

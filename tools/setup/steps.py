@@ -142,6 +142,7 @@ EVERYTHING = [
     ],
     [
         *(_AZURE, _PAGE_ALL, _BUILD),
+        _node("benchmarks: npm packages", "bench/node"),
         *(
             _node(f"{name}: npm packages", f"tests/{name}")
             for name in ("sdk", "contract", "infra", "browser")
