@@ -23,12 +23,6 @@ from azure.core.exceptions import (
     HttpResponseError,
 )
 from azure.core.pipeline import PipelineRequest, PipelineResponse
-from azure.core.pipeline.policies import (
-    AsyncBearerTokenCredentialPolicy,
-    ContentDecodePolicy,
-    CustomHookPolicy,
-    UserAgentPolicy,
-)
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
@@ -51,7 +45,7 @@ from identity_service.azure.table_codec import (
     partition,
     user_key,
 )
-from identity_service.azure.transport import RetryOnce, Transport, only_if_awaited
+from identity_service.azure.transport import StreamingTransport, only_if_awaited
 from identity_service.errors import InvalidQuery, RegistryUnavailable, ServiceError
 from identity_service.identity import (
     DueEntry,
@@ -100,14 +94,13 @@ def _require_type(response: PipelineResponse[Any, Any]) -> None:
 CONNECT = 2.0
 RESPONSE = 4.0
 WRITE = 20.0
-# With a key the SDK's own policies stay, because the one that signs is not public.
-_WITH_KEY: dict[str, Any] = {
+_CONNECTION: dict[str, Any] = {
     "retry_total": 0,
     "permit_redirects": False,
     "raw_request_hook": _untraced,
     "raw_response_hook": _require_type,
 }
-_READ: dict[str, Any] = {"repeatable": True, "retry_total": 1, "retry_backoff_factor": 0}
+_READ: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0}
 
 _RANGE = "PartitionKey eq @partition and RowKey gt @first and RowKey lt @last"
 _Partition = Annotated[int, msgspec.Meta(ge=0, lt=PARTITIONS)]
@@ -156,15 +149,9 @@ _STREAM_PAGE = 100
 _LARGEST_PAGE = 1000
 
 
-def policies(credential: AsyncTokenCredential) -> list[Any]:
-    """What the SDK does with each request and response. None of them reaches a trace."""
-    return [
-        UserAgentPolicy(),
-        ContentDecodePolicy(response_encoding="utf-8"),
-        RetryOnce(),
-        AsyncBearerTokenCredentialPolicy(credential, STORAGE_SCOPE),
-        CustomHookPolicy(raw_response_hook=_require_type),
-    ]
+def _network(proxy: str) -> dict[str, Any]:
+    proxies = {"https": proxy} if proxy else {}
+    return {"transport": StreamingTransport(CONNECT, RESPONSE), "proxies": proxies}
 
 
 class TableRegistry:
@@ -178,28 +165,20 @@ class TableRegistry:
 
     @classmethod
     def connect(
-        cls, table_service: str, credential: AsyncTokenCredential, proxy: str = ""
+        cls,
+        table_service: str,
+        credential: AsyncTokenCredential,
+        proxy: str = "",
     ) -> "TableRegistry":
         """The registry in the storage account whose tables are at the URL `table_service`."""
-        return cls(
-            TableClient(
-                table_service,
-                TABLE,
-                credential=credential,
-                transport=Transport(CONNECT, RESPONSE, proxy),
-                policies=policies(credential),
-            )
-        )
+        options = {**_CONNECTION, **_network(proxy)}
+        return cls(TableClient(table_service, TABLE, credential=credential, **options))
 
     @classmethod
     def from_connection_string(cls, connection_string: str, proxy: str = "") -> "TableRegistry":
         """The registry in the storage account of the connection string."""
-        transport = Transport(CONNECT, RESPONSE, proxy)
-        return cls(
-            TableClient.from_connection_string(
-                connection_string, TABLE, transport=transport, **_WITH_KEY
-            )
-        )
+        options = {**_CONNECTION, **_network(proxy)}
+        return cls(TableClient.from_connection_string(connection_string, TABLE, **options))
 
     async def read(self, identity_id: str) -> Identity | None:
         """See `ports.Registry`."""
