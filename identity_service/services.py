@@ -110,17 +110,18 @@ class Services:
         return AcsClient.connect(
             settings.acs_endpoint,
             settings.acs_access_key or self.credential,
-            settings.proxies_for(settings.acs_endpoint),
+            settings.proxy_for(settings.acs_endpoint),
+            traced=settings.telemetry,
         )
 
     @cached_property
     def registry(self) -> Registry:
         """The registry."""
         storage = self.settings.storage
-        proxies = self.settings.proxies_for(storage.address)
+        proxy = self.settings.proxy_for(storage.address)
         if storage.connection_string:
-            return TableRegistry.from_connection_string(storage.connection_string, proxies)
-        return TableRegistry.connect(storage.table_service, self.storage_credential, proxies)
+            return TableRegistry.from_connection_string(storage.connection_string, proxy)
+        return TableRegistry.connect(storage.table_service, self.storage_credential, proxy)
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
@@ -156,4 +157,4 @@ class Services:
             await self.storage_credential.warm_up(STORAGE_SCOPE)
 
     def _credential(self, client_id: str) -> Credential:
-        return Credential.connect(client_id, self.settings.proxies_for(AUTHORITY))
+        return Credential.connect(client_id, self.settings.proxy_for(AUTHORITY))

@@ -89,13 +89,10 @@ class Settings:
     no_proxy: str
     telemetry: bool
 
-    def proxies_for(self, url: str) -> dict[str, str]:
-        """The keyword `proxies` for an SDK client that calls `url`.
-
-        It applies to https only: the platform's identity endpoint is plain http on this machine.
-        """
+    def proxy_for(self, url: str) -> str:
+        """The URL of the proxy for https requests to the host of `url`. Empty if there is none."""
         bypass = proxy_bypass_environment(urlsplit(url).netloc, {"no": self.no_proxy})
-        return {"https": self.proxy} if self.proxy and not bypass else {}
+        return "" if bypass else self.proxy
 
 
 class Reading(NamedTuple):

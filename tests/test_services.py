@@ -95,18 +95,19 @@ async def test_environment_is_not_read_again() -> None:
         for name in ("acs", "registry")
     ]
 
-    assert [_reads_environment(client) for client in clients] == [False] * 4
+    assert [await _reads_environment(client) for client in clients] == [False] * 4
 
 
-def _reads_environment(client: object) -> bool:
-    """Whether the client's transport does. The SDKs have no public way to ask."""
+async def _reads_environment(client: object) -> bool:
+    """Whether the client's session does. The SDKs have no public way to ask."""
     way = (
         "_table._client._client"
         if isinstance(client, TableRegistry)
         else "_client._identity_service_client._client"
     )
     transport: Any = attrgetter(f"{way}._pipeline._transport")(client)
-    return bool(transport._use_env_settings)
+    async with transport:
+        return bool(transport.session.trust_env)
 
 
 # Settings

@@ -680,12 +680,12 @@ def test_proxy_bypass(url: str, no_proxy: str, direct: bool) -> None:
     """NO_PROXY names hosts with their subdomains, on one port or on all, or all hosts."""
     settings = valid(HTTPS_PROXY=PROXY, NO_PROXY=no_proxy)
 
-    assert settings.proxies_for(url) == ({} if direct else {"https": PROXY})
+    assert settings.proxy_for(url) == ("" if direct else PROXY)
 
 
 def test_no_proxy_at_all() -> None:
     """Without HTTPS_PROXY everything is reached directly."""
-    assert valid().proxies_for("https://one.example") == {}
+    assert valid().proxy_for("https://one.example") == ""
 
 
 def test_secrets_are_not_in_the_representation() -> None:

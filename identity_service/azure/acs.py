@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,12 +15,20 @@ from azure.core.credentials import AccessToken as SdkToken
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import AzureError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
-from azure.core.pipeline.policies import AsyncRetryPolicy
+from azure.core.pipeline.policies import (
+    AsyncBearerTokenCredentialPolicy,
+    ContentDecodePolicy,
+    DistributedTracingPolicy,
+    SansIOHTTPPolicy,
+    UserAgentPolicy,
+)
+from azure.core.pipeline.transport import AsyncHttpResponse
+from azure.core.rest import HttpRequest
 
 from identity_service.azure.acs_errors import no_credential, request_id, translate, unavailable
 from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Failure, invalid_body
-from identity_service.azure.transport import Transport, only_if_awaited
+from identity_service.azure.transport import RetryOnce, Transport, only_if_awaited
 from identity_service.errors import InvalidBody, ServiceError, TeamsTokenRefused
 from identity_service.identity import is_identity_id
 from identity_service.log import EventLog, current_invocation, request_sent
@@ -43,7 +52,7 @@ REPEATABLE = 8.0
 # an identity that could not be found otherwise. The sweep then purges it.
 CREATE = 20.0
 
-_RETRY_ONCE: dict[str, Any] = {"retry_total": 1, "retry_on_methods": ["POST", "DELETE"]}
+_RETRY_ONCE: dict[str, Any] = {"repeatable": True}
 
 
 class AcsClient:
@@ -55,28 +64,40 @@ class AcsClient:
 
     @classmethod
     def connect(
-        cls, endpoint: str, credential: Credential | str, proxies: dict[str, str] | None = None
+        cls, endpoint: str, credential: Credential | str, proxy: str = "", *, traced: bool = False
     ) -> "AcsClient":
         """A client of the resource at `endpoint`. Call this inside the worker's event loop.
 
         Args:
             endpoint: `https://host` or `https://host:port`.
             credential: The app's credential, or an access key in base64.
-            proxies: The SDK's keyword.
+            proxy: The URL of the proxy. Empty if there is none.
+            traced: Whether OpenTelemetry records the requests.
         """
-        return cls(
-            CommunicationIdentityClient(
+        transport = Transport(CONNECT, REPEATABLE, proxy)
+        if isinstance(credential, str):
+            # The policy that signs with a key is not public, so the SDK's other policies stay too.
+            client = CommunicationIdentityClient(
                 endpoint,
-                AzureKeyCredential(credential) if isinstance(credential, str) else credential,
-                retry_policy=_RetryAtOnce(retry_total=0, retry_backoff_factor=0),
+                AzureKeyCredential(credential),
+                transport=transport,
+                retry_policy=RetryOnce(),
+                custom_hook_policy=_Record(),
                 permit_redirects=False,
-                transport=Transport(CONNECT, REPEATABLE),
-                proxies=proxies,
-                raw_request_hook=_sent,
-                raw_response_hook=_record,
-            ),
-            host=urlsplit(endpoint).netloc,
-        )
+            )
+        else:
+            policies = [
+                UserAgentPolicy(),
+                ContentDecodePolicy(),
+                RetryOnce(),
+                AsyncBearerTokenCredentialPolicy(credential, ACS_SCOPE),
+                _Record(),
+                *([DistributedTracingPolicy()] if traced else []),
+            ]
+            client = CommunicationIdentityClient(
+                endpoint, credential, transport=transport, policies=policies
+            )
+        return cls(client, host=urlsplit(endpoint).netloc)
 
     async def create(self) -> str:
         """See `ports.Acs`."""
@@ -173,40 +194,23 @@ class AcsClient:
         await self._client.close()
 
 
-class _RetryAtOnce(AsyncRetryPolicy[Any, Any]):
-    """The SDK's retries without their sleeps.
+class _Record(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Records what the log line of the invocation says about ACS."""
 
-    By default azure-core waits for the Retry-After of any failed call, up to an hour. Here a retry
-    happens at once or not at all, and only after a failure on our side or in ACS, never after a
-    refusal.
-    """
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:  # noqa: ARG002 -- part of the interface
+        """The credential is there, and the request goes out."""
+        request_sent()
 
-    def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
-        """Whether to retry after a response: only if its status is 500 or more."""
-        failed = response.http_response.status_code >= 500  # noqa: PLR2004 -- server errors in HTTP
-        return bool(failed and settings["total"] > 0)
-
-    def increment(self, settings: dict[str, Any], response: Any = None, error: Any = None) -> bool:
-        """Whether to retry. aiohttp has already retried a DELETE on a dropped connection."""
-        if error is not None and response.http_request.method == "DELETE":
-            return False
-        return bool(super().increment(settings, response, error))
-
-    def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:  # noqa: ARG002 -- never used to wait
-        """No wait: the caller receives the Retry-After."""
-        return None
-
-
-def _sent(_: PipelineRequest[Any]) -> None:
-    """Note that the credential is there and the request goes out."""
-    request_sent()
-
-
-def _record(response: PipelineResponse[Any, Any]) -> None:
-    """Record what the log line says about a response."""
-    invocation = current_invocation()
-    invocation.upstream_request_id = request_id(response.http_response.headers) or ""
-    invocation.throttles += response.http_response.status_code == 429  # noqa: PLR2004 -- Too Many Requests
+    def on_response(
+        self,
+        request: PipelineRequest[HttpRequest],  # noqa: ARG002 -- part of the interface
+        response: PipelineResponse[HttpRequest, AsyncHttpResponse],
+    ) -> None:
+        """Its id, and whether ACS throttles."""
+        received = response.http_response
+        invocation = current_invocation()
+        invocation.upstream_request_id = request_id(received.headers) or ""
+        invocation.throttles += received.status_code == HTTPStatus.TOO_MANY_REQUESTS
 
 
 def _nothing(_: object) -> None:

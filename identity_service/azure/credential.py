@@ -61,14 +61,16 @@ class Credential:
         self._renewals: dict[tuple[object, ...], _Renewal] = {}
 
     @classmethod
-    def connect(cls, client_id: str = "", proxies: dict[str, str] | None = None) -> "Credential":
+    def connect(cls, client_id: str = "", proxy: str = "") -> "Credential":
         """The credential that `AZURE_TOKEN_CREDENTIALS` names.
 
         Args:
             client_id: The user-assigned managed identity. Empty for the system-assigned one.
-            proxies: The SDK's keyword.
+            proxy: The URL of the proxy for https. The platform's identity endpoint is plain http
+                on this machine. Empty if there is none.
         """
         identity = {"managed_identity_client_id": client_id} if client_id else {}
+        proxies = {"https": proxy} if proxy else {}
         return cls(DefaultAzureCredential(use_env_settings=False, proxies=proxies, **identity))
 
     async def get_token_info(

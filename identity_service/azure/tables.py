@@ -45,7 +45,7 @@ from identity_service.azure.table_codec import (
     partition,
     user_key,
 )
-from identity_service.azure.transport import Transport, only_if_awaited
+from identity_service.azure.transport import StreamingTransport, only_if_awaited
 from identity_service.errors import InvalidQuery, RegistryUnavailable, ServiceError
 from identity_service.identity import (
     DueEntry,
@@ -149,8 +149,9 @@ _STREAM_PAGE = 100
 _LARGEST_PAGE = 1000
 
 
-def _network(proxies: dict[str, str] | None) -> dict[str, Any]:
-    return {"transport": Transport(CONNECT, RESPONSE), "proxies": proxies}
+def _network(proxy: str) -> dict[str, Any]:
+    proxies = {"https": proxy} if proxy else {}
+    return {"transport": StreamingTransport(CONNECT, RESPONSE), "proxies": proxies}
 
 
 class TableRegistry:
@@ -167,18 +168,16 @@ class TableRegistry:
         cls,
         table_service: str,
         credential: AsyncTokenCredential,
-        proxies: dict[str, str] | None = None,
+        proxy: str = "",
     ) -> "TableRegistry":
         """The registry in the storage account whose tables are at the URL `table_service`."""
-        options = {**_CONNECTION, **_network(proxies)}
+        options = {**_CONNECTION, **_network(proxy)}
         return cls(TableClient(table_service, TABLE, credential=credential, **options))
 
     @classmethod
-    def from_connection_string(
-        cls, connection_string: str, proxies: dict[str, str] | None = None
-    ) -> "TableRegistry":
+    def from_connection_string(cls, connection_string: str, proxy: str = "") -> "TableRegistry":
         """The registry in the storage account of the connection string."""
-        options = {**_CONNECTION, **_network(proxies)}
+        options = {**_CONNECTION, **_network(proxy)}
         return cls(TableClient.from_connection_string(connection_string, TABLE, **options))
 
     async def read(self, identity_id: str) -> Identity | None:

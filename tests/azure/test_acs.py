@@ -275,7 +275,10 @@ async def test_identity_of_another_resource(acs: Acs, name: str) -> None:
 
 @pytest.mark.parametrize("name", CREATES | ON_AN_IDENTITY)
 async def test_call_that_nobody_waits_for(acs: Acs, name: str) -> None:
-    """After the caller has got a response, nothing is created. Revocations and deletions go on."""
+    """After the caller has got a response, nothing is created. Revocations and deletions go on.
+
+    A revocation does not if its caller says so.
+    """
     invocation = begin_invocation("one")
     identity_id = await acs.create()
     invocation.is_over = True
@@ -286,6 +289,8 @@ async def test_call_that_nobody_waits_for(acs: Acs, name: str) -> None:
             await call
     else:
         await call
+    with pytest.raises(CallerGone):
+        await acs.revoke_tokens(identity_id, if_awaited=True)
 
 
 # Facts about the adapter

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
@@ -52,7 +52,7 @@ class Endpoint:
     """Where an adapter connects to."""
 
     url: str
-    proxies: dict[str, str] = field(default_factory=dict)
+    proxy: str = ""
 
     @property
     def host(self) -> str:
@@ -113,7 +113,7 @@ async def no_tls(servers: AsyncExitStack) -> Endpoint:
 
 def proxy_at(port: int, host: str = "127.0.0.1") -> Endpoint:
     """An endpoint behind a proxy that requires a password."""
-    return Endpoint("https://contoso.invalid", {"https": f"http://user:{PASSWORD}@{host}:{port}"})
+    return Endpoint("https://contoso.invalid", f"http://user:{PASSWORD}@{host}:{port}")
 
 
 async def proxy_down(_: AsyncExitStack) -> Endpoint:
@@ -273,15 +273,15 @@ async def outcomes(
 def acs_at(endpoint: Endpoint) -> AcsClient:
     """The adapter as the app connects it. Without TLS it needs a key."""
     way = Credential(FakeSource()) if endpoint.url.startswith("https") else KEY
-    return AcsClient.connect(endpoint.url, way, endpoint.proxies)
+    return AcsClient.connect(endpoint.url, way, endpoint.proxy)
 
 
 def registry_at(endpoint: Endpoint) -> TableRegistry:
     """The adapter as the app connects it. Without TLS it needs a key."""
     if endpoint.url.startswith("https"):
-        return TableRegistry.connect(endpoint.url, Credential(FakeSource()), endpoint.proxies)
+        return TableRegistry.connect(endpoint.url, Credential(FakeSource()), endpoint.proxy)
     return TableRegistry.from_connection_string(
-        f"AccountName=local;AccountKey={KEY};TableEndpoint={endpoint.url}", endpoint.proxies
+        f"AccountName=local;AccountKey={KEY};TableEndpoint={endpoint.url}", endpoint.proxy
     )
 
 

@@ -18,7 +18,7 @@ from azure.data.tables.aio import TableClient
 
 from identity_service.azure.credential import Credential
 from identity_service.azure.tables import CONNECT, RESPONSE
-from identity_service.azure.transport import Transport, new_session
+from identity_service.azure.transport import StreamingTransport, new_session
 from local.azurite import ACCOUNT, KEEP_ALIVE
 from local.entra import STORAGE_AUDIENCE, Issuer
 from local.servers import HOST, Authority
@@ -131,8 +131,8 @@ class StorageAccount:
         It creates the transport itself, because aiohttp loads its certificates on import.
         """
         trust = ssl.create_default_context(cafile=self.bundle)
-        transport = Transport(CONNECT, RESPONSE)
-        transport.session = new_session(ssl=trust)
+        transport = StreamingTransport(CONNECT, RESPONSE)
+        transport.session = new_session(ssl=trust, auto_decompress=False)
         credential = Credential(self.tenant)
         return TableClient(
             self.tables,

@@ -12,7 +12,7 @@ from identity_service.azure.table_codec import (
     encode_user,
     partition,
 )
-from identity_service.azure.transport import Transport
+from identity_service.azure.transport import StreamingTransport
 from identity_service.identity import Identity
 from identity_service.services import SystemClock
 
@@ -31,7 +31,7 @@ class ShiftedClock(SystemClock):
         return super().now() + self._ahead
 
 
-class CountingTransport(Transport):
+class CountingTransport(StreamingTransport):
     """The product's transport; counts the requests it sends."""
 
     sent = 0
