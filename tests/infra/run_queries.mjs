@@ -1,7 +1,7 @@
 // Runs queries on log lines, as a workspace would. Microsoft's parser reads the query; this file knows only the
 // operators and functions that the tested queries use, and fails on any other.
 //
-// Each line of standard input is {"now", "lines": [{"TimeGenerated", "Message"}], "queries": {name: {"text", "since"}}}.
+// Each line of standard input is {"now", "lines": [{"TimeGenerated", "Message", "times"}], "queries": {name: {"text", "since"}}}.
 // Writes one line for it: the rows of each query on the lines since its time, or an error.
 // Source: https://learn.microsoft.com/kusto/query/
 
@@ -39,7 +39,7 @@ const OPERATORS = {
   AddExpression: (left, right) => left + right,
   MultiplyExpression: (left, right) => left * right,
   HasExpression: (left, right) => lower(left).includes(lower(right)), // whole ids: never parts of a word
-  StartsWithExpression: (left, right) => lower(left).startsWith(lower(right)),
+  StartsWithExpression: (left, right) => lower(left.slice(0, right.length)) === lower(right),
 };
 
 const FUNCTIONS = {
@@ -125,6 +125,25 @@ function values(list) {
 
 // Tabular operators
 
+// The results for the rows. Rows that are repeated are one object: what is done with it is done once.
+function each(rows, change) {
+  const results = new Map();
+  return rows.map((row) => {
+    if (!results.has(row)) results.set(row, change(row));
+    return results.get(row);
+  });
+}
+
+function filter(node, rows) {
+  const tests = each(rows, evaluator(node.Condition));
+  return rows.filter((_, index) => tests[index]);
+}
+
+function extend(node, rows) {
+  const added = values(node.Expressions);
+  return each(rows, (row) => ({ ...row, ...added(row) }));
+}
+
 // Pairs are separated by spaces, keys and values by "=", and double quotes keep a value together.
 const PAIR = /([^\s=]+)=(?:"([^"]*)"|(\S*))/g;
 
@@ -136,7 +155,7 @@ function parsed(type, value) {
 function parseKv(node, rows) {
   const keys = elements(node.Keys.Columns).map((key) => [key.Name.SimpleName, key.Type.toString().trim()]);
   const text = evaluator(node.Expression);
-  return rows.map((row) => {
+  return each(rows, (row) => {
     const pairs = Object.fromEntries([...text(row).matchAll(PAIR)].map(([, key, quoted, plain]) => [key, quoted ?? plain]));
     return { ...row, ...Object.fromEntries(keys.map(([key, type]) => [key, parsed(type, pairs[key])])) };
   });
@@ -144,9 +163,13 @@ function parseKv(node, rows) {
 
 function summarize(node, rows) {
   const by = node.ByClause ? values(node.ByClause.Expressions) : () => ({});
-  const groups = new Map(rows.map((row) => [JSON.stringify(by(row)), []]));
-  if (!node.ByClause) groups.set("{}", []); // one row, also for no rows
-  for (const row of rows) groups.get(JSON.stringify(by(row))).push(row);
+  const groups = new Map();
+  if (!node.ByClause) groups.set("{}", rows); // one row, also for no rows
+  const keys = each(node.ByClause ? rows : [], (row) => JSON.stringify(by(row)));
+  for (const [index, key] of keys.entries()) {
+    const row = rows[index];
+    groups.has(key) ? groups.get(key).push(row) : groups.set(key, [row]);
+  }
   const aggregates = elements(node.Aggregates).map(aggregated);
   return [...groups.values()].map((group) => Object.assign({ ...by(group[0]) }, ...aggregates.map((each) => each(group))));
 }
@@ -175,9 +198,9 @@ function sort(node, rows) {
 }
 
 const TABULAR = {
-  FilterOperator: (node, rows) => rows.filter(evaluator(node.Condition)),
-  ExtendOperator: (node, rows) => rows.map((row) => ({ ...row, ...values(node.Expressions)(row) })),
-  ProjectOperator: (node, rows) => rows.map(values(node.Expressions)),
+  FilterOperator: filter,
+  ExtendOperator: extend,
+  ProjectOperator: (node, rows) => each(rows, values(node.Expressions)),
   ParseKvOperator: parseKv,
   SummarizeOperator: summarize,
   SortOperator: sort,
@@ -193,13 +216,26 @@ function result(node) {
 let NOW;
 let LINES;
 
+const parsedQueries = new Map();
+
+function parse(text) {
+  if (!parsedQueries.has(text)) {
+    const [statement] = elements(KustoCode.ParseAndAnalyze(text, globals).Syntax.Statements);
+    parsedQueries.set(text, statement.Expression);
+  }
+  return parsedQueries.get(text);
+}
+
 function answer({ now, lines, queries }) {
   NOW = new Date(now);
-  const all = lines.map(({ TimeGenerated, Message }) => ({ TimeGenerated: new Date(TimeGenerated), Message }));
+  const all = lines.flatMap(({ TimeGenerated, Message, times }) => {
+    const line = { TimeGenerated: new Date(TimeGenerated), Message };
+    return Array(times).fill(line);
+  });
   const rows = ({ text, since }) => {
-    LINES = since === null ? all : all.filter(({ TimeGenerated }) => TimeGenerated > new Date(since));
-    const [statement] = elements(KustoCode.ParseAndAnalyze(text, globals).Syntax.Statements);
-    return result(statement.Expression);
+    const start = new Date(since ?? 0);
+    LINES = all.filter(({ TimeGenerated }) => TimeGenerated > start);
+    return result(parse(text));
   };
   return Object.fromEntries(Object.entries(queries).map(([name, query]) => [name, rows(query)]));
 }

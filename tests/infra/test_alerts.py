@@ -39,7 +39,7 @@ def rules() -> list[dict[str, str]]:
     for path, value in read((INFRA / "alerts.bicep").read_bytes()).values:
         if path == "name" and value.startswith("'"):
             found.append({})
-        if found and path in {"name", "query", "column", "window", "every"}:
+        if found and path in {"name", "query", "column", "threshold", "window", "every"}:
             found[-1].setdefault(path, value.strip("'"))
     return [rule for rule in found if "query" in rule]
 

@@ -8,11 +8,16 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
+from identity_service.log import EventLog, begin_invocation
 from identity_service.ports import Clock
 
+# The caller of a request whose caller is not known.
+UNKNOWN = "-"
 _RUNNER = Path(__file__).parent / "run_queries.mjs"
 
+events = EventLog("identity_service.http.triggers")
 Rows = list[dict[str, Any]]
 
 
@@ -34,7 +39,7 @@ class Workspace(logging.Handler):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
-        self._lines: list[dict[str, str]] = []
+        self._lines: list[dict[str, Any]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line."""
@@ -43,7 +48,11 @@ class Workspace(logging.Handler):
     def add(self, line: str, times: int = 1) -> None:
         """Keep a line that another process has logged, so many times."""
         now = self._clock.now().isoformat()
-        self._lines += [{"TimeGenerated": now, "Message": line}] * times
+        self._lines.append({"TimeGenerated": now, "Message": line, "times": times})
+
+    def repeat(self, times: int) -> None:
+        """Keep the last line so many times."""
+        self._lines[-1]["times"] = times
 
     @property
     def lines(self) -> list[str]:
@@ -74,6 +83,42 @@ class Workspace(logging.Handler):
         assert "error" not in answer, answer["error"]
         rows: dict[str, Rows] = answer["rows"]
         return rows
+
+
+def calls(caller: str) -> None:
+    """From here on the caller calls."""
+    begin_invocation(str(uuid4()), caller)
+
+
+def finishes(  # noqa: PLR0913 -- what a line says
+    caller: str,
+    operation: str,
+    status: int = 200,
+    code: str = "ok",
+    identity_id: str = "",
+    *,
+    duration_ms: int = 40,
+    acs_ms: int = 30,
+    table_ms: int = 5,
+    throttles: int = 0,
+) -> None:
+    """Log that a call got its response."""
+    calls(caller if caller != UNKNOWN else "")
+    events.info(
+        "operation_finished",
+        operation=operation,
+        status=status,
+        code=code,
+        field=None,
+        duration_ms=duration_ms,
+        acs_ms=acs_ms,
+        table_ms=table_ms,
+        credential_ms=0,
+        throttles=throttles,
+        identity_id=identity_id,
+        upstream_request_id="",
+        caller=caller,
+    )
 
 
 @cache
