@@ -79,7 +79,7 @@ class Stage:
                     await self.world.sweep()
             self._evaluate()
 
-    def many(self, times: int, *call: Any, **values: int) -> None:
+    def many(self, times: int, *call: Any, **values: Any) -> None:
         """So many calls finish: see `finishes`."""
         finishes(*call, **values)
         self.workspace.repeat(times)
