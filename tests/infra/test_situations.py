@@ -7,6 +7,7 @@ evaluated every five minutes, with the windows and thresholds of the template.
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -175,7 +176,8 @@ async def probed_ids(stage: Stage) -> None:
 
     def probe() -> None:
         stage.many(300, "key", "get_identity", 404, "identity_not_found")
-        stage.many(700, SERVICE, "issue_token")
+        stage.many(600, "key", "issue_token")
+        stage.many(4000, SERVICE, "issue_token")
 
     await stage.minutes(10, probe)
 
@@ -270,9 +272,13 @@ async def stuck_identity(stage: Stage) -> None:
 
 
 async def overdue(stage: Stage) -> None:
-    """The sweep did not run for long."""
+    """Purges were on hold for two hours, and the hold has ended."""
     await stage.world.deleted()
     stage.world.clock.advance(RETENTION + timedelta(hours=2))
+    policy = stage.world.cleanup
+    stage.world.cleanup = replace(policy, purge_hold=True)
+    await stage.minutes(5)
+    stage.world.cleanup = policy
     await stage.minutes(5)
 
 
@@ -411,11 +417,12 @@ async def monday(stage: Stage) -> None:
 
 
 async def busy(stage: Stage) -> None:
-    """A service issues many tokens, some of them for identities that are gone."""
+    """A service calls often, sometimes for identities that are gone."""
 
     def issue() -> None:
         stage.many(750, "key", "issue_token")
-        stage.many(75, "key", "issue_token", 404, "identity_gone")
+        stage.many(1700, "key", "get_identity")
+        stage.many(200, "key", "get_identity", 404, "identity_not_found")
 
     await stage.minutes(60, issue)
 
@@ -430,7 +437,7 @@ async def throttled_now_and_then(stage: Stage) -> None:
 async def heavily_throttled(stage: Stage) -> None:
     """Refusals by ACS are no refusals by the app. Only their own alert fires."""
     await stage.minutes(
-        5, lambda: stage.many(600, "key", "issue_token", 429, "throttled", throttles=1)
+        5, lambda: stage.many(12_000, "key", "issue_token", 429, "throttled", throttles=1)
     )
     stage.fired.remove("throttled")
 
