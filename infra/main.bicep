@@ -69,8 +69,14 @@ param openTelemetry bool = false
 @description('Address that receives alerts. Empty: alerts are visible in the portal only.')
 param alertEmail string = ''
 
-@description('Number of deletions and purges in an hour above which an alert fires.')
+@description('Number of identities deleted, purged or unregistered in an hour above which an alert fires.')
 param unusualDeletions int = 100
+
+@description('Number of identities created in an hour above which an alert fires.')
+param unusualCreations int = 1000
+
+@description('Number of tokens issued to services in an hour above which an alert fires.')
+param unusualTokens int = 10000
 
 @description('Time without a finished sweep after which an alert fires: three times the interval of cleanupSchedule, which is two missed runs.')
 @allowed(['PT15M', 'PT30M', 'PT1H', 'PT6H', 'P1D'])
@@ -196,11 +202,22 @@ module alerts 'alerts.bicep' = {
     location: location
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
+    applicationInsightsId: monitoring.outputs.applicationInsightsId
+    url: app.outputs.url
+    registryAccountName: storage.outputs.name
     communicationId: isNew ? communication!.outputs.id : communicationResourceId
     email: alertEmail
     unusualDeletions: unusualDeletions
+    unusualCreations: unusualCreations
+    unusualTokens: unusualTokens
     sweepMissingAfter: sweepMissingAfter
   }
+}
+
+module workbook 'workbook.bicep' = {
+  name: 'workbook'
+  scope: group
+  params: { location: location, tags: tags, workspaceId: monitoring.outputs.workspaceId }
 }
 
 module audit 'audit.bicep' = if (auditRetentionDays > 0) {
