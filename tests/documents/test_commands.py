@@ -83,7 +83,7 @@ NOT_RUN = (
     NotRun("examples/web/README.md", "npm ", "in its own folder; `make setup` runs both"),
     NotRun(
         "local/README.md",
-        "python -m local --set COMMUNICATION_SERVICES_ENDPOINT=",
+        ".venv/bin/python -m local --set COMMUNICATION_SERVICES_ENDPOINT=",
         "needs Azure; tests/local/test_command_line.py",
     ),
     NotRun("local/README.md", "delete_identity ", "output of telemetry; tests/local"),

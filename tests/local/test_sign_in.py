@@ -281,9 +281,7 @@ def test_without_a_local_azure_the_command_fails(tmp_path: Path, left: tuple[str
     code, output, errors = token_command(tmp_path, "--user", "alice")
 
     assert (code, output) == (1, "")
-    assert errors == (
-        f"No local Azure is running in {tmp_path}: start one with `make run`.\n"
-    )
+    assert errors == (f"No local Azure is running in {tmp_path}: start one with `make run`.\n")
     assert set(tmp_path.rglob("*")) == before
 
 
