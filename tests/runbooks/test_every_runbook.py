@@ -18,8 +18,8 @@ WITHOUT_COMMAND = {
 }
 # Commands that cannot run locally, and why.
 ONLY_IN_AZURE = {
-    "az functionapp keys set": "the local host has one fixed key",
-    "az functionapp keys delete": "the local host has one fixed key",
+    "az functionapp function keys set": "the local host has one fixed key",
+    "az functionapp function keys delete": "the local host has one fixed key",
     "az monitor activity-log list": "the local Azure has no activity log",
     "azd env new": "here, a second deployment is another local Azure",
     "azd up": "here, a second deployment is another local Azure",
