@@ -64,6 +64,7 @@ class Invocation:
         upstream_request_id: The id of the last response from ACS. Empty if it had none.
         throttles: How often ACS has responded with 429.
         acs: The time that ACS took.
+        table: The time that calls to the table took, with the wait for their credential.
         credential: The time that calls to ACS waited for the app's own credential.
         is_over: The response has been returned. The host ignores what is logged after this.
     """
@@ -74,6 +75,7 @@ class Invocation:
     upstream_request_id: str = ""
     throttles: int = 0
     acs: Stopwatch = field(default_factory=Stopwatch)
+    table: Stopwatch = field(default_factory=Stopwatch)
     credential: Stopwatch = field(default_factory=Stopwatch)
     is_over: bool = False
     _waits: dict[object, float] = field(default_factory=dict)

@@ -1,10 +1,18 @@
 // Alerts for operators. docs/operate.md explains each: what it means and what to do.
+//
+// Nobody without a key or a sign-in can set off one of them or hide what it looks for. So none counts the host's own
+// failed invocations or 5xx responses: a body that is cut off is one, and the app never sees it.
 param location string
 param tags object
 param workspaceId string
+param applicationInsightsId string
+param url string
+param registryAccountName string
 param communicationId string
 param email string
 param unusualDeletions int
+param unusualCreations int
+param unusualTokens int
 param sweepMissingAfter string
 
 var explanations = 'docs/operate.md#'
@@ -89,10 +97,37 @@ var alerts = [
     name: 'deletions-unusual'
     query: loadTextContent('queries/deletions-unusual.kql')
     severity: 1
-    column: 'Deletions'
+    column: 'Identities'
     threshold: unusualDeletions
     window: 'PT1H'
     every: 'PT15M'
+  }
+  {
+    name: 'creations-unusual'
+    query: loadTextContent('queries/creations-unusual.kql')
+    severity: 1
+    column: 'Identities'
+    threshold: unusualCreations
+    window: 'PT1H'
+    every: 'PT15M'
+  }
+  {
+    name: 'tokens-unusual'
+    query: loadTextContent('queries/tokens-unusual.kql')
+    severity: 1
+    column: 'Tokens'
+    threshold: unusualTokens
+    window: 'PT1H'
+    every: 'PT15M'
+  }
+  {
+    name: 'refusals'
+    query: loadTextContent('queries/refusals.kql')
+    severity: 2
+    column: 'Refusals'
+    threshold: 500
+    window: 'PT15M'
+    every: 'PT5M'
   }
   {
     name: 'identity-lost'
@@ -104,6 +139,9 @@ var alerts = [
     every: 'PT1H'
   }
 ]
+
+// Azure Monitor's names of West Europe, North Europe, East US, West US and Southeast Asia.
+var locations = ['emea-nl-ams-azr', 'emea-gb-db3-azr', 'us-va-ash-azr', 'us-ca-sjc-azr', 'apac-sg-sin-azr']
 
 // What the app's role allows on the ACS resource and the app never does. An existing resource is watched too: the
 // alerts are in this group, so nothing is put into the resource's own.
@@ -157,6 +195,90 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
     }
   }
 ]
+
+// An app without functions responds with 404, or with the platform's own page. Each run is billed, so each location asks
+// four times an hour only.
+resource health 'Microsoft.Insights/webtests@2022-06-15' = {
+  name: 'health'
+  location: location
+  // Application Insights finds its tests by this tag.
+  tags: union(tags, { 'hidden-link:${applicationInsightsId}': 'Resource' })
+  kind: 'standard'
+  properties: {
+    SyntheticMonitorId: 'health'
+    Name: 'health'
+    Kind: 'standard'
+    Enabled: true
+    Frequency: 900
+    Timeout: 60
+    // A restart is no outage.
+    RetryEnabled: true
+    Locations: [for place in locations: { Id: place }]
+    Request: { HttpVerb: 'GET', RequestUrl: '${url}/api/health', ParseDependentRequests: false }
+    ValidationRules: {
+      ExpectedHttpStatusCode: 200
+      ContentValidation: { ContentMatch: '"status":"ok"', PassIfTextFound: true }
+      SSLCheck: true
+    }
+  }
+}
+
+// The next two read metrics, not the workspace: a flood that fills it cannot mute them.
+resource unavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'app-unavailable'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: '${explanations}app-unavailable'
+    severity: 1
+    enabled: true
+    scopes: [health.id, applicationInsightsId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria'
+      webTestId: health.id
+      componentId: applicationInsightsId
+      failedLocationCount: 3
+    }
+    autoMitigate: true
+    actions: empty(email) ? [] : [{ actionGroupId: operators.id }]
+  }
+}
+
+resource registryAccount 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
+  name: registryAccountName
+}
+
+// The share of requests that storage answers without an error of its own. A refusal is none, whoever sends the request.
+resource storageUnavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'storage-unavailable'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: '${explanations}storage-unavailable'
+    severity: 2
+    enabled: true
+    scopes: [registryAccount.id]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'availability'
+          metricName: 'Availability'
+          timeAggregation: 'Average'
+          operator: 'LessThan'
+          threshold: 95
+        }
+      ]
+    }
+    autoMitigate: true
+    actions: empty(email) ? [] : [{ actionGroupId: operators.id }]
+  }
+}
 
 resource communicationRules 'Microsoft.Insights/activityLogAlerts@2020-10-01' = [
   for alert in communicationAlerts: {

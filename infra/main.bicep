@@ -91,10 +91,20 @@ param openTelemetry bool = false
 @maxLength(254)
 param alertEmail string = ''
 
-@description('Number of deletions and purges in an hour above which an alert fires.')
+@description('Number of identities deleted, purged or unregistered in an hour above which an alert fires.')
 @minValue(1)
 @maxValue(1000000)
 param unusualDeletions int = 100
+
+@description('Number of identities created in an hour above which an alert fires.')
+@minValue(1)
+@maxValue(1000000)
+param unusualCreations int = 1000
+
+@description('Number of tokens issued to services in an hour above which an alert fires.')
+@minValue(1)
+@maxValue(100000000)
+param unusualTokens int = 10000
 
 @description('Gigabytes of log lines a day after which the log takes no more until the next day. An alert fires at 80 %. 0: no limit.')
 @minValue(0)
@@ -325,9 +335,14 @@ module alerts 'alerts.bicep' = {
     location: location
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
+    applicationInsightsId: monitoring.outputs.applicationInsightsId
+    url: app.outputs.url
+    registryAccountName: storage.outputs.name
     communicationId: isNew ? communication!.outputs.id : communicationResourceId
     email: email
     unusualDeletions: unusualDeletions
+    unusualCreations: unusualCreations
+    unusualTokens: unusualTokens
     sweepMissingAfter: sweepMissingAfter
   }
 }
@@ -353,6 +368,12 @@ module diagnostics 'diagnostics.bicep' = {
     hostAccountName: hostAccountName
     communicationName: isNew ? communication!.outputs.name : ''
   }
+}
+
+module workbook 'workbook.bicep' = {
+  name: 'workbook'
+  scope: group
+  params: { location: location, tags: tags, workspaceId: monitoring.outputs.workspaceId }
 }
 
 module audit 'audit.bicep' = if (auditRetentionDays > 0) {

@@ -46,6 +46,7 @@ resource appMayWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output workspaceId string = workspace.id
+output applicationInsightsId string = insights.id
 output workspaceName string = workspace.name
 // With local authentication off, the connection string is only an address, not a credential.
 output applicationInsights string = insights.properties.ConnectionString

@@ -232,10 +232,10 @@ def _pages(log: Path) -> dict[str, str]:
     pages = {
         f"{LOCAL}page.css": landing_page / "page.css",
         f"{LOCAL}page.js": landing_page / "page.js",
-        f"{LOCAL}icon.svg": ROOT / "examples" / "web" / "public" / "icon.svg",
+        f"{LOCAL}icon.svg": ROOT / "examples" / "web" / "src" / "icon.svg",
         f"{LOCAL}app.log": log,
         f"{LOCAL}acs.md": ROOT / "local" / "acs" / "README.md",
-        EXAMPLE: ROOT / "examples" / "web" / "dist",  # built by `make setup`
+        EXAMPLE: ROOT / "examples" / "web" / "dist",  # built by the installation
         DOCS: try_it / "index.html",
         f"{DOCS}page.js": try_it / "page.js",
         f"{DOCS}page.css": try_it / "page.css",

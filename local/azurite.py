@@ -79,9 +79,9 @@ def _clean(folder: Path, authority: Authority) -> tuple[Path, Path]:
 def _command(ports: AzuritePorts) -> list[str]:
     node = shutil.which("node")
     if node is None:
-        raise CannotStart("Node is missing: install Node 20 or newer, then run make setup again.")
+        raise CannotStart("Node is missing: install Node 20.19 or newer.")
     if not _SCRIPT.exists():
-        raise CannotStart("Azurite is missing: run make setup.")
+        raise CannotStart("Azurite is missing: run `make runnable`.")
     options = ["--silent", "--oauth", "basic", "--disableTelemetry", "--skipApiVersionCheck"]
     options += ["--tableKeepAliveTimeout", str(KEEP_ALIVE)]
     for name, port in vars(ports).items():

@@ -155,7 +155,7 @@ async def fetch_token(workspace: Workspace, kind: str, request: Mapping[str, obj
         CannotStart: no local Azure is running in the folder, or it rejects the request.
     """
     not_running = CannotStart(
-        f"No local Azure is running in {workspace.project}: start one with `python -m local`."
+        f"No local Azure is running in {workspace.project}: start one with `make run`."
     )
     env = workspace.read_env()
     try:
@@ -176,7 +176,7 @@ async def _request_token(env: Mapping[str, str], kind: str, request: Mapping[str
     if response.ok:
         return str(document["token"])
     if response.status == HTTPStatus.NOT_FOUND:
-        raise CannotStart("The ACS emulator alone has no sign-in: start `python -m local`.")
+        raise CannotStart("The ACS emulator alone has no sign-in: stop it, then start `make run`.")
     raise CannotStart(f"The request was rejected: {document['error']['message']}.")
 
 
@@ -237,7 +237,7 @@ def _addresses(azure: LocalAzure, app: App, workspace: Workspace) -> str:
         operator = f"ACSID_KEY={azure.keys.function_key}"
     return f"""
 App                 {app.url}   (log: {workspace.folder / "app.log"})
-Example page        {app.url}{EXAMPLE}   (for signed-in users; built by `make setup`)
+Example page        {app.url}{EXAMPLE}   (for signed-in users)
 Try it on a page    {app.url}{DOCS}
 {key}ACS emulator        {azure.acs.endpoint}
 Managed identity    {azure.identity_endpoint}

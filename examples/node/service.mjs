@@ -3,7 +3,7 @@
 const RESPONSE_LIMIT = 65_536; // bytes
 const LONGEST_BACKOFF = 60; // seconds
 
-/** Authenticates with a host key of the identity service. */
+/** Authenticates with a key of the identity service that opens the functions to be called. */
 export const withKey = (key) => async () => ({ "x-functions-key": key });
 
 /**

@@ -1,7 +1,7 @@
 """The backend of an app: signs in the app's users, and gives them access tokens for ACS.
 
 Settings are environment variables. SERVICE_URL is the URL of the identity service, and SERVICE_KEY
-its host key. Without a key, the backend calls with its managed identity; then SERVICE_APPLICATION
+a key for it. Without a key, the backend calls with its managed identity; then SERVICE_APPLICATION
 is the client id of the service's app registration. PORT is 8080 by default.
 """
 

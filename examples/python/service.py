@@ -21,7 +21,7 @@ Authenticate = Callable[[], dict[str, str]]
 
 
 def with_key(key: str) -> Authenticate:
-    """Authenticate with a host key of the identity service."""
+    """Authenticate with a key of the identity service that opens the functions to be called."""
     # A line break at the end of a key would be in the text of an error.
     return lambda: {"x-functions-key": key.strip()}
 
@@ -114,7 +114,7 @@ class Service:
 
     def _send_once(self, method: str, path: str, body: object, deadline: float) -> Any:
         # http.client does not follow redirects. They would send the key to another server.
-        url = urlsplit(f"{self.url}/api/{path}")
+        url = urlsplit(f"{self.url.rstrip('/')}/api/{path}")
         connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
         content = json.dumps(body) if body else None
         try:

@@ -462,14 +462,18 @@ class TableRegistry:
 
     @contextlib.asynccontextmanager
     async def _limited(self, seconds: float) -> AsyncIterator[None]:
-        """Limit the time of a call, whatever the SDK waits for, and translate its errors."""
+        """Limit and measure a call, whatever the SDK waits for, and translate its errors."""
+        invocation = current_invocation()
+        invocation.table.start()
         try:
             async with asyncio.timeout(seconds):
-                with current_invocation().upstream_wait(), self._translated():
+                with invocation.upstream_wait(), self._translated():
                     yield
         except TimeoutError as error:
             failure = Failure("timeout", f"no response within {seconds:.0f} s")
             raise self._unavailable(failure) from error
+        finally:
+            invocation.table.stop()
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

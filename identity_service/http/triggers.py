@@ -146,6 +146,7 @@ async def serve(  # noqa: PLR0913 -- what the trigger knows
             field=refused_field(result),
             duration_ms=round((time.perf_counter() - started) * 1000),
             acs_ms=invocation.acs.milliseconds,
+            table_ms=invocation.table.milliseconds,
             credential_ms=invocation.credential.milliseconds,
             throttles=invocation.throttles,
             identity_id=subject(req, result) or invocation.identity_id,

@@ -127,7 +127,7 @@ class ActiveFault:
 
     def document(self) -> dict[str, Any]:
         """The fault, with its id and the number of affected requests."""
-        return {"id": self.id, "struck": self._affected, **msgspec.to_builtins(self.fault)}
+        return {"id": self.id, "affected": self._affected, **msgspec.to_builtins(self.fault)}
 
 
 class FaultInjector:

@@ -1087,6 +1087,35 @@ def test_slow_read_is_abandoned(virtual_time: asyncio.Runner) -> None:
     assert virtual_time.run(scenario()) == pytest.approx(CONNECT + RESPONSE)
 
 
+@pytest.mark.parametrize(
+    ("silence", "call", "seconds"),
+    [
+        (1, lambda registry: registry.insert(active()), 3),
+        (ALMOST, lambda registry: outcome(registry.read(some_id(1))), CONNECT + RESPONSE),
+    ],
+    ids=["a write", "an abandoned read"],
+)
+def test_time_of_the_table(
+    virtual_time: asyncio.Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    silence: float,
+    call: Callable[[Registry], Awaitable[object]],
+    seconds: float,
+) -> None:
+    """The invocation has the time that the table took, and nothing of the time after it."""
+
+    async def scenario() -> int:
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr("identity_service.log.time.perf_counter", loop.time)
+        invocation = begin_invocation("one")
+        async with SlowService(silence).registry() as registry:
+            await call(registry)
+        await asyncio.sleep(60)
+        return invocation.table.milliseconds
+
+    assert virtual_time.run(scenario()) == pytest.approx(seconds * 1000, abs=1)
+
+
 @pytest.mark.parametrize("status", [None, 500, 503])
 async def test_failed_read_is_sent_again(status: int | None) -> None:
     """A read can be repeated."""

@@ -8,7 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.axe import violations
-from tests.support.browser import PATIENCE, browser_page
+from tests.support.browser import PATIENCE, Seen, browser_page
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 expect.set_options(timeout=PATIENCE)
@@ -24,6 +24,13 @@ async def landing(page: Page, site: str) -> Page:
 async def test_the_page_is_accessible(landing: Page) -> None:
     """This holds in both colour schemes."""
     assert await violations(landing) == []
+
+
+async def test_the_page_is_complete(landing: Page, seen: Seen) -> None:
+    """Its style, script and icon are found, and the console has no error."""
+    await expect(landing.locator("img")).to_be_visible()
+
+    assert (seen.refusals, seen.console) == ([], [])
 
 
 async def test_every_link_works(landing: Page, site: str, env: dict[str, str]) -> None:

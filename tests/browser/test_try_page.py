@@ -1,6 +1,6 @@
 """The page for trying the API.
 
-`UPDATE_SCREENSHOT=1` in the environment replaces the picture in the README.
+`UPDATE_SCREENSHOT=1` in the environment replaces the picture in docs/getting-started.md.
 """
 
 import json

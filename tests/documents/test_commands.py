@@ -6,6 +6,8 @@ the page shows. These things differ:
 
 - The address of the app in Azure becomes that of the local app.
 - The app that the tests share is running in the clone. An app that a page starts has free ports.
+- Besides this machine's programs, the path has `acsid`, as after `pipx install`, and Python without
+  packages. So a command that needs the project's packages has to begin with `.venv/bin/`.
 - `make` only prints what it would do, because its targets install packages or run for minutes. The
   workflow of CI runs them.
 - `az`, `azd` and `func` need Azure. Only the commands run that the runbooks emulate.
@@ -81,7 +83,7 @@ NOT_RUN = (
     NotRun("examples/web/README.md", "npm ", "in its own folder; `make setup` runs both"),
     NotRun(
         "local/README.md",
-        "python -m local --set COMMUNICATION_SERVICES_ENDPOINT=",
+        ".venv/bin/python -m local --set COMMUNICATION_SERVICES_ENDPOINT=",
         "needs Azure; tests/local/test_command_line.py",
     ),
     NotRun("local/README.md", "delete_identity ", "output of telemetry; tests/local"),
@@ -95,7 +97,7 @@ NOT_RUN = (
 READY = {**SERVING, "run": "Create an identity"}
 _AZURE_COMMAND = re.compile(r"\b(?:azd?|func)(?: [a-z][a-z-]+)+")
 _SERVER = re.compile(
-    r"(?P<command>(\.venv/bin/)?python -m local( (?P<name>run|azure|acs))?( --[^#\n]*)?)( +#.*)?$"
+    r"(?P<command>\.venv/bin/python -m local( (?P<name>run|azure|acs))?( --[^#\n]*)?)( +#.*)?$"
 )
 _MARK = "==== the next command ===="
 _APP_IN_AZURE = "https://APP.azurewebsites.net"
@@ -242,7 +244,7 @@ class Reader:
 
     @property
     def _path(self) -> str:
-        return os.pathsep.join([str(self.clone / ".venv/bin"), os.environ["PATH"]])
+        return os.pathsep.join([str(self.clone / "home" / "bin"), os.environ["PATH"]])
 
     @property
     def _environ(self) -> dict[str, str]:
@@ -253,13 +255,14 @@ class Reader:
             "KEY": self.app.function_key,
             "ENV_OF_THE_APP": str(self.clone / ".local" / "env"),
             "ROOT": str(ROOT),
+            "PYTHON": sys.executable,
         }
 
 
 _PREAMBLE = """set -euo pipefail
 exec 2>&1
 make() { command make --dry-run "$@"; }
-az() { (. "$ENV_OF_THE_APP"; cd "$ROOT"; python -m tests.runbooks.az "$@"); }"""
+az() { (. "$ENV_OF_THE_APP"; cd "$ROOT"; "$PYTHON" -m tests.runbooks.az "$@"); }"""
 
 
 @pytest.fixture(scope="session")
@@ -276,7 +279,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "local" / "node_modules").symlink_to(ROOT / "local" / "node_modules")
     (folder / "node_modules").symlink_to(ROOT / "tests" / "sdk" / "node_modules")
-    (folder / "home").mkdir()
+    (folder / "home" / "bin").mkdir(parents=True)
+    (folder / "home" / "bin" / "acsid").symlink_to(Path(sys.prefix) / "bin" / "acsid")
+    (folder / "home" / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
     (folder / "home" / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
     return folder
 

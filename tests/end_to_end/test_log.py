@@ -62,8 +62,8 @@ async def test_each_call_has_one_line(api: Client, control: Control) -> None:
     request_id = re.escape(refused.json()["upstreamRequestId"])
     assert re.search(
         r"operation_finished operation=issue_token status=503"
-        r" code=acs_unavailable field=- duration_ms=\d+ acs_ms=\d+ credential_ms=\d+ throttles=0"
-        rf" identity_id={identity_id} upstream_request_id={request_id}"
+        r" code=acs_unavailable field=- duration_ms=\d+ acs_ms=\d+ table_ms=\d+ credential_ms=\d+"
+        rf" throttles=0 identity_id={identity_id} upstream_request_id={request_id}"
         r" caller=key invocation_id=[\w-]{36}$",
         line,
     )

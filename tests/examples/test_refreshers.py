@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.cli.service import Answer, problem
+from tests.cli.service import KEY, Answer, problem
 from tests.examples.conftest import HOUR, WITH_TOKEN, Driver, FaultyService, jwt
 
 USER = "alice"
@@ -32,6 +32,15 @@ def test_a_temporary_error_is_retried_with_growing_pauses(
     assert isinstance(token, str)
     pauses = driver.do("slept")
     assert [1 <= pause / usual <= 1.25 for pause, usual in zip(pauses, (1, 2, 4), strict=True)]
+
+
+def test_a_slash_at_the_end_of_the_url_is_ignored(driver: Driver, service: FaultyService) -> None:
+    """People copy the URL from a browser."""
+    driver.do("new", f"{service.url}/", KEY, "", {})
+
+    driver.get(USER)
+
+    assert [each.path for each in service.received] == [WITH_TOKEN]
 
 
 def test_a_broken_connection_is_retried(driver: Driver, service: FaultyService) -> None:

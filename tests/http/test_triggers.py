@@ -299,7 +299,7 @@ async def test_log_line(services: Services, caplog: pytest.LogCaptureFixture) ->
 
     assert re.fullmatch(
         "operation_finished operation=revoke status=204 code=ok field=-"
-        r" duration_ms=\d+ acs_ms=0 credential_ms=0 throttles=0"
+        r" duration_ms=\d+ acs_ms=0 table_ms=0 credential_ms=0 throttles=0"
         rf" identity_id={IDENTITY} upstream_request_id=- caller=- invocation_id={INVOCATION}",
         "\n".join(caplog.messages),
     )

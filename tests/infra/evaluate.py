@@ -7,6 +7,7 @@ resource, is a text in angle brackets.
 
 import hashlib
 import ipaddress
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -336,8 +337,8 @@ class _Template:
                 return lambda item: self._evaluate(parts[1], {**names, _text(parts[0]): item})
             case "call_expression":
                 arguments = [self._evaluate(part, names) for part in _children(parts[1])]
-                if _text(parts[0]) == "loadTextContent":
-                    return (self.path.parent / arguments[0]).read_text()
+                if _text(parts[0]) in _LOADERS:
+                    return _LOADERS[_text(parts[0])]((self.path.parent / arguments[0]).read_text())
                 return _FUNCTIONS[_text(parts[0])](*arguments)
         raise NotImplementedError(node.type)
 
@@ -403,7 +404,7 @@ _COMPOUND = (
     "subscript_expression",
 )
 # The higher, the tighter. Source: Bicep's table of operators.
-_LEVELS = (("??",), ("||",), ("&&",), ("==", "!="), ("<", ">", "<=", ">="), ("+", "-"), ("*",))
+_LEVELS = (("??",), ("||",), ("&&",), ("==", "!="), ("<", ">", "<=", ">="), ("+", "-"), ("*", "/"))
 _PRECEDENCE = {
     operator: level for level, operators in enumerate(_LEVELS, 1) for operator in operators
 }
@@ -579,6 +580,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": lambda left, right: left + right,
     "-": lambda left, right: left - right,
     "*": lambda left, right: left * right,
+    "/": lambda left, right: left // right,
 }
 
 
@@ -604,6 +606,8 @@ def _union(*values: Any) -> Any:
 def _subnet(network: str, prefix: int, index: int) -> str:
     return str(list(ipaddress.ip_network(network).subnets(new_prefix=prefix))[index])
 
+
+_LOADERS: dict[str, Callable[[str], Any]] = {"loadJsonContent": json.loads, "loadTextContent": str}
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "cidrSubnet": _subnet,
@@ -631,7 +635,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "resourceGroup": lambda name="group": {"name": name, "id": f"<group {name}>"},
     "split": lambda text, separator: text.split(separator),
     "startsWith": lambda text, start: text.lower().startswith(start.lower()),
-    "string": str,
+    "string": lambda value: json.dumps(value) if isinstance(value, dict | list) else str(value),
     "subscription": lambda: {"id": SUBSCRIPTION},
     "subscriptionResourceId": lambda kind, name: f"{SUBSCRIPTION}/providers/{kind}/{name}",
     "substring": lambda text, start, count: text[start : start + count],

@@ -10,11 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from identity_service.policies import Role
 from tests.infra.bicep import INFRA, read
+from tests.test_who_may_call import App
+from tools.openapi.document import routes
 
 ROOT = INFRA.parent
 ANALYSER = Path(__file__).parent / "analyse_queries.mjs"
 QUERIES = {path.stem: path.read_text() for path in sorted((INFRA / "queries").glob("*.kql"))}
+PANELS = {
+    f"workbook/{path.stem}": path.read_text()
+    for path in sorted((INFRA / "queries" / "workbook").glob("*.kql"))
+}
+SOURCE = (INFRA / "alerts.bicep").read_text()
+VALUES = read(SOURCE.encode()).values
 OPERATE = (ROOT / "docs" / "operate.md").read_text()
 _PAGES = OPERATE + (ROOT / "docs" / "retirement.md").read_text()
 # The queries in the pages, by heading and position.
@@ -23,6 +32,8 @@ DOCUMENTED = {
     for heading, text in re.findall(r"^##+ (.+)\n((?:(?!^#).*\n)*)", _PAGES, re.MULTILINE)
     for number, query in enumerate(re.findall(r"```kusto\n(.*?)```", text, re.DOTALL))
 }
+
+EVERY_QUERY = {**QUERIES, **PANELS, **DOCUMENTED}
 
 # The keys of each log event. tests/test_docs.py compares this table with the code.
 EVENTS = {
@@ -36,22 +47,24 @@ COMMON = {"caller", "invocation_id"}
 def rules() -> list[dict[str, str]]:
     """The alerts in the template."""
     found: list[dict[str, str]] = []
-    for path, value in read((INFRA / "alerts.bicep").read_bytes()).values:
+    for path, value in VALUES:
         if path == "name" and value.startswith("'"):
             found.append({})
-        if found and path in {"name", "query", "column", "window", "every"}:
+        if found and path in {"name", "query", "column", "threshold", "window", "every"}:
             found[-1].setdefault(path, value.strip("'"))
     return [rule for rule in found if "query" in rule]
 
 
 RULES = {rule["name"]: rule for rule in rules()}
+# The alerts on metrics, which do not need the workspace.
+METRICS = re.findall(r"\$\{explanations\}([\w-]+-unavailable)'", SOURCE)
 each_rule = pytest.mark.parametrize("name", RULES)
 
 
 @pytest.fixture(scope="module")
 def analysed() -> dict[str, Any]:
     """The result of Microsoft's analyser for each query."""
-    queries = {**QUERIES, **DOCUMENTED, "wrong": "AppTraces | where Mesage == 1"}
+    queries = {**EVERY_QUERY, "wrong": "AppTraces | where Mesage == 1"}
     queries |= {"log-volume": (INFRA / "log-volume.kql").read_text()}
     run = subprocess.run(  # noqa: S603 -- our own script
         ["node", str(ANALYSER)],  # noqa: S607 -- Node from the PATH
@@ -72,7 +85,7 @@ def test_every_query_is_an_alert() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [*QUERIES, *DOCUMENTED])
+@pytest.mark.parametrize("name", EVERY_QUERY)
 def test_query_is_valid(name: str, analysed: dict[str, Any]) -> None:
     """A query parses, and every table, column and function in it exists."""
     assert analysed[name]["errors"] == []
@@ -95,7 +108,7 @@ def test_query_of_the_volume_returns_the_compared_column(analysed: dict[str, Any
     assert analysed["log-volume"] == {"errors": [], "columns": {"Megabytes": "real"}}
 
 
-@each_rule
+@pytest.mark.parametrize("name", [*RULES, *METRICS])
 def test_alert_is_explained(name: str) -> None:
     """docs/operate.md has a query to investigate an alert, and says what to do."""
     [text] = re.findall(rf"^### {name}\n((?:(?!^#).*\n)*)", OPERATE, re.MULTILINE)
@@ -104,13 +117,13 @@ def test_alert_is_explained(name: str) -> None:
     assert "**Do:**" in text
 
 
-@pytest.mark.parametrize("name", [*QUERIES, *DOCUMENTED])
+@pytest.mark.parametrize("name", EVERY_QUERY)
 def test_query_uses_existing_events(name: str) -> None:
     """Every event in a query exists, and one of the events has each key.
 
     A query that names no event reads all of them.
     """
-    query = {**QUERIES, **DOCUMENTED}[name]
+    query = EVERY_QUERY[name]
     events = re.findall(r'"(\w+) "', query)
     keys = re.findall(r"(\w+): \w+", "".join(re.findall(r"parse-kv Pairs as \((.*?)\)", query)))
 
@@ -120,16 +133,15 @@ def test_query_uses_existing_events(name: str) -> None:
 
 def test_what_the_role_allows_on_the_acs_resource_is_watched() -> None:
     """Reading and renewing its keys, changing and deleting it each have an explained alert."""
-    source = (INFRA / "alerts.bicep").read_text()
     name = "Microsoft.Communication/CommunicationServices/${alert.operation}"
-    watched = dict(re.findall(r"\{ name: '([\w-]+)', operation: '([\w/]+)' \}", source))
+    watched = dict(re.findall(r"\{ name: '([\w-]+)', operation: '([\w/]+)' \}", SOURCE))
     [text] = re.findall(
         r"^### The ACS resource was changed\n((?:(?!^#).*\n)*)", OPERATE, re.MULTILINE
     )
 
     assert set(watched.values()) == {"ListKeys/action", "RegenerateKey/action", "Write", "Delete"}
-    assert f"'{name}'" in source
-    assert "'${explanations}the-acs-resource-was-changed'" in source
+    assert f"'{name}'" in SOURCE
+    assert "'${explanations}the-acs-resource-was-changed'" in SOURCE
     assert [alert for alert in watched if f"`{alert}`" not in text] == []
     assert "**Do:**" in text
 
@@ -139,9 +151,78 @@ def test_the_acs_resource_is_watched_wherever_it_is() -> None:
     main = (INFRA / "main.bicep").read_text()
 
     assert "communicationId: isNew ? communication!.outputs.id : communicationResourceId\n" in main
-    assert ("properties.scopes", "[communicationId]") in read(
-        (INFRA / "alerts.bicep").read_bytes()
-    ).values
+    assert ("properties.scopes", "[communicationId]") in VALUES
+
+
+def test_tokens_of_every_operation_count() -> None:
+    """The alert counts the tokens of all operations that give services one."""
+    [names] = re.findall(r"operation in \((.+?)\)", QUERIES["tokens-unusual"])
+
+    assert set(re.findall(r"\w+", names)) == {
+        route.name for route in routes() if Role.ISSUE in route.roles
+    }
+
+
+def test_metric_alerts_do_not_need_the_workspace() -> None:
+    """They read what the availability test and storage measure, so a full workspace mutes none."""
+    scopes = [value for path, value in VALUES if path == "properties.scopes"]
+
+    assert METRICS == ["app-unavailable", "storage-unavailable"]
+    assert scopes == [
+        "[workspaceId]",
+        "[health.id, applicationInsightsId]",
+        "[registryAccount.id]",
+        "[communicationId]",
+    ]
+
+
+def test_no_alert_uses_what_anyone_can_cause() -> None:
+    """No alert reads the metrics of the host, where a cut-off body is a failed invocation."""
+    assert re.findall(r"metricName: '(\w+)'", SOURCE) == ["Availability"]
+    assert "Microsoft.Web" not in SOURCE
+
+
+async def test_availability_of_the_app() -> None:
+    """The app passes the availability test."""
+    [health] = [route for route in routes() if route.name == "health"]
+    response = await App({}).call(health, {}, b"")
+
+    assert passes(response.status_code, response.get_body().decode())
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, ""),
+        (200, "<html>Your Azure Function App is up and running.</html>"),
+        (503, ""),
+        (503, '{"status":"not_configured"}'),
+    ],
+    ids=["no functions", "the platform's page", "no instance", "invalid settings"],
+)
+def test_availability_without_a_working_app(status: int, body: str) -> None:
+    """What the platform responds without the app's functions fails, and so do invalid settings."""
+    assert not passes(status, body)
+
+
+def passes(status: int, body: str) -> bool:
+    """Whether the availability test accepts a response."""
+    rules = "properties.ValidationRules"
+    values = dict(VALUES)
+    assert values["properties.Request.RequestUrl"] == "'${url}/api/health'"
+    text = values[f"{rules}.ContentValidation.ContentMatch"].strip("'")
+    return status == int(values[f"{rules}.ExpectedHttpStatusCode"]) and text in body
+
+
+def test_one_place_is_no_outage() -> None:
+    """Most of the places must fail, and each of them tests within the window."""
+    values = dict(VALUES)
+    [places] = re.findall(r"^var locations = \[(.+)\]", SOURCE, re.MULTILINE)
+    window = msgspec.convert(values["properties.windowSize"].strip("'"), timedelta)
+
+    assert len(places.split(",")) / 2 < int(values["properties.criteria.failedLocationCount"])
+    assert timedelta(seconds=int(values["properties.Frequency"])) <= window
+    assert values["properties.RetryEnabled"] == "true"
 
 
 @each_rule

@@ -2,46 +2,20 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from identity_service.identity import SignedInUser
-from identity_service.log import EventLog, begin_invocation, current_invocation
+from identity_service.log import current_invocation
 from identity_service.operations.me import delete_me
 from tests.infra.test_alerts import DOCUMENTED
-from tests.infra.workspace import Workspace
+from tests.infra.workspace import UNKNOWN, Workspace, calls, finishes
 from tests.support.world import ACS_IS_DOWN, RETENTION, SECOND, TABLE_IS_DOWN, World, refusal
 
 ALICE = SignedInUser("alice")
 APPLICATION = "11111111-2222-3333-4444-555555555555"
 SERVICE = f"service:{APPLICATION}"
 OTHER_SERVICE = "service:99999999-2222-3333-4444-555555555555"
-# The caller of a request whose caller is not known.
-UNKNOWN = "-"
-
-events = EventLog("identity_service.http.triggers")
-
-
-def calls(caller: str) -> None:
-    """From here on the caller calls."""
-    begin_invocation(str(uuid4()), caller)
-
-
-def finishes(caller: str, operation: str, status: int, code: str, identity_id: str = "") -> None:
-    """Log that a call got its response."""
-    calls(caller if caller != UNKNOWN else "")
-    events.info(
-        "operation_finished",
-        operation=operation,
-        status=status,
-        code=code,
-        field=None,
-        duration_ms=1,
-        identity_id=identity_id,
-        upstream_request_id="",
-        caller=caller,
-    )
 
 
 async def delete_as_user(world: World, user: SignedInUser) -> None:

@@ -281,9 +281,7 @@ def test_without_a_local_azure_the_command_fails(tmp_path: Path, left: tuple[str
     code, output, errors = token_command(tmp_path, "--user", "alice")
 
     assert (code, output) == (1, "")
-    assert errors == (
-        f"No local Azure is running in {tmp_path}: start one with `python -m local`.\n"
-    )
+    assert errors == (f"No local Azure is running in {tmp_path}: start one with `make run`.\n")
     assert set(tmp_path.rglob("*")) == before
 
 
@@ -294,4 +292,4 @@ def test_the_emulator_alone_has_no_sign_in(tmp_path: Path) -> None:
         code, output, errors = token_command(tmp_path)
 
     assert (code, output) == (1, "")
-    assert errors == "The ACS emulator alone has no sign-in: start `python -m local`.\n"
+    assert errors == "The ACS emulator alone has no sign-in: stop it, then start `make run`.\n"

@@ -18,8 +18,10 @@ WITHOUT_COMMAND = {
 }
 # Commands that cannot run locally, and why.
 ONLY_IN_AZURE = {
-    "az functionapp keys set": "the local host has one fixed key",
-    "az functionapp keys delete": "the local host has one fixed key",
+    "az functionapp function keys set": "the local host has one fixed key",
+    "az functionapp function keys delete": "the local host has one fixed key",
+    "az functionapp restart": "tests restart the local app in their own way",
+    "az functionapp function list": "the local host lists its functions in another way",
     "az monitor activity-log list": "the local Azure has no activity log",
     "azd env new": "here, a second deployment is another local Azure",
     "azd up": "here, a second deployment is another local Azure",

@@ -13,6 +13,7 @@ from tests.support.client import Control, until
 
 STOP = section("stop-the-sweep-at-once").command("Disabled")
 BY_HAND = section("run-the-sweep-by-hand").command("acsid sweep")
+READY = section("the-timer-stops-after-a-deployment").command("acsid ready")
 OUTAGE = section("after-a-long-outage-of-acs")
 # Deleted identities are due at once, and the timer runs every second.
 OFTEN = {"CLEANUP_SCHEDULE": "* * * * * *", "DELETED_IDENTITY_RETENTION_DAYS": "0"}
@@ -66,6 +67,16 @@ async def test_a_stopped_sweep_can_be_started_by_hand(stopped: Operator, control
 
     await until(is_logged)
     assert await control.state(identity_id) == "deleted"
+
+
+async def test_ready_shows_that_a_sweep_by_hand_has_run(stopped: Operator) -> None:
+    """Without a timer, only the sweep that was started by hand makes it `ok`."""
+    await stopped.run(BY_HAND)
+
+    async def is_shown() -> bool:
+        return bool(re.search(r"sweep\s+ok", (await stopped.run(READY)).output))
+
+    await until(is_shown)
 
 
 async def test_nothing_is_overdue_after_an_outage(operate: Operate, control: Control) -> None:

@@ -12,7 +12,7 @@ from tests.support.stack import ROOT
 
 # Blocks in these languages are data.
 _DATA = {"json", "kusto", "mermaid", "text", "toml", "yaml"}
-CODE = {"python": "python -", "javascript": "node --input-type=module -"}
+CODE = {"python": ".venv/bin/python -", "javascript": "node --input-type=module -"}
 _ALIASES = {"bash": "sh", "js": "javascript", "mjs": "javascript", "py": "python"}
 # A block without a language is a command if it begins with an assignment, a subshell or one of
 # these programs.

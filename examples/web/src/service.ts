@@ -136,7 +136,7 @@ function stateOf(deletedBy: string): NoIdentity["state"] {
  */
 function secondsToWait(error: unknown, retry: number): number | undefined {
   if (!(error instanceof Problem)) return undefined;
-  const isTemporary = error.status === 0 || error.status === 429 || error.status >= 500;
+  const isTemporary = [0, 429, 500, 502, 503, 504].includes(error.status);
   const seconds = error.retryAfter ?? (isTemporary ? 2 ** retry : undefined);
   return seconds !== undefined && seconds <= LONGEST_WAIT_SECONDS ? seconds : undefined;
 }

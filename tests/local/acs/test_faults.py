@@ -214,13 +214,13 @@ def test_clearing_one_fault_keeps_the_others(acs: EmulatorClient) -> None:
 
 
 def test_a_fault_affects_some_requests_of_its_operation(acs: EmulatorClient) -> None:
-    """`operation` selects them, `times` limits their number, and `struck` counts them."""
+    """`operation` selects them, `times` limits their number, and `affected` counts them."""
     acs.add_fault(kind="status", status=500, operation="issue", times=2)
 
     identity_id = acs.create()
 
     assert [acs.issue(identity_id).status for _ in range(3)] == [500, 500, 200]
-    assert acs.control("GET", "/faults").document["faults"][0]["struck"] == 2
+    assert acs.control("GET", "/faults").document["faults"][0]["affected"] == 2
 
 
 @pytest.fixture(scope="module")
