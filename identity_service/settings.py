@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Storage:
-    """The app's storage account, named as the Functions host expects it.
+    """The storage account of the registry: that of the Functions host, unless it has its own.
 
     Attributes:
         connection_string: With a key. If it is set, nothing else counts.
@@ -275,7 +275,16 @@ def _read_connection_string(env: _Environment) -> tuple[str, str]:
 
 
 def _read_storage(env: _Environment) -> Storage:
-    """Where the tables are. A connection string wins, as in the Functions host."""
+    """Where the registry is."""
+    host, client_id = _read_host_storage(env), env.get(table.REGISTRY_CLIENT_ID)
+    if not env.has(table.REGISTRY_TABLE_SERVICE):
+        return host
+    address = env.get(table.REGISTRY_TABLE_SERVICE)
+    return Storage(table_service=address, client_id=client_id or host.client_id)
+
+
+def _read_host_storage(env: _Environment) -> Storage:
+    """The account of the Functions host. A connection string wins, as in the host itself."""
     if env.has(table.STORAGE):
         connection_string = env.text(table.STORAGE)
         if not _is_account(connection_string):

@@ -250,8 +250,9 @@ ACCOUNT_NAME = Setting(
     "AzureWebJobsStorage__accountName",
     _ACCOUNT,
     "",
-    "The storage account of the Functions host. It also has the registry's table. Required, unless"
-    " one of the two other ways is used: the URLs below, or the connection string.",
+    "The storage account of the Functions host. It also has the registry's table, unless"
+    " `REGISTRY_STORAGE__tableServiceUri` is set. Required, unless one of the two other ways is"
+    " used: the URLs below, or the connection string.",
     sample=None,
 )
 TABLE_SERVICE = Setting(
@@ -289,6 +290,23 @@ STORAGE_CLIENT_ID = Setting(
     "",
     "The client id of the user-assigned managed identity for storage. The Functions host needs it."
     " If it is absent, the app uses `AZURE_CLIENT_ID`.",
+    sample=None,
+)
+REGISTRY_TABLE_SERVICE = Setting(
+    "REGISTRY_STORAGE__tableServiceUri",
+    _ADDRESS,
+    "",
+    "The URL of the tables of another storage account, such as"
+    " `https://<account>.table.core.windows.net`, which then has the registry. It is accessed with"
+    " a managed identity. Changing it moves no rows: the app sees only the registry that is there.",
+    sample=None,
+)
+REGISTRY_CLIENT_ID = Setting(
+    "REGISTRY_STORAGE__clientId",
+    _TEXT,
+    "",
+    "The client id of the user-assigned managed identity for that account. If it is absent, the"
+    " app uses `AzureWebJobsStorage__clientId`.",
     sample=None,
 )
 RETENTION = Setting(
@@ -521,6 +539,8 @@ CHAPTERS: dict[str, tuple[Setting[Any], ...]] = {
         STORAGE_CREDENTIAL,
         STORAGE_CLIENT_ID,
         STORAGE,
+        REGISTRY_TABLE_SERVICE,
+        REGISTRY_CLIENT_ID,
     ),
     "Deletion": (RETENTION, PURGE_PROTECTION, PURGE_HOLD),
     "The sweep": (SCHEDULE, DELETES_PER_30S, TIME_BUDGET, MAX_ATTEMPTS),

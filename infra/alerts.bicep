@@ -299,3 +299,5 @@ resource communicationRules 'Microsoft.Insights/activityLogAlerts@2020-10-01' = 
     }
   }
 ]
+
+output actionGroups string[] = empty(email) ? [] : [operators.id]

@@ -8,15 +8,21 @@ param communicationEndpoint string
 param communicationGuid string
 param storageName string
 param packageContainer string
+param registryTables string
+// The subnet of the app, if it has one.
+param subnetId string?
 param applicationInsights string
 param pythonVersion string
 param instanceMemoryMB int
 param maximumInstances int
 param alwaysReadyInstances int
-param allowedOrigins array
+param allowedOrigins string[]
 param signInClientId string
 param openTelemetry bool
-param settings object
+param settings { *: string }
+param moreSettings { *: string }
+
+var isSignInOn = !empty(signInClientId)
 
 var telemetrySettings = openTelemetry
   ? {
@@ -48,6 +54,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    // On Flex Consumption, all outgoing calls then go through the network, without further settings.
+    virtualNetworkSubnetId: subnetId
     functionAppConfig: {
       runtime: { name: 'python', version: pythonVersion }
       deployment: {
@@ -72,13 +80,19 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     }
     siteConfig: {
       minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ftpsState: 'Disabled'
       cors: { allowedOrigins: allowedOrigins }
     }
   }
 
   resource appSettings 'config' = {
     name: 'appsettings'
+    // The last one wins: no parameter replaces a setting that the template decides.
     properties: union(
+      moreSettings,
+      settings,
+      telemetrySettings,
       {
         COMMUNICATION_SERVICES_ENDPOINT: communicationEndpoint
         COMMUNICATION_SERVICES_RESOURCE_ID: communicationGuid
@@ -87,13 +101,12 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
         AzureWebJobsStorage__accountName: storageName
         AzureWebJobsStorage__credential: 'managedidentity'
         AzureWebJobsStorage__clientId: clientId
+        REGISTRY_STORAGE__tableServiceUri: registryTables
         // 1 MiB. The app accepts 16 KiB, but it can only refuse a body that is already in memory.
         FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1048576'
         APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${clientId}'
-      },
-      telemetrySettings,
-      settings
+      }
     )
   }
 
@@ -113,24 +126,26 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
 
   // The platform checks tokens and allows requests without one: services may send a function key instead,
   // and the app decides. Checking tokens needs no client secret. Users and services share it: a token shows
-  // which of the two sends it.
-  resource signIn 'config' = if (!empty(signInClientId)) {
+  // which of the two sends it. Always deployed: without a client id it turns off what an earlier deployment turned on.
+  resource signIn 'config' = {
     name: 'authsettingsV2'
     properties: {
-      platform: { enabled: true }
+      platform: { enabled: isSignInOn }
       globalValidation: {
         requireAuthentication: false
         unauthenticatedClientAction: 'AllowAnonymous'
       }
       identityProviders: {
-        azureActiveDirectory: {
-          enabled: true
-          registration: {
-            clientId: signInClientId
-            openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
-          }
-          validation: { allowedAudiences: [signInClientId, 'api://${signInClientId}'] }
-        }
+        azureActiveDirectory: isSignInOn
+          ? {
+              enabled: true
+              registration: {
+                clientId: signInClientId
+                openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+              }
+              validation: { allowedAudiences: [signInClientId, 'api://${signInClientId}'] }
+            }
+          : { enabled: false }
       }
       login: { tokenStore: { enabled: false } }
     }

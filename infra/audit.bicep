@@ -8,6 +8,7 @@ param tags object
 param retentionDays int
 param workspaceName string
 param registryAccountName string
+param hostAccountName string
 // Empty for an existing ACS resource, which the deployment does not change.
 param communicationName string
 
@@ -43,6 +44,7 @@ resource trail 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   properties: {
     allowSharedKeyAccess: false
     allowBlobPublicAccess: false
+    allowCrossTenantReplication: false
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
@@ -120,9 +122,13 @@ resource registryTables 'Microsoft.Storage/storageAccounts/tableServices@2024-01
   name: 'default'
 }
 
+resource hostAccount 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
+  name: hostAccountName
+}
+
 // They hold the host's keys and the app's package.
-resource registryBlobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' existing = {
-  parent: registryAccount
+resource hostBlobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' existing = {
+  parent: hostAccount
   name: 'default'
 }
 
@@ -138,7 +144,7 @@ resource tableAudit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' =
 
 resource blobAudit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'audit'
-  scope: registryBlobs
+  scope: hostBlobs
   properties: {
     storageAccountId: trail.id
     logs: storageLogs

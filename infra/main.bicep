@@ -2,19 +2,36 @@
 // even a role assignment: `azd down` would delete that group.
 targetScope = 'subscription'
 
-@description('Name of the environment: letters, digits and hyphens. Part of every resource name.')
+@description('Name of the environment: letters and digits, and hyphens between them. azd allows more, but a name with _ or . is refused. Part of every resource name.')
 @minLength(1)
 @maxLength(30)
 param environmentName string
 
 @description('Region of all resources except ACS, which is global. It must offer Flex Consumption, and availability zones if storageSku contains a Z.')
+@minLength(1)
 param location string
 
 @description('Id of an existing ACS resource in this subscription. Empty creates a new one. Set it before the first deployment and never change it.')
 param communicationResourceId string = ''
 
 @description('Where a new ACS resource stores data at rest, for example Europe or United States. It cannot be changed later.')
+@minLength(1)
 param dataLocation string
+
+@description('Whether the host and the registry share a storage account. two: each has its own. one: both in the first. prepared: as one, but the second exists. An app deployed by an earlier release has one; docs/operate.md says how to move. Empty: as before, and two for a new app.')
+@allowed(['', 'one', 'prepared', 'two'])
+param storageAccounts string = 'one'
+
+@description('Name of the app, if it is deployed. azd knows it from the last deployment.')
+@maxLength(60)
+param deployedApp string = ''
+
+@description('The storageAccounts of the last deployment. azd knows it, except of one by an earlier release.')
+@allowed(['', 'one', 'prepared', 'two'])
+param deployedStorageAccounts string = ''
+
+@description('Puts the app into a virtual network and closes storage to all others. Then no one else reads the registry from outside, operators included. The provider Microsoft.App must be registered in the subscription.')
+param vnetEnabled bool = false
 
 @description('Redundancy of the registry: one datacentre, three zones, or also a second region.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
@@ -28,15 +45,19 @@ param pythonVersion string = '3.13'
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('Maximum number of instances.')
+@description('Maximum number of instances. Not every region accepts less than 40.')
 @minValue(1)
 @maxValue(1000)
 param maximumInstances int = 40
 
-@description('Number of instances kept warm for HTTP, billed all the time. 0 costs nothing but has cold starts.')
+@description('Number of instances kept warm for HTTP, billed all the time, at most maximumInstances. 0 costs nothing but has cold starts. Not 1: while the platform replaces a single instance, calls fail or wait for a cold start.')
+@minValue(0)
+@maxValue(1000)
 param alwaysReadyInstances int = 0
 
 @description('When the sweep runs: six fields, UTC.')
+@minLength(11)
+@maxLength(100)
 param cleanupSchedule string = '0 */5 * * * *'
 
 @description('Number of days a deleted identity can be restored.')
@@ -50,8 +71,8 @@ param purgeProtection bool = false
 @description('Refuses identities that the registry does not know.')
 param registeredIdentitiesOnly bool = true
 
-@description('Origins of pages that may call the app from a browser, for example https://app.contoso.com.')
-param allowedOrigins array = []
+@description('Origins of pages that may call the app from a browser, for example https://app.contoso.com. Never *.')
+param allowedOrigins string[] = []
 
 @description('How services authenticate: with function keys, or with Entra tokens that have app roles. entra requires signInClientId.')
 @allowed(['keys', 'entra'])
@@ -60,23 +81,35 @@ param serviceAuthentication string = 'keys'
 @description('Client id of the Entra application whose tokens the app accepts: those of users, and with entra those of services. Empty turns sign-in off.')
 param signInClientId string = ''
 
-@description('Any other setting of docs/settings.md, by name. Never a secret: the app needs none.')
-param moreSettings object = {}
+@description('Settings of docs/settings.md that have no parameter, such as TEAMS_APP_ID; AzureWebJobs.NAME.Disabled, which stops a function; and AzureFunctionsJobHost__logging__ settings. All values are texts. Never a secret: the app needs none.')
+param moreSettings { *: string } = {}
 
 @description('Turns on OpenTelemetry in the host and in the worker. It makes cold starts slower.')
 param openTelemetry bool = false
 
 @description('Address that receives alerts. Empty: alerts are visible in the portal only.')
+@maxLength(254)
 param alertEmail string = ''
 
 @description('Number of identities deleted, purged or unregistered in an hour above which an alert fires.')
+@minValue(1)
+@maxValue(1000000)
 param unusualDeletions int = 100
 
 @description('Number of identities created in an hour above which an alert fires.')
+@minValue(1)
+@maxValue(1000000)
 param unusualCreations int = 1000
 
 @description('Number of tokens issued to services in an hour above which an alert fires.')
+@minValue(1)
+@maxValue(100000000)
 param unusualTokens int = 10000
+
+@description('Gigabytes of log lines a day after which the log takes no more until the next day. An alert fires at 80 %. 0: no limit.')
+@minValue(0)
+@maxValue(10000)
+param dailyCapGB int = 10
 
 @description('Time without a finished sweep after which an alert fires: three times the interval of cleanupSchedule, which is two missed runs.')
 @allowed(['PT15M', 'PT30M', 'PT1H', 'PT6H', 'P1D'])
@@ -87,17 +120,75 @@ param sweepMissingAfter string = 'PT15M'
 @maxValue(36500)
 param auditRetentionDays int = 0
 
+var letters = 'abcdefghijklmnopqrstuvwxyz'
+var digits = '0123456789'
+
+// A name of an environment is refused here, and not by ACS or another service when half is deployed.
+var foreignInName = filter(map(range(0, length(environmentName)), i => substring(environmentName, i, 1)), c => !contains('${letters}${digits}-', toLower(c)))
+var isName = empty(foreignInName) && !startsWith(environmentName, '-') && !endsWith(environmentName, '-')
+var name = isName ? environmentName : fail('environmentName must have letters and digits only, and hyphens between them. Choose another name with azd env new.')
+
+var isCount = alwaysReadyInstances <= maximumInstances
+var warmInstances = isCount ? alwaysReadyInstances : fail('alwaysReadyInstances must not be more than maximumInstances.')
+
+var scheduleFields = filter(split(cleanupSchedule, ' '), field => !empty(field))
+var foreignInSchedule = filter(map(range(0, length(cleanupSchedule)), i => substring(cleanupSchedule, i, 1)), c => !contains('${letters}${digits} */,-', toLower(c)))
+var isSchedule = length(scheduleFields) == 6 && empty(foreignInSchedule)
+var schedule = isSchedule ? cleanupSchedule : fail('cleanupSchedule must have six fields, such as 0 */5 * * * * for every five minutes.')
+
+// App Service lets every page call the app if the list has a *, even next to other origins.
+var foreignOrigins = filter(allowedOrigins, origin => contains(origin, '*') || !(startsWith(origin, 'https://') || startsWith(origin, 'http://localhost:')) || length(split(origin, '/')) != 3 || endsWith(origin, '/'))
+var origins = empty(foreignOrigins) ? allowedOrigins : fail('allowedOrigins must be origins such as https://app.contoso.com, without *, a path or a / at the end: ${join(foreignOrigins, ' ')}')
+
+var idPartLengths = map(split(signInClientId, '-'), part => string(length(part)))
+var foreignInId = filter(map(range(0, length(signInClientId)), i => substring(signInClientId, i, 1)), c => !contains('abcdef${digits}-', toLower(c)))
+var isClientId = empty(signInClientId) || (join(idPartLengths, ' ') == '8 4 4 4 12' && empty(foreignInId))
+var registeredClientId = isClientId ? signInClientId : fail('signInClientId must be a GUID: the Application (client) ID of the registration.')
+var acceptedClientId = serviceAuthentication == 'entra' && empty(signInClientId) ? fail('serviceAuthentication entra requires signInClientId: docs/deploy.md, "Services with Entra"') : registeredClientId
+
+var emailParts = filter(split(alertEmail, '@'), part => !empty(part) && !contains(part, ' '))
+var isEmail = empty(alertEmail) || (length(split(alertEmail, '@')) == 2 && length(emailParts) == 2)
+var email = isEmail ? alertEmail : fail('alertEmail must be one address, such as operators@contoso.com.')
+
+// Only these, and names that begin with a prefix. Any other name, in any case, is a setting of ours or may change
+// how the platform checks callers, where the host keeps its keys, or which credential the app uses.
+var freeSettings = [
+  'CLEANUP_DELETES_PER_30S'
+  'CLEANUP_MAX_ATTEMPTS'
+  'CLEANUP_TIME_BUDGET_SECONDS'
+  'HTTPS_PROXY'
+  'NO_PROXY'
+  'PROBLEM_BASE_URI'
+  'PURGE_HOLD'
+  'SERVICE_TOKEN_DEFAULT_MINUTES'
+  'SERVICE_TOKEN_MAX_MINUTES'
+  'SERVICE_TOKEN_SCOPES'
+  'SIGN_IN_SCOPE'
+  'TEAMS_APP_ID'
+  'USER_CALLS_PER_MINUTE'
+  'USER_TOKEN_DEFAULT_MINUTES'
+  'USER_TOKEN_MAX_MINUTES'
+  'USER_TOKEN_SCOPES'
+  'VERIFICATIONS_PER_30S'
+]
+var freePrefixes = ['AzureWebJobs.', 'AzureFunctionsJobHost__logging__']
+var reservedSettings = filter(objectKeys(moreSettings), setting => !contains(freeSettings, setting) && empty(filter(freePrefixes, prefix => startsWith(setting, prefix))))
+var acceptedSettings = empty(reservedSettings) ? moreSettings : fail('moreSettings must not have ${join(reservedSettings, ', ')}. docs/deploy.md, "Parameters", says what it may have.')
+
+// What is deployed stays where it is. An earlier release has no output DEPLOYED_STORAGE_ACCOUNTS.
+var accountsBefore = !empty(deployedStorageAccounts) ? deployedStorageAccounts : empty(deployedApp) ? 'two' : 'one'
+var accounts = !empty(storageAccounts) ? storageAccounts : accountsBefore
+var isHostApart = accounts == 'two'
+
 var tags = { 'azd-env-name': environmentName }
 // Makes globally unique names; stable for a subscription, environment and region.
 var suffix = uniqueString(subscription().id, environmentName, location)
 
-var groupName = 'rg-${environmentName}'
+var groupName = 'rg-${name}'
 var isNew = empty(communicationResourceId)
 var idParts = split(communicationResourceId, '/')
 var isId = length(idParts) == 9 && startsWith(toLower(communicationResourceId), toLower('${subscription().id}/resourceGroups/')) && contains(toLower(communicationResourceId), '/providers/microsoft.communication/communicationservices/')
 var existingGroup = isNew ? groupName : isId ? idParts[4] : fail('communicationResourceId must have the form ${subscription().id}/resourceGroups/GROUP/providers/Microsoft.Communication/communicationServices/NAME')
-
-var acceptedClientId = serviceAuthentication == 'entra' && empty(signInClientId) ? fail('serviceAuthentication entra requires signInClientId: docs/deploy.md, "Services with Entra"') : signInClientId
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: groupName
@@ -109,7 +200,7 @@ module identity 'identity.bicep' = {
   name: 'identity'
   scope: group
   params: {
-    name: 'id-${environmentName}-${suffix}'
+    name: 'id-${name}-${suffix}'
     location: location
     tags: tags
   }
@@ -126,7 +217,7 @@ module communication 'communication.bicep' = if (isNew) {
   name: 'communication'
   scope: group
   params: {
-    name: 'acs-${environmentName}-${suffix}'
+    name: 'acs-${name}-${suffix}'
     dataLocation: dataLocation
     tags: tags
     principalId: identity.outputs.principalId
@@ -147,17 +238,59 @@ module storage 'storage.bicep' = {
     sku: storageSku
     tags: tags
     principalId: identity.outputs.principalId
+    hasRegistry: true
+    hasHost: !isHostApart
+    isPrivate: vnetEnabled
   }
 }
+
+// Who can write to it can replace the app's code and read its keys. The registry is elsewhere.
+module hostStorage 'storage.bicep' = if (accounts != 'one') {
+  name: 'host-storage'
+  scope: group
+  params: {
+    name: 'host${suffix}'
+    location: location
+    sku: storageSku
+    tags: tags
+    principalId: identity.outputs.principalId
+    hasRegistry: false
+    hasHost: true
+    isPrivate: vnetEnabled
+  }
+}
+
+var hostEndpoints = accounts == 'one' ? [] : [
+  { account: hostStorage!.outputs.id, service: 'blob' }
+  { account: hostStorage!.outputs.id, service: 'queue' }
+]
+var firstHostEndpoints = isHostApart ? [] : [
+  { account: storage.outputs.id, service: 'blob' }
+  { account: storage.outputs.id, service: 'queue' }
+]
+
+module network 'network.bicep' = if (vnetEnabled) {
+  name: 'network'
+  scope: group
+  params: {
+    name: '${name}-${suffix}'
+    location: location
+    tags: tags
+    endpoints: concat([{ account: storage.outputs.id, service: 'table' }], firstHostEndpoints, hostEndpoints)
+  }
+}
+
+var hostAccountName = isHostApart ? hostStorage!.outputs.name : storage.outputs.name
 
 module monitoring 'monitoring.bicep' = {
   name: 'monitoring'
   scope: group
   params: {
-    name: '${environmentName}-${suffix}'
+    name: '${name}-${suffix}'
     location: location
     tags: tags
     principalId: identity.outputs.principalId
+    dailyCapGB: dailyCapGB
   }
 }
 
@@ -165,33 +298,33 @@ module app 'app.bicep' = {
   name: 'app'
   scope: group
   params: {
-    name: '${environmentName}-${suffix}'
+    name: '${name}-${suffix}'
     location: location
     tags: tags
     identityId: identity.outputs.id
     clientId: identity.outputs.clientId
     communicationEndpoint: communicationEndpoint
     communicationGuid: communicationGuid
-    storageName: storage.outputs.name
-    packageContainer: storage.outputs.packageContainer
+    storageName: hostAccountName
+    packageContainer: isHostApart ? hostStorage!.outputs.packageContainer : storage.outputs.packageContainer
+    registryTables: storage.outputs.tables
+    subnetId: network.?outputs.appSubnetId
     applicationInsights: monitoring.outputs.applicationInsights
     pythonVersion: pythonVersion
     instanceMemoryMB: instanceMemoryMB
     maximumInstances: maximumInstances
-    alwaysReadyInstances: alwaysReadyInstances
-    allowedOrigins: allowedOrigins
+    alwaysReadyInstances: warmInstances
+    allowedOrigins: origins
     signInClientId: acceptedClientId
     openTelemetry: openTelemetry
-    settings: union(
-      {
-        CLEANUP_SCHEDULE: cleanupSchedule
-        DELETED_IDENTITY_RETENTION_DAYS: string(deletedIdentityRetentionDays)
-        PURGE_PROTECTION: string(purgeProtection)
-        REGISTERED_IDENTITIES_ONLY: string(registeredIdentitiesOnly)
-        SERVICE_AUTHENTICATION: serviceAuthentication
-      },
-      moreSettings
-    )
+    settings: {
+      CLEANUP_SCHEDULE: schedule
+      DELETED_IDENTITY_RETENTION_DAYS: string(deletedIdentityRetentionDays)
+      PURGE_PROTECTION: string(purgeProtection)
+      REGISTERED_IDENTITIES_ONLY: string(registeredIdentitiesOnly)
+      SERVICE_AUTHENTICATION: serviceAuthentication
+    }
+    moreSettings: acceptedSettings
   }
 }
 
@@ -206,11 +339,34 @@ module alerts 'alerts.bicep' = {
     url: app.outputs.url
     registryAccountName: storage.outputs.name
     communicationId: isNew ? communication!.outputs.id : communicationResourceId
-    email: alertEmail
+    email: email
     unusualDeletions: unusualDeletions
     unusualCreations: unusualCreations
     unusualTokens: unusualTokens
     sweepMissingAfter: sweepMissingAfter
+  }
+}
+
+module logVolume 'log-volume.bicep' = if (dailyCapGB > 0) {
+  name: 'log-volume'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    workspaceId: monitoring.outputs.workspaceId
+    dailyCapGB: dailyCapGB
+    actionGroups: alerts.outputs.actionGroups
+  }
+}
+
+module diagnostics 'diagnostics.bicep' = {
+  name: 'diagnostics'
+  scope: group
+  params: {
+    workspaceId: monitoring.outputs.workspaceId
+    registryAccountName: storage.outputs.name
+    hostAccountName: hostAccountName
+    communicationName: isNew ? communication!.outputs.name : ''
   }
 }
 
@@ -231,11 +387,13 @@ module audit 'audit.bicep' = if (auditRetentionDays > 0) {
     retentionDays: auditRetentionDays
     workspaceName: monitoring.outputs.workspaceName
     registryAccountName: storage.outputs.name
+    hostAccountName: hostAccountName
     communicationName: isNew ? communication!.outputs.name : ''
   }
 }
 
 output AZURE_RESOURCE_GROUP string = group.name
+output DEPLOYED_STORAGE_ACCOUNTS string = accounts
 output FUNCTION_APP_NAME string = app.outputs.name
 output FUNCTION_APP_URL string = app.outputs.url
 output COMMUNICATION_SERVICES_ENDPOINT string = communicationEndpoint

@@ -3,6 +3,8 @@ param name string
 param location string
 param tags object
 param principalId string
+// 0: none.
+param dailyCapGB int
 
 var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
 
@@ -14,6 +16,10 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
     sku: { name: 'PerGB2018' }
     // The log contains identity ids but no user ids.
     retentionInDays: 30
+    // No shared keys.
+    features: { disableLocalAuth: true }
+    // Bounds what a flood of calls costs.
+    workspaceCapping: { dailyQuotaGb: dailyCapGB > 0 ? dailyCapGB : -1 }
   }
 }
 

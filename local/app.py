@@ -36,6 +36,7 @@ _NOT_INHERITED = (
     "MSI_",
     "OTEL_",
     "PYTHON_APPLICATIONINSIGHTS_",
+    "REGISTRY_STORAGE__",
     "WEBSITE_",
 )
 # Where the Azure CLI keeps its sign-in, for a credential that calls it.

@@ -29,6 +29,7 @@ CONNECTION_STRING = "COMMUNICATION_SERVICES_CONNECTION_STRING"
 STORAGE = "AzureWebJobsStorage"
 ACCOUNT_NAME = f"{STORAGE}__accountName"
 TABLE_SERVICE = f"{STORAGE}__tableServiceUri"
+REGISTRY = "REGISTRY_STORAGE__tableServiceUri"
 SCHEDULE = "CLEANUP_SCHEDULE"
 RETENTION = "DELETED_IDENTITY_RETENTION_DAYS"
 
@@ -89,6 +90,7 @@ INVALID_VALUES = {
         "https://[::1",
     ],
     f"{STORAGE}__credential": ["workloadidentity", "secret-word"],
+    REGISTRY: ["http://contoso.example", "contoso", "https://contoso.example/?sig=secret"],
     RETENTION: ["-1", "91", "ten", "7.0", "1e1", "\N{FULLWIDTH DIGIT SEVEN}", "1_0", "9" * 5_000],
     "PURGE_PROTECTION": ["yes", "1", "on", "0"],
     SCHEDULE: ["every day", "*/5 * * * *", "0 */5 * * *", "60 * * * * *"],
@@ -395,6 +397,39 @@ def test_storage(environ: dict[str, str], storage: Storage) -> None:
 
 
 @pytest.mark.parametrize(
+    ("environ", "client_id"),
+    [
+        ({ACCOUNT_NAME: "host"}, ""),
+        ({ACCOUNT_NAME: "host", f"{STORAGE}__clientId": "a-b"}, "a-b"),
+        (
+            {ACCOUNT_NAME: "host", f"{STORAGE}__clientId": "a", "REGISTRY_STORAGE__clientId": "b"},
+            "b",
+        ),
+        ({TABLE_SERVICE: "https://host.table.core.windows.net"}, ""),
+        ({STORAGE: ACCOUNT}, ""),
+    ],
+)
+def test_registry_in_an_account_of_its_own(environ: dict[str, str], client_id: str) -> None:
+    """It is accessed with a managed identity, whatever the host uses for its own account."""
+    reading = without_storage(**environ, **{REGISTRY: f"{TABLES}/"})
+
+    assert reading.invalid == []
+    assert reading.settings.storage == Storage("", TABLES, client_id)
+
+
+def test_the_host_needs_an_account_too() -> None:
+    """An account for the registry is not one for the host."""
+    [message] = without_storage(**{REGISTRY: TABLES}).invalid
+
+    assert message.startswith(f"{ACCOUNT_NAME} is missing: ")
+
+
+def test_client_id_without_an_account_of_its_own() -> None:
+    """The identity for another account is not used for the host's account."""
+    assert valid(REGISTRY_STORAGE__clientId="b").storage == Storage("", TABLES)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "UseDevelopmentStorage=true",
@@ -530,6 +565,7 @@ MISSPELLED = {
     "USER_TOKEN_SCOPE": "USER_TOKEN_SCOPES",
     "SERVICE_TOKENS_MAX_MINUTES": "SERVICE_TOKEN_MAX_MINUTES",
     "TEAMS_APPID": "TEAMS_APP_ID",
+    "REGISTRY_STORAGE__tableServiceUrl": REGISTRY,
     "PROBLEM_BASE_URL": "PROBLEM_BASE_URI",
     "AZURE_TOKEN_CREDENTIAL": "AZURE_TOKEN_CREDENTIALS",
     "AzureWebJobStorage__clientId": f"{STORAGE}__clientId",

@@ -1,5 +1,6 @@
 // Reads a JSON object of queries from standard input. Writes the errors and the result columns of each query.
-// The queries run in a Log Analytics workspace, whose table of log lines is AppTraces.
+// The queries run in a Log Analytics workspace, whose table of log lines is AppTraces. Of the others, only the columns
+// that every table has are used.
 // Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/apptraces
 
 import { createRequire } from "node:module";
@@ -11,10 +12,16 @@ require("@kusto/language-service-next/Kusto.Language.Bridge.min.js");
 const { GlobalState, KustoCode, Symbols } = globalThis.Kusto.Language;
 
 const columns =
-  "(TimeGenerated: datetime, Message: string, SeverityLevel: int, OperationId: string, ParentId: string," +
-  " AppRoleInstance: string, Properties: dynamic)";
-const table = Symbols.TableSymbol.From(columns).WithName("AppTraces");
-const workspace = new Symbols.DatabaseSymbol.ctor("workspace", [table]);
+  ", Message: string, SeverityLevel: int, OperationId: string, ParentId: string," +
+  " AppRoleInstance: string, Properties: dynamic";
+const others = ["AppRequests", "AppDependencies", "AppExceptions", "AppMetrics", "AppPerformanceCounters"];
+others.push("StorageTableLogs", "StorageBlobLogs", "ACSAuthIncomingOperations");
+const common = "TimeGenerated: datetime, _IsBillable: bool, _BilledSize: real";
+const tables = [
+  Symbols.TableSymbol.From(`(${common}${columns})`).WithName("AppTraces"),
+  ...others.map((name) => Symbols.TableSymbol.From(`(${common})`).WithName(name)),
+];
+const workspace = new Symbols.DatabaseSymbol.ctor("workspace", tables);
 const globals = GlobalState.Default.WithDatabase(workspace);
 
 const items = (list) => Array.from({ length: list.Count }, (_, index) => list.getItem(index));

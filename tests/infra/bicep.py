@@ -1,7 +1,9 @@
 """Read the syntax tree of a Bicep file. PyPI, npm and Debian have no Bicep compiler."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import tree_sitter_bicep
@@ -9,6 +11,7 @@ from tree_sitter import Language, Node, Parser
 
 INFRA = Path(__file__).parents[2] / "infra"
 FILES = sorted(INFRA.glob("*.bicep"))
+_OUTPUTS = re.compile(r"\b(\w+)(?:!\.|\.\?|\.)outputs\.(\w+)")
 _PARSER = Parser(Language(tree_sitter_bicep.language()))
 
 
@@ -46,10 +49,16 @@ class Bicep:
         return {*self.parameters, *self.variables, *self.resources, *self.modules}
 
 
+@cache
+def parse(source: bytes) -> Node:
+    """The syntax tree of a file's source."""
+    return _PARSER.parse(source).root_node
+
+
 def read(source: bytes) -> Bicep:
     """Read the declarations and uses in a file's source."""
     found = Bicep()
-    root = _PARSER.parse(source).root_node
+    root = parse(source)
     description = ""
     for node in root.named_children:
         if node.type.endswith("_declaration"):
@@ -57,6 +66,7 @@ def read(source: bytes) -> Bicep:
         description = _description(node) or description if node.type == "decorators" else ""
     for node in _all(root):
         _use(found, node)
+    found.module_outputs = set(_OUTPUTS.findall(source.decode()))
     found.values = [(path, _text(node)) for path, node in _properties(root)]
     return found
 
@@ -87,13 +97,13 @@ def _use(found: Bicep, node: Node) -> None:
             found.resources[_name(node)] = _string(node)
             if all(child.type != "existing" for child in node.children):
                 _scope(found, node)
+        case "lambda_expression":
+            found.variables |= {_text(each) for each in _all(node.named_children[0])}
         case "for_statement":
-            found.variables.add(_text(node.child_by_field_name("initializer")))
+            names = node.named_children[0]
+            found.variables |= {_text(each) for each in (names.named_children or [names])}
         case "identifier" if _is_used(node):
             found.used.add(text)
-        case "member_expression" if ".outputs." in text:
-            module, _, output = text.partition(".outputs.")
-            found.module_outputs.add((module.removesuffix("!"), output))
 
 
 def _scope(found: Bicep, node: Node) -> None:

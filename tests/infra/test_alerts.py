@@ -65,6 +65,7 @@ each_rule = pytest.mark.parametrize("name", RULES)
 def analysed() -> dict[str, Any]:
     """The result of Microsoft's analyser for each query."""
     queries = {**EVERY_QUERY, "wrong": "AppTraces | where Mesage == 1"}
+    queries |= {"log-volume": (INFRA / "log-volume.kql").read_text()}
     run = subprocess.run(  # noqa: S603 -- our own script
         ["node", str(ANALYSER)],  # noqa: S607 -- Node from the PATH
         input=json.dumps(queries),
@@ -100,6 +101,11 @@ def test_query_returns_the_compared_column(name: str, analysed: dict[str, Any]) 
     """A query returns one numeric column, the one that the alert compares."""
     assert list(analysed[name]["columns"]) == [RULES[name]["column"]]
     assert analysed[name]["columns"][RULES[name]["column"]] in {"long", "int", "real"}
+
+
+def test_query_of_the_volume_returns_the_compared_column(analysed: dict[str, Any]) -> None:
+    """It reads many tables, not only the lines of the app."""
+    assert analysed["log-volume"] == {"errors": [], "columns": {"Megabytes": "real"}}
 
 
 @pytest.mark.parametrize("name", [*RULES, *METRICS])

@@ -145,3 +145,9 @@ def test_a_variant_fits_the_template(path: Path) -> None:
 def test_both_kinds_of_acs_resource_are_variants() -> None:
     """A new resource and an existing one are deployed by different modules."""
     assert {"communicationResourceId" in path.read_text() for path in VARIANTS} == {True, False}
+
+
+@pytest.mark.parametrize("parameter", ["vnetEnabled = true", "storageAccounts = 'two'"])
+def test_both_kinds_of_network_and_storage_are_variants(parameter: str) -> None:
+    """Without the parameter, other resources are deployed."""
+    assert {parameter in path.read_text() for path in VARIANTS} == {True, False}

@@ -58,6 +58,7 @@ FOREIGN = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
     "AzureWebJobsStorage__accountName": "foreign",
     "AzureWebJobs.create_identity.Disabled": "true",
+    "REGISTRY_STORAGE__tableServiceUri": "https://foreign.example",
     "IDENTITY_ENDPOINT": "http://foreign.example",
     "IDENTITY_HEADER": "foreign",
     "MSI_ENDPOINT": "http://foreign.example",

@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,6 +74,32 @@ def delete_entity(options: Options) -> Any:
     return {}
 
 
+def _container(account: str, name: str) -> Path:
+    """The folder with the blobs of a container."""
+    return Path(os.environ["FOLDER"], "blobs", account, name)
+
+
+def create_container(options: Options) -> Any:
+    """Creates a container, unless it exists."""
+    _container(options["account-name"], options["name"]).mkdir(parents=True, exist_ok=True)
+    return {"created": True}
+
+
+def download_blobs(options: Options) -> Any:
+    """Copies the blobs of a container to a folder that exists."""
+    source = _container(options["account-name"], options["source"])
+    target = Path(os.environ["FOLDER"], options["destination"]).resolve(strict=True)
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    return []
+
+
+def upload_blobs(options: Options) -> Any:
+    """Copies the files of a folder to a container that exists."""
+    target = _container(options["account-name"], options["destination"]).resolve(strict=True)
+    shutil.copytree(Path(os.environ["FOLDER"], options["source"]), target, dirs_exist_ok=True)
+    return []
+
+
 COMMANDS: dict[str, Callable[[Options], Any]] = {
     "az functionapp keys list": list_function_keys,
     "az functionapp config appsettings set": set_app_setting,
@@ -80,6 +107,9 @@ COMMANDS: dict[str, Callable[[Options], Any]] = {
     "az communication regenerate-key": regenerate_acs_key,
     "az storage entity query": query_entities,
     "az storage entity delete": delete_entity,
+    "az storage container create": create_container,
+    "az storage blob download-batch": download_blobs,
+    "az storage blob upload-batch": upload_blobs,
 }
 
 

@@ -23,6 +23,7 @@ from tools.setup.programs import program
 # The settings that have a key of ACS.
 WITH_KEY = ("COMMUNICATION_SERVICES_ACCESSKEY", "COMMUNICATION_SERVICES_CONNECTION_STRING")
 TABLES = "AzureWebJobsStorage__tableServiceUri"
+REGISTRY = "REGISTRY_STORAGE__tableServiceUri"
 
 # Every step of a runbook must succeed.
 _STRICT = "set -euo pipefail\n"
@@ -134,6 +135,7 @@ class Operator:
             # `make setup` installs acsid next to Python.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "APP_SETTINGS": str(self._settings_file),
+            "FOLDER": str(self.folder),
             "TABLES": {**self._azure.settings, **self._settings}[TABLES],
             "ROOT": str(ROOT),
             "PYTHON": sys.executable,

@@ -26,6 +26,11 @@ ONLY_IN_AZURE = {
     "azd env new": "here, a second deployment is another local Azure",
     "azd up": "here, a second deployment is another local Azure",
     "azd env set": "the local Azure has no deployment",
+    "azd env get-value": "the local Azure has no deployment",
+    "azd provision": "the local Azure has no deployment",
+    "az lock delete": "the local Azure has no locks",
+    "az role assignment delete": "the local Azure has no role assignments",
+    "az storage container delete": "cleans up in Azure",
     "azd down": "the local Azure has no deployment",
     "azd deploy": "here, the code of the clone runs",
 }

@@ -14,12 +14,13 @@ from tests.support.stack import ROOT
 _DATA = {"json", "kusto", "mermaid", "text", "toml", "yaml"}
 CODE = {"python": ".venv/bin/python -", "javascript": "node --input-type=module -"}
 _ALIASES = {"bash": "sh", "js": "javascript", "mjs": "javascript", "py": "python"}
-# A block without a language is a command if it begins with an assignment or one of these programs.
+# A block without a language is a command if it begins with an assignment, a subshell or one of
+# these programs.
 _PROGRAMS = (
     r"\.|\.venv/bin/\S+|acsid|azd?|cat|cd|cp|curl|docker|export|for|func|git|jq|make|mkdir|node|npm"
     r"|npx|pip|pipx|pytest|python3?|rm|sh|source|uv"
 )
-_COMMAND = re.compile(rf"(?:\w+=|(?:{_PROGRAMS})\s)")
+_COMMAND = re.compile(rf"(?:\w+=|\( $|(?:{_PROGRAMS})\s)")
 # A date in an example stands for any date.
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
