@@ -337,7 +337,8 @@ module alerts 'alerts.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     applicationInsightsId: monitoring.outputs.applicationInsightsId
     url: app.outputs.url
-    registryAccountName: storage.outputs.name
+    registryAccountId: storage.outputs.id
+    hostAccountId: isHostApart ? hostStorage!.outputs.id : storage.outputs.id
     communicationId: isNew ? communication!.outputs.id : communicationResourceId
     email: email
     unusualDeletions: unusualDeletions
