@@ -189,7 +189,7 @@ var suffix = uniqueString(subscription().id, environmentName, location)
 var groupName = 'rg-${name}'
 var isNew = empty(communicationResourceId)
 var idParts = split(communicationResourceId, '/')
-var isId = length(idParts) == 9 && !empty(idParts[4]) && !empty(idParts[8]) && startsWith(toLower(communicationResourceId), toLower('${subscription().id}/resourceGroups/')) && contains(toLower(communicationResourceId), '/providers/microsoft.communication/communicationservices/')
+var isId = length(idParts) == 9 && length(filter(idParts, part => !empty(part))) == 8 && startsWith(toLower(communicationResourceId), toLower('${subscription().id}/resourceGroups/')) && contains(toLower(communicationResourceId), '/providers/microsoft.communication/communicationservices/')
 var existingGroup = isNew ? groupName : isId ? idParts[4] : fail('communicationResourceId must have the form ${subscription().id}/resourceGroups/GROUP/providers/Microsoft.Communication/communicationServices/NAME')
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
