@@ -7,7 +7,9 @@ param tags object
 param workspaceId string
 param applicationInsightsId string
 param url string
-param registryAccountName string
+param registryAccountId string
+// The same account, or one of its own.
+param hostAccountId string
 param communicationId string
 param email string
 param unusualDeletions int
@@ -152,6 +154,10 @@ var communicationAlerts = [
   { name: 'acs-deleted', operation: 'Delete' }
 ]
 
+var registryAlerts = [{ name: 'storage-unavailable', account: registryAccountId }]
+var hostAlerts = [{ name: 'host-storage-unavailable', account: hostAccountId }]
+var storageAlerts = hostAccountId == registryAccountId ? registryAlerts : concat(registryAlerts, hostAlerts)
+
 resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)) {
   name: 'operators'
   location: 'global'
@@ -246,39 +252,38 @@ resource unavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   }
 }
 
-resource registryAccount 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
-  name: registryAccountName
-}
-
 // The share of requests that storage answers without an error of its own. A refusal is none, whoever sends the request.
-resource storageUnavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = {
-  name: 'storage-unavailable'
-  location: 'global'
-  tags: tags
-  properties: {
-    description: '${explanations}storage-unavailable'
-    severity: 2
-    enabled: true
-    scopes: [registryAccount.id]
-    evaluationFrequency: 'PT5M'
-    windowSize: 'PT15M'
-    criteria: {
-      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
-      allOf: [
-        {
-          criterionType: 'StaticThresholdCriterion'
-          name: 'availability'
-          metricName: 'Availability'
-          timeAggregation: 'Average'
-          operator: 'LessThan'
-          threshold: 95
-        }
-      ]
+// One rule for each account: a rule on metrics of storage watches a single one.
+resource storageUnavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = [
+  for alert in storageAlerts: {
+    name: alert.name
+    location: 'global'
+    tags: tags
+    properties: {
+      description: '${explanations}storage-unavailable'
+      severity: 2
+      enabled: true
+      scopes: [alert.account]
+      evaluationFrequency: 'PT5M'
+      windowSize: 'PT15M'
+      criteria: {
+        'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+        allOf: [
+          {
+            criterionType: 'StaticThresholdCriterion'
+            name: 'availability'
+            metricName: 'Availability'
+            timeAggregation: 'Average'
+            operator: 'LessThan'
+            threshold: 95
+          }
+        ]
+      }
+      autoMitigate: true
+      actions: empty(email) ? [] : [{ actionGroupId: operators.id }]
     }
-    autoMitigate: true
-    actions: empty(email) ? [] : [{ actionGroupId: operators.id }]
   }
-}
+]
 
 resource communicationRules 'Microsoft.Insights/activityLogAlerts@2020-10-01' = [
   for alert in communicationAlerts: {

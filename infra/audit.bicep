@@ -6,6 +6,8 @@ param location string
 param sku string
 param tags object
 param retentionDays int
+// Whether only Azure Monitor reaches its account.
+param isPrivate bool
 param workspaceName string
 param registryAccountName string
 param hostAccountName string
@@ -48,6 +50,8 @@ resource trail 'Microsoft.Storage/storageAccounts@2024-01-01' = {
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
+    // Azure Monitor is in no network: it writes as a trusted service of Azure.
+    networkAcls: { defaultAction: isPrivate ? 'Deny' : 'Allow', bypass: 'AzureServices' }
   }
 }
 

@@ -23,7 +23,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
     criteria: {
       allOf: [
         {
-          query: loadTextContent('log-volume.kql')
+          query: loadTextContent('queries/log-volume.kql')
           timeAggregation: 'Maximum'
           metricMeasureColumn: 'Megabytes'
           operator: 'GreaterThan'

@@ -137,7 +137,9 @@ var isSchedule = length(scheduleFields) == 6 && empty(foreignInSchedule)
 var schedule = isSchedule ? cleanupSchedule : fail('cleanupSchedule must have six fields, such as 0 */5 * * * * for every five minutes.')
 
 // App Service lets every page call the app if the list has a *, even next to other origins.
-var foreignOrigins = filter(allowedOrigins, origin => contains(origin, '*') || !(startsWith(origin, 'https://') || startsWith(origin, 'http://localhost:')) || length(split(origin, '/')) != 3 || endsWith(origin, '/'))
+var oddOrigins = filter(allowedOrigins, origin => !empty(filter(map(range(0, length(origin)), i => substring(origin, i, 1)), c => !contains('${letters}${digits}-.:/', toLower(c)))))
+var otherOrigins = filter(allowedOrigins, origin => !(startsWith(origin, 'https://') || startsWith(origin, 'http://localhost:')) || length(split(origin, '/')) != 3 || endsWith(origin, '/') || endsWith(origin, ':'))
+var foreignOrigins = concat(oddOrigins, otherOrigins)
 var origins = empty(foreignOrigins) ? allowedOrigins : fail('allowedOrigins must be origins such as https://app.contoso.com, without *, a path or a / at the end: ${join(foreignOrigins, ' ')}')
 
 var idPartLengths = map(split(signInClientId, '-'), part => string(length(part)))
@@ -150,7 +152,7 @@ var emailParts = filter(split(alertEmail, '@'), part => !empty(part) && !contain
 var isEmail = empty(alertEmail) || (length(split(alertEmail, '@')) == 2 && length(emailParts) == 2)
 var email = isEmail ? alertEmail : fail('alertEmail must be one address, such as operators@contoso.com.')
 
-// Only these, and names that begin with a prefix. Any other name, in any case, is a setting of ours or may change
+// Only these, those that stop a function, and those of the host's log. Any other name, in any case, is a setting of ours or may change
 // how the platform checks callers, where the host keeps its keys, or which credential the app uses.
 var freeSettings = [
   'CLEANUP_DELETES_PER_30S'
@@ -171,8 +173,8 @@ var freeSettings = [
   'USER_TOKEN_SCOPES'
   'VERIFICATIONS_PER_30S'
 ]
-var freePrefixes = ['AzureWebJobs.', 'AzureFunctionsJobHost__logging__']
-var reservedSettings = filter(objectKeys(moreSettings), setting => !contains(freeSettings, setting) && empty(filter(freePrefixes, prefix => startsWith(setting, prefix))))
+var otherSettings = filter(objectKeys(moreSettings), setting => !contains(freeSettings, setting) && !startsWith(setting, 'AzureFunctionsJobHost__logging__'))
+var reservedSettings = filter(otherSettings, setting => !(startsWith(setting, 'AzureWebJobs.') && endsWith(setting, '.Disabled')))
 var acceptedSettings = empty(reservedSettings) ? moreSettings : fail('moreSettings must not have ${join(reservedSettings, ', ')}. docs/deploy.md, "Parameters", says what it may have.')
 
 // What is deployed stays where it is. An earlier release has no output DEPLOYED_STORAGE_ACCOUNTS.
@@ -187,7 +189,7 @@ var suffix = uniqueString(subscription().id, environmentName, location)
 var groupName = 'rg-${name}'
 var isNew = empty(communicationResourceId)
 var idParts = split(communicationResourceId, '/')
-var isId = length(idParts) == 9 && startsWith(toLower(communicationResourceId), toLower('${subscription().id}/resourceGroups/')) && contains(toLower(communicationResourceId), '/providers/microsoft.communication/communicationservices/')
+var isId = length(idParts) == 9 && length(filter(idParts, part => !empty(part))) == 8 && startsWith(toLower(communicationResourceId), toLower('${subscription().id}/resourceGroups/')) && contains(toLower(communicationResourceId), '/providers/microsoft.communication/communicationservices/')
 var existingGroup = isNew ? groupName : isId ? idParts[4] : fail('communicationResourceId must have the form ${subscription().id}/resourceGroups/GROUP/providers/Microsoft.Communication/communicationServices/NAME')
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
@@ -337,7 +339,8 @@ module alerts 'alerts.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     applicationInsightsId: monitoring.outputs.applicationInsightsId
     url: app.outputs.url
-    registryAccountName: storage.outputs.name
+    registryAccountId: storage.outputs.id
+    hostAccountId: isHostApart ? hostStorage!.outputs.id : storage.outputs.id
     communicationId: isNew ? communication!.outputs.id : communicationResourceId
     email: email
     unusualDeletions: unusualDeletions
@@ -385,6 +388,7 @@ module audit 'audit.bicep' = if (auditRetentionDays > 0) {
     sku: storageSku
     tags: tags
     retentionDays: auditRetentionDays
+    isPrivate: vnetEnabled
     workspaceName: monitoring.outputs.workspaceName
     registryAccountName: storage.outputs.name
     hostAccountName: hostAccountName

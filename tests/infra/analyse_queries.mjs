@@ -1,28 +1,7 @@
 // Reads a JSON object of queries from standard input. Writes the errors and the result columns of each query.
-// The queries run in a Log Analytics workspace, whose table of log lines is AppTraces. Of the others, only the columns
-// that every table has are used.
-// Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/apptraces
 
-import { createRequire } from "node:module";
 import { text } from "node:stream/consumers";
-
-const require = createRequire(import.meta.url);
-require("@kusto/language-service-next/bridge.min.js");
-require("@kusto/language-service-next/Kusto.Language.Bridge.min.js");
-const { GlobalState, KustoCode, Symbols } = globalThis.Kusto.Language;
-
-const columns =
-  ", Message: string, SeverityLevel: int, OperationId: string, ParentId: string," +
-  " AppRoleInstance: string, Properties: dynamic";
-const others = ["AppRequests", "AppDependencies", "AppExceptions", "AppMetrics", "AppPerformanceCounters"];
-others.push("StorageTableLogs", "StorageBlobLogs", "ACSAuthIncomingOperations");
-const common = "TimeGenerated: datetime, _IsBillable: bool, _BilledSize: real";
-const tables = [
-  Symbols.TableSymbol.From(`(${common}${columns})`).WithName("AppTraces"),
-  ...others.map((name) => Symbols.TableSymbol.From(`(${common})`).WithName(name)),
-];
-const workspace = new Symbols.DatabaseSymbol.ctor("workspace", tables);
-const globals = GlobalState.Default.WithDatabase(workspace);
+import { globals, KustoCode } from "./tables.mjs";
 
 const items = (list) => Array.from({ length: list.Count }, (_, index) => list.getItem(index));
 

@@ -1,21 +1,12 @@
 // Runs queries on log lines, as a workspace would. Microsoft's parser reads the query; this file knows only the
 // operators and functions that the tested queries use, and fails on any other.
 //
-// Each line of standard input is {"now", "lines": [{"TimeGenerated", "Message", "times"}], "queries": {name: {"text", "since"}}}.
+// Each line of standard input is {"now", "lines": [{"table", "times", and columns}], "queries": {name: {"text", "since"}}}.
 // Writes one line for it: the rows of each query on the lines since its time, or an error.
 // Source: https://learn.microsoft.com/kusto/query/
 
-import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-
-const require = createRequire(import.meta.url);
-require("@kusto/language-service-next/bridge.min.js");
-require("@kusto/language-service-next/Kusto.Language.Bridge.min.js");
-const { GlobalState, KustoCode, Symbols, Syntax } = globalThis.Kusto.Language;
-
-// With the table's columns the analyser knows the type of each expression.
-const table = Symbols.TableSymbol.From("(TimeGenerated: datetime, Message: string)").WithName("AppTraces");
-const globals = GlobalState.Default.WithDatabase(new Symbols.DatabaseSymbol.ctor("workspace", [table]));
+import { globals, KustoCode, Syntax } from "./tables.mjs";
 
 const kind = (node) => globalThis.System.Enum.toString(Syntax.SyntaxKind, node.Kind);
 const elements = (list) => Array.from({ length: list.Count }, (_, index) => list.getItem(index).Element$1);
@@ -207,12 +198,15 @@ const TABULAR = {
 };
 
 function result(node) {
-  if (kind(node) !== "PipeExpression") return LINES;
+  if (kind(node) === "NameReference") return LINES.filter(([table]) => table === node.SimpleName).map(([, line]) => line);
+  // Tables without lines may not exist yet.
+  if (kind(node) === "UnionOperator") return elements(node.Expressions).flatMap(result);
+  if (kind(node) !== "PipeExpression") unknown(kind(node));
   const operator = TABULAR[kind(node.Operator)] ?? unknown(kind(node.Operator));
   return operator(node.Operator, result(node.Expression));
 }
 
-// The time of the query, and the lines that it reads.
+// The time of the query, and the lines that it reads, each with its table.
 let NOW;
 let LINES;
 
@@ -228,13 +222,13 @@ function parse(text) {
 
 function answer({ now, lines, queries }) {
   NOW = new Date(now);
-  const all = lines.flatMap(({ TimeGenerated, Message, times }) => {
-    const line = { TimeGenerated: new Date(TimeGenerated), Message };
-    return Array(times).fill(line);
+  const all = lines.flatMap(({ times, table, ...columns }) => {
+    const line = { ...columns, TimeGenerated: new Date(columns.TimeGenerated) };
+    return Array(times).fill([table, line]);
   });
   const rows = ({ text, since }) => {
     const start = new Date(since ?? 0);
-    LINES = all.filter(({ TimeGenerated }) => TimeGenerated > start);
+    LINES = all.filter(([, line]) => line.TimeGenerated > start);
     return result(parse(text));
   };
   return Object.fromEntries(Object.entries(queries).map(([name, query]) => [name, rows(query)]));

@@ -12,6 +12,7 @@ import pytest
 
 from identity_service.policies import Role
 from tests.infra.bicep import INFRA, read
+from tests.infra.evaluate import deploy
 from tests.test_who_may_call import App
 from tools.openapi.document import routes
 
@@ -44,28 +45,28 @@ EVENTS = {
 COMMON = {"caller", "invocation_id"}
 
 
-def rules() -> list[dict[str, str]]:
-    """The alerts in the template."""
-    found: list[dict[str, str]] = []
-    for path, value in VALUES:
-        if path == "name" and value.startswith("'"):
-            found.append({})
-        if found and path in {"name", "query", "column", "threshold", "window", "every"}:
-            found[-1].setdefault(path, value.strip("'"))
-    return [rule for rule in found if "query" in rule]
-
-
-RULES = {rule["name"]: rule for rule in rules()}
+# With every optional alert.
+DEPLOYED = deploy(storageAccounts="two")
+# The alerts on lines: the properties of each rule.
+RULES = {
+    rule.name: rule.properties for rule in DEPLOYED.all("Microsoft.Insights/scheduledQueryRules")
+}
 # The alerts on metrics, which do not need the workspace.
-METRICS = re.findall(r"\$\{explanations\}([\w-]+-unavailable)'", SOURCE)
+METRICS = {rule.name: rule.properties for rule in DEPLOYED.all("Microsoft.Insights/metricAlerts")}
 each_rule = pytest.mark.parametrize("name", RULES)
+
+
+def condition(name: str) -> dict[str, Any]:
+    """The query of an alert, and what it compares."""
+    [found] = RULES[name]["criteria"]["allOf"]
+    assert isinstance(found, dict)
+    return found
 
 
 @pytest.fixture(scope="module")
 def analysed() -> dict[str, Any]:
     """The result of Microsoft's analyser for each query."""
     queries = {**EVERY_QUERY, "wrong": "AppTraces | where Mesage == 1"}
-    queries |= {"log-volume": (INFRA / "log-volume.kql").read_text()}
     run = subprocess.run(  # noqa: S603 -- our own script
         ["node", str(ANALYSER)],  # noqa: S607 -- Node from the PATH
         input=json.dumps(queries),
@@ -79,10 +80,7 @@ def analysed() -> dict[str, Any]:
 
 def test_every_query_is_an_alert() -> None:
     """Every query file has an alert, and every alert has a query file."""
-    assert set(RULES) == set(QUERIES)
-    assert [rule["query"] for rule in RULES.values()] == [
-        f"loadTextContent('queries/{name}.kql')" for name in RULES
-    ]
+    assert {name: condition(name)["query"] for name in RULES} == QUERIES
 
 
 @pytest.mark.parametrize("name", EVERY_QUERY)
@@ -99,20 +97,23 @@ def test_invalid_query_is_found(analysed: dict[str, Any]) -> None:
 @each_rule
 def test_query_returns_the_compared_column(name: str, analysed: dict[str, Any]) -> None:
     """A query returns one numeric column, the one that the alert compares."""
-    assert list(analysed[name]["columns"]) == [RULES[name]["column"]]
-    assert analysed[name]["columns"][RULES[name]["column"]] in {"long", "int", "real"}
+    [(column, kind)] = analysed[name]["columns"].items()
+
+    assert column == condition(name)["metricMeasureColumn"]
+    assert kind in {"long", "int", "real"}
 
 
-def test_query_of_the_volume_returns_the_compared_column(analysed: dict[str, Any]) -> None:
-    """It reads many tables, not only the lines of the app."""
-    assert analysed["log-volume"] == {"errors": [], "columns": {"Megabytes": "real"}}
+@pytest.mark.parametrize(
+    ("name", "description"),
+    [(name, rule["description"]) for name, rule in {**RULES, **METRICS}.items()],
+)
+def test_alert_is_explained(name: str, description: str) -> None:
+    """It links to a part of docs/operate.md that names it, has a query, and says what to do."""
+    page, _, heading = description.partition("#")
+    [text] = re.findall(rf"^### {heading}\n((?:(?!^#).*\n)*)", OPERATE, re.MULTILINE)
 
-
-@pytest.mark.parametrize("name", [*RULES, *METRICS])
-def test_alert_is_explained(name: str) -> None:
-    """docs/operate.md has a query to investigate an alert, and says what to do."""
-    [text] = re.findall(rf"^### {name}\n((?:(?!^#).*\n)*)", OPERATE, re.MULTILINE)
-
+    assert page == "docs/operate.md"
+    assert name == heading or f"`{name}`" in text
     assert "```kusto" in text
     assert "**Do:**" in text
 
@@ -163,17 +164,22 @@ def test_tokens_of_every_operation_count() -> None:
     }
 
 
-def test_metric_alerts_do_not_need_the_workspace() -> None:
-    """They read what the availability test and storage measure, so a full workspace mutes none."""
-    scopes = [value for path, value in VALUES if path == "properties.scopes"]
+@pytest.mark.parametrize("storage_accounts", ["one", "prepared", "two"])
+def test_metric_alerts_do_not_need_the_workspace(storage_accounts: str) -> None:
+    """They read what the availability test and each used account measure, so no flood mutes one."""
+    deployment = deploy(storageAccounts=storage_accounts)
+    registry = deployment.settings["REGISTRY_STORAGE__tableServiceUri"]
+    watched = {"storage-unavailable": [registry.removeprefix("https://").partition(".")[0]]}
+    if storage_accounts == "two":
+        watched["host-storage-unavailable"] = [
+            deployment.settings["AzureWebJobsStorage__accountName"]
+        ]
+    insights = deployment.one("Microsoft.Insights/components").name
 
-    assert METRICS == ["app-unavailable", "storage-unavailable"]
-    assert scopes == [
-        "[workspaceId]",
-        "[health.id, applicationInsightsId]",
-        "[registryAccount.id]",
-        "[communicationId]",
-    ]
+    assert {
+        rule.name: [scope.rpartition("/")[2] for scope in rule.properties["scopes"]]
+        for rule in deployment.all("Microsoft.Insights/metricAlerts")
+    } == {"app-unavailable": ["health", insights], **watched}
 
 
 def test_no_alert_uses_what_anyone_can_cause() -> None:
@@ -228,7 +234,6 @@ def test_one_place_is_no_outage() -> None:
 @each_rule
 def test_alert_windows_leave_no_gap(name: str) -> None:
     """An alert is evaluated at least as often as its window is long."""
-    rule = RULES[name]
-    window = "PT15M" if rule["window"] == "sweepMissingAfter" else rule["window"]
+    every, window = RULES[name]["evaluationFrequency"], RULES[name]["windowSize"]
 
-    assert msgspec.convert(rule["every"], timedelta) <= msgspec.convert(window, timedelta)
+    assert msgspec.convert(every, timedelta) <= msgspec.convert(window, timedelta)

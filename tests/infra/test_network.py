@@ -36,6 +36,17 @@ def test_storage_is_closed(storage_accounts: str) -> None:
         assert account.properties["networkAcls"] == {"defaultAction": "Deny", "bypass": "None"}
 
 
+def test_only_azure_monitor_writes_the_audit_trail() -> None:
+    """Its account refuses all but Microsoft's services, which are in no network."""
+    open_to_all, closed = (
+        deploy(vnetEnabled=vnet, auditRetentionDays=30).one(ACCOUNT, "audit").properties
+        for vnet in (False, True)
+    )
+
+    assert open_to_all["networkAcls"] == {"defaultAction": "Allow", "bypass": "AzureServices"}
+    assert closed["networkAcls"] == {"defaultAction": "Deny", "bypass": "AzureServices"}
+
+
 def test_the_app_is_in_its_subnet() -> None:
     """The subnet is delegated to Flex Consumption, and has nothing else in it."""
     deployment = private()

@@ -27,6 +27,8 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("communicationResourceId", "contoso"),
     ("communicationResourceId", OTHER_SUBSCRIPTION + ACS),
     ("communicationResourceId", SUBSCRIPTION + ACS.replace("Communication/", "Storage/")),
+    ("communicationResourceId", SUBSCRIPTION + ACS.removesuffix("contoso")),
+    ("communicationResourceId", SUBSCRIPTION + ACS.replace("rg-chat", "")),
     ("storageSku", "Premium_LRS"),
     ("pythonVersion", "3.10"),
     ("instanceMemoryMB", 1024),
@@ -49,6 +51,10 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("allowedOrigins", ["https://app.contoso.com/page"]),
     ("allowedOrigins", ["https://"]),
     ("allowedOrigins", ["app.contoso.com"]),
+    ("allowedOrigins", ["https://app contoso.com"]),
+    ("allowedOrigins", ["https://app.contoso.com?page"]),
+    ("allowedOrigins", ["https://user@app.contoso.com"]),
+    ("allowedOrigins", ["http://localhost:"]),
     ("serviceAuthentication", "Entra"),
     ("signInClientId", "app"),
     ("signInClientId", CLIENT_ID[:-1] + "g"),
@@ -75,6 +81,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("auditRetentionDays", 36501),
     ("moreSettings", {"PURGE_HODL": "true"}),
     ("moreSettings", {"purge_hold": "true"}),
+    ("moreSettings", {"AzureWebJobs.Storage__accountKey": "key"}),
 ]
 IN_RANGE: list[dict[str, Any]] = [
     {"environmentName": "a" * 30},

@@ -4,7 +4,6 @@ Every situation is played for some time, with the lines that the app logs in it.
 evaluated every five minutes, with the windows and thresholds of the template.
 """
 
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -17,8 +16,7 @@ import pytest
 from identity_service.errors import RegistryUnavailable
 from identity_service.log import EventLog
 from identity_service.policies import CleanupPolicy
-from tests.infra.bicep import INFRA
-from tests.infra.test_alerts import QUERIES, RULES
+from tests.infra.test_alerts import RULES, condition
 from tests.infra.workspace import UNKNOWN, Query, Workspace, calls, finishes
 from tests.support.world import ACS_IS_DOWN, RETENTION, TABLE_IS_DOWN, World, refusal
 from tests.test_who_may_call import ENTRA, App
@@ -28,11 +26,6 @@ SERVICE = "service:11111111-2222-3333-4444-555555555555"
 NOT_CHECKED = {"SERVICE_AUTHENTICATION": "entra", "WEBSITE_AUTH_ENABLED": "False"}
 
 events = EventLog("identity_service.sweep")
-
-# The values that main.bicep passes by default.
-DEFAULTS = dict(
-    re.findall(r"^param (\w+) \w+ = '?([\w-]+)", (INFRA / "main.bicep").read_text(), re.MULTILINE)
-)
 
 
 class Alert(NamedTuple):
@@ -45,9 +38,10 @@ class Alert(NamedTuple):
 
 def alert(name: str) -> Alert:
     """The alert with this name."""
-    rule = {key: DEFAULTS.get(value, value) for key, value in RULES[name].items()}
-    window = msgspec.convert(rule["window"], timedelta)
-    return Alert(Query(QUERIES[name], window), rule["column"], int(rule["threshold"]))
+    compared = condition(name)
+    window = msgspec.convert(RULES[name]["windowSize"], timedelta)
+    column, threshold = compared["metricMeasureColumn"], compared["threshold"]
+    return Alert(Query(compared["query"], window), column, threshold)
 
 
 ALERTS = {name: alert(name) for name in RULES}
@@ -221,6 +215,16 @@ async def workspace_full(stage: Stage) -> None:
     await stage.minutes(15)
 
 
+async def growing_log(stage: Stage) -> None:
+    """A flood fills several tables: more than 80 % of the daily cap in three hours."""
+
+    def lines() -> None:
+        for table in ("AppTraces", "AppRequests", "StorageTableLogs"):
+            stage.workspace.add("…", times=76, table=table, size=10**6)
+
+    await stage.minutes(180, lines)
+
+
 async def failures(stage: Stage) -> None:
     """Six of a hundred calls fail."""
 
@@ -311,6 +315,7 @@ FIRES: dict[Situation, set[str]] = {
     registry_unreachable: {"sweep-failed", "sweep-missing"},
     host_storage_unreachable: {"sweep-missing"},
     workspace_full: {"sweep-missing"},
+    growing_log: {"log-volume"},
     failures: {"server-errors"},
     failures_in_a_flood: {"server-errors"},
     failures_among_refusals: {"server-errors"},
@@ -355,6 +360,13 @@ async def deployment(stage: Stage) -> None:
     await stage.minutes(10)
     stage.has_timer = True
     await stage.minutes(15, lambda: stage.many(50, "key", "issue_token", duration_ms=4000))
+
+
+async def large_log(stage: Stage) -> None:
+    """The log takes 80 % of its daily cap, and more that is not billed."""
+    stage.workspace.add("…", times=8000, size=10**6)
+    stage.workspace.add("…", times=8000, table="AppMetrics", size=10**6, is_billable=False)
+    await stage.minutes(5)
 
 
 async def few_failures(stage: Stage) -> None:
@@ -455,6 +467,7 @@ SILENT: list[Situation] = [
     anonymous_403,
     cut_off_bodies,
     deployment,
+    large_log,
     few_failures,
     failures_of_few_calls,
     not_ready,

@@ -45,10 +45,29 @@ class Workspace(logging.Handler):
         """Keep the line."""
         self.add(record.getMessage())
 
-    def add(self, line: str, times: int = 1) -> None:
-        """Keep a line that another process has logged, so many times."""
+    def add(
+        self,
+        line: str,
+        times: int = 1,
+        *,
+        table: str = "AppTraces",
+        size: int = 0,
+        is_billable: bool = True,
+    ) -> None:
+        """Keep a line that another process has logged, so many times.
+
+        Args:
+            line: What it says.
+            times: How often.
+            table: Where it is.
+            size: The number of bytes for which Azure bills.
+            is_billable: Whether Azure bills for it.
+        """
         now = self._clock.now().isoformat()
-        self._lines.append({"TimeGenerated": now, "Message": line, "times": times})
+        billed = {"_BilledSize": size, "_IsBillable": is_billable}
+        self._lines.append(
+            {"TimeGenerated": now, "Message": line, "times": times, "table": table, **billed}
+        )
 
     def repeat(self, times: int) -> None:
         """Keep the last line so many times."""
