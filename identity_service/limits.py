@@ -21,8 +21,11 @@ USERS = 10_000
 # promises ten, also on a busy worker.
 DEADLINE = 8.5
 # A call is slow if ACS or the table has let it wait for this many seconds: far longer than they
-# take while they are healthy. A busy worker of our own makes no call slow.
-SLOW = 1.0
+# take while they are healthy, and longer than an ACS that is a second late. A busy worker of our
+# own makes no call slow.
+SLOW = 1.5
+# Seconds between two calls that find out whether an operation still hangs.
+TRIAL = 1.0
 # The slow calls that an operation may always have, and the calls of all operations up to which it
 # may have more: a quarter and a half of the requests that the platform sends an instance at once
 # (perInstanceConcurrency, see infra/app.bicep).
@@ -118,7 +121,7 @@ class Traffic:
         if self._calls < CALLS and not self._hangs(operation):
             return
         if self._calls < CALLS and now >= self._next_trial[operation]:
-            self._next_trial[operation] = now + SLOW
+            self._next_trial[operation] = now + TRIAL
             return
         raise Overloaded("Too many calls of this operation are waiting.", retry_after=1)
 

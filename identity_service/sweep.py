@@ -244,9 +244,11 @@ class Sweep:
                 running.add(task)
                 task.add_done_callback(running.discard)
                 task.add_done_callback(lambda _: slots.release())
-        finally:
-            # Not a task group: started work is finished and never cancelled between two steps.
+        except Exception:
             await asyncio.gather(*running)
+            raise
+        # Not a task group: started work is finished and never cancelled between two steps.
+        await asyncio.gather(*running)
         return left
 
     @property

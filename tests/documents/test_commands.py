@@ -25,6 +25,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -47,6 +48,8 @@ from tests.support.programs import required
 from tests.support.stack import FREE_PORTS, PATIENCE, ROOT, SERVING, App, program
 from tools.setup.programs import program as installed
 
+# The users that the pages create.
+USERS = ("alice",)
 # What the commands need besides the packages of the project.
 PROGRAMS = ("bash", "curl", "jq", "make", "node")
 # Pages whose commands tests/runbooks runs, each with its section.
@@ -289,7 +292,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def reader(clone: Path, app: App) -> Iterator[Reader]:
     """A reader of the pages, whose clone knows the running app."""
-    _purge_everything(app)
+    _purge_users(app)
     workspace = Workspace(clone)
     workspace.folder.mkdir(exist_ok=True)
     workspace.write_env({**app.azure.env, "FUNCTIONS_URL": app.url})
@@ -297,12 +300,13 @@ def reader(clone: Path, app: App) -> Iterator[Reader]:
     workspace.env_file.unlink(missing_ok=True)
 
 
-def _purge_everything(app: App) -> None:
-    """A reader of a page starts with an empty registry: other pages have created the same users."""
+def _purge_users(app: App) -> None:
+    """For a reader of a page, its users are new. Other pages have created the same ones."""
     key = {"x-functions-key": app.function_key}
     with httpx.Client(base_url=f"{app.url}/api/", headers=key) as client:
-        for place in ("identities", "deleted-identities"):
-            for identity in client.get(place).raise_for_status().json()["value"]:
+        for user, place in product(USERS, ("identities", "deleted-identities")):
+            found = client.get(place, params={"userId": user}).raise_for_status()
+            for identity in found.json()["value"]:
                 client.delete(f"{place}/{identity['id']}").raise_for_status()
 
 

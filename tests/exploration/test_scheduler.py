@@ -128,7 +128,7 @@ def test_outdated_schedule() -> None:
         ("A1 A2 A:killed B1 B2", KILLED_NEXT),
         ("A1 A2 A3:fails A4:fails B1 B2", UNDELETABLE),
         ("A1 A2 A3:fails A:killed B1 B2", UNDELETABLE),
-        ("A1 A2 A3 lease:passes B1 B2 B3 B4 B5 B6 B7 A4 A:killed", DANGLING_USER_ROW),
+        ("A1 A2 A3 lease:passes B1 B2 B3 B4 B5 B6 B7 B8 A4 A:killed", DANGLING_USER_ROW),
     ],
 )
 def test_losses(schedule: str, kind: str) -> None:
