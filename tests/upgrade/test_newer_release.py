@@ -72,10 +72,11 @@ async def sweep_in_vain(world: Shared, identity_id: str) -> None:
     await world.sweep()
 
 
-async def sweep_in_vain_beside_a_purge(world: Shared, identity_id: str) -> None:
-    """The same, while another purge succeeds: so ACS is not the cause."""
-    await world.purging()
-    await sweep_in_vain(world, identity_id)
+async def sweep_with_a_bug(world: Shared, identity_id: str) -> None:
+    """A sweep after the lease, in which the purge raises an unexpected error."""
+    world.acs.fails("delete", RuntimeError("planned by the test"))
+    world.pass_lease()
+    await world.sweep()
 
 
 async def stop_a_rollback(world: Shared, identity_id: str) -> None:
@@ -133,7 +134,7 @@ WRITES: dict[str, tuple[str, Callable[[Shared, str], Awaitable[object]], State]]
     "start the purge of a creation": ("creating", sweep_in_vain, State.PURGING),
     "start a rollback": ("registering", stop_a_rollback, State.REGISTERING),
     "postpone a revocation": ("unrevoked", sweep_in_vain, State.DELETED),
-    "postpone a purge": ("purging", sweep_in_vain_beside_a_purge, State.PURGING),
+    "postpone a purge": ("purging", sweep_with_a_bug, State.PURGING),
     "hold a purge": ("release 1", hold, State.DELETED),
 }
 
