@@ -187,7 +187,7 @@ class FaultInjector:
             yield
             # A renewal that began just before the fault may be the last one for a while.
             end = now() + IDENTITY_FAULT
-            while await self._control.token_requests() == before and now() < end:
+            while await self._control.token_requests() == before and now() < end:  # noqa: ASYNC110 -- another process
                 await asyncio.sleep(1)
             if await self._control.token_requests() == before:
                 self.unused.append(fault.name)
