@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# One more than there are processors: many tests wait for other processes.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # The folders with npm packages.
 NODE_FOLDERS := local bench/node tests/sdk tests/contract tests/infra tests/browser examples/web
 # Installs what is missing, after a check of this machine: tools/setup/.
@@ -33,7 +35,7 @@ programs: setup  ## Install the browser, curl and jq for the tests, if they are 
 	@$(BIN)/python -m tools.setup.programs
 
 test: programs  ## Run all tests, or TESTS=...
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(TESTS)
 
 check: setup  ## Check lint, format and types
 	@$(BIN)/ruff check .
