@@ -45,7 +45,16 @@ from tests.support.printed import (
     printed_on,
 )
 from tests.support.programs import required
-from tests.support.stack import FREE_PORTS, PATIENCE, ROOT, SERVING, App, program
+from tests.support.stack import (
+    FREE_PORTS,
+    PATIENCE,
+    ROOT,
+    SERVING,
+    App,
+    program,
+    running_app,
+    running_azure,
+)
 from tools.setup.programs import program as installed
 
 # The users that the pages create.
@@ -287,6 +296,16 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "home" / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
     (folder / "home" / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An app of its own: some pages export or change everything that there is."""
+    with (
+        running_azure(tmp_path_factory.mktemp("azure")) as azure,
+        running_app(azure, tmp_path_factory.mktemp("app")) as started,
+    ):
+        yield started
 
 
 @pytest.fixture
