@@ -17,9 +17,9 @@ events = EventLog(__name__)
 # Users whose budget is remembered. When there are more, the one that called longest ago is
 # forgotten, which gives that user a new budget.
 USERS = 10_000
-# Seconds until the caller gets a response, even if the operation is still running. The README
-# promises ten, also on a busy worker.
-DEADLINE = 8.5
+# Seconds until the caller gets a response, even if the operation is still running. We promise ten:
+# a call may have waited in the host until slow ones were given up, and the worker may be busy.
+DEADLINE = 8.0
 # A call is slow if ACS or the table has let it wait for this many seconds: far longer than they
 # take while they are healthy, and longer than an ACS that is a second late. A busy worker of our
 # own makes no call slow.

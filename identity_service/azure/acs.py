@@ -47,7 +47,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 # Seconds. A repeatable call ends within REPEATABLE, including its one retry.
 CONNECT = 3.0
-REPEATABLE = 8.0
+REPEATABLE = 7.5
 # A create that has been sent is waited for beyond the caller's deadline: its response has the id of
 # an identity that could not be found otherwise. The sweep then purges it.
 CREATE = 20.0
