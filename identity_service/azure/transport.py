@@ -132,7 +132,7 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
                 request.url,
                 headers=request.headers,
                 data=content,
-                # Signatures of storage include the type: none may be added.
+                # Without a body, aiohttp would still name its type.
                 skip_auto_headers=() if content else _CONTENT_TYPE,
                 timeout=self._limit(read_timeout) if read_timeout else self._timeout,
                 allow_redirects=False,
