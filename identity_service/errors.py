@@ -188,6 +188,34 @@ class UserMismatch(ServiceError):
     status, code, title = 409, "user_mismatch", "The identity is registered differently"
 
 
+class TeamsAccessNotFound(ServiceError):
+    """The registry, or ACS, has no such Teams Phone access."""
+
+    status, code, title = 404, "teams_access_not_found", "Teams Phone access not found"
+
+
+class TeamsAccessChanged(ServiceError):
+    """Another request changed the Teams Phone access at the same time."""
+
+    status, code, title = 409, "teams_access_changed", "The Teams Phone access has changed"
+
+
+class TeamsAccessBeingRemoved(ServiceError):
+    """The Teams Phone access is being removed, so it is not taken over."""
+
+    status, code, title = (
+        409,
+        "teams_access_being_removed",
+        "The Teams Phone access is being removed",
+    )
+
+
+class AssignmentRefused(ServiceError):
+    """ACS does not accept the tenant, the object or the client ids of the assignment."""
+
+    status, code, title = 422, "assignment_refused", "ACS refused the assignment"
+
+
 class BodyTooLarge(ServiceError):
     """The body is larger than any valid request."""
 
