@@ -14,6 +14,7 @@ from identity_service.identity import (
     UserRow,
 )
 from identity_service.policies import AccessToken, TokenGrant
+from identity_service.teams_access import AccessRegistry as AccessRegistry  # noqa: PLC0414 -- stub
 
 
 class Acs(Protocol):

@@ -14,9 +14,10 @@ from identity_service.limits import Traffic, UserBudgets, Verifications
 from identity_service.log import EventLog, restrain_libraries
 from identity_service.operations.status import Readiness
 from identity_service.policies import ServiceAuthentication
-from identity_service.ports import Acs, Clock, Registry
+from identity_service.ports import AccessRegistry, Acs, Clock, Registry
 from identity_service.resource import ResourceGuard
 from identity_service.settings import Settings, read_settings
+from identity_service.teams_access import TeamsAccess, TeamsAssignments
 
 events = EventLog(__name__)
 
@@ -127,6 +128,21 @@ class Services:
     def lifecycle(self) -> Lifecycle:
         """The identity protocol."""
         return Lifecycle(self.acs, self.registry, self.clock, self.resource.accept)
+
+    @cached_property
+    def teams_assignments(self) -> TeamsAssignments:
+        """Who may use the ACS resource with their own Entra sign-in."""
+        raise NotImplementedError
+
+    @cached_property
+    def access_registry(self) -> AccessRegistry:
+        """The rows about Teams Phone access, in the registry's table."""
+        raise NotImplementedError
+
+    @cached_property
+    def teams_access(self) -> TeamsAccess:
+        """The steps that keep Teams Phone access as the registry says."""
+        return TeamsAccess(self.teams_assignments, self.access_registry, self.clock)
 
     @cached_property
     def resource(self) -> ResourceGuard:

@@ -111,7 +111,7 @@ class TeamsAccess:
         self._registry = registry
         self._clock = clock
 
-    async def _write(
+    async def _write(  # noqa: PLR0913, PLR0917 -- stub
         self,
         row: Access | None,
         tenant_id: str,
@@ -144,6 +144,8 @@ class TeamsAccess:
         row = await self._registry.read(tenant_id, object_id)
         is_new = row is None or row.state in (AccessState.REMOVING, AccessState.REMOVED)
         not_after = self._clock.now() + timedelta(seconds=10)
+        state = AccessState.ASSIGNING
+        row = await self._write(row, tenant_id, object_id, assignment, state, expires_on)
         await self._assignments.put(tenant_id, object_id, assignment, not_after=not_after)
         state = AccessState.ASSIGNED
         written = await self._write(row, tenant_id, object_id, assignment, state, expires_on)
@@ -153,12 +155,13 @@ class TeamsAccess:
         """Remove."""
         row = await self._registry.read(tenant_id, object_id)
         not_after = self._clock.now() + timedelta(seconds=10)
-        await self._assignments.delete(tenant_id, object_id, not_after=not_after)
         held = (
             Assignment(row.principal_type, row.client_ids)
             if row
             else Assignment(principal_type="user", client_ids=())
         )
+        row = await self._write(row, tenant_id, object_id, held, AccessState.REMOVING, None)
+        await self._assignments.delete(tenant_id, object_id, not_after=not_after)
         await self._write(row, tenant_id, object_id, held, AccessState.REMOVED, None)
 
     async def get(self, tenant_id: str, object_id: str) -> Access:

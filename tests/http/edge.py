@@ -21,7 +21,8 @@ def memory_services(world: World, **environ: str) -> Services:
     """Services with these settings whose upstreams are in memory."""
     services = Services(MINIMAL | environ)
     services.clock, services.acs, services.registry = world.clock, world.acs, world.registry
-    services.resource = world.resource
+    services.resource, services.teams_access = world.resource, world.teams_access
+    services.access_registry = world.access_registry
     return services
 
 
@@ -31,10 +32,12 @@ def request(
     *,
     identity_id: str | None = None,
     headers: dict[str, str] | None = None,
+    **route_params: str,
 ) -> HttpRequest:
     """A request as the worker passes it to a function."""
-    route = {} if identity_id is None else {"id": identity_id}
-    return HttpRequest("POST", url, headers=headers, route_params=route, body=body)
+    if identity_id is not None:
+        route_params["id"] = identity_id
+    return HttpRequest("POST", url, headers=headers, route_params=route_params, body=body)
 
 
 async def serve(

@@ -4,38 +4,34 @@ from collections.abc import Collection
 from datetime import datetime
 
 from identity_service.identity import Page
+from identity_service.ports import Clock
 from identity_service.teams_access import Access, AccessState, Assignment
-from tests.support.memory import Planned
+from tests.support.memory import Planned, planned
 
 
 class MemoryTeamsAssignments(Planned):
     """ACS in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         super().__init__()
+        self._clock = clock
         self.assignments: dict[tuple[str, str], Assignment] = {}
-        self.errors: list[Exception] = []
 
-    def _act(self, name: str) -> None:
-        self.calls.append(name)
-        if self.errors:
-            raise self.errors.pop(0)
-
-    async def put(
+    @planned
+    def put(
         self, tenant_id: str, object_id: str, assignment: Assignment, *, not_after: datetime
     ) -> None:
         """See the port."""
-        self._act("put")
         self.assignments[tenant_id, object_id] = assignment
 
-    async def get(self, tenant_id: str, object_id: str) -> Assignment | None:
+    @planned
+    def get(self, tenant_id: str, object_id: str) -> Assignment | None:
         """See the port."""
-        self._act("get")
         return self.assignments.get((tenant_id, object_id))
 
-    async def delete(self, tenant_id: str, object_id: str, *, not_after: datetime) -> None:
+    @planned
+    def delete(self, tenant_id: str, object_id: str, *, not_after: datetime) -> None:
         """See the port."""
-        self._act("delete")
         self.assignments.pop((tenant_id, object_id), None)
 
 
