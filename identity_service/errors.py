@@ -6,8 +6,10 @@
     ├── NotSignedIn                                                    401
     ├── DeletedByService, NotAllowed, PurgeProtected, SignInNotEnabled 403
     ├── IdentityNotFound (IdentityGone), DeletedIdentityHidden         404
+    ├── TeamsAccessNotFound                                            404
     ├── IdentityDeleted, IdentityNotDeleted, IdentityUnfinished        409
     ├── IdentitySuspended, UserHasIdentity, UserMismatch               409
+    ├── TeamsAccessChanged, TeamsAccessBeingRemoved                    409
     ├── BodyTooLarge                                                   413
     ├── AssignmentRefused                                              422
     ├── Throttled, TooManyCalls                                        429
@@ -15,7 +17,7 @@
     ├── AcsRefusedUs                                                   502
     ├── AcsUnavailable (IdentityNotKnownYet), RegistryUnavailable      503
     ├── IdentityBusy, IdentityNotReadable, Overloaded, NotConfigured   503
-    ├── WrongResource                                                  503
+    ├── TeamsAccessBusy, TeamsAccessNotReadable, WrongResource         503
     └── AcsTooSlow (CallerGone)                                        504
 
 A class has an HTTP status, a code and a title. An instance adds the details of one call. Errors are
@@ -189,6 +191,28 @@ class UserMismatch(ServiceError):
     status, code, title = 409, "user_mismatch", "The identity is registered differently"
 
 
+class TeamsAccessNotFound(ServiceError):
+    """The registry, or ACS, has no such Teams Phone access."""
+
+    status, code, title = 404, "teams_access_not_found", "Teams Phone access not found"
+
+
+class TeamsAccessChanged(ServiceError):
+    """Another request changed the Teams Phone access at the same time."""
+
+    status, code, title = 409, "teams_access_changed", "The Teams Phone access has changed"
+
+
+class TeamsAccessBeingRemoved(ServiceError):
+    """The Teams Phone access is being removed, so it is not taken over."""
+
+    status, code, title = (
+        409,
+        "teams_access_being_removed",
+        "The Teams Phone access is being removed",
+    )
+
+
 class AssignmentRefused(ServiceError):
     """ACS does not accept the tenant, the object or the client ids of the assignment."""
 
@@ -256,6 +280,26 @@ class IdentityNotReadable(ServiceError):
     """This release cannot read the identity's row. A newer release may have written it."""
 
     status, code, title = 503, "identity_not_readable", "The identity's row is not readable"
+
+
+class TeamsAccessBusy(ServiceError):
+    """Other requests are changing the Teams Phone access. Retry the request."""
+
+    status, code, title = (
+        503,
+        "teams_access_busy",
+        "Other requests are changing the Teams Phone access",
+    )
+
+
+class TeamsAccessNotReadable(ServiceError):
+    """This release cannot read the access row. A newer release may have written it."""
+
+    status, code, title = (
+        503,
+        "teams_access_not_readable",
+        "The row of the Teams Phone access is not readable",
+    )
 
 
 class WrongResource(ServiceError):
