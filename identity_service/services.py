@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
-from identity_service.azure.acs import ACS_SCOPE, AcsClient
+from identity_service.azure.acs import AcsClient
+from identity_service.azure.acs_calls import ACS_SCOPE
 from identity_service.azure.credential import AUTHORITY, Credential
 from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
 from identity_service.errors import NotConfigured

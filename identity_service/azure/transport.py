@@ -77,8 +77,8 @@ class RetryOnce(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             if response.http_response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return response
         except (ServiceRequestError, ServiceResponseError):
-            # aiohttp has already repeated a DELETE on a dropped connection.
-            if request.http_request.method == "DELETE":
+            # aiohttp has already repeated any other request on a dropped connection.
+            if request.http_request.method != "POST":
                 raise
         return await self.next.send(request)
 
