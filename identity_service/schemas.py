@@ -724,6 +724,7 @@ class TeamsAccessResponse(Response):
     """The access of a Teams user, or of a resource account, to the ACS resource.
 
     Attributes:
+        principal_type: Absent if only its removal is known.
         client_ids: The applications with which a user may use the resource.
         expires_on: When it ends. Absent if it does not end by itself.
         changed_on: When it was last assigned or removed.
@@ -735,10 +736,10 @@ class TeamsAccessResponse(Response):
     tenant_id: TenantId
     object_id: ObjectId
     state: AccessState
-    principal_type: Principal
-    client_ids: list[Guid]
-    created_on: Instant
-    changed_on: Instant
+    principal_type: Principal | None = None
+    client_ids: list[Guid] | None = None
+    created_on: Instant | None = None
+    changed_on: Instant | None = None
     expires_on: Instant | None = None
     attempts: int | None = None
     last_error: str | None = None
@@ -754,8 +755,8 @@ class TeamsAccessResponse(Response):
             principal_type=access.principal_type,
             client_ids=list(access.client_ids),
             expires_on=_seconds(access.expires_on),
-            created_on=access.created_on.replace(microsecond=0),
-            changed_on=access.changed_on.replace(microsecond=0),
+            created_on=_seconds(access.created_on),
+            changed_on=_seconds(access.changed_on),
             attempts=access.attempts,
             last_error=access.last_error,
             acs=acs,
@@ -766,9 +767,8 @@ class TeamsAccessResponse(Response):
         """The response with what ACS has."""
         if found is None:
             return cls.of(access, AcsAssignment(matches=False))
-        expected = Assignment(access.principal_type, access.client_ids)
         acs = AcsAssignment(
-            matches=expected.same_as(found),
+            matches=found.same_as(access.assignment),
             principal_type=found.principal_type,
             client_ids=list(found.client_ids),
         )

@@ -5,19 +5,26 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
-from identity_service.azure.acs import ACS_SCOPE, AcsClient
+from identity_service.access_lifecycle import TeamsAccess
+from identity_service.azure.acs import AcsClient
+from identity_service.azure.acs_calls import ACS_SCOPE
+from identity_service.azure.acs_teams import AcsTeamsAssignments
 from identity_service.azure.credential import AUTHORITY, Credential
-from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
+from identity_service.azure.tables import (
+    STORAGE_SCOPE,
+    Table,
+    TableAccessRegistry,
+    TableRegistry,
+)
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Traffic, UserBudgets, Verifications
 from identity_service.log import EventLog, restrain_libraries
 from identity_service.operations.status import Readiness
 from identity_service.policies import ServiceAuthentication
-from identity_service.ports import AccessRegistry, Acs, Clock, Registry
+from identity_service.ports import AccessRegistry, Acs, Clock, Registry, TeamsAssignments
 from identity_service.resource import ResourceGuard
 from identity_service.settings import Settings, read_settings
-from identity_service.teams_access import TeamsAccess, TeamsAssignments
 
 events = EventLog(__name__)
 
@@ -116,13 +123,18 @@ class Services:
         )
 
     @cached_property
-    def registry(self) -> Registry:
-        """The registry."""
+    def table(self) -> Table:
+        """The table that has all rows."""
         storage = self.settings.storage
         proxy = self.settings.proxy_for(storage.address)
         if storage.connection_string:
-            return TableRegistry.from_connection_string(storage.connection_string, proxy)
-        return TableRegistry.connect(storage.table_service, self.storage_credential, proxy)
+            return Table.from_connection_string(storage.connection_string, proxy)
+        return Table.connect(storage.table_service, self.storage_credential, proxy)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The rows about identities."""
+        return TableRegistry.sharing(self.table)
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
@@ -132,12 +144,18 @@ class Services:
     @cached_property
     def teams_assignments(self) -> TeamsAssignments:
         """Who may use the ACS resource with their own Entra sign-in."""
-        raise NotImplementedError
+        settings = self.settings
+        return AcsTeamsAssignments.connect(
+            settings.acs_endpoint,
+            settings.acs_access_key or self.credential,
+            settings.proxy_for(settings.acs_endpoint),
+            traced=settings.telemetry,
+        )
 
     @cached_property
     def access_registry(self) -> AccessRegistry:
-        """The rows about Teams Phone access, in the registry's table."""
-        raise NotImplementedError
+        """The rows about Teams Phone access."""
+        return TableAccessRegistry.sharing(self.table)
 
     @cached_property
     def teams_access(self) -> TeamsAccess:

@@ -1,40 +1,60 @@
-"""Stub with the agreed names. The steps module takes its place."""
+"""Teams Phone access: who may use the ACS resource with an Entra sign-in of their own.
 
-from collections.abc import Collection
+An *assignment* is what ACS holds. *Access* is the registry's row about it: what is wanted.
+
+    (no row) ──► assigning ──► assigned
+                   ▲  │          ▲  │     each write of the wanted state keeps the row due, until
+                   │  ▼          │  ▼     the sweep has seen at ACS that it holds
+                 removing ──► removed ──► (no row)
+
+The registry holds two kinds of rows about it:
+
+    access row    what we know about the access of one user or resource account
+    due entry     exists exactly when its access row has a `due`; sorts by time
+"""
+
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Self
 
 import msgspec
 
-from identity_service.errors import (
-    TeamsAccessBeingRemoved,
-    TeamsAccessChanged,
-    TeamsAccessNotFound,
-)
-from identity_service.identity import Page
+from identity_service.identity import LEASE, IllegalTransition, parse_timestamp, timestamp
 
 PrincipalType = Literal["user", "resourceAccount", "teamsResourceAccount"]
 
+# A change is sent to ACS at most this long after the row was written that wants it. So every change
+# has taken effect, or never will, when the row is due: LEASE is far longer than this and the time
+# limit of a call together.
+SEND_WITHIN = timedelta(seconds=10)
+
 
 class Assignment(msgspec.Struct, frozen=True):
-    """What ACS holds."""
+    """What ACS holds about a user or a resource account. Its tenant and its object name it.
+
+    Attributes:
+        principal_type: What the object is.
+        client_ids: The applications with which a user may sign in. Resource accounts need none.
+    """
 
     principal_type: PrincipalType
     client_ids: tuple[str, ...]
 
     def same_as(self, other: "Assignment | None") -> bool:
-        """Whether both mean the same."""
-        return (
-            other is not None
-            and self.principal_type == other.principal_type
-            and {one.lower() for one in self.client_ids}
-            == {one.lower() for one in other.client_ids}
-        )
+        """Whether both allow the same, whatever the order and the case of the client ids."""
+        return other is not None and self._key == other._key
+
+    @property
+    def _key(self) -> tuple[PrincipalType, frozenset[str]]:
+        return self.principal_type, frozenset(each.lower() for each in self.client_ids)
 
 
 class AccessState(StrEnum):
-    """The state of access."""
+    """The state of an access.
+
+    `UNKNOWN` is never written. It stands for a row that this release cannot read, because a newer
+    release has written it or because it is damaged. Nothing changes such a row.
+    """
 
     ASSIGNING = "assigning"
     ASSIGNED = "assigned"
@@ -44,152 +64,169 @@ class AccessState(StrEnum):
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A row about an assignment."""
+    """An access as its row in the registry has it.
+
+    Each change is a method that returns the changed row. It raises `IllegalTransition` if the
+    current state does not allow the change. Nothing here writes to the registry.
+
+    Attributes:
+        tenant_id: The Entra tenant, a GUID in lower case.
+        object_id: The user or the resource account in it, a GUID in lower case.
+        principal_type: What the object is. None if only a removal has written about it.
+        client_ids: The applications with which it may sign in.
+        expires_on: When the sweep removes it.
+        created_on: When it was assigned or taken over.
+        changed_on: When a request, or the sweep, last changed what is wanted.
+        due: When the sweep must look at it. None if nothing is left to do.
+        attempts: How often in a row the sweep has failed.
+        last_error: The problem code of the last failure.
+        unknown_columns: What a newer release has added to the row. A write keeps it.
+        etag: The version of the row that was last read or written.
+    """
 
     tenant_id: str
     object_id: str
     state: AccessState
-    principal_type: PrincipalType
-    client_ids: tuple[str, ...]
+    principal_type: PrincipalType | None = None
+    client_ids: tuple[str, ...] = ()
     expires_on: datetime | None = None
-    created_on: datetime
-    changed_on: datetime
+    created_on: datetime | None = None
+    changed_on: datetime | None = None
     due: datetime | None = None
     attempts: int = 0
     last_error: str | None = None
+    unknown_columns: tuple[tuple[str, Any], ...] = ()
     etag: str = ""
 
+    @classmethod
+    def absent(cls, tenant_id: str, object_id: str) -> Self:
+        """An access without a row. It is never written in this form."""
+        return cls(tenant_id=tenant_id, object_id=object_id, state=AccessState.REMOVED)
 
-class TeamsAssignments(Protocol):
-    """Stub of ports.TeamsAssignments."""
+    def assign(self, assignment: Assignment, expires_on: datetime | None, now: datetime) -> Self:
+        """Want this assignment. ACS does not have it yet."""
+        created_on = self.created_on if self.is_given else now
+        wanted = self._want(AccessState.ASSIGNING, now)._replace(created_on=created_on)
+        return wanted._with(assignment, expires_on)
 
-    async def put(
-        self, tenant_id: str, object_id: str, assignment: Assignment, *, not_after: datetime
-    ) -> None:
-        """Create or replace."""
+    def take_over(self, assignment: Assignment, expires_on: datetime | None, now: datetime) -> Self:
+        """The row of an assignment that ACS has and that nothing here is about to change."""
+        self._require(AccessState.REMOVED)
+        return self._with(assignment, expires_on)._replace(
+            state=AccessState.ASSIGNED, created_on=now, changed_on=now, due=expires_on
+        )
 
-    async def get(self, tenant_id: str, object_id: str) -> Assignment | None:
-        """Read."""
+    def finish_assignment(self) -> Self:
+        """Record that ACS has accepted the assignment. The sweep still has to see it."""
+        self._require(AccessState.ASSIGNING)
+        return self._replace(state=AccessState.ASSIGNED)
 
-    async def delete(self, tenant_id: str, object_id: str, *, not_after: datetime) -> None:
-        """Delete."""
+    def remove(self, now: datetime) -> Self:
+        """Want that ACS has no assignment. It may still have one."""
+        return self._want(AccessState.REMOVING, now)
 
+    def remove_again(self, now: datetime) -> Self:
+        """Still want that ACS has no assignment, although the sweep has found one."""
+        self._require(AccessState.REMOVING, AccessState.REMOVED)
+        return self._replace(state=AccessState.REMOVING, due=now + LEASE)
 
-class AccessRegistry(Protocol):
-    """Stub of ports.AccessRegistry."""
+    def finish_removal(self) -> Self:
+        """Record that ACS has accepted the removal. The sweep still has to see it."""
+        self._require(AccessState.REMOVING)
+        return self._replace(state=AccessState.REMOVED)
 
-    async def read(self, tenant_id: str, object_id: str) -> Access | None:
-        """Read a row."""
+    def check_again(self, now: datetime) -> Self:
+        """Let the sweep look again when everything that is sent now has taken effect."""
+        return self._replace(due=now + LEASE)
 
-    async def insert(self, access: Access) -> Access:
-        """Write a new row."""
+    def confirm(self) -> Self:
+        """Record that the sweep has seen the assignment at ACS."""
+        self._require(AccessState.ASSIGNING, AccessState.ASSIGNED)
+        return self._replace(
+            state=AccessState.ASSIGNED, due=self.expires_on, attempts=0, last_error=None
+        )
 
-    async def update(self, old: Access, new: Access) -> Access:
-        """Replace a row."""
+    def accept(self, found: Assignment | None, now: datetime) -> Self:
+        """Want what ACS has, because ACS refuses what was wanted."""
+        self._require(AccessState.ASSIGNING, AccessState.ASSIGNED)
+        if found is None:
+            return self.remove(now)
+        return self._want(AccessState.ASSIGNED, now)._with(found, self.expires_on)
 
-    async def list(
-        self,
-        tenant_id: str | None,
-        states: Collection[AccessState],
-        continuation: str | None,
-        size: int,
-    ) -> Page[Access]:
-        """Up to `size` rows."""
+    def postpone(self, until: datetime, error_code: str) -> Self:
+        """Retry later, after the sweep has failed."""
+        return self._replace(attempts=self.attempts + 1, last_error=error_code, due=until)
 
+    def with_etag(self, etag: str) -> Self:
+        """The row with the version that a write has returned."""
+        return self._replace(etag=etag)
 
-class _Clock(Protocol):
-    def now(self) -> datetime: ...
+    def is_expired(self, now: datetime) -> bool:
+        """Whether its time is over."""
+        return self.expires_on is not None and self.expires_on <= now
 
+    @property
+    def is_given(self) -> bool:
+        """Whether somebody is to have access."""
+        return self.state in (AccessState.ASSIGNING, AccessState.ASSIGNED)
 
-class TeamsAccess:
-    """Stub of the steps."""
+    @property
+    def is_removed(self) -> bool:
+        """Whether nobody is to have access."""
+        return self.state in (AccessState.REMOVING, AccessState.REMOVED)
 
-    def __init__(
-        self, assignments: TeamsAssignments, registry: AccessRegistry, clock: _Clock
-    ) -> None:
-        self._assignments = assignments
-        self._registry = registry
-        self._clock = clock
+    @property
+    def assignment(self) -> Assignment | None:
+        """What is wanted at ACS, or was before the removal. None if that is not known."""
+        if self.principal_type is None:
+            return None
+        return Assignment(self.principal_type, self.client_ids)
 
-    async def _write(  # noqa: PLR0913, PLR0917 -- stub
-        self,
-        row: Access | None,
-        tenant_id: str,
-        object_id: str,
-        assignment: Assignment,
-        state: AccessState,
-        expires_on: datetime | None,
-    ) -> Access:
-        now = self._clock.now()
-        new = Access(
-            tenant_id=tenant_id,
-            object_id=object_id,
-            state=state,
+    @property
+    def due_entry(self) -> "AccessDue | None":
+        """Its due entry."""
+        return AccessDue(self.due, self.tenant_id, self.object_id) if self.due else None
+
+    def _with(self, assignment: Assignment, expires_on: datetime | None) -> Self:
+        return self._replace(
             principal_type=assignment.principal_type,
             client_ids=assignment.client_ids,
             expires_on=expires_on,
-            created_on=row.created_on if row else now,
-            changed_on=now,
         )
-        return await (self._registry.update(row, new) if row else self._registry.insert(new))
 
-    async def assign(
-        self,
-        tenant_id: str,
-        object_id: str,
-        assignment: Assignment,
-        expires_on: datetime | None,
-    ) -> tuple[Access, bool]:
-        """Assign."""
-        row = await self._registry.read(tenant_id, object_id)
-        is_new = row is None or row.state in (AccessState.REMOVING, AccessState.REMOVED)
-        not_after = self._clock.now() + timedelta(seconds=10)
-        state = AccessState.ASSIGNING
-        row = await self._write(row, tenant_id, object_id, assignment, state, expires_on)
-        await self._assignments.put(tenant_id, object_id, assignment, not_after=not_after)
-        state = AccessState.ASSIGNED
-        written = await self._write(row, tenant_id, object_id, assignment, state, expires_on)
-        return written, is_new
-
-    async def remove(self, tenant_id: str, object_id: str) -> None:
-        """Remove."""
-        row = await self._registry.read(tenant_id, object_id)
-        not_after = self._clock.now() + timedelta(seconds=10)
-        held = (
-            Assignment(row.principal_type, row.client_ids)
-            if row
-            else Assignment(principal_type="user", client_ids=())
+    def _want(self, state: AccessState, now: datetime) -> Self:
+        """Change what is wanted. The row is due until the sweep has seen that it holds."""
+        self._require(*(each for each in AccessState if each is not AccessState.UNKNOWN))
+        return self._replace(
+            state=state, changed_on=now, due=now + LEASE, attempts=0, last_error=None
         )
-        row = await self._write(row, tenant_id, object_id, held, AccessState.REMOVING, None)
-        await self._assignments.delete(tenant_id, object_id, not_after=not_after)
-        await self._write(row, tenant_id, object_id, held, AccessState.REMOVED, None)
 
-    async def get(self, tenant_id: str, object_id: str) -> Access:
-        """Get."""
-        row = await self._registry.read(tenant_id, object_id)
-        if row is None or row.state in (AccessState.REMOVING, AccessState.REMOVED):
-            raise TeamsAccessNotFound("The registry has no such access.")
-        return row
+    def _require(self, *states: AccessState) -> None:
+        if self.state not in states:
+            raise IllegalTransition(f"not allowed for an access that is {self.state}")
 
-    async def verify(self, tenant_id: str, object_id: str) -> tuple[Access, Assignment | None]:
-        """Get, and ask ACS."""
-        row = await self.get(tenant_id, object_id)
-        return row, await self._assignments.get(tenant_id, object_id)
+    def _replace(self, **changes: object) -> Self:
+        return msgspec.structs.replace(self, **changes)
 
-    async def take_over(
-        self, tenant_id: str, object_id: str, expires_on: datetime | None
-    ) -> tuple[Access, bool]:
-        """Take over what ACS has."""
-        held = await self._assignments.get(tenant_id, object_id)
-        if held is None:
-            raise TeamsAccessNotFound("ACS has no such assignment.")
-        row = await self._registry.read(tenant_id, object_id)
-        if row is None:
-            state = AccessState.ASSIGNED
-            return await self._write(row, tenant_id, object_id, held, state, expires_on), True
-        if row.state in (AccessState.REMOVING, AccessState.REMOVED):
-            raise TeamsAccessBeingRemoved("It is being removed.")
-        same = held.same_as(Assignment(row.principal_type, row.client_ids))
-        if not same or row.expires_on != expires_on:
-            raise TeamsAccessChanged("The registry has other data.")
-        return row, False
+
+class AccessDue(msgspec.Struct, frozen=True, order=True):
+    """Work is due for an access. Entries sort by time."""
+
+    due: datetime
+    tenant_id: str
+    object_id: str
+
+    @property
+    def position(self) -> str:
+        """Where it is in the order."""
+        return f"{timestamp(self.due)}|{self.tenant_id}|{self.object_id}"
+
+    @classmethod
+    def at(cls, position: str) -> Self:
+        """The entry at this position.
+
+        Raises:
+            ValueError: the text is not a position.
+        """
+        due, tenant_id, object_id = position.split("|")
+        return cls(parse_timestamp(due), tenant_id, object_id)

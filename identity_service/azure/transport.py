@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from http import HTTPStatus
 from ssl import SSLContext
 from typing import Any, Self
@@ -29,6 +30,7 @@ from identity_service.log import connected, current_invocation
 _CONTENT_TYPE = ("Content-Type",)
 
 _only_if_awaited: ContextVar[bool] = ContextVar("only_if_awaited", default=False)
+_not_after: ContextVar[datetime | None] = ContextVar("not_after", default=None)
 
 
 @contextmanager
@@ -42,6 +44,19 @@ def only_if_awaited() -> Iterator[None]:
         yield
     finally:
         _only_if_awaited.reset(token)
+
+
+@contextmanager
+def not_sent_after(moment: datetime) -> Iterator[None]:
+    """Never send a request of this block after `moment`, not even as a retry.
+
+    Such a request raises `ServiceRequestTimeoutError` instead.
+    """
+    token = _not_after.set(moment)
+    try:
+        yield
+    finally:
+        _not_after.reset(token)
 
 
 class RetryOnce(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
@@ -62,8 +77,8 @@ class RetryOnce(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             if response.http_response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return response
         except (ServiceRequestError, ServiceResponseError):
-            # aiohttp has already repeated a DELETE on a dropped connection.
-            if request.http_request.method == "DELETE":
+            # aiohttp has already repeated any other request on a dropped connection.
+            if request.http_request.method != "POST":
                 raise
         return await self.next.send(request)
 
@@ -200,10 +215,24 @@ def new_session(
 
 class _Connector(aiohttp.TCPConnector):
     async def connect(self, *arguments: Any, **options: Any) -> Any:
-        """Connect, and then ask whether the request is still wanted: nothing is awaited after."""
+        """Connect, and then ask whether the request may be sent: nothing is awaited after."""
         connection = await super().connect(*arguments, **options)
         connected()
-        if _only_if_awaited.get() and current_invocation().is_over:
+        try:
+            _require_caller()
+            _require_time()
+        except Exception:
             connection.release()
-            raise CallerGone("The caller has got a response already, so this was not done.")
+            raise
         return connection
+
+
+def _require_caller() -> None:
+    if _only_if_awaited.get() and current_invocation().is_over:
+        raise CallerGone("The caller has got a response already, so this was not done.")
+
+
+def _require_time() -> None:
+    moment = _not_after.get()
+    if moment and datetime.now(UTC) > moment:
+        raise ServiceRequestTimeoutError("the connection took so long that nothing was sent")

@@ -1,5 +1,6 @@
 """Operations on Teams Phone access: who may use the ACS resource with their own Entra sign-in."""
 
+from identity_service.access_lifecycle import TeamsAccess
 from identity_service.errors import ServiceError
 from identity_service.identity import Page
 from identity_service.limits import Verifications
@@ -19,7 +20,6 @@ from identity_service.schemas import (
     future,
     parsed_instant,
 )
-from identity_service.teams_access import TeamsAccess
 
 
 async def assign_teams_access(
@@ -34,7 +34,7 @@ async def assign_teams_access(
     Raises:
         AssignmentRefused: ACS does not accept the tenant, the object or a client.
         TeamsAccessChanged: another request changed the access at the same time.
-        IdentityNotReadable: a newer release has written the row. Retry the request.
+        TeamsAccessBusy: other requests are changing the access. Retry the request.
     """
     expires_on = future(body.expires_on, clock.now())
     access, is_new = await teams_access.assign(tenant_id, object_id, body.assignment, expires_on)
@@ -60,7 +60,7 @@ async def remove_teams_access(tenant_id: str, object_id: str, teams_access: Team
 
     Raises:
         TeamsAccessChanged: another request assigned access at the same time.
-        IdentityNotReadable: a newer release has written the row. Retry the request.
+        TeamsAccessBusy: other requests are changing the access. Retry the request.
     """
     await teams_access.remove(tenant_id, object_id)
 

@@ -25,7 +25,8 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 
-from identity_service.azure.acs import ACS_SCOPE, AcsClient
+from identity_service.azure.acs import AcsClient
+from identity_service.azure.acs_calls import ACS_SCOPE
 from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Kind, describe
 from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from msgspec import UNSET
 
+from identity_service.access_lifecycle import TeamsAccess
 from identity_service.errors import AcsUnavailable, RegistryUnavailable, ServiceError
 from identity_service.identity import LEASE, DueEntry, Identity, SignedInUser, State
 from identity_service.lifecycle import Lifecycle
@@ -41,9 +42,14 @@ from identity_service.schemas import (
     UnregisterIdentityQuery,
 )
 from identity_service.sweep import SweepReport, purge_deleted_identities
-from identity_service.teams_access import AccessState, Assignment, TeamsAccess
-from tests.support.memory import UNKNOWN, MemoryAcs, MemoryRegistry
-from tests.support.stub_access import MemoryAccessRegistry, MemoryTeamsAssignments
+from identity_service.teams_access import AccessState, Assignment
+from tests.support.memory import (
+    UNKNOWN,
+    MemoryAccessRegistry,
+    MemoryAcs,
+    MemoryAssignments,
+    MemoryRegistry,
+)
 from tests.support.virtual_time import VirtualClock
 
 OBJECT_ID = "11111111-2222-3333-4444-555555555555"
@@ -83,8 +89,8 @@ class World:
         self.registry = MemoryRegistry()
         self.resource: ResourceGuard = CheckedResource(self.acs, self.registry, "")
         self.lifecycle = Lifecycle(self.acs, self.registry, self.clock)
-        self.assignments = MemoryTeamsAssignments(self.clock)
-        self.access_registry = MemoryAccessRegistry()
+        self.assignments = MemoryAssignments(self.clock)
+        self.access_registry = MemoryAccessRegistry(self.clock)
         self.teams_access = TeamsAccess(self.assignments, self.access_registry, self.clock)
         self.deletion = DeletionPolicy(retention=RETENTION)
         self.cleanup = CleanupPolicy()

@@ -43,7 +43,12 @@ _BY_PARAMETER: dict[str, list[type[ServiceError]]] = {
     "registry": _REGISTRY,
     "lifecycle": [*_ACS, *_REGISTRY, errors.IdentityNotReadable, errors.WrongResource],
     "tenant_id": [errors.InvalidGuid],
-    "teams_access": [*_ACS, *_REGISTRY, errors.WrongResource],
+    "teams_access": [
+        *_ACS,
+        *_REGISTRY,
+        errors.TeamsAccessNotReadable,
+        errors.WrongResource,
+    ],
     "access_registry": _REGISTRY,
     "service_tokens": [errors.NotAllowed],
     "user_tokens": [errors.NotAllowed],

@@ -1,0 +1,306 @@
+"""The Teams Phone protocol: every step that keeps ACS and the access rows in agreement.
+
+docs/teams-protocol.md describes the protocol. The numbers in the comments are the numbers of its
+steps. Their order matters: tests/exploration/access_mutations.py shows what each rule prevents.
+
+The rules of `lifecycle.py` hold here too: a write that is refused (`Conflict`) is decided again, in
+at most `ROUNDS` rounds, and the result of a call is never assumed.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from identity_service.errors import (
+    AssignmentRefused,
+    ServiceError,
+    TeamsAccessBeingRemoved,
+    TeamsAccessBusy,
+    TeamsAccessChanged,
+    TeamsAccessNotFound,
+    TeamsAccessNotReadable,
+)
+from identity_service.lifecycle import ROUNDS
+from identity_service.log import EventLog
+from identity_service.ports import AccessRegistry, Clock, Conflict, TeamsAssignments
+from identity_service.teams_access import SEND_WITHIN, Access, AccessState, Assignment
+
+events = EventLog(__name__)
+
+
+class Outcome(StrEnum):
+    """What the sweep did for an access."""
+
+    CONFIRMED = "confirmed"
+    ASSIGNED = "assigned"
+    REMOVED = "removed"
+    FORGOTTEN = "forgotten"
+    REFUSED = "refused"
+
+
+class Finished(NamedTuple):
+    """The sweep's work for an access.
+
+    Attributes:
+        access: The row as it was last written.
+        outcome: What was done, or tried.
+        error: The failure of ACS, if it failed.
+    """
+
+    access: Access
+    outcome: Outcome
+    error: ServiceError | None = None
+
+
+class _Started(NamedTuple):
+    """A change that is written and that ACS has not got yet.
+
+    Attributes:
+        before: The row before it, if there was one.
+        access: The row that was written.
+        not_after: After this moment, nothing of it is sent to ACS.
+    """
+
+    before: Access | None
+    access: Access
+    not_after: datetime
+
+
+class TeamsAccess:
+    """Everything that changes who has Teams Phone access."""
+
+    def __init__(
+        self, assignments: TeamsAssignments, registry: AccessRegistry, clock: Clock
+    ) -> None:
+        self._assignments = assignments
+        self._registry = registry
+        self._clock = clock
+
+    async def get(self, tenant_id: str, object_id: str) -> Access:
+        """The row of an access that is, or is about to be, assigned.
+
+        Raises:
+            TeamsAccessNotFound: there is none, or it is removed or being removed.
+        """
+        access = await self._registry.read(tenant_id, object_id)
+        if access is None or access.is_removed:
+            raise TeamsAccessNotFound("The registry has no such Teams Phone access.")
+        _require_readable(access)
+        return access
+
+    async def verify(self, tenant_id: str, object_id: str) -> tuple[Access, Assignment | None]:
+        """The row, and what ACS has.
+
+        Raises: as `get`.
+        """
+        access = await self.get(tenant_id, object_id)
+        return access, await self._assignments.get(tenant_id, object_id)
+
+    async def assign(
+        self,
+        tenant_id: str,
+        object_id: str,
+        assignment: Assignment,
+        expires_on: datetime | None,
+    ) -> tuple[Access, bool]:
+        """Give access, or replace what was given. Returns whether there was none before.
+
+        Raises:
+            AssignmentRefused: ACS does not accept it. Everything is as it was before.
+            TeamsAccessChanged: another request changed it at the same time.
+            TeamsAccessBusy: there were too many conflicts.
+        """
+        started = await self._start(
+            tenant_id, object_id, lambda row, now: row.assign(assignment, expires_on, now)
+        )  # 1, 2
+        try:
+            await self._put(started.access, started.not_after)  # 3
+        except AssignmentRefused:
+            await self._take_back(started)
+            raise
+        try:
+            assigned = started.access.finish_assignment()
+            access = await self._registry.update(started.access, assigned)  # 4
+        except Conflict as conflict:
+            await self._give_way(started)
+            raise _changed() from conflict
+        _log("teams_access_assigned", access)
+        return access, started.before is None or started.before.is_removed  # 5
+
+    async def remove(self, tenant_id: str, object_id: str) -> None:
+        """Take the access away, also if only ACS knows about it.
+
+        Raises:
+            TeamsAccessChanged: another request gave access at the same time.
+            TeamsAccessBusy: there were too many conflicts.
+        """
+        started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2
+        await self._delete(started.access, started.not_after)  # 3
+        try:
+            await self._registry.update(started.access, started.access.finish_removal())  # 4
+        except Conflict as conflict:
+            current = await self._registry.read(tenant_id, object_id)
+            if current and not current.is_removed:
+                raise _changed() from conflict
+        _log("teams_access_removed", started.access)  # 5
+
+    async def take_over(
+        self, tenant_id: str, object_id: str, expires_on: datetime | None
+    ) -> tuple[Access, bool]:
+        """Write the row of an assignment that ACS has. Returns whether there was none.
+
+        Nothing is changed at ACS. An access that has a row stays as it is.
+
+        Raises:
+            TeamsAccessNotFound: ACS has no such assignment.
+            TeamsAccessBeingRemoved: it is being removed.
+            TeamsAccessChanged: its row wants another assignment, or has another date.
+            TeamsAccessBusy: there were too many conflicts.
+        """
+        for _ in range(ROUNDS):
+            now = self._clock.now()
+            found = await self._assignments.get(tenant_id, object_id)  # 1
+            if found is None:
+                raise TeamsAccessNotFound("ACS has no such assignment.")
+            access = await self._registry.read(tenant_id, object_id)  # 2
+            if access:
+                _require_taken_over(access, found, expires_on)
+                return access, False
+            access = Access.absent(tenant_id, object_id).take_over(found, expires_on, now)
+            with suppress(Conflict):
+                access = await self._registry.insert(access, not_after=now + SEND_WITHIN)  # 3
+                _log("teams_access_imported", access)
+                return access, True
+        raise _busy()
+
+    async def finish(self, access: Access) -> Finished:
+        """Let ACS agree with the row, which is due. The sweep's work.
+
+        Raises:
+            Conflict: another call has changed the row.
+            RegistryUnavailable: the registry failed.
+        """
+        if access.is_given and access.is_expired(self._clock.now()):
+            return await self._remove_late(access)
+        try:
+            found = await self._assignments.get(access.tenant_id, access.object_id)
+        except ServiceError as error:
+            return Finished(access, Outcome.CONFIRMED, error)
+        if access.is_given:
+            if found and found.same_as(access.assignment):
+                confirmed = await self._registry.update(access, access.confirm())
+                return Finished(confirmed, Outcome.CONFIRMED)
+            return await self._assign_late(access, found)
+        if found:
+            return await self._remove_late(access)
+        await self._registry.remove(access)
+        _log("teams_access_forgotten", access)
+        return Finished(access, Outcome.FORGOTTEN)
+
+    async def _start(
+        self, tenant_id: str, object_id: str, change: Callable[[Access, datetime], Access]
+    ) -> _Started:
+        """Write what is wanted. From here on, the sweep finishes it."""
+        for _ in range(ROUNDS):
+            before = await self._registry.read(tenant_id, object_id)  # 1
+            if before:
+                _require_readable(before)
+            now = self._clock.now()
+            wanted = change(before or Access.absent(tenant_id, object_id), now)
+            not_after = now + SEND_WITHIN
+            with suppress(Conflict):
+                if before:
+                    written = await self._registry.update(before, wanted)  # 2
+                else:
+                    written = await self._registry.insert(wanted, not_after=not_after)  # 2
+                return _Started(before, written, not_after)
+        raise _busy()
+
+    async def _take_back(self, started: _Started) -> None:
+        """ACS has refused the assignment: write the row as it was, unless it has changed since."""
+        before, access = started.before, started.access
+        now = self._clock.now()
+        with suppress(Conflict):
+            if before is None:
+                await self._registry.remove(access)
+            elif before.is_given:
+                await self._registry.update(access, before.check_again(now))
+            else:
+                await self._registry.update(access, access.remove(now))
+
+    async def _give_way(self, started: _Started) -> None:
+        """Another request was faster. If it removes the access, undo what this one has sent."""
+        current = await self._registry.read(started.access.tenant_id, started.access.object_id)
+        if current and current.is_removed:
+            await self._delete(started.access, started.not_after)
+
+    async def _assign_late(self, access: Access, found: Assignment | None) -> Finished:
+        """ACS does not have the assignment that is wanted."""
+        now = self._clock.now()
+        access = await self._registry.update(access, access.check_again(now))
+        try:
+            await self._put(access, now + SEND_WITHIN)
+        except AssignmentRefused as refused:
+            accepted = access.accept(found, self._clock.now())
+            access = await self._registry.update(access, accepted)
+            _log("teams_access_refused", access, code=refused.code)
+            return Finished(access, Outcome.REFUSED)
+        except ServiceError as error:
+            return Finished(access, Outcome.ASSIGNED, error)
+        _log("teams_access_assigned", access)
+        return Finished(access, Outcome.ASSIGNED)
+
+    async def _remove_late(self, access: Access) -> Finished:
+        """ACS has an assignment that is not wanted, or no longer."""
+        now = self._clock.now()
+        wanted = access.remove(now) if access.is_given else access.remove_again(now)
+        access = await self._registry.update(access, wanted)
+        try:
+            await self._delete(access, now + SEND_WITHIN)
+        except ServiceError as error:
+            return Finished(access, Outcome.REMOVED, error)
+        _log("teams_access_removed", access)
+        return Finished(access, Outcome.REMOVED)
+
+    async def _put(self, access: Access, not_after: datetime) -> None:
+        assert access.assignment  # noqa: S101 -- for mypy: an assignment is what is wanted
+        await self._assignments.put(
+            access.tenant_id, access.object_id, access.assignment, not_after=not_after
+        )
+
+    async def _delete(self, access: Access, not_after: datetime) -> None:
+        await self._assignments.delete(access.tenant_id, access.object_id, not_after=not_after)
+
+
+def _require_readable(access: Access) -> None:
+    if access.state is AccessState.UNKNOWN:
+        raise TeamsAccessNotReadable(
+            "This release cannot read the row of this Teams Phone access. The log says why."
+        )
+
+
+def _require_taken_over(access: Access, found: Assignment, expires_on: datetime | None) -> None:
+    """Require that an import has nothing to write. Without a date, it accepts any date."""
+    _require_readable(access)
+    if access.is_removed:
+        raise TeamsAccessBeingRemoved("The Teams Phone access is being removed.")
+    if not found.same_as(access.assignment) or expires_on not in (None, access.expires_on):
+        raise TeamsAccessChanged(
+            "The registry has other client ids, another principal type or another date."
+        )
+
+
+def _changed() -> TeamsAccessChanged:
+    return TeamsAccessChanged("Another request changed this Teams Phone access. Read it again.")
+
+
+def _busy() -> TeamsAccessBusy:
+    return TeamsAccessBusy(
+        "Other requests are changing this Teams Phone access. Retry.", retry_after=1
+    )
+
+
+def _log(event: str, access: Access, **values: object) -> None:
+    events.info(event, tenant_id=access.tenant_id, object_id=access.object_id, **values)
