@@ -7,37 +7,27 @@ The rules of `lifecycle.py` hold here too: a write that is refused (`Conflict`) 
 at most `ROUNDS` rounds, and the result of a call is never assumed.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from identity_service.errors import (
     AssignmentRefused,
+    IdentityBusy,
+    IdentityNotReadable,
     ServiceError,
     TeamsAccessBeingRemoved,
-    TeamsAccessBusy,
     TeamsAccessChanged,
     TeamsAccessNotFound,
-    TeamsAccessNotReadable,
 )
+from identity_service.identity import LEASE
 from identity_service.lifecycle import ROUNDS
 from identity_service.log import EventLog
 from identity_service.ports import AccessRegistry, Clock, Conflict, TeamsAssignments
-from identity_service.teams_access import SEND_WITHIN, Access, AccessState, Assignment
+from identity_service.teams_access import SEND_WITHIN, Access, AccessDue, AccessState, Assignment
 
 events = EventLog(__name__)
-
-
-class Outcome(StrEnum):
-    """What the sweep did for an access."""
-
-    CONFIRMED = "confirmed"
-    ASSIGNED = "assigned"
-    REMOVED = "removed"
-    FORGOTTEN = "forgotten"
-    REFUSED = "refused"
 
 
 class Finished(NamedTuple):
@@ -45,12 +35,10 @@ class Finished(NamedTuple):
 
     Attributes:
         access: The row as it was last written.
-        outcome: What was done, or tried.
         error: The failure of ACS, if it failed.
     """
 
     access: Access
-    outcome: Outcome
     error: ServiceError | None = None
 
 
@@ -93,7 +81,8 @@ class TeamsAccess:
     async def verify(self, tenant_id: str, object_id: str) -> tuple[Access, Assignment | None]:
         """The row, and what ACS has.
 
-        Raises: as `get`.
+        Raises:
+            TeamsAccessNotFound: as for `get`.
         """
         access = await self.get(tenant_id, object_id)
         return access, await self._assignments.get(tenant_id, object_id)
@@ -110,7 +99,7 @@ class TeamsAccess:
         Raises:
             AssignmentRefused: ACS does not accept it. Everything is as it was before.
             TeamsAccessChanged: another request changed it at the same time.
-            TeamsAccessBusy: there were too many conflicts.
+            IdentityBusy: there were too many conflicts.
         """
         started = await self._start(
             tenant_id, object_id, lambda row, now: row.assign(assignment, expires_on, now)
@@ -134,7 +123,7 @@ class TeamsAccess:
 
         Raises:
             TeamsAccessChanged: another request gave access at the same time.
-            TeamsAccessBusy: there were too many conflicts.
+            IdentityBusy: there were too many conflicts.
         """
         started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2
         await self._delete(started.access, started.not_after)  # 3
@@ -157,7 +146,7 @@ class TeamsAccess:
             TeamsAccessNotFound: ACS has no such assignment.
             TeamsAccessBeingRemoved: it is being removed.
             TeamsAccessChanged: its row wants another assignment, or has another date.
-            TeamsAccessBusy: there were too many conflicts.
+            IdentityBusy: there were too many conflicts.
         """
         for _ in range(ROUNDS):
             now = self._clock.now()
@@ -175,6 +164,26 @@ class TeamsAccess:
                 return access, True
         raise _busy()
 
+    def due(self, until: datetime) -> AsyncIterator[AccessDue]:
+        """The due entries in order, up to those that are due at `until`."""
+        return self._registry.due(until)
+
+    async def found(self, entry: AccessDue) -> Access | None:
+        """The row that is due. None if the entry is outdated."""
+        access = await self._registry.read(entry.tenant_id, entry.object_id)
+        if access and access.state is not AccessState.UNKNOWN and access.due != entry.due:
+            return None
+        return access
+
+    async def postpone(self, access: Access, delay: timedelta, code: str) -> None:
+        """Let the sweep try again later. What it has sent until now has taken effect then.
+
+        Raises:
+            Conflict: another call has changed the row.
+        """
+        postponed = access.postpone(self._clock.now() + max(delay, LEASE), code)
+        await self._registry.update(access, postponed)
+
     async def finish(self, access: Access) -> Finished:
         """Let ACS agree with the row, which is due. The sweep's work.
 
@@ -187,17 +196,17 @@ class TeamsAccess:
         try:
             found = await self._assignments.get(access.tenant_id, access.object_id)
         except ServiceError as error:
-            return Finished(access, Outcome.CONFIRMED, error)
+            return Finished(access, error)
         if access.is_given:
             if found and found.same_as(access.assignment):
                 confirmed = await self._registry.update(access, access.confirm())
-                return Finished(confirmed, Outcome.CONFIRMED)
+                return Finished(confirmed)
             return await self._assign_late(access, found)
         if found:
             return await self._remove_late(access)
         await self._registry.remove(access)
         _log("teams_access_forgotten", access)
-        return Finished(access, Outcome.FORGOTTEN)
+        return Finished(access)
 
     async def _start(
         self, tenant_id: str, object_id: str, change: Callable[[Access, datetime], Access]
@@ -246,11 +255,11 @@ class TeamsAccess:
             accepted = access.accept(found, self._clock.now())
             access = await self._registry.update(access, accepted)
             _log("teams_access_refused", access, code=refused.code)
-            return Finished(access, Outcome.REFUSED)
+            return Finished(access)
         except ServiceError as error:
-            return Finished(access, Outcome.ASSIGNED, error)
+            return Finished(access, error)
         _log("teams_access_assigned", access)
-        return Finished(access, Outcome.ASSIGNED)
+        return Finished(access)
 
     async def _remove_late(self, access: Access) -> Finished:
         """ACS has an assignment that is not wanted, or no longer."""
@@ -260,9 +269,9 @@ class TeamsAccess:
         try:
             await self._delete(access, now + SEND_WITHIN)
         except ServiceError as error:
-            return Finished(access, Outcome.REMOVED, error)
+            return Finished(access, error)
         _log("teams_access_removed", access)
-        return Finished(access, Outcome.REMOVED)
+        return Finished(access)
 
     async def _put(self, access: Access, not_after: datetime) -> None:
         assert access.assignment  # noqa: S101 -- for mypy: an assignment is what is wanted
@@ -276,7 +285,7 @@ class TeamsAccess:
 
 def _require_readable(access: Access) -> None:
     if access.state is AccessState.UNKNOWN:
-        raise TeamsAccessNotReadable(
+        raise IdentityNotReadable(
             "This release cannot read the row of this Teams Phone access. The log says why."
         )
 
@@ -296,8 +305,8 @@ def _changed() -> TeamsAccessChanged:
     return TeamsAccessChanged("Another request changed this Teams Phone access. Read it again.")
 
 
-def _busy() -> TeamsAccessBusy:
-    return TeamsAccessBusy(
+def _busy() -> IdentityBusy:
+    return IdentityBusy(
         "Other requests are changing this Teams Phone access. Retry.", retry_after=1
     )
 

@@ -17,7 +17,7 @@
     ├── AcsRefusedUs                                                   502
     ├── AcsUnavailable (IdentityNotKnownYet), RegistryUnavailable      503
     ├── IdentityBusy, IdentityNotReadable, Overloaded, NotConfigured   503
-    ├── TeamsAccessBusy, TeamsAccessNotReadable, WrongResource         503
+    ├── WrongResource                                                  503
     └── AcsTooSlow (CallerGone)                                        504
 
 A class has an HTTP status, a code and a title. An instance adds the details of one call. Errors are
@@ -286,26 +286,6 @@ class IdentityNotReadable(ServiceError):
     """This release cannot read the identity's row. A newer release may have written it."""
 
     status, code, title = 503, "identity_not_readable", "The identity's row is not readable"
-
-
-class TeamsAccessBusy(ServiceError):
-    """Other requests are changing the Teams Phone access. Retry the request."""
-
-    status, code, title = (
-        503,
-        "teams_access_busy",
-        "Other requests are changing the Teams Phone access",
-    )
-
-
-class TeamsAccessNotReadable(ServiceError):
-    """This release cannot read the access row. A newer release may have written it."""
-
-    status, code, title = (
-        503,
-        "teams_access_not_readable",
-        "The row of the Teams Phone access is not readable",
-    )
 
 
 class WrongResource(ServiceError):

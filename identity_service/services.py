@@ -10,12 +10,7 @@ from identity_service.azure.acs import AcsClient
 from identity_service.azure.acs_calls import ACS_SCOPE
 from identity_service.azure.acs_teams import AcsTeamsAssignments
 from identity_service.azure.credential import AUTHORITY, Credential
-from identity_service.azure.tables import (
-    STORAGE_SCOPE,
-    Table,
-    TableAccessRegistry,
-    TableRegistry,
-)
+from identity_service.azure.tables import STORAGE_SCOPE, TableAccessRegistry, TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Traffic, UserBudgets, Verifications
@@ -123,27 +118,8 @@ class Services:
         )
 
     @cached_property
-    def table(self) -> Table:
-        """The table that has all rows."""
-        storage = self.settings.storage
-        proxy = self.settings.proxy_for(storage.address)
-        if storage.connection_string:
-            return Table.from_connection_string(storage.connection_string, proxy)
-        return Table.connect(storage.table_service, self.storage_credential, proxy)
-
-    @cached_property
-    def registry(self) -> Registry:
-        """The rows about identities."""
-        return TableRegistry.sharing(self.table)
-
-    @cached_property
-    def lifecycle(self) -> Lifecycle:
-        """The identity protocol."""
-        return Lifecycle(self.acs, self.registry, self.clock, self.resource.accept)
-
-    @cached_property
     def teams_assignments(self) -> TeamsAssignments:
-        """Who may use the ACS resource with their own Entra sign-in."""
+        """Who may use the ACS resource with an Entra sign-in of their own."""
         settings = self.settings
         return AcsTeamsAssignments.connect(
             settings.acs_endpoint,
@@ -153,13 +129,31 @@ class Services:
         )
 
     @cached_property
+    def registry(self) -> Registry:
+        """The registry."""
+        return self._table
+
+    @cached_property
     def access_registry(self) -> AccessRegistry:
-        """The rows about Teams Phone access."""
-        return TableAccessRegistry.sharing(self.table)
+        """The rows about Teams Phone access, in the registry's table."""
+        return TableAccessRegistry.sharing(self._table)
+
+    @cached_property
+    def _table(self) -> TableRegistry:
+        storage = self.settings.storage
+        proxy = self.settings.proxy_for(storage.address)
+        if storage.connection_string:
+            return TableRegistry.from_connection_string(storage.connection_string, proxy)
+        return TableRegistry.connect(storage.table_service, self.storage_credential, proxy)
+
+    @cached_property
+    def lifecycle(self) -> Lifecycle:
+        """The identity protocol."""
+        return Lifecycle(self.acs, self.registry, self.clock, self.resource.accept)
 
     @cached_property
     def teams_access(self) -> TeamsAccess:
-        """The steps that keep Teams Phone access as the registry says."""
+        """The protocol of Teams Phone access."""
         return TeamsAccess(self.teams_assignments, self.access_registry, self.clock)
 
     @cached_property

@@ -50,8 +50,6 @@ _NOT_FINAL = {
     "acs_too_slow",
     "registry_unavailable",
     "identity_not_readable",
-    "teams_access_busy",
-    "teams_access_not_readable",
 }
 # A failure to try again that is about the identity itself: the others can go on.
 _OF_ONE_IDENTITY = {"wrong_resource"}

@@ -34,7 +34,7 @@ async def assign_teams_access(
     Raises:
         AssignmentRefused: ACS does not accept the tenant, the object or a client.
         TeamsAccessChanged: another request changed the access at the same time.
-        TeamsAccessBusy: other requests are changing the access. Retry the request.
+        IdentityBusy: other requests are changing the access. Retry the request.
     """
     expires_on = future(body.expires_on, clock.now())
     access, is_new = await teams_access.assign(tenant_id, object_id, body.assignment, expires_on)
@@ -60,7 +60,7 @@ async def remove_teams_access(tenant_id: str, object_id: str, teams_access: Team
 
     Raises:
         TeamsAccessChanged: another request assigned access at the same time.
-        TeamsAccessBusy: other requests are changing the access. Retry the request.
+        IdentityBusy: other requests are changing the access. Retry the request.
     """
     await teams_access.remove(tenant_id, object_id)
 

@@ -313,7 +313,7 @@ def test_records_that_were_not_reached_are_sent_again(
 ) -> None:
     """A result that says nothing about the record is not final."""
     service.held[who(1)] = {"principalType": "user", "clientIds": [CLIENT]}
-    service.results[who(1)] = ["not_attempted", "teams_access_busy"]
+    service.results[who(1)] = ["not_attempted", "identity_busy"]
     write(tmp_path, f"{TENANT},{user(1)}", header="tenantId,objectId")
 
     ended = acsid("teams", "import", "users.csv", "--yes", "--json", "--rate", "1000")

@@ -202,7 +202,12 @@ class World:
     async def sweep(self) -> SweepReport:
         """purge_deleted_identities."""
         return await purge_deleted_identities(
-            self.lifecycle, self.registry, self.clock, self.cleanup, self.resource
+            self.lifecycle,
+            self.registry,
+            self.clock,
+            self.cleanup,
+            self.resource,
+            self.teams_access,
         )
 
     async def in_state(self, state: State, user_id: str | None = None) -> str:

@@ -46,7 +46,7 @@ _BY_PARAMETER: dict[str, list[type[ServiceError]]] = {
     "teams_access": [
         *_ACS,
         *_REGISTRY,
-        errors.TeamsAccessNotReadable,
+        errors.IdentityNotReadable,
         errors.WrongResource,
     ],
     "access_registry": _REGISTRY,
