@@ -268,9 +268,7 @@ class ImportTeamsAccessRecordRequest(Request):
     object_id: Annotated[
         str, Meta(description="the GUID of a user or of a resource account in that tenant")
     ]
-    expires_on: (
-        Annotated[str, Meta(description=_INSTANT, extra_json_schema={"format": "date-time"})] | None
-    ) = None
+    expires_on: Annotated[str, Meta(description=_INSTANT)] | None = None
 
 
 class ImportTeamsAccessRequest(Request):
