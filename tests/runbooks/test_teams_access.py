@@ -1,6 +1,7 @@
 """The runbooks about Teams Phone access: it must end now, and it is stuck."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ async def teams_user(api: Client, control: Control) -> TeamsUser:
     return user
 
 
-def ids(user: TeamsUser) -> dict[str, str]:
+def ids(user: TeamsUser) -> dict[str, Any]:
     """The words that the commands have in place of the user."""
     return {"TENANT": user.tenant_id, "OBJECT": user.user_id}
 
