@@ -16,6 +16,7 @@ from identity_service.errors import (
     AssignmentRefused,
     IdentityBusy,
     IdentityNotReadable,
+    RegistryUnavailable,
     ServiceError,
     TeamsAccessBeingRemoved,
     TeamsAccessChanged,
@@ -105,17 +106,13 @@ class TeamsAccess:
             tenant_id, object_id, lambda row, now: row.assign(assignment, expires_on, now)
         )  # 1, 2
         try:
-            await self._put(started.access, started.not_after)  # 3
-        except AssignmentRefused:
-            await self._take_back(started)
+            access = await self._give(started.access, started.not_after)  # 3, 4
+        except AssignmentRefused as refused:
+            try:
+                await self._take_back(started)
+            except Conflict:
+                raise _changed() from refused
             raise
-        try:
-            assigned = started.access.finish_assignment()
-            access = await self._registry.update(started.access, assigned)  # 4
-        except Conflict as conflict:
-            await self._give_way(started)
-            raise _changed() from conflict
-        _log("teams_access_assigned", access)
         return access, started.before is None or started.before.is_removed  # 5
 
     async def remove(self, tenant_id: str, object_id: str) -> None:
@@ -228,38 +225,60 @@ class TeamsAccess:
         raise _busy()
 
     async def _take_back(self, started: _Started) -> None:
-        """ACS has refused the assignment: write the row as it was, unless it has changed since."""
+        """ACS has refused the assignment: write the row as it was before.
+
+        Raises:
+            Conflict: another call has changed it since.
+        """
         before, access = started.before, started.access
         now = self._clock.now()
-        with suppress(Conflict):
-            if before is None:
-                await self._registry.remove(access)
-            elif before.is_given:
-                await self._registry.update(access, before.check_again(now))
-            else:
-                await self._registry.update(access, access.remove(now))
+        if before is None:
+            await self._registry.remove(access)
+        elif before.is_given:
+            await self._registry.update(access, before.check_again(now))
+        else:
+            await self._registry.update(access, access.remove(now))
 
-    async def _give_way(self, started: _Started) -> None:
-        """Another request was faster. If it removes the access, undo what this one has sent."""
-        current = await self._registry.read(started.access.tenant_id, started.access.object_id)
-        if current and current.is_removed:
-            await self._delete(started.access, started.not_after)
+    async def _give(self, access: Access, not_after: datetime) -> Access:
+        """Let ACS have the assignment that the row wants.
+
+        Raises:
+            AssignmentRefused: ACS does not accept it.
+            TeamsAccessChanged: another call has changed the row meanwhile. If it removes the
+                access, what this one has sent is undone.
+        """
+        wanted = access.assignment
+        assert wanted  # noqa: S101 -- for mypy: whatever is given has an assignment
+        await self._assignments.put(
+            access.tenant_id, access.object_id, wanted, not_after=not_after
+        )  # 3
+        try:
+            given = await self._registry.update(access, access.finish_assignment())  # 4
+        except Conflict as conflict:
+            current = await self._registry.read(access.tenant_id, access.object_id)
+            if current and current.is_removed:
+                await self._delete(access, not_after)
+            raise _changed() from conflict
+        _log("teams_access_assigned", given)
+        return given
 
     async def _assign_late(self, access: Access, found: Assignment | None) -> Finished:
         """ACS does not have the assignment that is wanted."""
         now = self._clock.now()
         access = await self._registry.update(access, access.check_again(now))
         try:
-            await self._put(access, now + SEND_WITHIN)
+            return Finished(await self._give(access, now + SEND_WITHIN))
         except AssignmentRefused as refused:
             accepted = access.accept(found, self._clock.now())
             access = await self._registry.update(access, accepted)
             _log("teams_access_refused", access, code=refused.code)
             return Finished(access)
+        except TeamsAccessChanged:  # the other call decides
+            return Finished(access)
+        except RegistryUnavailable:
+            raise
         except ServiceError as error:
             return Finished(access, error)
-        _log("teams_access_assigned", access)
-        return Finished(access)
 
     async def _remove_late(self, access: Access) -> Finished:
         """ACS has an assignment that is not wanted, or no longer."""
@@ -272,12 +291,6 @@ class TeamsAccess:
             return Finished(access, error)
         _log("teams_access_removed", access)
         return Finished(access)
-
-    async def _put(self, access: Access, not_after: datetime) -> None:
-        assert access.assignment  # noqa: S101 -- for mypy: an assignment is what is wanted
-        await self._assignments.put(
-            access.tenant_id, access.object_id, access.assignment, not_after=not_after
-        )
 
     async def _delete(self, access: Access, not_after: datetime) -> None:
         await self._assignments.delete(access.tenant_id, access.object_id, not_after=not_after)
