@@ -112,6 +112,7 @@ class TeamsAccess:
                 await self._take_back(started)
             except Conflict:
                 raise _changed() from refused
+            _log("teams_access_refused", started.access)
             raise
         return access, started.before is None or started.before.is_removed  # 5
 
@@ -221,6 +222,7 @@ class TeamsAccess:
                     written = await self._registry.update(before, wanted)  # 2
                 else:
                     written = await self._registry.insert(wanted, not_after=not_after)  # 2
+                _log(f"teams_access_{written.state}", written)
                 return _Started(before, written, not_after)
         raise _busy()
 
@@ -230,14 +232,10 @@ class TeamsAccess:
         Raises:
             Conflict: another call has changed it since.
         """
-        before, access = started.before, started.access
-        now = self._clock.now()
-        if before is None:
-            await self._registry.remove(access)
-        elif before.is_given:
-            await self._registry.update(access, before.check_again(now))
+        if started.before:
+            await self._registry.update(started.access, started.before)
         else:
-            await self._registry.update(access, access.remove(now))
+            await self._registry.remove(started.access)
 
     async def _give(self, access: Access, not_after: datetime) -> Access:
         """Let ACS have the assignment that the row wants.
@@ -268,10 +266,10 @@ class TeamsAccess:
         access = await self._registry.update(access, access.check_again(now))
         try:
             return Finished(await self._give(access, now + SEND_WITHIN))
-        except AssignmentRefused as refused:
+        except AssignmentRefused:
             accepted = access.accept(found, self._clock.now())
             access = await self._registry.update(access, accepted)
-            _log("teams_access_refused", access, code=refused.code)
+            _log("teams_access_refused", access)
             return Finished(access)
         except TeamsAccessChanged:  # the other call decides
             return Finished(access)
@@ -283,13 +281,14 @@ class TeamsAccess:
     async def _remove_late(self, access: Access) -> Finished:
         """ACS has an assignment that is not wanted, or no longer."""
         now = self._clock.now()
-        wanted = access.remove(now) if access.is_given else access.remove_again(now)
+        is_expired = access.is_given
+        wanted = access.remove(now) if is_expired else access.remove_again(now)
         access = await self._registry.update(access, wanted)
         try:
             await self._delete(access, now + SEND_WITHIN)
         except ServiceError as error:
             return Finished(access, error)
-        _log("teams_access_removed", access)
+        _log("teams_access_removed", access, expired=is_expired)
         return Finished(access)
 
     async def _delete(self, access: Access, not_after: datetime) -> None:

@@ -74,11 +74,21 @@ class AccessHistory(NamedTuple):
         """Check what the operation returned, if it has just returned.
 
         Raises:
-            InvariantViolated: it must not return that.
+            InvariantViolated: it must not return that now.
         """
-        result = progress.result
-        if result and result.error and not issubclass(result.error, ServiceError):
-            raise InvariantViolated(f"{result.error.__name__} escaped: {result.detail}")
+        title, result, access = progress.operation.title, progress.result, snapshot.access
+        if result is None:
+            return
+        if result.error:
+            if not issubclass(result.error, ServiceError):
+                raise InvariantViolated(f"{result.error.__name__} escaped: {result.detail}")
+        elif title == "remove" and access and not access.is_removed:
+            raise InvariantViolated(f"remove returned, and the access is {access.state}")
+        elif title.startswith(("assign", "import")):
+            if access is None or not access.is_given:
+                raise InvariantViolated(f"{title} returned, and the access is not given")
+            if access.assignment != result.value.assignment:
+                raise InvariantViolated(f"{title} returned, and the row has another assignment")
 
 
 def check_access_end(
@@ -90,7 +100,7 @@ def check_access_end(
         InvariantViolated: ACS does not agree with the rows, or with what was answered.
     """
     _check_removed_at_once(before, history, operations)
-    _check_agreement(after)
+    _check_agreement(after, history)
     possible = list(_possible(history, operations))
     if after.assignment not in possible:
         raise InvariantViolated(
@@ -113,9 +123,12 @@ def _check_removed_at_once(
         raise InvariantViolated("the access is removed, and ACS has it until the sweep")
 
 
-def _check_agreement(snapshot: Snapshot) -> None:
-    access = snapshot.access
+def _check_agreement(snapshot: Snapshot, history: AccessHistory) -> None:
+    access, first = snapshot.access, history.first
     if access is None:
+        is_elsewhere = first.access is None and first.assignment == snapshot.assignment
+        if snapshot.assignment and not is_elsewhere:
+            raise InvariantViolated(f"ACS has {_name(snapshot.assignment)}, and there is no row")
         return
     if access.state is not AccessState.ASSIGNED:
         raise InvariantViolated(f"the access is {access.state} and forgotten")

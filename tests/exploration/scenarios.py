@@ -58,6 +58,7 @@ ACCESS_BEFORE: dict[str, tuple[str, ...]] = {
     "removing, due": (*ASSIGNED, "remove until delete", "lease"),
     "removed": ("assign", "remove"),
     "removed, due": ("assign", "remove", "lease"),
+    "removed, assigned by a late call": ("assign", "remove", "assigned elsewhere"),
 }
 BEFORE: dict[str, tuple[str, ...]] = {
     "nothing": (),
@@ -436,6 +437,7 @@ ACCESS = [
     *_together("assign", "assign for a day", before=("assigned, expiring",)),
     *_together("assign refused", "assign", before=("no access", "assigned elsewhere", "assigned")),
     *_together("assign refused", "remove", before=("no access", "assigned elsewhere", "removed")),
+    *_together("assign refused", before=("removed, assigned by a late call",)),
     *_together("remove", "remove", before=("no access", "assigned", "removed")),
     *_together("remove", "import", before=("no access", "assigned elsewhere", "assigned")),
     *_together("remove", "import", before=("removing", "removed")),
