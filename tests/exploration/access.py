@@ -156,7 +156,7 @@ def _possible(
         removals = {one.operation.name for one in changes if one.operation.title == "remove"}
         deciding = succeeded & removals
         yield None
-        if first.access and first.access.is_given:
+        if first.access and first.access.is_given and not first.access.removed_before:
             yield first.assignment
     if not deciding:
         yield _wanted(first)

@@ -59,6 +59,9 @@ ACCESS_BEFORE: dict[str, tuple[str, ...]] = {
     "removed": ("assign", "remove"),
     "removed, due": ("assign", "remove", "lease"),
     "removed, assigned by a late call": ("assign", "remove", "assigned elsewhere"),
+    "removed, assigned by a late call, other assigning": (
+        *("assign", "remove", "assigned elsewhere", "assign other until put"),
+    ),
 }
 BEFORE: dict[str, tuple[str, ...]] = {
     "nothing": (),
@@ -474,17 +477,20 @@ ACCESS = [
     ),
 ]
 MORE_ACCESS = [
-    *_together("assign", "remove", "sweep", before=("assigned, other assigning, due",)),
     *_together("assign", "remove", "sweep", before=("removed, due",)),
     *_together("remove", "import", "sweep", before=("assigned elsewhere", "removed, due")),
+    *_together("remove", "sweep", "sweep", before=("assigning, due",)),
+]
+# These have too many schedules with a fault.
+MANY_ACCESS = [
     *_together("assign", "remove", "remove", before=("no access",)),
     *_together("assign", "assign other", "remove", before=("no access",)),
-    *_together("remove", "sweep", "sweep", before=("assigning, due",)),
     *_together("assign", "remove", "assign refused", before=("no access",)),
+    *_together("assign", "remove", "sweep", before=("assigned, other assigning, due",)),
 ]
 
 TWO = PAIRS + REGISTRATIONS + MARKS + UNTRUE
-ALL = TWO + MORE + MANY + ACCESS + MORE_ACCESS
+ALL = TWO + MORE + MANY + ACCESS + MORE_ACCESS + MANY_ACCESS
 
 _TITLES = (
     *(
