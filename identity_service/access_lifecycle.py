@@ -105,6 +105,7 @@ class TeamsAccess:
         started = await self._start(
             tenant_id, object_id, lambda row, now: row.assign(assignment, expires_on, now)
         )  # 1, 2
+        events.info("teams_access_assigning", tenant_id=tenant_id, object_id=object_id)
         try:
             access = await self._give(started.access, started.not_after)  # 3, 4
         except AssignmentRefused as refused:
@@ -112,7 +113,11 @@ class TeamsAccess:
                 await self._take_back(started)
             except Conflict:
                 raise _changed() from refused
-            _log("teams_access_refused", started.access)
+            events.info(
+                "teams_access_refused",
+                tenant_id=started.access.tenant_id,
+                object_id=started.access.object_id,
+            )
             raise
         return access, started.before is None or started.before.is_removed  # 5
 
@@ -124,6 +129,7 @@ class TeamsAccess:
             IdentityBusy: there were too many conflicts.
         """
         started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2
+        events.info("teams_access_removing", tenant_id=tenant_id, object_id=object_id)
         await self._delete(started.access, started.not_after)  # 3
         try:
             await self._registry.update(started.access, started.access.finish_removal())  # 4
@@ -131,7 +137,11 @@ class TeamsAccess:
             current = await self._registry.read(tenant_id, object_id)
             if current and not current.is_removed:
                 raise _changed() from conflict
-        _log("teams_access_removed", started.access)  # 5
+        events.info(
+            "teams_access_removed",
+            tenant_id=started.access.tenant_id,
+            object_id=started.access.object_id,
+        )
 
     async def take_over(
         self, tenant_id: str, object_id: str, expires_on: datetime | None
@@ -158,7 +168,9 @@ class TeamsAccess:
             access = Access.absent(tenant_id, object_id).take_over(found, expires_on, now)
             with suppress(Conflict):
                 access = await self._registry.insert(access, not_after=now + SEND_WITHIN)  # 3
-                _log("teams_access_imported", access)
+                events.info(
+                    "teams_access_imported", tenant_id=access.tenant_id, object_id=access.object_id
+                )
                 return access, True
         raise _busy()
 
@@ -203,7 +215,9 @@ class TeamsAccess:
         if found:
             return await self._remove_late(access)
         await self._registry.remove(access)
-        _log("teams_access_forgotten", access)
+        events.info(
+            "teams_access_forgotten", tenant_id=access.tenant_id, object_id=access.object_id
+        )
         return Finished(access)
 
     async def _start(
@@ -222,7 +236,6 @@ class TeamsAccess:
                     written = await self._registry.update(before, wanted)  # 2
                 else:
                     written = await self._registry.insert(wanted, not_after=not_after)  # 2
-                _log(f"teams_access_{written.state}", written)
                 return _Started(before, written, not_after)
         raise _busy()
 
@@ -257,7 +270,7 @@ class TeamsAccess:
             if current and current.is_removed:
                 await self._delete(access, not_after)
             raise _changed() from conflict
-        _log("teams_access_assigned", given)
+        events.info("teams_access_assigned", tenant_id=given.tenant_id, object_id=given.object_id)
         return given
 
     async def _assign_late(self, access: Access, found: Assignment | None) -> Finished:
@@ -269,7 +282,9 @@ class TeamsAccess:
         except AssignmentRefused:
             accepted = access.accept(found, self._clock.now())
             access = await self._registry.update(access, accepted)
-            _log("teams_access_refused", access)
+            events.info(
+                "teams_access_refused", tenant_id=access.tenant_id, object_id=access.object_id
+            )
             return Finished(access)
         except TeamsAccessChanged:  # the other call decides
             return Finished(access)
@@ -288,7 +303,12 @@ class TeamsAccess:
             await self._delete(access, now + SEND_WITHIN)
         except ServiceError as error:
             return Finished(access, error)
-        _log("teams_access_removed", access, expired=is_expired)
+        events.info(
+            "teams_access_removed",
+            tenant_id=access.tenant_id,
+            object_id=access.object_id,
+            expired=is_expired,
+        )
         return Finished(access)
 
     async def _delete(self, access: Access, not_after: datetime) -> None:
@@ -321,7 +341,3 @@ def _busy() -> IdentityBusy:
     return IdentityBusy(
         "Other requests are changing this Teams Phone access. Retry.", retry_after=1
     )
-
-
-def _log(event: str, access: Access, **values: object) -> None:
-    events.info(event, tenant_id=access.tenant_id, object_id=access.object_id, **values)

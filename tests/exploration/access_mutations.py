@@ -74,33 +74,33 @@ PUT_BEFORE_WRITE = (
         "                )\n" + _WRITE,
     ),
 )
+_START_REMOVAL = (
+    "        started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2\n"
+)
 DELETE_BEFORE_WRITE = (
     Change(
-        "        started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2\n"
-        "        await self._delete(started.access, started.not_after)  # 3\n",
+        _START_REMOVAL,
         "        await self._registry.read(tenant_id, object_id)\n"
         "        absent = Access.absent(tenant_id, object_id)\n"
-        "        await self._delete(absent, self._clock.now() + SEND_WITHIN)\n"
-        "        started = await self._start(tenant_id, object_id, Access.remove)\n",
+        "        await self._delete(absent, self._clock.now() + SEND_WITHIN)\n" + _START_REMOVAL,
     ),
+    Change("        await self._delete(started.access, started.not_after)  # 3\n", ""),
 )
 REMOVE_WITHOUT_ROW_UNRECORDED = (
     Change(
-        "        started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2\n",
+        _START_REMOVAL,
         "        if await self._registry.read(tenant_id, object_id) is None:\n"
         "            absent = Access.absent(tenant_id, object_id)\n"
         "            await self._delete(absent, self._clock.now() + SEND_WITHIN)\n"
-        "            return\n"
-        "        started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2\n",
+        "            return\n" + _START_REMOVAL,
     ),
 )
 REMOVED_ALREADY = (
     Change(
-        "        started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2\n",
+        _START_REMOVAL,
         "        current = await self._registry.read(tenant_id, object_id)\n"
         "        if current and current.state == 'removed':\n"
-        "            return\n"
-        "        started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2\n",
+        "            return\n" + _START_REMOVAL,
     ),
 )
 _FINISH_REMOVAL = (
@@ -190,7 +190,7 @@ SWEEP_PUT_UNCHECKED = (
         "            return Finished(access)\n",
     ),
 )
-_REMOVED_LATE = '        _log("teams_access_removed", access, expired=is_expired)\n'
+_REMOVED_LATE = "            expired=is_expired,\n        )\n"
 SWEEP_DELETES_UNRECORDED = (
     Change(
         "        access = await self._registry.update(access, wanted)\n        try:\n",
@@ -198,7 +198,7 @@ SWEEP_DELETES_UNRECORDED = (
     ),
     Change(
         _REMOVED_LATE,
-        "        access = await self._registry.update(access, wanted)\n" + _REMOVED_LATE,
+        _REMOVED_LATE + "        access = await self._registry.update(access, wanted)\n",
     ),
 )
 SWEEP_RETRIES_REFUSED = (
