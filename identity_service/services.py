@@ -7,7 +7,8 @@ from functools import cached_property
 
 from identity_service.azure.acs import ACS_SCOPE, AcsClient
 from identity_service.azure.credential import AUTHORITY, Credential
-from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
+from identity_service.azure.row_reader import STORAGE_SCOPE
+from identity_service.azure.tables import TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Traffic, UserBudgets, Verifications

@@ -8,7 +8,7 @@ import base64
 import contextlib
 import heapq
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -27,6 +27,7 @@ from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.failures import Failure, describe, invalid_body
+from identity_service.azure.row_reader import RowReader, TypedColumns
 from identity_service.azure.table_codec import (
     PARTITIONS,
     RESOURCE_KEY,
@@ -45,7 +46,7 @@ from identity_service.azure.table_codec import (
     partition,
     user_key,
 )
-from identity_service.azure.transport import StreamingTransport, only_if_awaited
+from identity_service.azure.transport import StreamingTransport, Transport, only_if_awaited
 from identity_service.errors import InvalidQuery, RegistryUnavailable, ServiceError
 from identity_service.identity import (
     DueEntry,
@@ -66,7 +67,6 @@ _ReadPage = Callable[[], Awaitable[list[DueEntry] | None]]
 
 events = EventLog(__name__)
 
-STORAGE_SCOPE = "https://storage.azure.com/.default"
 TABLE = "registry"
 
 
@@ -155,10 +155,16 @@ def _network(proxy: str) -> dict[str, Any]:
 
 
 class TableRegistry:
-    """Implements `ports.Registry`."""
+    """Implements `ports.Registry`.
 
-    def __init__(self, table: TableClient) -> None:
+    Args:
+        table: The table.
+        reader: Reads single rows of it. Without one, the SDK does.
+    """
+
+    def __init__(self, table: TableClient, reader: RowReader | None = None) -> None:
         self._table = table
+        self._reader = reader
         self._host = urlsplit(table.url).netloc
         self._creating: asyncio.Future[None] | None = None
         self._exists = False
@@ -172,7 +178,10 @@ class TableRegistry:
     ) -> "TableRegistry":
         """The registry in the storage account whose tables are at the URL `table_service`."""
         options = {**_CONNECTION, **_network(proxy)}
-        return cls(TableClient(table_service, TABLE, credential=credential, **options))
+        return cls(
+            TableClient(table_service, TABLE, credential=credential, **options),
+            RowReader(table_service, TABLE, credential, Transport(CONNECT, RESPONSE, proxy)),
+        )
 
     @classmethod
     def from_connection_string(cls, connection_string: str, proxy: str = "") -> "TableRegistry":
@@ -224,7 +233,7 @@ class TableRegistry:
     async def read_user(self, user_id: str) -> UserRow | None:
         """See `ports.Registry`."""
         key = partition(user_id), user_key(user_id)
-        return await self._entity(*key, lambda entity: decode_user(user_id, entity))
+        return await self._entity(*key, lambda *row: decode_user(user_id, *row))
 
     async def insert_user(self, user_id: str, identity_id: str) -> None:
         """See `ports.Registry`."""
@@ -339,6 +348,8 @@ class TableRegistry:
     async def close(self) -> None:
         """Close the connections."""
         await self._table.close()
+        if self._reader:
+            await self._reader.close()
 
     async def _record_sweep(self, columns: dict[str, Any]) -> None:
         """Write these columns and keep the others, whoever has written them."""
@@ -360,7 +371,8 @@ class TableRegistry:
 
         async def page() -> list[Identity]:
             try:
-                return [decode_identity(entity) async for entity in await anext(pages)]
+                found = [entity async for entity in await anext(pages)]
+                return [decode_identity(entity, str(entity.metadata["etag"])) for entity in found]
             except HttpResponseError as error:
                 if resume and _code(error) in _INVALID_QUERY:
                     raise InvalidQuery.continuation() from error
@@ -395,17 +407,24 @@ class TableRegistry:
             page = await self._ask(read)
 
     async def _entity(
-        self, partition_key: str, row_key: str, decode: Callable[[Any], T]
+        self, partition_key: str, row_key: str, decode: Callable[[Mapping[str, Any], str], T]
     ) -> T | None:
         async def get() -> T | None:
             try:
-                return decode(await self._table.get_entity(partition_key, row_key, **_READ))
+                return decode(*await self._row(partition_key, row_key))
             except HttpResponseError as error:
                 if _code(error) in _ROW_NOT_FOUND:
                     return None
                 raise
 
         return await self._ask(get)
+
+    async def _row(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], str]:
+        if self._reader:
+            with contextlib.suppress(TypedColumns):
+                return await self._reader.read(partition_key, row_key)
+        entity = await self._table.get_entity(partition_key, row_key, **_READ)
+        return entity, str(entity.metadata["etag"])
 
     async def _write(
         self, identity: Identity, *changes: Change, if_awaited: bool = False
