@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
+from azure.core.settings import settings as azure_settings
+
 from identity_service.azure.acs import ACS_SCOPE, AcsClient
 from identity_service.azure.credential import AUTHORITY, Credential
 from identity_service.azure.row_reader import STORAGE_SCOPE
@@ -69,6 +71,9 @@ class Services:
 
             record_events()
             scrub_spans()
+        else:
+            # Otherwise the SDKs look for a tracer several times per call.
+            azure_settings.tracing_enabled = False
 
     @cached_property
     def settings(self) -> Settings:

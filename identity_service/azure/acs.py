@@ -87,7 +87,6 @@ class AcsClient:
             )
         else:
             policies = [
-                UserAgentPolicy(),
                 ContentDecodePolicy(),
                 RetryOnce(),
                 AsyncBearerTokenCredentialPolicy(credential, ACS_SCOPE),
@@ -195,10 +194,14 @@ class AcsClient:
 
 
 class _Record(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    """Records what the log line of the invocation says about ACS."""
+    """Names this client, and records what the log line of the invocation says about ACS."""
 
-    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:  # noqa: ARG002 -- part of the interface
+    def __init__(self) -> None:
+        self._user_agent = UserAgentPolicy().user_agent
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
         """The credential is there, and the request goes out."""
+        request.http_request.headers.setdefault("User-Agent", self._user_agent)
         request_sent()
 
     def on_response(
