@@ -126,6 +126,29 @@ def test_in_range(parameters: dict[str, Any]) -> None:
     deploy(**parameters)
 
 
+# The most characters in a name, of the types whose names have that of the environment or are short.
+# Source: https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
+_LONGEST = {
+    "Microsoft.Communication/communicationServices": 63,
+    "Microsoft.ManagedIdentity/userAssignedIdentities": 128,
+    "Microsoft.Network/virtualNetworks": 64,
+    "Microsoft.OperationalInsights/workspaces": 63,
+    "Microsoft.Storage/storageAccounts": 24,
+    "Microsoft.Web/serverfarms": 60,
+    "Microsoft.Web/sites": 60,
+}
+
+
+@pytest.mark.parametrize("kind", _LONGEST)
+def test_the_longest_environment_fits(kind: str) -> None:
+    """No name that is made from it is too long for Azure."""
+    deployment = deploy(
+        environmentName="A" * 30, storageAccounts="two", vnetEnabled=True, auditRetentionDays=1
+    )
+
+    assert max(len(each.name) for each in deployment.all(kind)) <= _LONGEST[kind]
+
+
 def test_every_parameter_has_a_range() -> None:
     """Each of them is tested above, except for those that are true or false."""
     flags = {name for name in DECLARED.parameters if isinstance(_default(name), bool)}
