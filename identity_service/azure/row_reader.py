@@ -46,9 +46,9 @@ class RefusedRead(HttpResponseError):
         error_code: The service's own code. Empty if the response has none.
     """
 
-    def __init__(self, response: AsyncHttpResponse) -> None:
-        super().__init__(f"{response.status_code} {response.reason}", response)
-        self.error_code = _error_code(response)
+    def __init__(self, response: AsyncHttpResponse | None = None) -> None:
+        super().__init__(response=response)
+        self.error_code = _error_code(response) if response else ""
 
 
 class RowReader:
@@ -78,13 +78,13 @@ class RowReader:
     # In traces it has the SDK's name. No policy records the request: its URL may have the hash of a
     # user id.
     @distributed_trace_async(name_of_span="TableClient.get_entity")
-    async def read(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], str]:
-        """The row's columns, its keys included, and its ETag.
+    async def read(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], object]:
+        """The row's columns, its keys included, and its ETag. None has been checked.
 
         Raises:
             AzureError: there was no response, or it has no row: `RefusedRead`.
             TypedColumns: only the tables SDK can read its columns.
-            ValueError: the response is not the row of a table service.
+            msgspec.DecodeError: the response is no JSON object.
         """
         keys = f"(PartitionKey='{quote(partition_key)}',RowKey='{quote(row_key)}')"
         headers = {**_HEADERS, "x-ms-date": formatdate(usegmt=True)}
@@ -93,13 +93,10 @@ class RowReader:
         if response.status_code != HTTPStatus.OK:
             raise RefusedRead(response)
         columns = _decoder.decode(response.body())
-        etag = columns.get("odata.etag")
-        if not isinstance(etag, str) or columns.get("RowKey") != row_key:
-            raise ValueError("the response is not this row")
         if any(name.endswith(_TYPE) for name in columns):
             raise TypedColumns(row_key)
         own = (name for name in columns if not name.startswith(_METADATA) and name != _TIMESTAMP)
-        return {name: columns[name] for name in own}, etag
+        return {name: columns[name] for name in own}, columns.get("odata.etag")
 
     async def close(self) -> None:
         """Close the connections."""

@@ -94,7 +94,7 @@ def _require_type(response: PipelineResponse[Any, Any]) -> None:
 CONNECT = 2.0
 RESPONSE = 4.0
 WRITE = 20.0
-_CONNECTION: dict[str, Any] = {
+CONNECTION: dict[str, Any] = {
     "retry_total": 0,
     "permit_redirects": False,
     "raw_request_hook": _untraced,
@@ -177,7 +177,7 @@ class TableRegistry:
         proxy: str = "",
     ) -> "TableRegistry":
         """The registry in the storage account whose tables are at the URL `table_service`."""
-        options = {**_CONNECTION, **_network(proxy)}
+        options = {**CONNECTION, **_network(proxy)}
         return cls(
             TableClient(table_service, TABLE, credential=credential, **options),
             RowReader(table_service, TABLE, credential, Transport(CONNECT, RESPONSE, proxy)),
@@ -186,7 +186,7 @@ class TableRegistry:
     @classmethod
     def from_connection_string(cls, connection_string: str, proxy: str = "") -> "TableRegistry":
         """The registry in the storage account of the connection string."""
-        options = {**_CONNECTION, **_network(proxy)}
+        options = {**CONNECTION, **_network(proxy)}
         return cls(TableClient.from_connection_string(connection_string, TABLE, **options))
 
     async def read(self, identity_id: str) -> Identity | None:
@@ -420,11 +420,17 @@ class TableRegistry:
         return await self._ask(get)
 
     async def _row(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], str]:
+        columns, etag = await self._read_row(partition_key, row_key)
+        if not isinstance(etag, str) or columns.get("RowKey") != row_key:
+            raise ValueError("the response is not this row")
+        return columns, etag
+
+    async def _read_row(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], object]:
         if self._reader:
             with contextlib.suppress(TypedColumns):
                 return await self._reader.read(partition_key, row_key)
         entity = await self._table.get_entity(partition_key, row_key, **_READ)
-        return entity, str(entity.metadata["etag"])
+        return entity, entity.metadata["etag"]
 
     async def _write(
         self, identity: Identity, *changes: Change, if_awaited: bool = False
