@@ -201,7 +201,7 @@ class EventLog:
             values["caller"] = invocation.caller
         if invocation.id:
             values["invocation_id"] = invocation.id
-        text, trace = line(event, values), scrub(_traceback(error))
+        text, trace = line(event, values), scrub(_traceback(error)) if error else ""
         if scrub(text) != text:
             values = {key: scrub(v) if isinstance(v, str) else v for key, v in values.items()}
             text = scrub(line(event, values))

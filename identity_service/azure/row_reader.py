@@ -86,7 +86,7 @@ class RowReader:
             TypedColumns: only the tables SDK can read its columns.
             msgspec.DecodeError: the response is no JSON object.
         """
-        keys = f"(PartitionKey='{quote(partition_key)}',RowKey='{quote(row_key)}')"
+        keys = f"(PartitionKey='{partition_key}',RowKey='{quote(row_key)}')"
         headers = {**_HEADERS, "x-ms-date": formatdate(usegmt=True)}
         request = HttpRequest("GET", self._address + keys, headers=headers)
         response = await self._client.send_request(request, repeatable=True)
