@@ -9,6 +9,7 @@
     ├── IdentityDeleted, IdentityNotDeleted, IdentityUnfinished        409
     ├── IdentitySuspended, UserHasIdentity, UserMismatch               409
     ├── BodyTooLarge                                                   413
+    ├── AssignmentRefused                                              422
     ├── Throttled, TooManyCalls                                        429
     ├── InternalError                                                  500
     ├── AcsRefusedUs                                                   502
@@ -186,6 +187,12 @@ class UserMismatch(ServiceError):
     """The identity is registered for another user, or for none."""
 
     status, code, title = 409, "user_mismatch", "The identity is registered differently"
+
+
+class AssignmentRefused(ServiceError):
+    """ACS does not accept the tenant, the object or the client ids of the assignment."""
+
+    status, code, title = 422, "assignment_refused", "ACS refused the assignment"
 
 
 class BodyTooLarge(ServiceError):

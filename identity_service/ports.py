@@ -14,6 +14,7 @@ from identity_service.identity import (
     UserRow,
 )
 from identity_service.policies import AccessToken, TokenGrant
+from identity_service.teams_access import Assignment
 
 
 class Acs(Protocol):
@@ -52,6 +53,29 @@ class Acs(Protocol):
         Raises:
             TeamsTokenRefused: ACS does not accept the token, or not for this app and this user.
         """
+
+
+class TeamsAssignments(Protocol):
+    """The Teams Phone assignments of one ACS resource. ACS cannot list them.
+
+    Every method raises `AcsUnavailable`, `AcsTooSlow`, `AcsRefusedUs` or `Throttled`. A change may
+    have happened then, but none is sent after its `not_after`: it raises `AcsTooSlow` instead.
+    """
+
+    async def put(
+        self, tenant_id: str, object_id: str, assignment: Assignment, *, not_after: datetime
+    ) -> None:
+        """Create the assignment, or replace it. Repeating this changes nothing.
+
+        Raises:
+            AssignmentRefused: ACS does not accept the tenant, the object or the client ids.
+        """
+
+    async def get(self, tenant_id: str, object_id: str) -> Assignment | None:
+        """Read the assignment. None if ACS says that there is none."""
+
+    async def delete(self, tenant_id: str, object_id: str, *, not_after: datetime) -> None:
+        """Delete the assignment with its tokens. It succeeds if there is none."""
 
 
 class Conflict(Exception):

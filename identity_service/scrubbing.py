@@ -49,6 +49,12 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Replacement], ...] = (
         re.compile(r"\baad(?:/|%2F)[0-9a-f-]{36}(?:/|%2F)[^\s'\"]+", re.IGNORECASE),
         "***",
     ),
+    # the users of Teams Phone, in the URLs of ACS
+    (
+        ("/assignments/",),
+        re.compile(r"(/tenants/)[0-9a-f-]{36}(/assignments/)[0-9a-f-]{36}", re.IGNORECASE),
+        r"\1***\2***",
+    ),
 )
 # The first characters of a reason say enough.
 _LONGEST_REASON = 300

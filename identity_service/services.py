@@ -7,7 +7,8 @@ from functools import cached_property
 
 from azure.core.settings import settings as azure_settings
 
-from identity_service.azure.acs import ACS_SCOPE, AcsClient
+from identity_service.azure.acs import AcsClient
+from identity_service.azure.acs_calls import ACS_SCOPE
 from identity_service.azure.credential import AUTHORITY, Credential
 from identity_service.azure.row_reader import STORAGE_SCOPE
 from identity_service.azure.tables import TableRegistry

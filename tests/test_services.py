@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
-from identity_service.azure.acs import ACS_SCOPE, AcsClient
+from identity_service.azure.acs import AcsClient
+from identity_service.azure.acs_calls import ACS_SCOPE
 from identity_service.azure.credential import Credential
 from identity_service.azure.row_reader import STORAGE_SCOPE
 from identity_service.azure.tables import TableRegistry

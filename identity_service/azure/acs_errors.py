@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Literal
 
 from azure.core.exceptions import (
     AzureError,
@@ -16,6 +17,7 @@ from identity_service.errors import (
     AcsRefusedUs,
     AcsTooSlow,
     AcsUnavailable,
+    AssignmentRefused,
     IdentityNotFound,
     InvalidBody,
     ServiceError,
@@ -28,9 +30,14 @@ from identity_service.scrubbing import excerpt
 
 events = EventLog(__name__)
 
+# What a call is about: an existing identity, an assignment that it creates, or neither.
+Subject = Literal["identity", "assignment"] | None
+
 # ACS does not promise a Retry-After. It counts its quotas per 30 seconds.
 # Source: https://learn.microsoft.com/azure/communication-services/concepts/service-limits
 QUOTA_WINDOW = 30
+
+_HEADERS_OF_ACS = ("MS-CV", "api-supported-versions")
 
 _REMEDY = (
     "give this app's identity the role Communication and Email Service Owner"
@@ -48,17 +55,17 @@ _DETAILS = {
 }
 
 
-def translate(error: AzureError, host: str, *, has_identity: bool = True) -> ServiceError:
+def translate(error: AzureError, host: str, subject: Subject = "identity") -> ServiceError:
     """The error for our caller. If ACS is unavailable, the cause is logged.
 
     Args:
         error: What the SDK raised.
         host: The host of the ACS resource, for the log.
-        has_identity: Whether the call is about an existing identity.
+        subject: What the call is about.
     """
     match error:
         case HttpResponseError(response=response) if response is not None:
-            return _translate_response(error, host, has_identity=has_identity)
+            return _translate_response(error, host, subject)
         case ClientAuthenticationError():  # the credential has logged the cause
             return AcsUnavailable(_NO_CREDENTIAL, kind="credential")
         case _:
@@ -86,14 +93,13 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 
 
 def _translate_response(  # noqa: PLR0911 -- a table
-    error: HttpResponseError, host: str, *, has_identity: bool
+    error: HttpResponseError, host: str, subject: Subject
 ) -> ServiceError:
     status = error.status_code
-    code = error.error.code if error.error else None
-    code = code if isinstance(code, str) else None
+    code = _code(error)
     about: dict[str, Any] = {"upstream_request_id": request_id(_headers(error))}
     match status, code:
-        case 401, "IdentityNotOwned" if has_identity:
+        case 401, "IdentityNotOwned" if subject == "identity":
             return WrongResource("ACS has no such identity in this resource.", **about)
         case 401, "InvalidAccessToken":
             return TeamsTokenRefused(
@@ -107,7 +113,9 @@ def _translate_response(  # noqa: PLR0911 -- a table
             return AcsRefusedUs(
                 "ACS does not accept this service's own credential.", kind="status", **about
             )
-        case 404, str() if has_identity and _names_identity(code, _message(error)):
+        case ((400 | 404 | 422), _) if subject == "assignment" and _is_from_acs(error):
+            return AssignmentRefused(f"ACS: {_message(error)}", field=_field(error), **about)
+        case 404, str() if subject == "identity" and _names_identity(code, _message(error)):
             # Any other 404 may come from anywhere, such as another service behind the endpoint.
             return IdentityNotFound("ACS has no such identity.", **about)
         case 400, "ValidationError":
@@ -122,6 +130,26 @@ def _translate_response(  # noqa: PLR0911 -- a table
         case _:
             about["retry_after"] = _retry_after(error)
             return unavailable(host, describe(error, host, code), **about)
+
+
+def is_missing(error: HttpResponseError) -> bool:
+    """Whether ACS says that there is no such assignment. The sweep takes this for a proof."""
+    return error.status_code == HTTPStatus.NOT_FOUND and _is_from_acs(error)
+
+
+def _is_from_acs(error: HttpResponseError) -> bool:
+    """Whether ACS has sent this error, and not another service behind the endpoint.
+
+    The error codes about assignments are not documented. But all recorded responses of ACS have one
+    of these headers, and its errors have a code.
+    """
+    headers = _headers(error)
+    return _code(error) is not None and any(headers.get(name) for name in _HEADERS_OF_ACS)
+
+
+def _code(error: HttpResponseError) -> str | None:
+    code = error.error.code if error.error else None
+    return code if isinstance(code, str) else None
 
 
 def _names_identity(code: str, message: str) -> bool:

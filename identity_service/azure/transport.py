@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from http import HTTPStatus
 from ssl import SSLContext
 from typing import Any, Self
@@ -29,6 +30,7 @@ from identity_service.log import connected, current_invocation
 _CONTENT_TYPE = ("Content-Type",)
 
 _only_if_awaited: ContextVar[bool] = ContextVar("only_if_awaited", default=False)
+_not_after: ContextVar[datetime | None] = ContextVar("not_after", default=None)
 
 
 @contextmanager
@@ -42,6 +44,19 @@ def only_if_awaited() -> Iterator[None]:
         yield
     finally:
         _only_if_awaited.reset(token)
+
+
+@contextmanager
+def not_sent_after(moment: datetime) -> Iterator[None]:
+    """Never send a request of this block after `moment`, not even as a retry.
+
+    Such a request raises `ServiceRequestTimeoutError` instead.
+    """
+    token = _not_after.set(moment)
+    try:
+        yield
+    finally:
+        _not_after.reset(token)
 
 
 class RetryOnce(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
@@ -62,8 +77,8 @@ class RetryOnce(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             if response.http_response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return response
         except (ServiceRequestError, ServiceResponseError):
-            # aiohttp has already repeated a DELETE on a dropped connection.
-            if request.http_request.method == "DELETE":
+            # aiohttp has already repeated any other request on a dropped connection.
+            if request.http_request.method != "POST":
                 raise
         return await self.next.send(request)
 
@@ -92,14 +107,13 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
 
     Args:
         connect: Seconds to wait for a connection.
-        response: Seconds to wait for each part of a response, unless a call says otherwise.
+        response: Seconds to wait for each part of a response. None: as long as the caller waits.
         proxy: The URL of the proxy for https. Empty if there is none.
     """
 
-    def __init__(self, connect: float, response: float, proxy: str = "") -> None:
+    def __init__(self, connect: float, response: float | None, proxy: str = "") -> None:
         self.session: aiohttp.ClientSession | None = None
-        self._connect = connect
-        self._timeout = self._limit(response)
+        self._timeout = aiohttp.ClientTimeout(sock_connect=connect, sock_read=response)
         self._proxy = proxy or None
 
     async def open(self) -> None:
@@ -109,15 +123,9 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
     async def send(
         self,
         request: HttpRequest,
-        *,
-        read_timeout: float | None = None,
         **_: Any,  # options for other transports
     ) -> Response:
         """Send the request and read the response.
-
-        Args:
-            request: The request.
-            read_timeout: Seconds to wait for each part of this response.
 
         Raises:
             ServiceRequestError: it was not sent, or its connection broke.
@@ -134,7 +142,7 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
                 data=content,
                 # Without a body, aiohttp would still name its type.
                 skip_auto_headers=() if content else _CONTENT_TYPE,
-                timeout=self._limit(read_timeout) if read_timeout else self._timeout,
+                timeout=self._timeout,
                 allow_redirects=False,
                 proxy=self._proxy if request.url.startswith("https:") else None,
             ) as received:
@@ -147,9 +155,6 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
             raise ServiceResponseTimeoutError(error, error=error) from error
         except aiohttp.ClientError as error:
             raise ServiceRequestError(error, error=error) from error
-
-    def _limit(self, response: float) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(sock_connect=self._connect, sock_read=response)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -200,10 +205,24 @@ def new_session(
 
 class _Connector(aiohttp.TCPConnector):
     async def connect(self, *arguments: Any, **options: Any) -> Any:
-        """Connect, and then ask whether the request is still wanted: nothing is awaited after."""
+        """Connect, and then ask whether the request may be sent: nothing is awaited after."""
         connection = await super().connect(*arguments, **options)
         connected()
-        if _only_if_awaited.get() and current_invocation().is_over:
+        try:
+            _require_caller()
+            _require_time()
+        except Exception:
             connection.release()
-            raise CallerGone("The caller has got a response already, so this was not done.")
+            raise
         return connection
+
+
+def _require_caller() -> None:
+    if _only_if_awaited.get() and current_invocation().is_over:
+        raise CallerGone("The caller has got a response already, so this was not done.")
+
+
+def _require_time() -> None:
+    moment = _not_after.get()
+    if moment and datetime.now(UTC) > moment:
+        raise ServiceRequestTimeoutError("the connection took so long that nothing was sent")

@@ -23,7 +23,8 @@ from azure.core.exceptions import (
 from azure.identity import AuthenticationRequiredError
 
 from identity_service.azure import transport as own
-from identity_service.azure.acs import CONNECT, CREATE, REPEATABLE, AcsClient
+from identity_service.azure.acs import CREATE, AcsClient
+from identity_service.azure.acs_calls import CONNECT, REPEATABLE
 from identity_service.errors import (
     AcsTooSlow,
     AcsUnavailable,

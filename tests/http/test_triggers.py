@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import pytest
 from azure.functions import AuthLevel, FunctionApp, HttpResponse
 
-from identity_service.azure import acs, credential
+from identity_service.azure import acs_calls, credential
 from identity_service.errors import (
     AcsUnavailable,
     IdentityDeleted,
@@ -285,7 +285,7 @@ def test_late_unexpected_error_is_logged(
 
 def test_timeouts_are_nested() -> None:
     """A caller waits longer than what it calls. The README promises ten seconds."""
-    assert credential.TIMEOUT < acs.REPEATABLE < DEADLINE < 10
+    assert credential.TIMEOUT < acs_calls.REPEATABLE < DEADLINE < 10
     assert credential.TIMEOUT < status.TIMEOUT < DEADLINE
 
 

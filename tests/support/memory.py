@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from identity_service.errors import (
+    AcsTooSlow,
     CallerGone,
     IdentityNotFound,
     InvalidQuery,
@@ -33,7 +34,8 @@ from identity_service.identity import (
 )
 from identity_service.log import current_invocation
 from identity_service.policies import AccessToken, TokenGrant
-from identity_service.ports import Acs, Clock, Conflict, Registry
+from identity_service.ports import Acs, Clock, Conflict, Registry, TeamsAssignments
+from identity_service.teams_access import Assignment
 
 A = ParamSpec("A")
 T = TypeVar("T")
@@ -218,6 +220,42 @@ class MemoryAcs(Planned, Acs):
 
     def _invalidate_tokens(self, identity_id: str) -> None:
         self._valid = {token: owner for token, owner in self._valid.items() if owner != identity_id}
+
+
+class MemoryAssignments(Planned, TeamsAssignments):
+    """The port `TeamsAssignments` in memory.
+
+    Attributes:
+        assignments: What ACS has, by tenant id and object id.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.assignments: dict[tuple[str, str], Assignment] = {}
+        self._clock = clock
+
+    @planned
+    def put(
+        self, tenant_id: str, object_id: str, assignment: Assignment, *, not_after: datetime
+    ) -> None:
+        """See `ports.TeamsAssignments`."""
+        self._require_time(not_after)
+        self.assignments[tenant_id, object_id] = assignment
+
+    @planned
+    def get(self, tenant_id: str, object_id: str) -> Assignment | None:
+        """See `ports.TeamsAssignments`."""
+        return self.assignments.get((tenant_id, object_id))
+
+    @planned
+    def delete(self, tenant_id: str, object_id: str, *, not_after: datetime) -> None:
+        """See `ports.TeamsAssignments`."""
+        self._require_time(not_after)
+        self.assignments.pop((tenant_id, object_id), None)
+
+    def _require_time(self, not_after: datetime) -> None:
+        if self._clock.now() > not_after:
+            raise AcsTooSlow("It is too late to send this.")
 
 
 class MemoryRegistry(Planned, Registry):

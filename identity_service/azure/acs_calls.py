@@ -1,0 +1,123 @@
+"""What all calls to ACS have in common: limits, policies, measurements and errors."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from azure.core.exceptions import AzureError
+from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import (
+    AsyncBearerTokenCredentialPolicy,
+    DistributedTracingPolicy,
+    SansIOHTTPPolicy,
+    UserAgentPolicy,
+)
+from azure.core.pipeline.transport import AsyncHttpResponse
+from azure.core.rest import HttpRequest
+
+from identity_service.azure.acs_errors import (
+    Subject,
+    no_credential,
+    request_id,
+    translate,
+    unavailable,
+)
+from identity_service.azure.credential import Credential
+from identity_service.azure.failures import Failure, invalid_body
+from identity_service.azure.transport import RetryOnce, Transport
+from identity_service.errors import ServiceError
+from identity_service.log import current_invocation, request_sent
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+# The double slash is correct: the name of the resource ends with a slash.
+ACS_SCOPE = "https://communication.azure.com//.default"
+
+# Seconds. A repeatable call ends within REPEATABLE, including its one retry.
+CONNECT = 3.0
+REPEATABLE = 7.5
+# The options of a repeatable call.
+RETRY_ONCE: dict[str, Any] = {"repeatable": True}
+
+
+def new_transport(proxy: str) -> Transport:
+    """The transport of all calls. Each call limits itself how long it waits for the response."""
+    return Transport(CONNECT, None, proxy)
+
+
+def bearer(credential: Credential) -> AsyncBearerTokenCredentialPolicy[HttpRequest, Any]:
+    """The policy that authenticates with the app's own credential."""
+    return AsyncBearerTokenCredentialPolicy(credential, ACS_SCOPE)
+
+
+def policies(authentication: object, *more: object, traced: bool) -> list[object]:
+    """The policies of a client, in order. Each attempt is authenticated and recorded anew.
+
+    Args:
+        authentication: The policy that authenticates requests.
+        more: Policies that see each call once.
+        traced: Whether OpenTelemetry records the requests.
+    """
+    tracing = [DistributedTracingPolicy()] if traced else []
+    return [*more, RetryOnce(), authentication, Record(), *tracing]
+
+
+async def result_of(
+    call: Awaitable[S],
+    parse: Callable[[S], T],
+    host: str,
+    *,
+    subject: Subject = "identity",
+    limit: float = REPEATABLE,
+) -> T:
+    """The parsed response.
+
+    Args:
+        call: The call to the SDK.
+        parse: Reads its result.
+        host: The host of the ACS resource, for the log.
+        subject: What the call is about.
+        limit: The seconds after which the call is abandoned, with its retry.
+    """
+    invocation = current_invocation()
+    with invocation.acs_call() as measured, invocation.upstream_wait():
+        try:
+            async with asyncio.timeout(limit):
+                return parse(await call)
+        except AzureError as error:
+            raise translate(error, host, subject) from error
+        except TimeoutError as error:
+            if not measured.is_sent:
+                reason = f"no token within {limit:.0f} s"
+                raise no_credential(ACS_SCOPE, reason) from error
+            failure = Failure("timeout", f"no response within {limit:.0f} s")
+            raise unavailable(host, failure) from error
+        except ServiceError:
+            raise
+        except Exception as error:  # the SDK raises anything for an invalid response
+            raise unavailable(host, invalid_body(error)) from error
+
+
+class Record(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Names this client, and records what the log line of the invocation says about ACS."""
+
+    def __init__(self) -> None:
+        self._user_agent = UserAgentPolicy().user_agent
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
+        """The credential is there, and the request goes out."""
+        request.http_request.headers.setdefault("User-Agent", self._user_agent)
+        request_sent()
+
+    def on_response(
+        self,
+        request: PipelineRequest[HttpRequest],  # noqa: ARG002 -- part of the interface
+        response: PipelineResponse[HttpRequest, AsyncHttpResponse],
+    ) -> None:
+        """Its id, and whether ACS throttles."""
+        received = response.http_response
+        invocation = current_invocation()
+        invocation.upstream_request_id = request_id(received.headers) or ""
+        invocation.throttles += received.status_code == HTTPStatus.TOO_MANY_REQUESTS
