@@ -85,6 +85,7 @@ class LocalAcs:
             "ACS_TEAMS_USER_TOKEN": teams.token,
             "ACS_TEAMS_EXPIRED_TOKEN": teams.expired_token,
             "ACS_TEAMS_APP_ID": teams.app_id,
+            "ACS_TEAMS_TENANT_ID": teams.tenant_id,
             "ACS_TEAMS_USER_ID": teams.user_id,
         }
 

@@ -66,6 +66,10 @@ SECRETS = {
     "upper-case digest": (DIGEST.upper(), "***"),
     "digest in a URL": (f"RowKey='u%7C{DIGEST}'", "RowKey='u%7C***'"),
     "user": (f"no row of aad/{USER}.", "no row of ***"),
+    "user of Teams Phone": (
+        f"/tenants/{USER.replace('/', '/assignments/')}?api-version=1",
+        "/tenants/***/assignments/***?api-version=1",
+    ),
     "user in a URL": (f"/users/aad%2F{USER.replace('/', '%2F')}", "/users/***"),
 }
 
@@ -113,6 +117,7 @@ HOSTILE = [
     "?code", "?code=", ";sig", "access_token", "basic ", "basic\t", "bearer aaaaaaa ",
     "bearer aaaaaaaaa", "sharedkeylite", "hmac-sha256 a", f"{'f' * 63}g", "f", "aad/", "aad%2F",
     "aad/-", " ", "\n", "\\", "'", '"', "x://[", "://a:", "://[a]:1", "u|", "u|aaaaaaa ", "u%7C",
+    "/tenants/", "/assignments/",
 ]  # fmt: skip
 
 

@@ -37,6 +37,8 @@ Subject = Literal["identity", "assignment"] | None
 # Source: https://learn.microsoft.com/azure/communication-services/concepts/service-limits
 QUOTA_WINDOW = 30
 
+_HEADERS_OF_ACS = ("MS-CV", "api-supported-versions")
+
 _REMEDY = (
     "give this app's identity the role Communication and Email Service Owner"
     " (09976791-48a7-449e-bb21-39d1a415f350) on the ACS resource, or correct the access key;"
@@ -111,7 +113,7 @@ def _translate_response(  # noqa: PLR0911 -- a table
             return AcsRefusedUs(
                 "ACS does not accept this service's own credential.", kind="status", **about
             )
-        case ((400 | 404 | 422), str()) if subject == "assignment":
+        case ((400 | 404 | 422), _) if subject == "assignment" and _is_from_acs(error):
             return AssignmentRefused(f"ACS: {_message(error)}", field=_field(error), **about)
         case 404, str() if subject == "identity" and _names_identity(code, _message(error)):
             # Any other 404 may come from anywhere, such as another service behind the endpoint.
@@ -131,12 +133,18 @@ def _translate_response(  # noqa: PLR0911 -- a table
 
 
 def is_missing(error: HttpResponseError) -> bool:
-    """Whether ACS says that there is no such assignment.
+    """Whether ACS says that there is no such assignment. The sweep takes this for a proof."""
+    return error.status_code == HTTPStatus.NOT_FOUND and _is_from_acs(error)
 
-    The sweep takes this for a proof. Only the status is documented, so any error code will do. A
-    response without one may come from anywhere, such as another service behind the endpoint.
+
+def _is_from_acs(error: HttpResponseError) -> bool:
+    """Whether ACS has sent this error, and not another service behind the endpoint.
+
+    The error codes about assignments are not documented. But all recorded responses of ACS have one
+    of these headers, and its errors have a code.
     """
-    return error.status_code == HTTPStatus.NOT_FOUND and _code(error) is not None
+    headers = _headers(error)
+    return _code(error) is not None and any(headers.get(name) for name in _HEADERS_OF_ACS)
 
 
 def _code(error: HttpResponseError) -> str | None:

@@ -79,14 +79,14 @@ class AcsTeamsAssignments:
         if assignment.client_ids:
             body["clientIds"] = assignment.client_ids
         request = self._request("PUT", tenant_id, object_id, json=body)
-        parse = partial(_stored, tenant_id, object_id)
+        parse = partial(_assignment, tenant_id, object_id)
         with not_sent_after(not_after):
             await self._result(request, (_OK, _CREATED), parse, subject="assignment")
 
     async def get(self, tenant_id: str, object_id: str) -> Assignment | None:
         """See `ports.TeamsAssignments`."""
         request = self._request("GET", tenant_id, object_id)
-        return await self._result(request, (_OK,), partial(_found, tenant_id, object_id))
+        return await self._result(request, (_OK,), partial(_assignment, tenant_id, object_id))
 
     async def delete(self, tenant_id: str, object_id: str, *, not_after: datetime) -> None:
         """See `ports.TeamsAssignments`."""
@@ -170,17 +170,11 @@ _PRINCIPAL_TYPES: dict[str, PrincipalType] = {
 }
 
 
-def _found(tenant_id: str, object_id: str, response: AsyncHttpResponse | None) -> Assignment | None:
-    return _assignment(tenant_id, object_id, response) if response else None
-
-
-def _stored(tenant_id: str, object_id: str, response: AsyncHttpResponse | None) -> None:
-    """The specification has a body here, an example in the documentation has none."""
-    if response and response.body():
-        _assignment(tenant_id, object_id, response)
-
-
-def _assignment(tenant_id: str, object_id: str, response: AsyncHttpResponse) -> Assignment:
+def _assignment(
+    tenant_id: str, object_id: str, response: AsyncHttpResponse | None
+) -> Assignment | None:
+    if response is None:
+        return None
     received = msgspec.json.decode(response.body(), type=_Received)
     ids = (received.tenant_id.lower(), received.object_id.lower())
     if ids != (tenant_id.lower(), object_id.lower()):

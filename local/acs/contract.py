@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -25,11 +26,15 @@ VERSIONS = (
 ENTRA_VERSIONS = ("2024-04-01-preview", "2025-03-02-preview")
 # Versions are dates: string comparison orders them by age.
 TEAMS_SINCE = "2022-06-01"
+TEAMS_EXTENSION_SINCE = "2025-06-30"
 LIFETIME_SINCE = "2022-10-01"
 JOIN_SCOPES_SINCE = "2023-10-01"
 
 SCOPES = ("chat", "voip")
 JOIN_SCOPES = ("chat.join", "chat.join.limited", "voip.join")
+
+# The articles write the last one, the specification the second.
+PRINCIPAL_TYPES = ("user", "resourceAccount", "teamsResourceAccount")
 
 MIN_MINUTES = 60
 MAX_MINUTES = 1440
@@ -44,6 +49,19 @@ class Operation(StrEnum):
     DELETE = "delete"
     EXCHANGE = "exchange"
     EXCHANGE_ENTRA = "exchangeEntra"
+    EXCHANGE_TEAMS_EXTENSION = "exchangeTeamsExtension"
+    PUT_ASSIGNMENT = "putAssignment"
+    GET_ASSIGNMENT = "getAssignment"
+    DELETE_ASSIGNMENT = "deleteAssignment"
+
+
+_SINCE = {
+    Operation.EXCHANGE: TEAMS_SINCE,
+    Operation.EXCHANGE_TEAMS_EXTENSION: TEAMS_EXTENSION_SINCE,
+    Operation.PUT_ASSIGNMENT: TEAMS_EXTENSION_SINCE,
+    Operation.GET_ASSIGNMENT: TEAMS_EXTENSION_SINCE,
+    Operation.DELETE_ASSIGNMENT: TEAMS_EXTENSION_SINCE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +69,7 @@ class Request:
     """One request, as received.
 
     `target` is the raw request target with its percent-encoding, because signatures cover it.
-    `headers` is case-insensitive. `identity_id` is the decoded path segment, if the path has one.
+    `headers` is case-insensitive. The ids are decoded path segments, if the path has them.
     """
 
     operation: Operation
@@ -61,6 +79,8 @@ class Request:
     body: bytes
     api_version: str | None
     identity_id: str = ""
+    tenant_id: str = ""
+    object_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +122,17 @@ class ExchangeRequest(msgspec.Struct, frozen=True, rename="camel"):
     user_id: str | None = None
 
 
+class AssignmentRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """What an assignment shall be. `client_ids` is None if the request does not have the field."""
+
+    principal_type: str | None = None
+    client_ids: tuple[str, ...] | None = None
+
+
+class _NoFields(msgspec.Struct, frozen=True):
+    pass
+
+
 class _CreateBody(msgspec.Struct, frozen=True, rename="camel"):
     create_token_with_scopes: list[str] | None = None
     # Any: api-versions that do not know the field ignore its value.
@@ -120,9 +151,8 @@ def supported_versions(operation: Operation | None) -> tuple[str, ...]:
     """The api-versions that have the operation, oldest first. None: all api-versions."""
     if operation is Operation.EXCHANGE_ENTRA:
         return ENTRA_VERSIONS
-    if operation is Operation.EXCHANGE:
-        return tuple(version for version in VERSIONS if version >= TEAMS_SINCE)
-    return VERSIONS
+    since = _SINCE[operation] if operation in _SINCE else VERSIONS[0]
+    return tuple(version for version in VERSIONS if version >= since)
 
 
 def check_version(version: str | None, operation: Operation) -> str:
@@ -157,7 +187,7 @@ def parse_issue(body: bytes, version: str) -> TokenRequest:
     """
     request = _decode(body, _IssueBody)
     if request.scopes is None:
-        raise errors.invalid("Scopes: The Scopes field is required.", "Scopes")
+        raise errors.required("Scopes")
     if not request.scopes:
         raise errors.invalid("Invalid scopes - Scopes field is required.", "scopes")
     scopes = _check_scopes(request.scopes, version)
@@ -171,6 +201,49 @@ def parse_exchange(body: bytes) -> ExchangeRequest:
         ServiceError: 400, the body is not JSON of this shape.
     """
     return _decode(body, ExchangeRequest)
+
+
+def parse_nothing(body: bytes) -> None:
+    """Parse a body that has no fields.
+
+    Raises:
+        ServiceError: 400, the body is not a JSON object.
+    """
+    _decode(body, _NoFields)
+
+
+def parse_assignment(body: bytes) -> AssignmentRequest:
+    """Parse the request for an assignment. All its checks are assumed.
+
+    Raises:
+        ServiceError: 400, the body is invalid.
+    """
+    request = _decode(body, AssignmentRequest)
+    if request.principal_type is None:
+        raise errors.required("PrincipalType")
+    if request.principal_type not in PRINCIPAL_TYPES:
+        raise errors.invalid("Provided PrincipalType is not known.", "principalType")
+    if request.principal_type == "user" and not request.client_ids:
+        raise errors.required("ClientIds")
+    if request.client_ids is None:
+        return request
+    ids = dict.fromkeys(parse_guid(each, "ClientIds") for each in request.client_ids)
+    return msgspec.structs.replace(request, client_ids=tuple(ids))
+
+
+def parse_guid(value: str | None, name: str) -> str:
+    """The GUID in lower case.
+
+    Raises:
+        ServiceError: 400, the field of this name is missing, or is no GUID.
+    """
+    if not value:
+        raise errors.required(name)
+    try:
+        return str(UUID(value))
+    except ValueError as error:
+        target = name[0].lower() + name[1:]
+        raise errors.invalid(f"Provided {name} has invalid format.", target) from error
 
 
 def _decode(body: bytes, shape: type[Body]) -> Body:

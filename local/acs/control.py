@@ -119,6 +119,7 @@ class Control:
                 web.get("/counts", self._get_counts),
                 web.get("/identities", self._list_identities),
                 web.get("/identities/{id}", self._get_identity),
+                web.get("/assignments", self._list_assignments),
                 web.post("/tokens/verify", self._verify_token),
                 web.post("/teams-user", self._create_teams_user),
                 web.post("/entra-user", self._create_entra_user),
@@ -162,6 +163,14 @@ class Control:
             raise web.HTTPNotFound
         return _json(self._document(identity))
 
+    async def _list_assignments(self, _request: web.Request) -> web.StreamResponse:
+        extension = self._service.teams_extension
+        assignments = [
+            {**each.document(), "tokensAlive": extension.count_live_tokens(each)}
+            for each in extension
+        ]
+        return _json({"assignments": assignments})
+
     async def _verify_token(self, request: web.Request) -> web.StreamResponse:
         body = await _read(request, _VerifyTokenBody)
         return _json(self._service.directory.verify_token(body.token))
@@ -169,7 +178,8 @@ class Control:
     async def _create_teams_user(self, request: web.Request) -> web.StreamResponse:
         body = await _read(request, _TeamsUserBody)
         user = self._service.teams.user(str(body.user_id))
-        return _json({"token": user.token, "appId": user.app_id, "userId": user.user_id})
+        document = {"appId": user.app_id, "tenantId": user.tenant_id, "userId": user.user_id}
+        return _json({"token": user.token, **document})
 
     async def _create_entra_user(self, request: web.Request) -> web.StreamResponse:
         body = await _read(request, _EntraUserBody)

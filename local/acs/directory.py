@@ -10,6 +10,7 @@ import jwt
 import msgspec
 
 from local.acs import errors
+from local.acs.teams_extension import TeamsExtension
 from local.acs.tokens import AccessToken, Signer
 
 # A Teams user, or a user who has exchanged its own Entra token.
@@ -46,8 +47,15 @@ class Directory:
     Deleted identities are kept: the error for a deleted identity is 404, for an unknown one 401.
     """
 
-    def __init__(self, resource_id: str, signer: Signer, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        resource_id: str,
+        signer: Signer,
+        clock: Callable[[], float],
+        teams_extension: TeamsExtension,
+    ) -> None:
         self._resource_id = resource_id
+        self._teams_extension = teams_extension
         self._signer = signer
         self._clock = clock
         self._identities: dict[str, Identity] = {}
@@ -125,6 +133,8 @@ class Directory:
         # Entra's users are not identities of the resource, so their tokens cannot be revoked here.
         if _ENTRA_USER.match(claims["skypeid"]):
             return None
+        if self._teams_extension.has(claims["skypeid"]):
+            return self._teams_extension.why_invalid(claims["skypeid"], claims["jti"])
         identity = self.get(f"8:{claims['skypeid']}")
         if identity is None:
             return "unknown"

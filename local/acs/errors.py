@@ -42,6 +42,11 @@ def invalid(message: str, target: str | None = None) -> ServiceError:
     return ServiceError(400, "ValidationError", message, target=target)
 
 
+def required(name: str) -> ServiceError:
+    """A field of the body is missing."""
+    return invalid(f"{name}: The {name} field is required.", name)
+
+
 def identity_not_owned() -> ServiceError:
     """The identity belongs to another resource, or never existed."""
     message = "Provided identity doesn't belong to the resource."
@@ -51,6 +56,17 @@ def identity_not_owned() -> ServiceError:
 def identity_not_found() -> ServiceError:
     """The identity was deleted. Status and code are assumed, the message is recorded."""
     return ServiceError(404, "IdentityNotFound", "Provided identity doesn't exist.")
+
+
+def assignment_not_found() -> ServiceError:
+    """There is no such assignment. The status is documented, code and message are assumed."""
+    return ServiceError(404, "AssignmentNotFound", "Provided assignment doesn't exist.")
+
+
+def not_assigned() -> ServiceError:
+    """The user has no assignment, or not with this application. Assumed."""
+    message = "The user may not use the resource with this application."
+    return ServiceError(403, "Forbidden", message)
 
 
 def invalid_access_token() -> ServiceError:

@@ -17,7 +17,19 @@ from local.acs.tokens import Signer
 POLL_SECONDS = 0.05
 
 When = Literal["before", "after"]
-Target = Literal["any", "create", "issue", "revoke", "delete", "exchange", "exchangeEntra"]
+Target = Literal[
+    "any",
+    "create",
+    "issue",
+    "revoke",
+    "delete",
+    "exchange",
+    "exchangeEntra",
+    "exchangeTeamsExtension",
+    "putAssignment",
+    "getAssignment",
+    "deleteAssignment",
+]
 
 
 class Fault(

@@ -22,6 +22,7 @@ class Quota(StrEnum):
     REVOKE = "revoke"
     DELETE = "delete"
     EXCHANGE = "exchange"
+    ASSIGNMENT = "assignment"
 
 
 ACS_WINDOW = 30.0
@@ -32,6 +33,8 @@ ACS_LIMITS = {
     Quota.REVOKE: 500,
     Quota.DELETE: 500,
     Quota.EXCHANGE: 500,
+    # Assumed: none is published for reading and changing assignments.
+    Quota.ASSIGNMENT: 500,
 }
 
 

@@ -16,6 +16,7 @@ from local.acs.service import Service
 from local.acs.teams import TeamsUser
 from local.entra import Issuer
 
+ASSIGNMENT = "/access/teamsExtension/tenants/{tenantId}/assignments/{objectId}"
 ROUTES = (
     ("POST", "/identities", Operation.CREATE),
     ("POST", "/identities/{id}/:issueAccessToken", Operation.ISSUE),
@@ -23,6 +24,10 @@ ROUTES = (
     ("DELETE", "/identities/{id}", Operation.DELETE),
     ("POST", "/teamsUser/:exchangeAccessToken", Operation.EXCHANGE),
     ("POST", "/access/entra/:exchangeAccessToken", Operation.EXCHANGE_ENTRA),
+    ("POST", "/access/teamsExtension/:exchangeAccessToken", Operation.EXCHANGE_TEAMS_EXTENSION),
+    ("PUT", ASSIGNMENT, Operation.PUT_ASSIGNMENT),
+    ("GET", ASSIGNMENT, Operation.GET_ASSIGNMENT),
+    ("DELETE", ASSIGNMENT, Operation.DELETE_ASSIGNMENT),
 )
 
 
@@ -110,6 +115,8 @@ async def _read(operation: Operation, request: web.Request) -> Request:
         body=await request.read(),
         api_version=request.query.get("api-version"),
         identity_id=request.match_info.get("id", ""),
+        tenant_id=request.match_info.get("tenantId", ""),
+        object_id=request.match_info.get("objectId", ""),
     )
 
 

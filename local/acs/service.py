@@ -12,6 +12,7 @@ from local.acs.entra_users import EntraUsers
 from local.acs.errors import ServiceError
 from local.acs.quotas import Quota, Quotas
 from local.acs.teams import Teams
+from local.acs.teams_extension import TeamsExtension
 from local.acs.tokens import Signer
 from local.entra import Issuer
 
@@ -31,7 +32,8 @@ class Service:
         self.resource_id = str(uuid4())
         self.access_keys = AccessKeys(*access_keys)
         self.signer = Signer(self.resource_id)
-        self.directory = Directory(self.resource_id, self.signer, clock)
+        self.teams_extension = TeamsExtension(issuer, self.resource_id, self.signer, clock)
+        self.directory = Directory(self.resource_id, self.signer, clock, self.teams_extension)
         self.quotas = Quotas(clock)
         self.teams = Teams(issuer)
         self.entra_users = EntraUsers(issuer, self.resource_id)
@@ -44,6 +46,10 @@ class Service:
             Operation.DELETE: self._delete,
             Operation.EXCHANGE: self._exchange,
             Operation.EXCHANGE_ENTRA: self._exchange_entra,
+            Operation.EXCHANGE_TEAMS_EXTENSION: self._exchange_teams_extension,
+            Operation.PUT_ASSIGNMENT: self._put_assignment,
+            Operation.GET_ASSIGNMENT: self._get_assignment,
+            Operation.DELETE_ASSIGNMENT: self._delete_assignment,
         }
 
     def handle(self, request: Request) -> Response:
@@ -56,14 +62,19 @@ class Service:
             return Response.error(error.status, error.error, error.headers)
 
     def _authenticate(self, request: Request) -> None:
-        if request.operation is Operation.EXCHANGE_ENTRA:
-            self.entra_users.authorize(request.headers.get("Authorization", ""))
-        else:
-            self._authenticator.authenticate(request)
+        authorization = request.headers.get("Authorization", "")
+        match request.operation:
+            case Operation.EXCHANGE_ENTRA:
+                self.entra_users.authorize(authorization)
+            case Operation.EXCHANGE_TEAMS_EXTENSION:
+                self.teams_extension.authenticate(authorization)
+            case _:
+                self._authenticator.authenticate(request)
 
     def reset(self) -> None:
-        """Remove all identities and turn quotas off. The keys and the resource id stay."""
+        """Remove identities and assignments, and turn quotas off. Keys and resource id stay."""
         self.directory.clear()
+        self.teams_extension.clear()
         self.quotas.enforce(None)
 
     def _create(self, request: Request, version: str) -> Response:
@@ -110,3 +121,24 @@ class Service:
         token = self.signer.sign(skype_id, grant.scopes, now=now, expires=expires)
         identity = {"id": grant.identity_id}
         return Response.success(200, {"identity": identity, "accessToken": token.document()})
+
+    def _exchange_teams_extension(self, request: Request, _version: str) -> Response:
+        contract.parse_nothing(request.body)
+        self.quotas.acquire(Quota.EXCHANGE)
+        exchanged = self.teams_extension.exchange(request.headers["Authorization"])
+        return Response.success(200, exchanged)
+
+    def _put_assignment(self, request: Request, _version: str) -> Response:
+        requested = contract.parse_assignment(request.body)
+        self.quotas.acquire(Quota.ASSIGNMENT)
+        assignment, is_new = self.teams_extension.put(request, requested)
+        return Response.success(201 if is_new else 200, assignment.document())
+
+    def _get_assignment(self, request: Request, _version: str) -> Response:
+        self.quotas.acquire(Quota.ASSIGNMENT)
+        return Response.success(200, self.teams_extension.require(request).document())
+
+    def _delete_assignment(self, request: Request, _version: str) -> Response:
+        self.quotas.acquire(Quota.ASSIGNMENT)
+        self.teams_extension.delete(request)
+        return Response(204)

@@ -5,14 +5,16 @@ Source: https://learn.microsoft.com/azure/communication-services/quickstarts/man
 
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import jwt
 
 from local.acs import errors
-from local.acs.contract import ExchangeRequest
+from local.acs.contract import ExchangeRequest, parse_guid
 from local.entra import TEAMS_AUDIENCE, Issuer
 
+# The application's permissions. The last one is for the exchange in `teams_extension.py`.
+PERMISSIONS = ("Teams.ManageCalls", "Teams.ManageChats", "TeamsExtension.ManageCalls")
 # Real Entra tokens live for about an hour. This lifetime covers a working day on a laptop.
 TOKEN_LIFETIME = 24 * 60 * 60
 
@@ -24,6 +26,7 @@ class TeamsUser:
     token: str = field(repr=False)
     expired_token: str = field(repr=False)
     app_id: str
+    tenant_id: str
     user_id: str
 
 
@@ -50,6 +53,7 @@ class Teams:
             token=self._sign(user_id, TOKEN_LIFETIME),
             expired_token=self._sign(user_id, -60),
             app_id=self._app_id,
+            tenant_id=self._issuer.tenant,
             user_id=user_id,
         )
 
@@ -60,28 +64,19 @@ class Teams:
             ServiceError: 401, the token is invalid; 400, an id is invalid or not that of the token.
         """
         claims = self._verify(request.token or "")
-        app_id = _parse_guid(request.app_id, "AppId")
+        app_id = parse_guid(request.app_id, "AppId")
         if app_id != self._app_id or claims.get("appid") != self._app_id:
             raise errors.invalid("AAD application is not the expected one.", "appId")
-        if _parse_guid(request.user_id, "UserId") != claims.get("oid"):
+        if parse_guid(request.user_id, "UserId") != claims.get("oid"):
             raise errors.invalid("Provided AAD token issued for unexpected user.", "userId")
         return TeamsGrant(f"orgid:{claims['oid']}", claims["exp"])
 
     def _sign(self, user_id: str, lifetime: float) -> str:
-        return self._issuer.sign(TEAMS_AUDIENCE, lifetime, appid=self._app_id, oid=user_id)
+        claims = {"appid": self._app_id, "oid": user_id, "scp": " ".join(PERMISSIONS)}
+        return self._issuer.sign(TEAMS_AUDIENCE, lifetime, **claims)
 
     def _verify(self, token: str) -> dict[str, Any]:
         try:
             return self._issuer.verify(token, TEAMS_AUDIENCE)
         except jwt.InvalidTokenError as error:
             raise errors.invalid_access_token() from error
-
-
-def _parse_guid(value: str | None, name: str) -> str:
-    if not value:
-        raise errors.invalid(f"{name}: The {name} field is required.", name)
-    try:
-        return str(UUID(value))
-    except ValueError as error:
-        target = name[0].lower() + name[1:]
-        raise errors.invalid(f"Provided {name} has invalid format.", target) from error

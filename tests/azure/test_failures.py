@@ -1,6 +1,6 @@
 """Each failure of ACS or of the table service logs its cause once, without a secret.
 
-Both adapters call real servers with the real SDKs.
+The adapters call real servers with the real SDKs.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
@@ -27,13 +28,16 @@ from azure.core.exceptions import (
 
 from identity_service.azure.acs import AcsClient
 from identity_service.azure.acs_calls import ACS_SCOPE
+from identity_service.azure.acs_teams import AcsTeamsAssignments
 from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Kind, describe
-from identity_service.azure.tables import STORAGE_SCOPE, TableRegistry
+from identity_service.azure.row_reader import STORAGE_SCOPE
+from identity_service.azure.tables import TableRegistry
 from identity_service.errors import AcsRefusedUs, AcsUnavailable, RegistryUnavailable, ServiceError
 from identity_service.identity import Identity, State, UserRow
 from identity_service.log import restrain_libraries
 from identity_service.policies import TokenGrant
+from identity_service.teams_access import Assignment
 from tests.azure.test_credential import FakeSource
 from tests.support.acs_transport import IDENTITY
 from tests.support.virtual_time import START
@@ -203,6 +207,15 @@ ACS_CALLS: dict[str, Callable[[AcsClient], Awaitable[object]]] = {
 }
 
 
+TENANT, OBJECT, APP = (f"00000000-0000-0000-0000-{number:012}" for number in range(3))
+NEVER = datetime.max.replace(tzinfo=UTC)
+ASSIGNMENT_CALLS: dict[str, Callable[[AcsTeamsAssignments], Awaitable[object]]] = {
+    "put": lambda teams: teams.put(TENANT, OBJECT, Assignment("user", (APP,)), not_after=NEVER),
+    "get": lambda teams: teams.get(TENANT, OBJECT),
+    "delete": lambda teams: teams.delete(TENANT, OBJECT, not_after=NEVER),
+}
+
+
 async def due(registry: TableRegistry) -> object:
     """All due entries."""
     return [entry async for entry in registry.due_entries()]
@@ -273,8 +286,17 @@ async def outcomes(
 
 def acs_at(endpoint: Endpoint) -> AcsClient:
     """The adapter as the app connects it. Without TLS it needs a key."""
-    way = Credential(FakeSource()) if endpoint.url.startswith("https") else KEY
-    return AcsClient.connect(endpoint.url, way, endpoint.proxy)
+    return AcsClient.connect(endpoint.url, way_into(endpoint), endpoint.proxy)
+
+
+def teams_at(endpoint: Endpoint) -> AcsTeamsAssignments:
+    """The adapter as the app connects it. Without TLS it needs a key."""
+    return AcsTeamsAssignments.connect(endpoint.url, way_into(endpoint), endpoint.proxy)
+
+
+def way_into(endpoint: Endpoint) -> Credential | str:
+    """A credential, or a key."""
+    return Credential(FakeSource()) if endpoint.url.startswith("https") else KEY
 
 
 def registry_at(endpoint: Endpoint) -> TableRegistry:
@@ -290,7 +312,7 @@ def registry_at(endpoint: Endpoint) -> TableRegistry:
 
 
 class Upstream(NamedTuple):
-    """One of the two adapters, and what its failures look like."""
+    """One of the adapters, and what its failures look like."""
 
     connect: Callable[[Endpoint], Any]
     calls: dict[str, Callable[[Any], Awaitable[object]]]
@@ -300,12 +322,13 @@ class Upstream(NamedTuple):
 
 UPSTREAMS = [
     Upstream(acs_at, ACS_CALLS, AcsUnavailable, "acs_unavailable"),
+    Upstream(teams_at, ASSIGNMENT_CALLS, AcsUnavailable, "acs_unavailable"),
     # One of its calls asks all partitions.
     Upstream(registry_at, REGISTRY_CALLS, RegistryUnavailable, "registry_unavailable"),
 ]
 
 
-@pytest.mark.parametrize("upstream", UPSTREAMS, ids=["acs", "registry"])
+@pytest.mark.parametrize("upstream", UPSTREAMS, ids=["acs", "teams", "registry"])
 @each_unreachable
 async def test_unreachable(  # noqa: PLR0913, PLR0917 -- two of them are fixtures
     servers: AsyncExitStack,
@@ -354,8 +377,8 @@ class WrongService:
 
 @pytest.mark.parametrize(
     ("upstream", "has_table"),
-    [(UPSTREAMS[0], False), (UPSTREAMS[1], False), (UPSTREAMS[1], True)],
-    ids=["acs", "registry", "registry, later"],
+    [*((upstream, False) for upstream in UPSTREAMS), (UPSTREAMS[-1], True)],
+    ids=["acs", "teams", "registry", "registry, later"],
 )
 @each_wrong_service
 async def test_wrong_service(
@@ -365,7 +388,7 @@ async def test_wrong_service(
     upstream: Upstream,
     has_table: bool,
 ) -> None:
-    """A response of another service is no missing identity or row, no conflict and no defect."""
+    """A response of another service is no missing identity, assignment or row, and no refusal."""
     endpoint = await WrongService(*response, has_table=has_table).start(servers)
     adapter = upstream.connect(endpoint)
     errors, logged = await outcomes(adapter, upstream.calls, caplog)

@@ -38,6 +38,7 @@ VARIABLES = {
     "ACS_TEAMS_USER_TOKEN",
     "ACS_TEAMS_EXPIRED_TOKEN",
     "ACS_TEAMS_APP_ID",
+    "ACS_TEAMS_TENANT_ID",
     "ACS_TEAMS_USER_ID",
 }
 # Only Core Tools need these. The end-to-end tests start the app with the other settings alone.

@@ -1,9 +1,10 @@
 // Exchanges the Entra token in ENTRA_TOKEN with Microsoft's client SDK, and prints the access token.
+// The argument is the scope that the client SDK requests from Entra. It selects the exchange.
 import { AzureCommunicationTokenCredential } from "@azure/communication-common";
 
 const credential = new AzureCommunicationTokenCredential({
   resourceEndpoint: process.env.ACS_ENDPOINT,
-  scopes: ["https://communication.azure.com/clients/VoIP"],
+  scopes: [process.argv[2]],
   tokenCredential: {
     getToken: async () => ({
       token: process.env.ENTRA_TOKEN,

@@ -110,15 +110,41 @@ def test_the_default_credential_is_the_managed_identity(azure: Azure) -> None:
     assert azure.identity_requests() == before + 1
 
 
+def exchange(azure: Azure, entra_token: str, scope: str) -> "subprocess.CompletedProcess[str]":
+    """Exchange a user's Entra token, with a new credential."""
+    return run_node(azure, "entra_user.mjs", scope, ENTRA_TOKEN=entra_token)
+
+
 def test_a_client_sdk_exchanges_its_users_entra_token(azure: Azure) -> None:
     """The token is valid, and has only the scope that the user has."""
     user = {"userId": str(uuid4()), "scopes": ["VoIP"]}
     entra_token = azure.client.control("POST", "/entra-user", user).document["token"]
 
-    process = run_node(azure, "entra_user.mjs", ENTRA_TOKEN=entra_token)
+    process = exchange(azure, entra_token, "https://communication.azure.com/clients/VoIP")
 
     assert process.returncode == 0, process.stderr
     exchanged = json.loads(process.stdout)
     verified = azure.client.verify(exchanged["token"])
     assert (verified["valid"], verified["claims"]["acsScope"]) == (True, "voip")
     assert 0 < exchanged["minutes"] <= 24 * 60
+
+
+def test_a_client_sdk_gets_a_token_while_its_user_is_assigned(azure: Azure) -> None:
+    """Before and after, ACS refuses the same Entra token. Removing the user revokes the token."""
+    env = azure.environment
+    path = f"tenants/{env['ACS_TEAMS_TENANT_ID']}/assignments/{env['ACS_TEAMS_USER_ID']}"
+    assignment = f"/access/teamsExtension/{path}?api-version=2025-06-30"
+    body = {"principalType": "user", "clientIds": [env["ACS_TEAMS_APP_ID"]]}
+    scope = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
+
+    never_assigned = exchange(azure, env["ACS_TEAMS_USER_TOKEN"], scope)
+    azure.client.signed("PUT", assignment, body)
+    assigned = exchange(azure, env["ACS_TEAMS_USER_TOKEN"], scope)
+    token = json.loads(assigned.stdout)["token"]
+    valid = azure.client.verify(token)["valid"]
+    azure.client.signed("DELETE", assignment)
+    removed = exchange(azure, env["ACS_TEAMS_USER_TOKEN"], scope)
+
+    refusal = "Service request failed. Status: 403"
+    assert (refusal in never_assigned.stderr, refusal in removed.stderr) == (True, True)
+    assert (valid, azure.client.verify(token)["reason"]) == (True, "revoked")

@@ -45,7 +45,7 @@ def test_the_default_limits_are_those_of_acs() -> None:
     """The limits are 1000 for create and issue, and 500 for the others."""
     limits = [QuotaSettings().limit(quota) for quota in Quota]
 
-    assert limits == [1000, 1000, 1000, 500, 500, 500]
+    assert limits == [1000, 1000, 1000, 500, 500, 500, 500]
 
 
 @pytest.mark.parametrize(("options", "retry_after"), [({}, None), ({"retryAfter": True}, "30")])

@@ -75,7 +75,7 @@ def test_an_unregistered_application_is_refused(acs: EmulatorClient) -> None:
 
 def test_repr_does_not_show_tokens() -> None:
     """Tokens do not appear in logs or tracebacks."""
-    assert "secret" not in repr(TeamsUser("secret", "secret", "app", "user"))
+    assert "secret" not in repr(TeamsUser("secret", "secret", "app", "tenant", "user"))
 
 
 def test_any_user_of_the_tenant_may_exchange(acs: EmulatorClient) -> None:
