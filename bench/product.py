@@ -10,16 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from azure.core.exceptions import ResourceExistsError
-from azure.data.tables.aio import TableClient
 
 from identity_service.azure.table_codec import identity_key, partition
-from identity_service.azure.tables import CONNECT, RESPONSE, TABLE, TableRegistry
+from identity_service.azure.tables import TABLE
 from identity_service.identity import Actor, Identity, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy
 from identity_service.services import Services
 from identity_service.sweep import purge_deleted_identities
-from tests.support.product import CountingTransport, ShiftedClock, batches
+from tests.support.product import CountedRegistry, ShiftedClock, batches
 
 DELETES_PER_30S = CleanupPolicy().deletes_per_30s
 REGISTRY = TABLE
@@ -72,20 +71,17 @@ class Product:
     """The product's clients and sweep, outside the Functions host.
 
     Attributes:
-        transport: Counts the requests to the table service.
+        counted: Counts the requests to the table service.
     """
 
     def __init__(self) -> None:
         self._services = Services(os.environ)
-        self.transport = CountingTransport(CONNECT, RESPONSE)
-        self._table = TableClient(
+        self.counted = CountedRegistry(
             self._services.settings.storage.table_service,
             TABLE,
-            credential=self._services.storage_credential,
-            transport=self.transport,
-            retry_total=0,
+            self._services.storage_credential,
         )
-        self._registry = TableRegistry(self._table)
+        self._table, self._registry = self.counted.table, self.counted.registry
 
     async def sweep(self, deletes_per_30s: int, ahead: timedelta = timedelta()) -> Swept:
         """Sweep once, with the clock this far ahead."""

@@ -137,7 +137,7 @@ async def _sweep(product: Product, control: Control, number: int, *, with_users:
     await product.create_due(number, with_users=with_users)
     limit = int(DELETES_PER_30S * SPEEDUP)
     deletions_before = await control.attempts("delete")
-    sent, cpu = product.transport.sent, time.process_time()
+    sent, cpu = product.counted.requests, time.process_time()
     memory: list[float] = []
     sampling = asyncio.create_task(_sample(memory))
     swept = await product.sweep(limit)
@@ -147,7 +147,7 @@ async def _sweep(product: Product, control: Control, number: int, *, with_users:
         purged=swept.purged,
         seconds=swept.seconds,
         limit=limit / WINDOW,
-        requests=product.transport.sent - sent + deletions,
+        requests=product.counted.requests - sent + deletions,
         refused=deletions - swept.purged,
         cpu=time.process_time() - cpu,
         memory=[*memory, mebibytes("VmRSS")],

@@ -16,6 +16,7 @@ from identity_service.errors import (
     AssignmentRefused,
     IdentityBusy,
     IdentityNotReadable,
+    RegistryUnavailable,
     ServiceError,
     TeamsAccessBeingRemoved,
     TeamsAccessChanged,
@@ -104,18 +105,20 @@ class TeamsAccess:
         started = await self._start(
             tenant_id, object_id, lambda row, now: row.assign(assignment, expires_on, now)
         )  # 1, 2
+        events.info("teams_access_assigning", tenant_id=tenant_id, object_id=object_id)
         try:
-            await self._put(started.access, started.not_after)  # 3
-        except AssignmentRefused:
-            await self._take_back(started)
+            access = await self._give(started.access, started.not_after)  # 3, 4
+        except AssignmentRefused as refused:
+            try:
+                await self._take_back(started)
+            except Conflict:
+                raise _changed() from refused
+            events.info(
+                "teams_access_refused",
+                tenant_id=started.access.tenant_id,
+                object_id=started.access.object_id,
+            )
             raise
-        try:
-            assigned = started.access.finish_assignment()
-            access = await self._registry.update(started.access, assigned)  # 4
-        except Conflict as conflict:
-            await self._give_way(started)
-            raise _changed() from conflict
-        _log("teams_access_assigned", access)
         return access, started.before is None or started.before.is_removed  # 5
 
     async def remove(self, tenant_id: str, object_id: str) -> None:
@@ -126,6 +129,7 @@ class TeamsAccess:
             IdentityBusy: there were too many conflicts.
         """
         started = await self._start(tenant_id, object_id, Access.remove)  # 1, 2
+        events.info("teams_access_removing", tenant_id=tenant_id, object_id=object_id)
         await self._delete(started.access, started.not_after)  # 3
         try:
             await self._registry.update(started.access, started.access.finish_removal())  # 4
@@ -133,7 +137,11 @@ class TeamsAccess:
             current = await self._registry.read(tenant_id, object_id)
             if current and not current.is_removed:
                 raise _changed() from conflict
-        _log("teams_access_removed", started.access)  # 5
+        events.info(
+            "teams_access_removed",
+            tenant_id=started.access.tenant_id,
+            object_id=started.access.object_id,
+        )
 
     async def take_over(
         self, tenant_id: str, object_id: str, expires_on: datetime | None
@@ -160,7 +168,9 @@ class TeamsAccess:
             access = Access.absent(tenant_id, object_id).take_over(found, expires_on, now)
             with suppress(Conflict):
                 access = await self._registry.insert(access, not_after=now + SEND_WITHIN)  # 3
-                _log("teams_access_imported", access)
+                events.info(
+                    "teams_access_imported", tenant_id=access.tenant_id, object_id=access.object_id
+                )
                 return access, True
         raise _busy()
 
@@ -205,7 +215,9 @@ class TeamsAccess:
         if found:
             return await self._remove_late(access)
         await self._registry.remove(access)
-        _log("teams_access_forgotten", access)
+        events.info(
+            "teams_access_forgotten", tenant_id=access.tenant_id, object_id=access.object_id
+        )
         return Finished(access)
 
     async def _start(
@@ -228,56 +240,76 @@ class TeamsAccess:
         raise _busy()
 
     async def _take_back(self, started: _Started) -> None:
-        """ACS has refused the assignment: write the row as it was, unless it has changed since."""
-        before, access = started.before, started.access
-        now = self._clock.now()
-        with suppress(Conflict):
-            if before is None:
-                await self._registry.remove(access)
-            elif before.is_given:
-                await self._registry.update(access, before.check_again(now))
-            else:
-                await self._registry.update(access, access.remove(now))
+        """ACS has refused the assignment: write the row as it was before.
 
-    async def _give_way(self, started: _Started) -> None:
-        """Another request was faster. If it removes the access, undo what this one has sent."""
-        current = await self._registry.read(started.access.tenant_id, started.access.object_id)
-        if current and current.is_removed:
-            await self._delete(started.access, started.not_after)
+        Raises:
+            Conflict: another call has changed it since.
+        """
+        if started.before:
+            await self._registry.update(started.access, started.before)
+        else:
+            await self._registry.remove(started.access)
+
+    async def _give(self, access: Access, not_after: datetime) -> Access:
+        """Let ACS have the assignment that the row wants.
+
+        Raises:
+            AssignmentRefused: ACS does not accept it.
+            TeamsAccessChanged: another call has changed the row meanwhile. If it removes the
+                access, what this one has sent is undone.
+        """
+        wanted = access.assignment
+        assert wanted  # noqa: S101 -- for mypy: whatever is given has an assignment
+        await self._assignments.put(
+            access.tenant_id, access.object_id, wanted, not_after=not_after
+        )  # 3
+        try:
+            given = await self._registry.update(access, access.finish_assignment())  # 4
+        except Conflict as conflict:
+            current = await self._registry.read(access.tenant_id, access.object_id)
+            if current and current.is_removed:
+                await self._delete(access, not_after)
+            raise _changed() from conflict
+        events.info("teams_access_assigned", tenant_id=given.tenant_id, object_id=given.object_id)
+        return given
 
     async def _assign_late(self, access: Access, found: Assignment | None) -> Finished:
         """ACS does not have the assignment that is wanted."""
         now = self._clock.now()
         access = await self._registry.update(access, access.check_again(now))
         try:
-            await self._put(access, now + SEND_WITHIN)
-        except AssignmentRefused as refused:
+            return Finished(await self._give(access, now + SEND_WITHIN))
+        except AssignmentRefused:
             accepted = access.accept(found, self._clock.now())
             access = await self._registry.update(access, accepted)
-            _log("teams_access_refused", access, code=refused.code)
+            events.info(
+                "teams_access_refused", tenant_id=access.tenant_id, object_id=access.object_id
+            )
             return Finished(access)
+        except TeamsAccessChanged:  # the other call decides
+            return Finished(access)
+        except RegistryUnavailable:
+            raise
         except ServiceError as error:
             return Finished(access, error)
-        _log("teams_access_assigned", access)
-        return Finished(access)
 
     async def _remove_late(self, access: Access) -> Finished:
         """ACS has an assignment that is not wanted, or no longer."""
         now = self._clock.now()
-        wanted = access.remove(now) if access.is_given else access.remove_again(now)
+        is_expired = access.is_given
+        wanted = access.remove(now) if is_expired else access.remove_again(now)
         access = await self._registry.update(access, wanted)
         try:
             await self._delete(access, now + SEND_WITHIN)
         except ServiceError as error:
             return Finished(access, error)
-        _log("teams_access_removed", access)
-        return Finished(access)
-
-    async def _put(self, access: Access, not_after: datetime) -> None:
-        assert access.assignment  # noqa: S101 -- for mypy: an assignment is what is wanted
-        await self._assignments.put(
-            access.tenant_id, access.object_id, access.assignment, not_after=not_after
+        events.info(
+            "teams_access_removed",
+            tenant_id=access.tenant_id,
+            object_id=access.object_id,
+            expired=is_expired,
         )
+        return Finished(access)
 
     async def _delete(self, access: Access, not_after: datetime) -> None:
         await self._assignments.delete(access.tenant_id, access.object_id, not_after=not_after)
@@ -309,7 +341,3 @@ def _busy() -> IdentityBusy:
     return IdentityBusy(
         "Other requests are changing this Teams Phone access. Retry.", retry_after=1
     )
-
-
-def _log(event: str, access: Access, **values: object) -> None:
-    events.info(event, tenant_id=access.tenant_id, object_id=access.object_id, **values)

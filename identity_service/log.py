@@ -201,10 +201,13 @@ class EventLog:
             values["caller"] = invocation.caller
         if invocation.id:
             values["invocation_id"] = invocation.id
-        values = {key: scrub(v) if isinstance(v, str) else v for key, v in values.items()}
-        text, trace = line(event, values), scrub(_traceback(error))
+        text, trace = line(event, values), scrub(_traceback(error)) if error else ""
+        if scrub(text) != text:
+            values = {key: scrub(v) if isinstance(v, str) else v for key, v in values.items()}
+            text = scrub(line(event, values))
         extra = {key: values[key] for key in values.keys() - _RESERVED}
-        self._log.log(level, "%s", text + trace, extra={"event": event, **extra}, stacklevel=3)
+        scrubbed = _Scrubbed(text + trace)
+        self._log.log(level, scrubbed, extra={"event": event, **extra}, stacklevel=3)
         if invocation.is_over:
             unheard.append((self._log, level, f"{text} replayed=true{trace}"))
         elif invocation.id:
@@ -225,6 +228,12 @@ def restrain_libraries() -> None:
         logging.setLogRecordFactory(_ScrubbedRecords(create))
 
 
+class _Scrubbed(str):
+    """A text without secrets. It need not be scrubbed again."""
+
+    __slots__ = ()
+
+
 class _ScrubbedRecords:
     """Creates log records without secrets."""
 
@@ -239,6 +248,8 @@ class _ScrubbedRecords:
 
 def _scrub_record(record: logging.LogRecord) -> None:
     """Leave texts only in the record: some handlers export its objects themselves."""
+    if isinstance(record.msg, _Scrubbed):
+        return
     try:
         text = record.getMessage()
     except Exception:  # noqa: BLE001 -- invalid arguments: `logging` reports them, and never raises
@@ -258,7 +269,7 @@ def _replay() -> None:
     """Log the dropped lines again, without attributes, so that no handler counts them twice."""
     while unheard:
         log, level, text = unheard.popleft()
-        log.log(level, "%s", text)
+        log.log(level, _Scrubbed(text))
 
 
 def _traceback(error: BaseException | None) -> str:

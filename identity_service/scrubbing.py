@@ -15,7 +15,8 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Replacement], ...] = (
     (
         (
             *("?code", "&code", ";code", "?sig", "&sig", ";sig", "passw", "pwd", "secret"),
-            *("key", "sharedaccesssignature", "access_token", "refresh_token", "id_token"),
+            *("_key", "-key", "apikey", "accesskey", "accountkey", "sharedkey"),
+            *("sharedaccesssignature", "access_token", "refresh_token", "id_token"),
             *("identity-header", "identity_header"),
         ),
         re.compile(
@@ -38,7 +39,7 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Replacement], ...] = (
         r"\1 ***",
     ),
     # JSON Web Tokens, and other JSON in base64, such as the principal of a user
-    (("ey", "ewog"), re.compile(r"(?:eyJ|eyAi|ewog)[\w+/=-]{12,}(?:\.[\w+/=-]*)*"), "***"),
+    (("eyj", "eyai", "ewog"), re.compile(r"(?:eyJ|eyAi|ewog)[\w+/=-]{12,}(?:\.[\w+/=-]*)*"), "***"),
     # SHA-256 digests: the key of a user row has one, which may be cut off
     (("u|", "u%7c"), re.compile(r"(\bu(?:\||%7c))[0-9a-f]{8,}", re.IGNORECASE), r"\1***"),
     (("",), re.compile(r"[0-9a-fA-F]{64,}"), "***"),

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
+from azure.core.settings import settings as azure_settings
+
 from identity_service.access_lifecycle import TeamsAccess
 from identity_service.azure.acs import AcsClient
 from identity_service.azure.acs_calls import ACS_SCOPE
 from identity_service.azure.acs_teams import AcsTeamsAssignments
 from identity_service.azure.credential import AUTHORITY, Credential
-from identity_service.azure.tables import STORAGE_SCOPE, TableAccessRegistry, TableRegistry
+from identity_service.azure.row_reader import STORAGE_SCOPE
+from identity_service.azure.tables import TableAccessRegistry, TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Traffic, UserBudgets, Verifications
@@ -71,6 +74,9 @@ class Services:
 
             record_events()
             scrub_spans()
+        else:
+            # Otherwise the SDKs look for a tracer several times per call.
+            azure_settings.tracing_enabled = False
 
     @cached_property
     def settings(self) -> Settings:

@@ -34,7 +34,9 @@ from identity_service.ports import Clock, Conflict, Registry
 from identity_service.resource import ResourceGuard
 from identity_service.teams_access import Access, AccessDue, AccessState
 
-T = TypeVar("T")
+_Row = Identity | DueEntry | Access | AccessDue
+# What is due, or what it is due about. A phase of the sweep has one kind of it.
+T = TypeVar("T", bound=_Row)
 
 events = EventLog(__name__)
 
@@ -301,7 +303,7 @@ class Sweep:
             self._registry_failures.append(error)
             return
         except Exception as error:  # noqa: BLE001 -- a bug in one entry must not end the sweep
-            events.error("internal_error", error, **_ids(entry))
+            _log_bug(error, entry)
             self._defer(entry, InternalError.code)
             self._failures += 1
         self._registry_failures.clear()
@@ -470,34 +472,49 @@ class Sweep:
         self._defer(row, code)
         if self._is_stuck(row):
             self.report.stuck += 1
-            event, attempts = f"{_kind(row)}_stuck", row.attempts + 1
-            events.error(event, **_ids(row), attempts=attempts, code=code)
+            _log_stuck(row, code)
 
-    def _defer(self, row: object, code: str) -> None:
+    def _defer(self, row: _Row, code: str) -> None:
         self.report.deferred += 1
-        events.info(f"{_kind(row)}_deferred", **_ids(row), code=code)
+        if isinstance(row, Access | AccessDue):
+            events.info(
+                "teams_access_deferred", tenant_id=row.tenant_id, object_id=row.object_id, code=code
+            )
+        else:
+            events.info("identity_deferred", identity_id=_identity_id(row), code=code)
 
-    def _leave_changed(self, row: object) -> None:
+    def _leave_changed(self, row: _Row) -> None:
         """Leave it to the other call that has changed it."""
         self.report.done += 1
-        events.info("sweep_skipped", **_ids(row))
+        if isinstance(row, Access | AccessDue):
+            events.info("sweep_skipped", tenant_id=row.tenant_id, object_id=row.object_id)
+        else:
+            events.info("sweep_skipped", identity_id=_identity_id(row))
 
 
-def _kind(row: object) -> str:
-    """How the events about the row, or about its due entry, start."""
-    return "teams_access" if isinstance(row, Access | AccessDue) else "identity"
+def _log_stuck(row: Identity | Access, code: str) -> None:
+    attempts = row.attempts + 1
+    if isinstance(row, Access):
+        events.error(
+            "teams_access_stuck",
+            tenant_id=row.tenant_id,
+            object_id=row.object_id,
+            attempts=attempts,
+            code=code,
+        )
+    else:
+        events.error("identity_stuck", identity_id=row.id, attempts=attempts, code=code)
 
 
-def _ids(row: object) -> dict[str, Any]:
-    """What the row, or its due entry, is about."""
-    match row:
-        case Access() | AccessDue():
-            return {"tenant_id": row.tenant_id, "object_id": row.object_id}
-        case Identity():
-            return {"identity_id": row.id}
-        case DueEntry():
-            return {"identity_id": row.identity_id}
-    raise TypeError(row)
+def _log_bug(error: Exception, row: _Row) -> None:
+    if isinstance(row, Access | AccessDue):
+        events.error("internal_error", error, tenant_id=row.tenant_id, object_id=row.object_id)
+    else:
+        events.error("internal_error", error, identity_id=_identity_id(row))
+
+
+def _identity_id(row: Identity | DueEntry) -> str:
+    return row.id if isinstance(row, Identity) else row.identity_id
 
 
 def _is_unrevoked(identity: Identity) -> bool:

@@ -75,6 +75,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
         principal_type: What the object is. None if only a removal has written about it.
         client_ids: The applications with which it may sign in.
         expires_on: When the sweep removes it.
+        removed_before: What is being assigned replaces a removal: if ACS refuses it, the removal
+            counts again.
         created_on: When it was assigned or taken over.
         changed_on: When a request, or the sweep, last changed what is wanted.
         due: When the sweep must look at it. None if nothing is left to do.
@@ -90,6 +92,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     principal_type: PrincipalType | None = None
     client_ids: tuple[str, ...] = ()
     expires_on: datetime | None = None
+    removed_before: bool = False
     created_on: datetime | None = None
     changed_on: datetime | None = None
     due: datetime | None = None
@@ -105,21 +108,33 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
 
     def assign(self, assignment: Assignment, expires_on: datetime | None, now: datetime) -> Self:
         """Want this assignment. ACS does not have it yet."""
-        created_on = self.created_on if self.is_given else now
-        wanted = self._want(AccessState.ASSIGNING, now)._replace(created_on=created_on)
-        return wanted._with(assignment, expires_on)
+        is_new = self.changed_on is None
+        was_removed = (self.is_removed and not is_new) or self.removed_before
+        return self._want(AccessState.ASSIGNING, now)._replace(
+            created_on=self.created_on if self.is_given else now,
+            principal_type=assignment.principal_type,
+            client_ids=assignment.client_ids,
+            expires_on=expires_on,
+            removed_before=was_removed,
+        )
 
     def take_over(self, assignment: Assignment, expires_on: datetime | None, now: datetime) -> Self:
         """The row of an assignment that ACS has and that nothing here is about to change."""
         self._require(AccessState.REMOVED)
-        return self._with(assignment, expires_on)._replace(
-            state=AccessState.ASSIGNED, created_on=now, changed_on=now, due=expires_on
+        return self._replace(
+            state=AccessState.ASSIGNED,
+            created_on=now,
+            changed_on=now,
+            principal_type=assignment.principal_type,
+            client_ids=assignment.client_ids,
+            expires_on=expires_on,
+            due=expires_on,
         )
 
     def finish_assignment(self) -> Self:
         """Record that ACS has accepted the assignment. The sweep still has to see it."""
-        self._require(AccessState.ASSIGNING)
-        return self._replace(state=AccessState.ASSIGNED)
+        self._require(AccessState.ASSIGNING, AccessState.ASSIGNED)
+        return self._replace(state=AccessState.ASSIGNED, removed_before=False)
 
     def remove(self, now: datetime) -> Self:
         """Want that ACS has no assignment. It may still have one."""
@@ -143,15 +158,21 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
         """Record that the sweep has seen the assignment at ACS."""
         self._require(AccessState.ASSIGNING, AccessState.ASSIGNED)
         return self._replace(
-            state=AccessState.ASSIGNED, due=self.expires_on, attempts=0, last_error=None
+            state=AccessState.ASSIGNED,
+            removed_before=False,
+            due=self.expires_on,
+            attempts=0,
+            last_error=None,
         )
 
     def accept(self, found: Assignment | None, now: datetime) -> Self:
-        """Want what ACS has, because ACS refuses what was wanted."""
+        """Want what ACS has, because it refuses what was wanted. A removal counts again."""
         self._require(AccessState.ASSIGNING, AccessState.ASSIGNED)
-        if found is None:
+        if found is None or self.removed_before:
             return self.remove(now)
-        return self._want(AccessState.ASSIGNED, now)._with(found, self.expires_on)
+        return self._want(AccessState.ASSIGNED, now)._replace(
+            principal_type=found.principal_type, client_ids=found.client_ids
+        )
 
     def postpone(self, until: datetime, error_code: str) -> Self:
         """Retry later, after the sweep has failed."""
@@ -187,18 +208,16 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
         """Its due entry."""
         return AccessDue(self.due, self.tenant_id, self.object_id) if self.due else None
 
-    def _with(self, assignment: Assignment, expires_on: datetime | None) -> Self:
-        return self._replace(
-            principal_type=assignment.principal_type,
-            client_ids=assignment.client_ids,
-            expires_on=expires_on,
-        )
-
     def _want(self, state: AccessState, now: datetime) -> Self:
         """Change what is wanted. The row is due until the sweep has seen that it holds."""
         self._require(*(each for each in AccessState if each is not AccessState.UNKNOWN))
         return self._replace(
-            state=state, changed_on=now, due=now + LEASE, attempts=0, last_error=None
+            state=state,
+            removed_before=False,
+            changed_on=now,
+            due=now + LEASE,
+            attempts=0,
+            last_error=None,
         )
 
     def _require(self, *states: AccessState) -> None:

@@ -54,7 +54,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
-    // On Flex Consumption, all outgoing calls then go through the network, without further settings.
+    // On Flex Consumption, all outgoing calls then go through the network, without further settings. Null without one, as in
+    // Microsoft's own module avm/res/web/site.
     virtualNetworkSubnetId: subnetId
     functionAppConfig: {
       runtime: { name: 'python', version: pythonVersion }

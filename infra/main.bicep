@@ -7,7 +7,7 @@ targetScope = 'subscription'
 @maxLength(30)
 param environmentName string
 
-@description('Region of all resources except ACS, which is global. It must offer Flex Consumption, and availability zones if storageSku contains a Z.')
+@description('Region of all resources except ACS, which is global. It must offer Flex Consumption, and availability zones if storageSku contains a Z. Never change it, nor how it is written: westeurope and West Europe give the resources different names.')
 @minLength(1)
 param location string
 
@@ -22,7 +22,7 @@ param dataLocation string
 @allowed(['', 'one', 'prepared', 'two'])
 param storageAccounts string = 'one'
 
-@description('Name of the app, if it is deployed. azd knows it from the last deployment.')
+@description('Name of the app, if it is deployed. azd knows it from the last deployment. If the parameters would give the app another name, nothing is deployed.')
 @maxLength(60)
 param deployedApp string = ''
 
@@ -81,7 +81,7 @@ param serviceAuthentication string = 'keys'
 @description('Client id of the Entra application whose tokens the app accepts: those of users, and with entra those of services. Empty turns sign-in off.')
 param signInClientId string = ''
 
-@description('Settings of docs/settings.md that have no parameter, such as TEAMS_APP_ID; AzureWebJobs.NAME.Disabled, which stops a function; and AzureFunctionsJobHost__logging__ settings. All values are texts. Never a secret: the app needs none.')
+@description('Settings of docs/settings.md that have no parameter, such as TEAMS_APP_ID; AzureWebJobs.NAME.Disabled, which stops the function NAME; and AzureFunctionsJobHost__logging__ settings. All values are texts. Never a secret: the app needs none.')
 param moreSettings { *: string } = {}
 
 @description('Turns on OpenTelemetry in the host and in the worker. It makes cold starts slower.')
@@ -140,16 +140,20 @@ var schedule = isSchedule ? cleanupSchedule : fail('cleanupSchedule must have si
 var oddOrigins = filter(allowedOrigins, origin => !empty(filter(map(range(0, length(origin)), i => substring(origin, i, 1)), c => !contains('${letters}${digits}-.:/', toLower(c)))))
 var otherOrigins = filter(allowedOrigins, origin => !(startsWith(origin, 'https://') || startsWith(origin, 'http://localhost:')) || length(split(origin, '/')) != 3 || endsWith(origin, '/') || endsWith(origin, ':'))
 var foreignOrigins = concat(oddOrigins, otherOrigins)
-var origins = empty(foreignOrigins) ? allowedOrigins : fail('allowedOrigins must be origins such as https://app.contoso.com, without *, a path or a / at the end: ${join(foreignOrigins, ' ')}')
+// Browsers send them in lower case.
+var origins = empty(foreignOrigins) ? map(allowedOrigins, origin => toLower(origin)) : fail('allowedOrigins must be origins such as https://app.contoso.com, without *, a path or a / at the end: ${join(foreignOrigins, ' ')}')
 
 var idPartLengths = map(split(signInClientId, '-'), part => string(length(part)))
 var foreignInId = filter(map(range(0, length(signInClientId)), i => substring(signInClientId, i, 1)), c => !contains('abcdef${digits}-', toLower(c)))
 var isClientId = empty(signInClientId) || (join(idPartLengths, ' ') == '8 4 4 4 12' && empty(foreignInId))
-var registeredClientId = isClientId ? signInClientId : fail('signInClientId must be a GUID: the Application (client) ID of the registration.')
-var acceptedClientId = serviceAuthentication == 'entra' && empty(signInClientId) ? fail('serviceAuthentication entra requires signInClientId: docs/deploy.md, "Services with Entra"') : registeredClientId
+var registeredClientId = isClientId ? toLower(signInClientId) : fail('signInClientId must be a GUID: the Application (client) ID of the registration.')
+// Azure ignores the case of the values that @allowed lists. Here and below, so do we.
+var authentication = toLower(serviceAuthentication)
+var acceptedClientId = authentication == 'entra' && empty(signInClientId) ? fail('serviceAuthentication entra requires signInClientId: docs/deploy.md, "Services with Entra"') : registeredClientId
 
-var emailParts = filter(split(alertEmail, '@'), part => !empty(part) && !contains(part, ' '))
-var isEmail = empty(alertEmail) || (length(split(alertEmail, '@')) == 2 && length(emailParts) == 2)
+var emailParts = filter(split(alertEmail, '@'), part => !empty(part))
+var foreignInEmail = filter(map(range(0, length(alertEmail)), i => substring(alertEmail, i, 1)), c => !contains('${letters}${digits}@.-_+\'', toLower(c)))
+var isEmail = empty(alertEmail) || (length(split(alertEmail, '@')) == 2 && length(emailParts) == 2 && empty(foreignInEmail))
 var email = isEmail ? alertEmail : fail('alertEmail must be one address, such as operators@contoso.com.')
 
 // Only these, those that stop a function, and those of the host's log. Any other name, in any case, is a setting of ours or may change
@@ -173,23 +177,28 @@ var freeSettings = [
   'USER_TOKEN_SCOPES'
   'VERIFICATIONS_PER_30S'
 ]
-var otherSettings = filter(objectKeys(moreSettings), setting => !contains(freeSettings, setting) && !startsWith(setting, 'AzureFunctionsJobHost__logging__'))
-var reservedSettings = filter(otherSettings, setting => !(startsWith(setting, 'AzureWebJobs.') && endsWith(setting, '.Disabled')))
+// A misspelt name would stop nothing.
+var functions = split('create_identity create_identity_with_token delete_identity delete_me exchange_my_teams_token exchange_teams_token get_deleted_identity get_identity get_me health import_identities issue_my_token issue_token list_deleted_identities list_identities openapi purge_deleted_identities purge_identity ready register_identity restore_identity restore_me resume_identity revoke_my_tokens revoke_tokens suspend_identity unregister_identity warmup', ' ')
+var stops = map(functions, function => 'AzureWebJobs.${function}.Disabled')
+var reservedSettings = filter(objectKeys(moreSettings), setting => !contains(concat(freeSettings, stops), setting) && !startsWith(setting, 'AzureFunctionsJobHost__logging__'))
 var acceptedSettings = empty(reservedSettings) ? moreSettings : fail('moreSettings must not have ${join(reservedSettings, ', ')}. docs/deploy.md, "Parameters", says what it may have.')
 
 // What is deployed stays where it is. An earlier release has no output DEPLOYED_STORAGE_ACCOUNTS.
 var accountsBefore = !empty(deployedStorageAccounts) ? deployedStorageAccounts : empty(deployedApp) ? 'two' : 'one'
-var accounts = !empty(storageAccounts) ? storageAccounts : accountsBefore
+var accounts = toLower(!empty(storageAccounts) ? storageAccounts : accountsBefore)
 var isHostApart = accounts == 'two'
 
 var tags = { 'azd-env-name': environmentName }
 // Makes globally unique names; stable for a subscription, environment and region.
-var suffix = uniqueString(subscription().id, environmentName, location)
+var nameSuffix = uniqueString(subscription().id, environmentName, location)
+// With other names the registry would be empty, and the app would start with new keys.
+var isSameApp = empty(deployedApp) || toLower(deployedApp) == toLower('func-${name}-${nameSuffix}')
+var suffix = isSameApp ? nameSuffix : fail('environmentName, location or the subscription is not that of deployedApp ${deployedApp}: the app and its data would be created again, empty. Set them back, or create another app with azd env new.')
 
 var groupName = 'rg-${name}'
 var isNew = empty(communicationResourceId)
 var idParts = split(communicationResourceId, '/')
-var isId = length(idParts) == 9 && length(filter(idParts, part => !empty(part))) == 8 && startsWith(toLower(communicationResourceId), toLower('${subscription().id}/resourceGroups/')) && contains(toLower(communicationResourceId), '/providers/microsoft.communication/communicationservices/')
+var isId = length(idParts) == 9 && length(filter(idParts, part => !empty(part))) == 8 && startsWith(toLower(communicationResourceId), toLower('${subscription().id}/resourceGroups/')) && toLower(join(take(skip(idParts, 5), 3), '/')) == 'providers/microsoft.communication/communicationservices' && !contains(communicationResourceId, ' ')
 var existingGroup = isNew ? groupName : isId ? idParts[4] : fail('communicationResourceId must have the form ${subscription().id}/resourceGroups/GROUP/providers/Microsoft.Communication/communicationServices/NAME')
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
@@ -324,7 +333,7 @@ module app 'app.bicep' = {
       DELETED_IDENTITY_RETENTION_DAYS: string(deletedIdentityRetentionDays)
       PURGE_PROTECTION: string(purgeProtection)
       REGISTERED_IDENTITIES_ONLY: string(registeredIdentitiesOnly)
-      SERVICE_AUTHENTICATION: serviceAuthentication
+      SERVICE_AUTHENTICATION: authentication
     }
     moreSettings: acceptedSettings
   }
@@ -346,7 +355,7 @@ module alerts 'alerts.bicep' = {
     unusualDeletions: unusualDeletions
     unusualCreations: unusualCreations
     unusualTokens: unusualTokens
-    sweepMissingAfter: sweepMissingAfter
+    sweepMissingAfter: toUpper(sweepMissingAfter)
   }
 }
 

@@ -116,7 +116,8 @@ HOSTILE = [
     "password", "password=", "password='", 'password="', 'password="\\', '\\"', "key=key:",
     "?code", "?code=", ";sig", "access_token", "basic ", "basic\t", "bearer aaaaaaa ",
     "bearer aaaaaaaaa", "sharedkeylite", "hmac-sha256 a", f"{'f' * 63}g", "f", "aad/", "aad%2F",
-    "aad/-", " ", "\n", "\\", "'", '"', "x://[", "://a:", "://[a]:1", "/tenants/", "/assignments/", "u|", "u|aaaaaaa ", "u%7C",
+    "aad/-", " ", "\n", "\\", "'", '"', "x://[", "://a:", "://[a]:1", "u|", "u|aaaaaaa ", "u%7C",
+    "/tenants/", "/assignments/",
 ]  # fmt: skip
 
 

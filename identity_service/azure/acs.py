@@ -84,7 +84,7 @@ class AcsClient:
 
     async def create(self) -> str:
         """See `ports.Acs`."""
-        call = self._client.create_user(read_timeout=CREATE)
+        call = self._client.create_user()
         with only_if_awaited():
             return await self._result(call, _created, subject=None, limit=CREATE)
 
@@ -93,7 +93,6 @@ class AcsClient:
         call = self._client.create_user_and_token(
             list(grant.scopes),
             token_expires_in=timedelta(minutes=grant.minutes),
-            read_timeout=CREATE,
         )
         with only_if_awaited():
             return await self._result(

@@ -43,8 +43,8 @@ RETRY_ONCE: dict[str, Any] = {"repeatable": True}
 
 
 def new_transport(proxy: str) -> Transport:
-    """A transport with the limits of a repeatable call."""
-    return Transport(CONNECT, REPEATABLE, proxy)
+    """The transport of all calls. Each call limits itself how long it waits for the response."""
+    return Transport(CONNECT, None, proxy)
 
 
 def bearer(credential: Credential) -> AsyncBearerTokenCredentialPolicy[HttpRequest, Any]:
@@ -61,7 +61,7 @@ def policies(authentication: object, *more: object, traced: bool) -> list[object
         traced: Whether OpenTelemetry records the requests.
     """
     tracing = [DistributedTracingPolicy()] if traced else []
-    return [UserAgentPolicy(), *more, RetryOnce(), authentication, Record(), *tracing]
+    return [*more, RetryOnce(), authentication, Record(), *tracing]
 
 
 async def result_of(
@@ -101,10 +101,14 @@ async def result_of(
 
 
 class Record(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    """Records what the log line of the invocation says about ACS."""
+    """Names this client, and records what the log line of the invocation says about ACS."""
 
-    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:  # noqa: ARG002 -- part of the interface
+    def __init__(self) -> None:
+        self._user_agent = UserAgentPolicy().user_agent
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
         """The credential is there, and the request goes out."""
+        request.http_request.headers.setdefault("User-Agent", self._user_agent)
         request_sent()
 
     def on_response(

@@ -7,6 +7,7 @@ that is queried: `r|resource` and `s|sweep`.
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -69,13 +70,13 @@ def encode_identity(identity: Identity) -> Entity:
     return {**keys, **known, **dict(identity.unknown_columns)}
 
 
-def decode_identity(entity: Any) -> Identity:
+def decode_identity(entity: Mapping[str, Any], etag: str) -> Identity:
     """The identity row of an entity.
 
     If this release cannot read it, the row has the state `UNKNOWN`, and the log says why. So one
     such row blocks nothing else.
     """
-    row = {"id": entity["RowKey"].removeprefix("i|"), "etag": entity.metadata["etag"]}
+    row = {"id": entity["RowKey"].removeprefix("i|"), "etag": etag}
     known = {name: value for name, value in entity.items() if name in _COLUMNS}
     unknown = tuple((name, entity[name]) for name in entity.keys() - _COLUMNS - _KEYS)
     try:
@@ -120,10 +121,10 @@ def encode_access(access: Access) -> Entity:
     return {**keys, **known, **dict(access.unknown_columns)}
 
 
-def decode_access(entity: Any) -> Access:
+def decode_access(entity: Mapping[str, Any], etag: str) -> Access:
     """The access row of an entity. As `decode_identity`, if this release cannot read it."""
     _, tenant_id, object_id = entity["RowKey"].split("|")
-    row = {"tenantId": tenant_id, "objectId": object_id, "etag": entity.metadata["etag"]}
+    row = {"tenantId": tenant_id, "objectId": object_id, "etag": etag}
     known = {name: value for name, value in entity.items() if name in _ACCESS_COLUMNS}
     unknown = tuple((name, entity[name]) for name in entity.keys() - _ACCESS_COLUMNS - _KEYS)
     try:
@@ -142,7 +143,7 @@ def decode_access(entity: Any) -> Access:
             tenant_id=tenant_id,
             object_id=object_id,
             state=AccessState.UNKNOWN,
-            etag=entity.metadata["etag"],
+            etag=etag,
         )
 
 
@@ -169,9 +170,9 @@ def encode_user(user_id: str, identity_id: str) -> Entity:
     }
 
 
-def decode_user(user_id: str, entity: Any) -> UserRow:
+def decode_user(user_id: str, entity: Mapping[str, Any], etag: str) -> UserRow:
     """The user row of an entity."""
-    return UserRow(user_id=user_id, identity_id=entity["identityId"], etag=entity.metadata["etag"])
+    return UserRow(user_id=user_id, identity_id=entity["identityId"], etag=etag)
 
 
 def encode_resource(resource: str) -> Entity:
@@ -179,12 +180,12 @@ def encode_resource(resource: str) -> Entity:
     return {"PartitionKey": RESOURCE_KEY[0], "RowKey": RESOURCE_KEY[1], "resource": resource}
 
 
-def decode_resource(entity: Any) -> str:
+def decode_resource(entity: Mapping[str, Any], _: str) -> str:
     """The GUID in the resource row."""
     return str(entity["resource"])
 
 
-def decode_sweep(entity: Any) -> SweepRecord:
+def decode_sweep(entity: Mapping[str, Any], _: str) -> SweepRecord:
     """The record of an entity."""
     return msgspec.convert(dict(entity), SweepRecord)
 

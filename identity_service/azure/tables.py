@@ -8,7 +8,15 @@ import base64
 import contextlib
 import heapq
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
@@ -27,6 +35,7 @@ from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.failures import Failure, describe, invalid_body
+from identity_service.azure.row_reader import RowReader, TypedColumns
 from identity_service.azure.table_codec import (
     ACCESS,
     ACCESS_DUE,
@@ -52,7 +61,12 @@ from identity_service.azure.table_codec import (
     partition,
     user_key,
 )
-from identity_service.azure.transport import StreamingTransport, not_sent_after, only_if_awaited
+from identity_service.azure.transport import (
+    StreamingTransport,
+    Transport,
+    not_sent_after,
+    only_if_awaited,
+)
 from identity_service.errors import InvalidQuery, RegistryUnavailable, ServiceError
 from identity_service.identity import (
     DueEntry,
@@ -71,10 +85,11 @@ from identity_service.teams_access import Access, AccessDue, AccessState
 
 T = TypeVar("T")
 R = TypeVar("R", bound="_Row")
+# Reads a row from its columns and its ETag.
+_Decode = Callable[[Mapping[str, Any], str], T]
 
 events = EventLog(__name__)
 
-STORAGE_SCOPE = "https://storage.azure.com/.default"
 TABLE = "registry"
 
 
@@ -102,7 +117,7 @@ def _require_type(response: PipelineResponse[Any, Any]) -> None:
 CONNECT = 2.0
 RESPONSE = 4.0
 WRITE = 20.0
-_CONNECTION: dict[str, Any] = {
+CONNECTION: dict[str, Any] = {
     "retry_total": 0,
     "permit_redirects": False,
     "raw_request_hook": _untraced,
@@ -170,10 +185,15 @@ class Table:
     """One table: its rows are written in batches, and read one by one, in pages or in order.
 
     The result of a write is known, or it is `RegistryUnavailable`.
+
+    Args:
+        table: The table.
+        reader: Reads single rows of it. Without one, the SDK does.
     """
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: TableClient, reader: RowReader | None = None) -> None:
         self._table = table
+        self._reader = reader
         self._host = urlsplit(table.url).netloc
         self._creating: asyncio.Future[None] | None = None
         self._exists = False
@@ -186,23 +206,28 @@ class Table:
         proxy: str = "",
     ) -> Self:
         """The table in the storage account whose tables are at the URL `table_service`."""
-        options = {**_CONNECTION, **_network(proxy)}
-        return cls(TableClient(table_service, TABLE, credential=credential, **options))
+        options = {**CONNECTION, **_network(proxy)}
+        return cls(
+            TableClient(table_service, TABLE, credential=credential, **options),
+            RowReader(table_service, TABLE, credential, Transport(CONNECT, RESPONSE, proxy)),
+        )
 
     @classmethod
     def sharing(cls, other: "Table") -> Self:
         """The same table, with the same connections."""
-        return cls(other._table)
+        return cls(other._table, other._reader)
 
     @classmethod
     def from_connection_string(cls, connection_string: str, proxy: str = "") -> Self:
         """The table in the storage account of the connection string."""
-        options = {**_CONNECTION, **_network(proxy)}
+        options = {**CONNECTION, **_network(proxy)}
         return cls(TableClient.from_connection_string(connection_string, TABLE, **options))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._table.close()
+        if self._reader:
+            await self._reader.close()
 
     async def _list(
         self,
@@ -210,7 +235,7 @@ class Table:
         conditions: Iterable[str],
         continuation: str | None,
         size: int,
-        decode: Callable[[Any], T],
+        decode: _Decode[T],
     ) -> Page[T]:
         """Up to `size` rows between two keys. Reads one partition after the other."""
         condition = " and ".join([_RANGE, *conditions])
@@ -233,7 +258,7 @@ class Table:
         condition: str,
         resume: object,
         size: int,
-        decode: Callable[[Any], T],
+        decode: _Decode[T],
     ) -> tuple[list[T], object]:
         pages = self._table.query_entities(
             condition, parameters=parameters, results_per_page=size, **_READ
@@ -241,7 +266,8 @@ class Table:
 
         async def page() -> list[T]:
             try:
-                return [decode(entity) async for entity in await anext(pages)]
+                found = [entity async for entity in await anext(pages)]
+                return [decode(entity, str(entity.metadata["etag"])) for entity in found]
             except HttpResponseError as error:
                 if resume and _code(error) in _INVALID_QUERY:
                     raise InvalidQuery.continuation() from error
@@ -311,17 +337,30 @@ class Table:
             page = await self._ask(read)
 
     async def _entity(
-        self, partition_key: str, row_key: str, decode: Callable[[Any], T]
+        self, partition_key: str, row_key: str, decode: _Decode[T]
     ) -> T | None:
         async def get() -> T | None:
             try:
-                return decode(await self._table.get_entity(partition_key, row_key, **_READ))
+                return decode(*await self._row(partition_key, row_key))
             except HttpResponseError as error:
                 if _code(error) in _ROW_NOT_FOUND:
                     return None
                 raise
 
         return await self._ask(get)
+
+    async def _row(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], str]:
+        columns, etag = await self._read_row(partition_key, row_key)
+        if not isinstance(etag, str) or columns.get("RowKey") != row_key:
+            raise ValueError("the response is not this row")
+        return columns, etag
+
+    async def _read_row(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], object]:
+        if self._reader:
+            with contextlib.suppress(TypedColumns):
+                return await self._reader.read(partition_key, row_key)
+        entity = await self._table.get_entity(partition_key, row_key, **_READ)
+        return entity, entity.metadata["etag"]
 
     async def _write(self, row: R, *changes: Change, if_awaited: bool = False) -> R:
         """Write a row. Returns it with its new ETag."""
@@ -480,7 +519,7 @@ class TableRegistry(Table):
     async def read_user(self, user_id: str) -> UserRow | None:
         """See `ports.Registry`."""
         key = partition(user_id), user_key(user_id)
-        return await self._entity(*key, lambda entity: decode_user(user_id, entity))
+        return await self._entity(*key, lambda *row: decode_user(user_id, *row))
 
     async def insert_user(self, user_id: str, identity_id: str) -> None:
         """See `ports.Registry`."""

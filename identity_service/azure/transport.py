@@ -107,14 +107,13 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
 
     Args:
         connect: Seconds to wait for a connection.
-        response: Seconds to wait for each part of a response, unless a call says otherwise.
+        response: Seconds to wait for each part of a response. None: as long as the caller waits.
         proxy: The URL of the proxy for https. Empty if there is none.
     """
 
-    def __init__(self, connect: float, response: float, proxy: str = "") -> None:
+    def __init__(self, connect: float, response: float | None, proxy: str = "") -> None:
         self.session: aiohttp.ClientSession | None = None
-        self._connect = connect
-        self._timeout = self._limit(response)
+        self._timeout = aiohttp.ClientTimeout(sock_connect=connect, sock_read=response)
         self._proxy = proxy or None
 
     async def open(self) -> None:
@@ -124,15 +123,9 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
     async def send(
         self,
         request: HttpRequest,
-        *,
-        read_timeout: float | None = None,
         **_: Any,  # options for other transports
     ) -> Response:
         """Send the request and read the response.
-
-        Args:
-            request: The request.
-            read_timeout: Seconds to wait for each part of this response.
 
         Raises:
             ServiceRequestError: it was not sent, or its connection broke.
@@ -149,7 +142,7 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
                 data=content,
                 # Without a body, aiohttp would still name its type.
                 skip_auto_headers=() if content else _CONTENT_TYPE,
-                timeout=self._limit(read_timeout) if read_timeout else self._timeout,
+                timeout=self._timeout,
                 allow_redirects=False,
                 proxy=self._proxy if request.url.startswith("https:") else None,
             ) as received:
@@ -162,9 +155,6 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
             raise ServiceResponseTimeoutError(error, error=error) from error
         except aiohttp.ClientError as error:
             raise ServiceRequestError(error, error=error) from error
-
-    def _limit(self, response: float) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(sock_connect=self._connect, sock_read=response)
 
     async def close(self) -> None:
         """Close the connections."""

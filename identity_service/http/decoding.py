@@ -61,7 +61,7 @@ def decode_query(url: str, kind: type[Q]) -> Q:
         InvalidQuery: it is not of this kind, a parameter is empty or repeated, or a percent-encoded
             text is not UTF-8.
     """
-    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    known = _fields(kind)
     parameters: dict[str, str] = {}
     for name, value in own_parameters(url):
         if name in known and not value:
@@ -92,12 +92,10 @@ def refuse_body_fields(url: str, kind: type[Request]) -> None:
     Raises:
         InvalidQuery: it has one, or a percent-encoded text is not UTF-8.
     """
-    fields = {
-        field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(kind)
-    }
     for name, _ in own_parameters(url):
-        if field := fields.get(name.lower()):
-            raise InvalidQuery(f"Send {field} in the body, not in the query.", field=field)
+        for field in _fields(kind):
+            if field.lower() == name.lower():
+                raise InvalidQuery(f"Send {field} in the body, not in the query.", field=field)
 
 
 def refuse_query_fields(raw: bytes, kind: type[Query]) -> None:
@@ -110,11 +108,9 @@ def refuse_query_fields(raw: bytes, kind: type[Query]) -> None:
         sent = msgspec.json.decode(raw or b"{}", type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return  # whatever it is, the operation does not read it
-    for field in msgspec.structs.fields(kind):
-        if field.encode_name in sent:
-            raise InvalidBody(
-                f"Send {field.encode_name} in the query, not in the body.", field=field.encode_name
-            )
+    for field in _fields(kind):
+        if field in sent:
+            raise InvalidBody(f"Send {field} in the query, not in the body.", field=field)
 
 
 def own_parameters(url: str) -> list[tuple[str, str]]:
@@ -144,6 +140,12 @@ def _scopes_problem(raw: bytes) -> str:
     # The scopes are missing, or something in or after them is no JSON.
     except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
+
+
+@cache
+def _fields(kind: type[Request | Query]) -> tuple[str, ...]:
+    """The names of its fields in JSON, or in a query. msgspec computes them for each call."""
+    return tuple(field.encode_name for field in msgspec.structs.fields(kind))
 
 
 @cache

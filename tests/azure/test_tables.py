@@ -6,9 +6,10 @@ import contextlib
 import itertools
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -21,7 +22,7 @@ from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.transport import HttpRequest
 from azure.data.tables.aio import TableClient
 
-from identity_service.azure.table_codec import PARTITIONS, partition, user_key
+from identity_service.azure.table_codec import PARTITIONS, identity_key, partition, user_key
 from identity_service.azure.tables import CONNECT, RESPONSE, TableRegistry
 from identity_service.errors import CallerGone, InvalidQuery, RegistryUnavailable
 from identity_service.identity import (
@@ -36,6 +37,7 @@ from identity_service.identity import (
 )
 from identity_service.log import begin_invocation
 from identity_service.ports import Conflict, Registry
+from local.servers import Authority
 from tests.support.azurite import StorageAccount, storage_account
 from tests.support.memory import MemoryRegistry
 
@@ -92,32 +94,35 @@ INVALID_CONTINUATIONS = {
 }
 
 
-@pytest.fixture(scope="session")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageAccount]:
-    """A storage account for all tests of this process."""
-    with storage_account(tmp_path_factory.mktemp("storage")) as running:
-        yield running
-
-
-@pytest.fixture
-async def table(account: StorageAccount) -> AsyncIterator[TableClient]:
-    """A client for a table of this test, which does not exist yet."""
-    async with account.table(f"t{uuid4().hex}") as client:
-        yield client
-
-
 @pytest.fixture(params=["memory", "table"])
 def registry(request: pytest.FixtureRequest) -> Registry:
     """An empty registry, in memory and on a table."""
     if request.param == "memory":
         return MemoryRegistry()
-    return TableRegistry(request.getfixturevalue("table"))
+    registry: TableRegistry = request.getfixturevalue("table_registry")
+    return registry
 
 
 @pytest.fixture
-def table_registry(table: TableClient) -> TableRegistry:
-    """An empty registry on a table."""
-    return TableRegistry(table)
+async def table_registry(
+    account: StorageAccount, table: TableClient
+) -> AsyncIterator[TableRegistry]:
+    """An empty registry on a table, connected with a token as in Azure."""
+    reader = account.reader(table.table_name)
+    yield TableRegistry(table, reader)
+    await reader.close()
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """The authority of the certificate of failing services."""
+    return Authority()
+
+
+@pytest.fixture(params=["with a key", "with a token"])
+def secure(request: pytest.FixtureRequest, authority: Authority, tmp_path: Path) -> "Secure | None":
+    """How a registry is connected to a failing service: with a key, the SDK reads single rows."""
+    return Secure(authority, tmp_path / "bundle.pem") if request.param == "with a token" else None
 
 
 def some_id(number: int) -> str:
@@ -772,12 +777,14 @@ async def outcome(call: Awaitable[object]) -> Outcome:
     return None
 
 
-@pytest.mark.parametrize(("status", "code", "outcomes", "event"), CODES)
+@pytest.mark.parametrize("case", CODES, ids=lambda case: f"{case[0]} {case[1]}")
 async def test_error_by_its_code(
-    caplog: pytest.LogCaptureFixture, status: int, code: str, outcomes: Outcomes, event: str
+    caplog: pytest.LogCaptureFixture,
+    secure: "Secure | None",
+    case: tuple[int, str, Outcomes, str],
 ) -> None:
     """The code decides, and not the status. Only a failure of the registry is logged, once."""
-    read, listed, write = outcomes
+    status, code, (read, listed, write), event = case
     position = encoded([0, {"PartitionKey": "00", "RowKey": "i|"}])
     calls: list[tuple[Callable[[Registry], Awaitable[object]], Outcome]] = [
         (lambda registry: registry.read(some_id(1)), read),
@@ -791,7 +798,7 @@ async def test_error_by_its_code(
         (lambda registry: registry.list_identities([State.ACTIVE], position, 10), listed),
         *((call, write) for call in WRITES.values()),
     ]
-    async with FailingService(status, code).registry() as registry:
+    async with FailingService(status, code).registry(secure) as registry:
         for call, expected in calls:
             caplog.clear()
             assert await outcome(call(registry)) is expected
@@ -831,12 +838,30 @@ FOREIGN: dict[str, tuple[int, str, str]] = {
 
 
 @pytest.mark.parametrize(("status", "kind", "text"), FOREIGN.values(), ids=FOREIGN)
-async def test_foreign_response_is_no_result(status: int, kind: str, text: str) -> None:
+async def test_foreign_response_is_no_result(
+    secure: "Secure | None", status: int, kind: str, text: str
+) -> None:
     """Without the table service's own code or results, a call says nothing about any row."""
-    async with FailingService(status, body=(kind, text)).registry() as registry:
+    async with FailingService(status, body=(kind, text)).registry(secure) as registry:
         outcomes = [await outcome(call) for call in all_calls(registry)]
 
     assert set(outcomes) == {RegistryUnavailable}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"value":[]}',
+        '{"odata.etag":"W/1","RowKey":"i|other"}',
+        f'{{"odata.etag":1,"RowKey":"{identity_key(some_id(1))}"}}',
+    ],
+)
+async def test_json_of_another_service_is_no_row(secure: "Secure | None", text: str) -> None:
+    """A response without an ETag or with another key is not the row, and no proof against it."""
+    body = ("application/json", text)
+    async with FailingService(200, body=body).registry(secure) as registry:
+        assert await outcome(registry.read(some_id(1))) is RegistryUnavailable
 
 
 async def test_batch_has_a_result_for_each_change() -> None:
@@ -855,9 +880,11 @@ async def test_batch_has_a_result_for_each_change() -> None:
     ("status", "code", "throttles"),
     [(503, "ServerBusy", True), (503, "Other", False), (500, "OperationTimedOut", False)],
 )
-async def test_table_throttles(status: int, code: str, throttles: bool) -> None:
+async def test_table_throttles(
+    secure: "Secure | None", status: int, code: str, throttles: bool
+) -> None:
     """The error tells it apart from a table that does not respond."""
-    async with FailingService(status, code).registry() as registry:
+    async with FailingService(status, code).registry(secure) as registry:
         with pytest.raises(RegistryUnavailable) as caught:
             await registry.read(some_id(1))
 
@@ -874,12 +901,15 @@ async def test_table_throttles(status: int, code: str, throttles: bool) -> None:
     ],
 )
 async def test_row_that_is_not_readable(
-    columns: dict[str, str], reason: str, caplog: pytest.LogCaptureFixture
+    secure: "Secure | None",
+    columns: dict[str, str],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A row that a newer release or another program has written is in the state `unknown`."""
     keys = {"PartitionKey": "00", "RowKey": f"i|{some_id(1)}", "odata.etag": "version"}
     row = {**keys, **columns}
-    async with FailingService(200, row=row).registry() as registry:
+    async with FailingService(200, row=row).registry(secure) as registry:
         identity = await registry.read(some_id(1))
 
     assert identity
@@ -964,12 +994,31 @@ class FailingService:
         return response
 
     @contextlib.asynccontextmanager
-    async def registry(self) -> AsyncIterator[TableRegistry]:
-        """A registry on this service."""
+    async def registry(self, secure: "Secure | None" = None) -> AsyncIterator[TableRegistry]:
+        """A registry on this service: over TLS with a token, or without TLS with a key."""
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self.respond)
-        async with TestServer(application) as server, registry_at(server.port or 0) as registry:
+        server = TestServer(application)
+        await server.start_server(ssl=secure.authority.server_context() if secure else None)
+        port = server.port or 0
+        async with server, secure.registry_at(port) if secure else registry_at(port) as registry:
             yield registry
+
+
+class Secure(NamedTuple):
+    """Serves and trusts a certificate."""
+
+    authority: Authority
+    bundle: Path
+
+    @contextlib.asynccontextmanager
+    async def registry_at(self, port: int) -> AsyncIterator[TableRegistry]:
+        """The registry, connected with a token as in Azure."""
+        self.authority.write_bundle(self.bundle)
+        account = StorageAccount(f"https://localhost:{port}/local", self.bundle)
+        registry = TableRegistry(account.table("registry"), account.reader("registry"))
+        yield registry
+        await registry.close()
 
 
 @contextlib.asynccontextmanager
@@ -1117,10 +1166,10 @@ def test_time_of_the_table(
 
 
 @pytest.mark.parametrize("status", [None, 500, 503])
-async def test_failed_read_is_sent_again(status: int | None) -> None:
+async def test_failed_read_is_sent_again(secure: "Secure | None", status: int | None) -> None:
     """A read can be repeated."""
     service = FailingService(status)
-    async with service.registry() as registry:
+    async with service.registry(secure) as registry:
         with pytest.raises(RegistryUnavailable):
             await registry.read(some_id(1))
 

@@ -560,10 +560,16 @@ def _is_of(value: Any, kind: Node) -> bool:
 
 _PRIMITIVES = {"string": str, "int": int, "bool": bool, "object": dict, "array": list}
 
+
+def _is_allowed(value: Any, allowed: list[Any]) -> bool:
+    """Azure ignores the case of texts."""
+    return str(value).lower() in {str(each).lower() for each in allowed}
+
+
 # Azure checks these.
 _LIMITS: dict[str, Callable[[Any, Any], bool]] = {
     "description": lambda _value, _text: True,
-    "allowed": lambda value, allowed: value in allowed,
+    "allowed": _is_allowed,
     "minLength": lambda value, least: len(value) >= least,
     "maxLength": lambda value, most: len(value) <= most,
     "minValue": lambda value, least: value >= least,
@@ -633,14 +639,17 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "range": lambda first, count: list(range(first, first + count)),
     "replace": lambda text, old, new: text.replace(old, new),
     "resourceGroup": lambda name="group": {"name": name, "id": f"<group {name}>"},
+    "skip": lambda values, count: values[count:],
     "split": lambda text, separator: text.split(separator),
     "startsWith": lambda text, start: text.lower().startswith(start.lower()),
     "string": lambda value: json.dumps(value) if isinstance(value, dict | list) else str(value),
     "subscription": lambda: {"id": SUBSCRIPTION},
     "subscriptionResourceId": lambda kind, name: f"{SUBSCRIPTION}/providers/{kind}/{name}",
     "substring": lambda text, start, count: text[start : start + count],
+    "take": lambda values, count: values[:count],
     "tenant": lambda: {"tenantId": TENANT},
     "toLower": str.lower,
+    "toUpper": str.upper,
     "trim": str.strip,
     "union": _union,
     "uniqueString": lambda *values: _hash(*values)[:13],

@@ -22,7 +22,8 @@ TABLE_CONTRIBUTOR = "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"
 PREVIOUS = json.loads((Path(__file__).parent / "previous_release.json").read_text())
 _VARIANTS = {"new": {}, "existing": EXISTING}
 # How azd deploys an app that an earlier release has deployed, and how a script without azd does.
-_UPGRADES = {"azd": {"storageAccounts": "", "deployedApp": "func-contoso"}, "script": {}}
+_APP = deploy().outputs["FUNCTION_APP_NAME"]
+_UPGRADES = {"azd": {"storageAccounts": "", "deployedApp": _APP}, "script": {}}
 
 each_variant = pytest.mark.parametrize("variant", _VARIANTS)
 each_upgrade = pytest.mark.parametrize("upgrade", _UPGRADES)
@@ -89,7 +90,7 @@ def test_an_upgrade_keeps_every_resource(variant: str, upgrade: str) -> None:
     assert set(PREVIOUS[variant]["resources"]) <= {each.id for each in after.resources}
 
 
-@pytest.mark.parametrize("first", [{"deployedApp": "func-contoso"}, {}], ids=["old", "new"])
+@pytest.mark.parametrize("first", [{"deployedApp": _APP}, {}], ids=["old", "new"])
 def test_the_next_deployment_stays_as_it_is(first: dict[str, str]) -> None:
     """The output of the last deployment decides, which azd passes."""
     before = deploy(storageAccounts="", **first)

@@ -1,5 +1,6 @@
 """No value of a parameter breaks the app: each has its type and its range."""
 
+import json
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("communicationResourceId", SUBSCRIPTION + ACS.replace("Communication/", "Storage/")),
     ("communicationResourceId", SUBSCRIPTION + ACS.removesuffix("contoso")),
     ("communicationResourceId", SUBSCRIPTION + ACS.replace("rg-chat", "")),
+    ("communicationResourceId", SUBSCRIPTION + ACS + " "),
+    ("communicationResourceId", SUBSCRIPTION + ACS.replace("/rg-chat", "") + "/a"),
     ("storageSku", "Premium_LRS"),
     ("pythonVersion", "3.10"),
     ("instanceMemoryMB", 1024),
@@ -55,7 +58,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("allowedOrigins", ["https://app.contoso.com?page"]),
     ("allowedOrigins", ["https://user@app.contoso.com"]),
     ("allowedOrigins", ["http://localhost:"]),
-    ("serviceAuthentication", "Entra"),
+    ("serviceAuthentication", "none"),
     ("signInClientId", "app"),
     ("signInClientId", CLIENT_ID[:-1] + "g"),
     ("signInClientId", CLIENT_ID.replace("-", "")),
@@ -64,6 +67,9 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("alertEmail", "a@b@contoso.com"),
     ("alertEmail", "a@contoso.com@"),
     ("alertEmail", "operators @contoso.com"),
+    ("alertEmail", "operators@contoso.com;"),
+    ("alertEmail", "operators@contoso.com\n"),
+    ("alertEmail", "ö@contoso.com"),
     ("alertEmail", "a@" + "b" * 254),
     ("unusualDeletions", 0),
     ("unusualDeletions", 1_000_001),
@@ -74,6 +80,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("sweepMissingAfter", "PT16M"),
     ("storageAccounts", "three"),
     ("deployedApp", "a" * 61),
+    ("deployedApp", "func-contoso-other"),
     ("deployedStorageAccounts", "three"),
     ("dailyCapGB", -1),
     ("dailyCapGB", 10_001),
@@ -82,6 +89,8 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("moreSettings", {"PURGE_HODL": "true"}),
     ("moreSettings", {"purge_hold": "true"}),
     ("moreSettings", {"AzureWebJobs.Storage__accountKey": "key"}),
+    ("moreSettings", {"AzureWebJobs.purge_deleted_identites.Disabled": "true"}),
+    ("moreSettings", {"azurewebjobs.purge_deleted_identities.disabled": "true"}),
 ]
 IN_RANGE: list[dict[str, Any]] = [
     {"environmentName": "a" * 30},
@@ -96,6 +105,7 @@ IN_RANGE: list[dict[str, Any]] = [
     {"signInClientId": CLIENT_ID.upper()},
     {"serviceAuthentication": "entra", "signInClientId": CLIENT_ID},
     {"alertEmail": "operators@contoso.com"},
+    {"alertEmail": "Conan.O'Brien+azure@contoso-mail.com"},
     {"unusualDeletions": 1},
     {"dailyCapGB": 0},
     {"moreSettings": {"AzureWebJobs.purge_deleted_identities.Disabled": "true"}},
@@ -114,6 +124,29 @@ def test_out_of_range(name: str, value: Any) -> None:
 def test_in_range(parameters: dict[str, Any]) -> None:
     """The deployment is accepted."""
     deploy(**parameters)
+
+
+# The most characters in a name, of the types whose names have that of the environment or are short.
+# Source: https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
+_LONGEST = {
+    "Microsoft.Communication/communicationServices": 63,
+    "Microsoft.ManagedIdentity/userAssignedIdentities": 128,
+    "Microsoft.Network/virtualNetworks": 64,
+    "Microsoft.OperationalInsights/workspaces": 63,
+    "Microsoft.Storage/storageAccounts": 24,
+    "Microsoft.Web/serverfarms": 60,
+    "Microsoft.Web/sites": 60,
+}
+
+
+@pytest.mark.parametrize("kind", _LONGEST)
+def test_the_longest_environment_fits(kind: str) -> None:
+    """No name that is made from it is too long for Azure."""
+    deployment = deploy(
+        environmentName="A" * 30, storageAccounts="two", vnetEnabled=True, auditRetentionDays=1
+    )
+
+    assert max(len(each.name) for each in deployment.all(kind)) <= _LONGEST[kind]
 
 
 def test_every_parameter_has_a_range() -> None:
@@ -145,6 +178,42 @@ def test_wrong_type_of_a_setting(value: Any) -> None:
     """Settings are texts."""
     with pytest.raises(RefusedError, match="moreSettings must be of type"):
         deploy(moreSettings={"PURGE_HOLD": value})
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"storageAccounts": "two"},
+        {"storageAccounts": "", "deployedStorageAccounts": "two"},
+        {"serviceAuthentication": "entra", "signInClientId": CLIENT_ID},
+        {"sweepMissingAfter": "PT30M"},
+        {"allowedOrigins": ["https://app.contoso.com"]},
+    ],
+)
+def test_case_does_not_matter(parameters: dict[str, Any]) -> None:
+    """Azure ignores it when it checks a value against a list, so the templates must not differ."""
+    other = {
+        name: value.swapcase() if isinstance(value, str) else [each.upper() for each in value]
+        for name, value in parameters.items()
+    }
+
+    assert deploy(**other).resources == deploy(**parameters).resources
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"environmentName": "Contoso"},
+        {"location": "West Europe"},
+        {"location": "northeurope"},
+    ],
+)
+def test_a_deployed_app_is_not_created_again(change: dict[str, str]) -> None:
+    """Under other names it would have an empty registry and new keys."""
+    app = deploy().outputs["FUNCTION_APP_NAME"]
+
+    with pytest.raises(RefusedError, match=f"is not that of deployedApp {app}"):
+        deploy(deployedApp=app, **change)
 
 
 def test_services_with_entra_need_a_registration() -> None:
@@ -194,6 +263,18 @@ def test_free_setting(name: str) -> None:
     settings = deploy(moreSettings={name: "value"}).settings
 
     assert settings == deploy().settings | {name: "value"}
+
+
+def test_every_function_can_be_stopped() -> None:
+    """Those of openapi.json, and the two that only the host calls."""
+    api = json.loads((INFRA.parent / "openapi.json").read_text())
+    names = {each["operationId"] for path in api["paths"].values() for each in path.values()}
+    stops = {
+        f"AzureWebJobs.{name}.Disabled": "true"
+        for name in names | {"purge_deleted_identities", "warmup"}
+    }
+
+    assert deploy(moreSettings=stops).settings.items() >= stops.items()
 
 
 def test_our_settings_win() -> None:

@@ -17,8 +17,9 @@ from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.credential import Credential
-from identity_service.azure.tables import CONNECT, RESPONSE
-from identity_service.azure.transport import StreamingTransport, new_session
+from identity_service.azure.row_reader import RowReader
+from identity_service.azure.tables import CONNECT, CONNECTION, RESPONSE
+from identity_service.azure.transport import StreamingTransport, Transport, new_session
 from local.azurite import ACCOUNT, KEEP_ALIVE
 from local.entra import STORAGE_AUDIENCE, Issuer
 from local.servers import HOST, Authority
@@ -130,18 +131,25 @@ class StorageAccount:
 
         It creates the transport itself, because aiohttp loads its certificates on import.
         """
-        trust = ssl.create_default_context(cafile=self.bundle)
         transport = StreamingTransport(CONNECT, RESPONSE)
-        transport.session = new_session(ssl=trust, auto_decompress=False)
+        transport.session = new_session(ssl=self._trust(), auto_decompress=False)
         credential = Credential(self.tenant)
         return TableClient(
             self.tables,
             name,
             credential=credential,
             transport=transport,
-            retry_total=0,
-            **options,
+            **{**CONNECTION, **options},
         )
+
+    def reader(self, name: str) -> RowReader:
+        """Reads rows of a table as the registry does."""
+        transport = Transport(CONNECT, RESPONSE)
+        transport.session = new_session(ssl=self._trust())
+        return RowReader(self.tables, name, Credential(self.tenant), transport)
+
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.bundle)
 
 
 @contextmanager

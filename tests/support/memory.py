@@ -17,6 +17,7 @@ import msgspec
 
 from identity_service.errors import (
     AcsTooSlow,
+    AssignmentRefused,
     CallerGone,
     IdentityNotFound,
     InvalidQuery,
@@ -228,11 +229,13 @@ class MemoryAssignments(Planned, TeamsAssignments):
 
     Attributes:
         assignments: What ACS has, by tenant id and object id.
+        refused: What it does not accept.
     """
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self.assignments: dict[tuple[str, str], Assignment] = {}
+        self.refused: set[Assignment] = set()
         self._clock = clock
 
     @planned
@@ -241,6 +244,8 @@ class MemoryAssignments(Planned, TeamsAssignments):
     ) -> None:
         """See `ports.TeamsAssignments`."""
         self._require_time(not_after)
+        if assignment in self.refused:
+            raise AssignmentRefused("ACS does not accept this.")
         self.assignments[tenant_id, object_id] = assignment
 
     @planned

@@ -3,8 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+from azure.data.tables.aio import TableClient
+
+from identity_service.azure.credential import Credential
+from identity_service.azure.row_reader import RowReader
 from identity_service.azure.table_codec import (
     Change,
     due_entry_change,
@@ -12,9 +16,12 @@ from identity_service.azure.table_codec import (
     encode_user,
     partition,
 )
-from identity_service.azure.transport import StreamingTransport
+from identity_service.azure.tables import CONNECT, CONNECTION, RESPONSE, TableRegistry
+from identity_service.azure.transport import StreamingTransport, Transport
 from identity_service.identity import Identity
 from identity_service.services import SystemClock
+
+T = TypeVar("T", StreamingTransport, Transport)
 
 # The table service accepts up to 100 entities in a transaction.
 _BATCH = 100
@@ -31,15 +38,29 @@ class ShiftedClock(SystemClock):
         return super().now() + self._ahead
 
 
-class CountingTransport(StreamingTransport):
-    """The product's transport; counts the requests it sends."""
+class CountedRegistry:
+    """The product's registry on a table, connected as in the app; counts its requests.
 
-    sent = 0
+    Attributes:
+        requests: The requests so far.
+    """
 
-    async def send(self, *arguments: Any, **options: Any) -> Any:
-        """Send a request."""
-        self.sent += 1
-        return await super().send(*arguments, **options)
+    def __init__(self, tables: str, name: str, credential: Credential) -> None:
+        self.requests = 0
+        options = CONNECTION | {"transport": self._counted(StreamingTransport(CONNECT, RESPONSE))}
+        self.table = TableClient(tables, name, credential=credential, **options)
+        transport = self._counted(Transport(CONNECT, RESPONSE))
+        self.registry = TableRegistry(self.table, RowReader(tables, name, credential, transport))
+
+    def _counted(self, transport: T) -> T:
+        send = transport.send
+
+        async def counted(*arguments: Any, **options: Any) -> Any:
+            self.requests += 1
+            return await send(*arguments, **options)
+
+        transport.send = counted  # type: ignore[method-assign]  # of this transport only
+        return transport
 
 
 def batches(rows: Iterable[Identity]) -> Iterator[list[Change]]:

@@ -228,7 +228,7 @@ def _add(snapshot: Snapshot, entity: Any) -> None:
     key = entity["RowKey"]
     match key[0]:
         case "i":
-            row = decode_identity(entity)
+            row = decode_identity(entity, str(entity.metadata["etag"]))
             snapshot.rows[row.id] = row
         case "t" | "p":
             snapshot.due.add(decode_due_entry(key))

@@ -21,17 +21,16 @@ from enum import StrEnum
 from typing import Any, TypeVar, cast
 
 import msgspec
-from azure.data.tables.aio import TableClient
 
 from identity_service.access_lifecycle import TeamsAccess
-from identity_service.azure.tables import CONNECT, RESPONSE, TableAccessRegistry, TableRegistry
+from identity_service.azure.tables import TableAccessRegistry
 from identity_service.errors import RegistryUnavailable, ServiceError
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy, DeletionPolicy, TokenGrant
 from identity_service.ports import Acs, Registry
 from identity_service.services import Services
 from identity_service.sweep import Sweep
-from tests.support.product import CountingTransport, ShiftedClock
+from tests.support.product import CountedRegistry, ShiftedClock
 
 T = TypeVar("T")
 
@@ -195,21 +194,18 @@ class Product:
 
     def __init__(self, task: Task, recorder: Recorder) -> None:
         self._services = Services(os.environ)
-        self.transport = CountingTransport(CONNECT, RESPONSE)
-        table = TableClient(
+        self.counted = CountedRegistry(
             task.tables or self._services.settings.storage.table_service,
             task.table,
-            credential=self._services.storage_credential,
-            transport=self.transport,
-            retry_total=0,
+            self._services.storage_credential,
         )
         self._task = task
         acs = cast(Acs, Recorded(self._services.acs, recorder, "acs."))
-        self._registry = cast(Registry, Recorded(TableRegistry(table), recorder))
+        self._registry = cast(Registry, Recorded(self.counted.registry, recorder))
         self._clock = ShiftedClock(timedelta(seconds=task.ahead))
         self._lifecycle = Lifecycle(acs, self._registry, self._clock)
-        assignments, rows = self._services.teams_assignments, TableAccessRegistry(table)
-        self._teams_access = TeamsAccess(assignments, rows, self._clock)
+        rows = TableAccessRegistry.sharing(self.counted.registry)
+        self._teams_access = TeamsAccess(self._services.teams_assignments, rows, self._clock)
 
     async def warm_up(self) -> None:
         """Create the clients and fetch tokens."""
@@ -259,7 +255,7 @@ async def _work(order: Order, send: Callable[[Message], None]) -> None:
             calls=recorder.names,
             problem=problem,
             swept=result if isinstance(result, Swept) else None,
-            requests=product.transport.sent,
+            requests=product.counted.requests,
             peak=peak,
         )
     )

@@ -36,11 +36,13 @@ def user_body(*client_ids: str) -> dict[str, object]:
     return {"principalType": "user", "clientIds": client_ids}
 
 
-def exchange(acs: EmulatorClient, token: str, version: str = VERSION) -> Response:
+def exchange(
+    acs: EmulatorClient, token: str, version: str = VERSION, body: bytes = b"{}"
+) -> Response:
     """Exchange an Entra token, as a client SDK does."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     target = f"/access/teamsExtension/:exchangeAccessToken?api-version={version}"
-    return acs.send("POST", target, headers, b"{}")
+    return acs.send("POST", target, headers, body)
 
 
 def assigned_user(acs: EmulatorClient) -> Any:
@@ -297,6 +299,13 @@ def test_an_invalid_token_is_denied(acs: EmulatorClient) -> None:
     assert exchange(acs, sign(TEAMS_AUDIENCE, 60, **permitted)).status == 200
 
 
+def test_the_body_of_an_exchange_is_an_object(acs: EmulatorClient) -> None:
+    """It has no fields."""
+    response = exchange(acs, assigned_user(acs)["token"], body=b"[]")
+
+    assert response.error[:2] == (400, "ValidationError")
+
+
 def test_an_access_key_cannot_exchange(acs: EmulatorClient) -> None:
     """Only the user itself can."""
     target = f"/access/teamsExtension/:exchangeAccessToken?api-version={VERSION}"
@@ -319,6 +328,15 @@ def test_deleting_the_assignment_revokes_its_tokens(acs: EmulatorClient) -> None
         "revoked",
         None,
     )
+
+
+def test_replacing_the_assignment_revokes_nothing(acs: EmulatorClient) -> None:
+    """Not even if the application of a token is no longer assigned."""
+    token = exchange(acs, assigned_user(acs)["token"]).document["accessToken"]["token"]
+
+    replaced = acs.signed("PUT", target(acs), user_body(OTHER))
+
+    assert (replaced.status, acs.verify(token)["valid"]) == (200, True)
 
 
 def test_a_reset_forgets_tokens(acs: EmulatorClient) -> None:

@@ -1,4 +1,4 @@
-// Storage is only reachable from the app's network, and the host and the registry share an account.
+// A new ACS resource, in a network. The host and the registry share a storage account.
 using '../../../infra/main.bicep'
 
 param environmentName = 'variant'
