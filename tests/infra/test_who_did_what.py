@@ -131,7 +131,9 @@ async def test_who_gave_and_removed_access(world: World, workspace: Workspace) -
     rows = workspace.query(query)
 
     assert only(rows, "Event", "caller", "tenant_id") == [
+        ("teams_access_assigning", SERVICE, TENANT_ID),
         ("teams_access_assigned", SERVICE, TENANT_ID),
+        ("teams_access_removing", "key", TENANT_ID),
         ("teams_access_removed", "key", TENANT_ID),
     ]
 
