@@ -93,6 +93,7 @@ class Product:
             clock,
             CleanupPolicy(deletes_per_30s=deletes_per_30s),
             self._services.resource,
+            self._services.teams_access,
         )
         return Swept(report.purged, report.backlog, report.duration.total_seconds())
 

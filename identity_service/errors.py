@@ -6,8 +6,10 @@
     ├── NotSignedIn                                                    401
     ├── DeletedByService, NotAllowed, PurgeProtected, SignInNotEnabled 403
     ├── IdentityNotFound (IdentityGone), DeletedIdentityHidden         404
+    ├── TeamsAccessNotFound                                            404
     ├── IdentityDeleted, IdentityNotDeleted, IdentityUnfinished        409
     ├── IdentitySuspended, UserHasIdentity, UserMismatch               409
+    ├── TeamsAccessChanged, TeamsAccessBeingRemoved                    409
     ├── BodyTooLarge                                                   413
     ├── AssignmentRefused                                              422
     ├── Throttled, TooManyCalls                                        429
@@ -187,6 +189,28 @@ class UserMismatch(ServiceError):
     """The identity is registered for another user, or for none."""
 
     status, code, title = 409, "user_mismatch", "The identity is registered differently"
+
+
+class TeamsAccessNotFound(ServiceError):
+    """The registry, or ACS, has no such Teams Phone access."""
+
+    status, code, title = 404, "teams_access_not_found", "Teams Phone access not found"
+
+
+class TeamsAccessChanged(ServiceError):
+    """Another request changed the Teams Phone access at the same time."""
+
+    status, code, title = 409, "teams_access_changed", "The Teams Phone access has changed"
+
+
+class TeamsAccessBeingRemoved(ServiceError):
+    """The Teams Phone access is being removed, so it is not taken over."""
+
+    status, code, title = (
+        409,
+        "teams_access_being_removed",
+        "The Teams Phone access is being removed",
+    )
 
 
 class AssignmentRefused(ServiceError):

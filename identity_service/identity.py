@@ -119,6 +119,15 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(_TIMESTAMP)
 
 
+def parse_timestamp(text: str) -> datetime:
+    """The moment that `timestamp` wrote.
+
+    Raises:
+        ValueError: it did not write this.
+    """
+    return datetime.strptime(text, _TIMESTAMP).replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class SignedInUser:
     """A user whose sign-in the platform has checked.
@@ -438,7 +447,7 @@ class DueEntry(msgspec.Struct, frozen=True, order=True):
             ValueError: the text is not a position.
         """
         due, bar, identity_id = position.partition("|")
-        parsed = datetime.strptime(due, _TIMESTAMP).replace(tzinfo=UTC)
+        parsed = parse_timestamp(due)
         if not (bar and identity_id):
             raise ValueError(position)
         return cls(parsed, identity_id, kind)

@@ -14,7 +14,7 @@ from identity_service.identity import (
     UserRow,
 )
 from identity_service.policies import AccessToken, TokenGrant
-from identity_service.teams_access import Assignment
+from identity_service.teams_access import Access, AccessDue, AccessState, Assignment
 
 
 class Acs(Protocol):
@@ -161,6 +161,49 @@ class Registry(Protocol):
 
     async def record_sweep_end(self, now: datetime) -> None:
         """Record that a sweep got to its end."""
+
+
+class AccessRegistry(Protocol):
+    """The rows described in `teams_access.py`. An access row and its due entry change together.
+
+    Every method raises `RegistryUnavailable` if the result is unknown; a write may have happened
+    then. Every write raises `Conflict` if it was refused.
+    """
+
+    async def read(self, tenant_id: str, object_id: str) -> Access | None:
+        """Read an access row."""
+
+    async def insert(self, access: Access, *, not_after: datetime) -> Access:
+        """Write a new row and return it with its ETag.
+
+        Raises:
+            RegistryUnavailable: also if it was not sent, because it is later than `not_after`.
+        """
+
+    async def update(self, old: Access, new: Access) -> Access:
+        """Replace the row, if it is still as in `old`, and return it with its ETag."""
+
+    async def remove(self, access: Access) -> None:
+        """Delete the row, if it is still as it was read."""
+
+    def due(self, until: datetime, after: AccessDue | None = None) -> AsyncIterator[AccessDue]:
+        """The due entries in order, after `after` and up to those that are due at `until`.
+
+        The cost grows with the number of entries read, not with the number of rows.
+        """
+
+    async def list(
+        self,
+        tenant_id: str | None,
+        states: Collection[AccessState],
+        continuation: str | None,
+        size: int,
+    ) -> Page[Access]:
+        """Up to `size` rows in one of the states, of one tenant or of all.
+
+        Raises:
+            InvalidQuery: no earlier page returned this continuation.
+        """
 
 
 class Clock(Protocol):

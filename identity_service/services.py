@@ -7,18 +7,20 @@ from functools import cached_property
 
 from azure.core.settings import settings as azure_settings
 
+from identity_service.access_lifecycle import TeamsAccess
 from identity_service.azure.acs import AcsClient
 from identity_service.azure.acs_calls import ACS_SCOPE
+from identity_service.azure.acs_teams import AcsTeamsAssignments
 from identity_service.azure.credential import AUTHORITY, Credential
 from identity_service.azure.row_reader import STORAGE_SCOPE
-from identity_service.azure.tables import TableRegistry
+from identity_service.azure.tables import TableAccessRegistry, TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Traffic, UserBudgets, Verifications
 from identity_service.log import EventLog, restrain_libraries
 from identity_service.operations.status import Readiness
 from identity_service.policies import ServiceAuthentication
-from identity_service.ports import Acs, Clock, Registry
+from identity_service.ports import AccessRegistry, Acs, Clock, Registry, TeamsAssignments
 from identity_service.resource import ResourceGuard
 from identity_service.settings import Settings, read_settings
 
@@ -122,8 +124,28 @@ class Services:
         )
 
     @cached_property
+    def teams_assignments(self) -> TeamsAssignments:
+        """Who may use the ACS resource with an Entra sign-in of their own."""
+        settings = self.settings
+        return AcsTeamsAssignments.connect(
+            settings.acs_endpoint,
+            settings.acs_access_key or self.credential,
+            settings.proxy_for(settings.acs_endpoint),
+            traced=settings.telemetry,
+        )
+
+    @cached_property
     def registry(self) -> Registry:
         """The registry."""
+        return self._table
+
+    @cached_property
+    def access_registry(self) -> AccessRegistry:
+        """The rows about Teams Phone access, in the registry's table."""
+        return TableAccessRegistry.sharing(self._table)
+
+    @cached_property
+    def _table(self) -> TableRegistry:
         storage = self.settings.storage
         proxy = self.settings.proxy_for(storage.address)
         if storage.connection_string:
@@ -134,6 +156,11 @@ class Services:
     def lifecycle(self) -> Lifecycle:
         """The identity protocol."""
         return Lifecycle(self.acs, self.registry, self.clock, self.resource.accept)
+
+    @cached_property
+    def teams_access(self) -> TeamsAccess:
+        """The protocol of Teams Phone access."""
+        return TeamsAccess(self.teams_assignments, self.access_registry, self.clock)
 
     @cached_property
     def resource(self) -> ResourceGuard:

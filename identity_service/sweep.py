@@ -2,16 +2,18 @@
 
 It revokes what is deleted or suspended but not yet revoked, purges what is past its retention,
 purges creations that were interrupted, and rolls back registrations that were interrupted. Purges
-can be put on hold; then they wait, and everything else goes on.
+can be put on hold; then they wait, and everything else goes on. At last it lets ACS agree with the
+rows about Teams Phone access.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import sample
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from identity_service.access_lifecycle import TeamsAccess
 from identity_service.errors import (
     AcsRefusedUs,
     AcsTooSlow,
@@ -30,6 +32,11 @@ from identity_service.log import EventLog, current_invocation
 from identity_service.policies import CleanupPolicy
 from identity_service.ports import Clock, Conflict, Registry
 from identity_service.resource import ResourceGuard
+from identity_service.teams_access import Access, AccessDue, AccessState
+
+_Row = Identity | DueEntry | Access | AccessDue
+# What is due, or what it is due about. A phase of the sweep has one kind of it.
+T = TypeVar("T", bound=_Row)
 
 events = EventLog(__name__)
 
@@ -60,6 +67,7 @@ class SweepReport:
         done: Entries that need no more work now.
         deferred: Entries that failed and wait for another sweep.
         stuck: Entries that failed too often and wait for a day.
+        teams_access: Accesses to Teams Phone that were checked at ACS, given or removed.
         held: Purges whose date has passed and that are on hold, `HELD` at most. None if purges are
             not on hold.
         oldest_overdue: How long the oldest entry had been due when the sweep started.
@@ -71,6 +79,7 @@ class SweepReport:
     purged: int = 0
     deferred: int = 0
     stuck: int = 0
+    teams_access: int = 0
     held: int | None = None
     oldest_overdue: timedelta = timedelta()
     duration: timedelta = timedelta()
@@ -91,17 +100,19 @@ class SweepReport:
             "held": self.held,
             "backlog": self.backlog,
             "oldest_overdue_s": round(self.oldest_overdue.total_seconds()),
+            "teams_access": self.teams_access,
             "throttles": current_invocation().throttles,
             "duration_ms": round(self.duration.total_seconds() * 1000),
         }
 
 
-async def purge_deleted_identities(
+async def purge_deleted_identities(  # noqa: PLR0913, PLR0917 -- its parameters declare what it needs
     lifecycle: Lifecycle,
     registry: Registry,
     clock: Clock,
     cleanup: CleanupPolicy,
     resource: ResourceGuard,
+    teams_access: TeamsAccess,
 ) -> SweepReport:
     """Finish what is due, oldest first, within the time budget.
 
@@ -109,7 +120,7 @@ async def purge_deleted_identities(
         RegistryUnavailable: the registry failed, so it is unknown what is due.
         WrongResource: the registry belongs to another ACS resource. Nothing was done.
     """
-    sweep = Sweep(lifecycle, registry, clock, cleanup)
+    sweep = Sweep(lifecycle, registry, clock, cleanup, teams_access)
     try:
         await resource.check()
         await _record(registry.record_sweep_start(clock.now()))
@@ -132,12 +143,12 @@ async def _record(record: Awaitable[None]) -> None:
         events.warning("sweep_not_recorded", code=error.code, kind=error.kind)
 
 
-class _Calls:
-    """The calls of one kind to ACS: how many succeeded, and the identities of the others."""
+class _Calls(Generic[T]):
+    """The calls of one kind to ACS: how many succeeded, and the rows of the others."""
 
     def __init__(self) -> None:
         self.successes = 0
-        self.failures: list[tuple[Identity, str]] = []
+        self.failures: list[tuple[T, str]] = []
 
     @property
     def mostly_fail(self) -> bool:
@@ -148,8 +159,9 @@ class _Calls:
 class Sweep:
     """One sweep. Two sweeps at once do no harm: an ETag decides every step.
 
-    If most revocations fail, or most deletions, ACS is the cause: they are not postponed, and the
-    next sweep tries them again. Otherwise a failure counts as an attempt and is postponed.
+    If most revocations fail, or most deletions, or most calls about Teams Phone access, ACS is the
+    cause: they are not postponed, and the next sweep tries them again. Otherwise a failure counts
+    as an attempt and is postponed.
 
     After `OUTAGE` failures in a row, the sweep probes a few of the other entries: the newest one,
     and some at random. If one succeeds, it goes on. So entries that always fail do not hide others.
@@ -159,8 +171,14 @@ class Sweep:
     """
 
     def __init__(
-        self, lifecycle: Lifecycle, registry: Registry, clock: Clock, cleanup: CleanupPolicy
+        self,
+        lifecycle: Lifecycle,
+        registry: Registry,
+        clock: Clock,
+        cleanup: CleanupPolicy,
+        teams_access: TeamsAccess,
     ) -> None:
+        self._teams_access = teams_access
         self._lifecycle = lifecycle
         self._registry = registry
         self._clock = clock
@@ -174,7 +192,8 @@ class Sweep:
         # The last failures of the registry in a row. A failure of ACS ends the row, because the
         # registry has responded before.
         self._registry_failures: list[RegistryUnavailable] = []
-        self._revocations, self._deletions = _Calls(), _Calls()
+        self._revocations, self._deletions = _Calls[Identity](), _Calls[Identity]()
+        self._accesses = _Calls[Access]()
         # Purges that are found between revocations and wait until those are done.
         self._waiting: list[DueEntry] | None = []
         self.report = SweepReport()
@@ -189,8 +208,9 @@ class Sweep:
         try:
             await self._process_everything()
         finally:
-            for calls in (self._revocations, self._deletions):
-                await self._decide(calls)
+            await self._decide(self._revocations, self._postpone)
+            await self._decide(self._deletions, self._postpone)
+            await self._decide(self._accesses, self._postpone_access)
             self.report.duration = self._clock.now() - self._started
         if self._registry_failures and len(self._registry_failures) >= min(OUTAGE, self._processed):
             raise self._registry_failures[-1]
@@ -201,34 +221,49 @@ class Sweep:
 
     async def _process_everything(self) -> None:
         # Unfinished work first, and its revocations before its purges.
-        await self._process_all(self._entries(DueKind.WORK))
+        await self._process_all(self._entries(DueKind.WORK), self._process)
         waiting, self._waiting = self._waiting or [], None
-        await self._process_all(_each(waiting))
+        await self._process_all(_each(waiting), self._process)
         if not self._cleanup.purge_hold:
             # A decision to purge is final, so no more than one is made without ACS.
-            await self._process_all(self._entries(DueKind.PURGE), probes=1)
+            await self._process_all(self._entries(DueKind.PURGE), self._process, probes=1)
+        await self._process_all(self._access_entries(), self._process_access)
 
     async def _entries(self, kind: DueKind) -> AsyncIterator[DueEntry]:
         async for entry in self._registry.due_entries([kind], until=self._started):
-            self.report.due += 1
-            overdue = self._started - entry.due
-            self.report.oldest_overdue = max(self.report.oldest_overdue, overdue)
+            self._count(entry.due)
             yield entry
 
-    async def _process_all(self, entries: AsyncIterator[DueEntry], probes: int = PROBES) -> None:
+    async def _access_entries(self) -> AsyncIterator[AccessDue]:
+        async for entry in self._teams_access.due(self._started):
+            self._count(entry.due)
+            yield entry
+
+    def _count(self, due: datetime) -> None:
+        self.report.due += 1
+        self.report.oldest_overdue = max(self.report.oldest_overdue, self._started - due)
+
+    async def _process_all(
+        self,
+        entries: AsyncIterator[T],
+        process: Callable[[T], Awaitable[None]],
+        probes: int = PROBES,
+    ) -> None:
         """Process the entries. In an outage, probe a few of those that are left."""
-        left = await self._process_some(entries)
+        left = await self._process_some(entries, process)
         if left and self._is_outage:
             # What is new is the most urgent, and the least likely to be what always fails.
-            newest, others = left[-1], left[:-1]
+            others = sample(left[:-1], len(left) - 1)
             self._failures = OUTAGE - probes
-            await self._process_some(_each([newest, *sample(others, len(others))]))
+            await self._process_some(_each([left[-1], *others]), process)
 
-    async def _process_some(self, entries: AsyncIterator[DueEntry]) -> list[DueEntry]:
+    async def _process_some(
+        self, entries: AsyncIterator[T], process: Callable[[T], Awaitable[None]]
+    ) -> list[T]:
         """Process the entries until an outage, or the end of the time. Returns what is left."""
         slots = asyncio.Semaphore(CONCURRENCY)
         running: set[asyncio.Task[None]] = set()
-        left: list[DueEntry] = []
+        left: list[T] = []
         try:
             async for entry in entries:
                 await slots.acquire()
@@ -240,7 +275,7 @@ class Sweep:
                     if len(left) == LEFT:
                         break
                     continue
-                task = asyncio.create_task(self._process(entry))
+                task = asyncio.create_task(self._run(process, entry))
                 running.add(task)
                 task.add_done_callback(running.discard)
                 task.add_done_callback(lambda _: slots.release())
@@ -255,34 +290,60 @@ class Sweep:
     def _is_outage(self) -> bool:
         return self._failures >= OUTAGE
 
-    async def _process(self, entry: DueEntry) -> None:
-        """Do what is due for one identity. If anything fails, its entry stays."""
+    async def _run(self, process: Callable[[T], Awaitable[None]], entry: T) -> None:
+        """Do what is due for one identity or access. If anything fails, its entry stays."""
         self._processed += 1
         try:
-            if self._waiting is not None and self._needs_no_call(entry, await self._read(entry)):
-                return
-            if not await self._limiter.acquire():
-                return
-            # Read after the wait, because the identity may have been restored meanwhile.
-            identity = await self._read(entry)
-            if self._needs_no_call(entry, identity) or identity is None:
-                self._limiter.give_back()
-                return
-            if self._must_purge(identity):
-                identity = await self._lifecycle.start_purge(identity)
-            await self._advance(identity)
+            await process(entry)
         except Conflict:
-            self._leave_changed(entry.identity_id)
+            self._leave_changed(entry)
         except RegistryUnavailable as error:
-            self._defer(entry.identity_id, error.code)
+            self._defer(entry, error.code)
             self._failures += 1
             self._registry_failures.append(error)
             return
         except Exception as error:  # noqa: BLE001 -- a bug in one entry must not end the sweep
-            events.error("internal_error", error, identity_id=entry.identity_id)
-            self._defer(entry.identity_id, InternalError.code)
+            _log_bug(error, entry)
+            self._defer(entry, InternalError.code)
             self._failures += 1
         self._registry_failures.clear()
+
+    async def _process(self, entry: DueEntry) -> None:
+        """Do what is due for one identity."""
+        if self._waiting is not None and self._needs_no_call(entry, await self._read(entry)):
+            return
+        if not await self._limiter.acquire():
+            return
+        # Read after the wait, because the identity may have been restored meanwhile.
+        identity = await self._read(entry)
+        if self._needs_no_call(entry, identity) or identity is None:
+            self._limiter.give_back()
+            return
+        if self._must_purge(identity):
+            identity = await self._lifecycle.start_purge(identity)
+        await self._advance(identity)
+
+    async def _process_access(self, entry: AccessDue) -> None:
+        """Let ACS agree with one row about Teams Phone access."""
+        if not await self._limiter.acquire():
+            return
+        access = await self._teams_access.found(entry)
+        if access is None or access.state is AccessState.UNKNOWN:  # the log has the reason
+            self.report.done += access is None
+            self._limiter.give_back()
+            return
+        access, error = await self._teams_access.finish(access)
+        match error:
+            case None:
+                self.report.done += 1
+                self.report.teams_access += 1
+                self._succeed(self._accesses)
+            case Throttled():
+                self._defer(access, error.code)
+                self._limiter.pause(error.retry_after or 0)
+            case _:
+                self._failures += 1
+                self._accesses.failures.append((access, error.code))
 
     async def _read(self, entry: DueEntry) -> Identity | None:
         """The identity's row. None if there is nothing left to do for it."""
@@ -310,12 +371,12 @@ class Sweep:
             self.report.done += 1
             self._succeed(calls)
         except Throttled as throttled:
-            self._defer(identity.id, throttled.code)
+            self._defer(identity, throttled.code)
             self._limiter.pause(throttled.retry_after or 0)
         except IdentityNotKnownYet as error:
             # The row keeps its due entry: ACS may know the identity at the next sweep. Or another
             # sweep has deleted it a moment ago.
-            self._defer(identity.id, error.code)
+            self._defer(identity, error.code)
             self._succeed(calls)
         except WrongResource as error:  # ACS has responded
             await self._postpone(identity, error.code)
@@ -347,7 +408,7 @@ class Sweep:
         is_time = purge_on is None or purge_on <= self._clock.now()
         return is_time and not identity.adopted and not self._cleanup.purge_hold
 
-    def _calls(self, identity: Identity) -> _Calls:
+    def _calls(self, identity: Identity) -> _Calls[Identity]:
         """Where the call to ACS of its next step counts."""
         if identity.state is State.PURGING:
             return self._deletions
@@ -369,46 +430,91 @@ class Sweep:
             case State.REGISTERING:
                 await self._lifecycle.roll_back(identity)
 
-    def _succeed(self, calls: _Calls) -> None:
+    def _succeed(self, calls: _Calls[T]) -> None:
         self._failures = 0
         calls.successes += 1
 
-    async def _decide(self, calls: _Calls) -> None:
+    async def _decide(
+        self, calls: _Calls[T], postpone: Callable[[T, str], Awaitable[None]]
+    ) -> None:
         """Postpone what failed, unless ACS is the cause."""
         if calls.mostly_fail:
-            for identity, code in calls.failures:
-                self._defer(identity.id, code)
+            for row, code in calls.failures:
+                self._defer(row, code)
             failed, (_, last) = len(calls.failures), calls.failures[-1]
             events.warning("sweep_without_acs", failed=failed, code=last)
             return
-        for identity, code in calls.failures:
+        for row, code in calls.failures:
             try:
-                await self._postpone(identity, code)
+                await postpone(row, code)
             except Conflict:
-                self._leave_changed(identity.id)
+                self._leave_changed(row)
             except RegistryUnavailable as error:
-                self._defer(identity.id, error.code)
+                self._defer(row, error.code)
 
     async def _postpone(self, identity: Identity, code: str) -> None:
         """Retry later, each time after a longer delay; if it is stuck, in a day."""
-        attempts = identity.attempts + 1
-        stuck = attempts >= self._cleanup.max_attempts
-        delay = STUCK_DELAY if stuck else _delay(identity.attempts)
-        postponed = identity.postpone(self._started + delay, code)
-        await self._registry.update(identity, postponed)
-        self._defer(identity.id, code)
-        if stuck:
+        until = self._started + self._delay_of(identity)
+        await self._registry.update(identity, identity.postpone(until, code))
+        self._postponed(identity, code)
+
+    async def _postpone_access(self, access: Access, code: str) -> None:
+        await self._teams_access.postpone(access, self._delay_of(access), code)
+        self._postponed(access, code)
+
+    def _is_stuck(self, row: Identity | Access) -> bool:
+        return row.attempts + 1 >= self._cleanup.max_attempts
+
+    def _delay_of(self, row: Identity | Access) -> timedelta:
+        return STUCK_DELAY if self._is_stuck(row) else _delay(row.attempts)
+
+    def _postponed(self, row: Identity | Access, code: str) -> None:
+        self._defer(row, code)
+        if self._is_stuck(row):
             self.report.stuck += 1
-            events.error("identity_stuck", identity_id=identity.id, attempts=attempts, code=code)
+            _log_stuck(row, code)
 
-    def _defer(self, identity_id: str, code: str) -> None:
+    def _defer(self, row: _Row, code: str) -> None:
         self.report.deferred += 1
-        events.info("identity_deferred", identity_id=identity_id, code=code)
+        if isinstance(row, Access | AccessDue):
+            events.info(
+                "teams_access_deferred", tenant_id=row.tenant_id, object_id=row.object_id, code=code
+            )
+        else:
+            events.info("identity_deferred", identity_id=_identity_id(row), code=code)
 
-    def _leave_changed(self, identity_id: str) -> None:
+    def _leave_changed(self, row: _Row) -> None:
         """Leave it to the other call that has changed it."""
         self.report.done += 1
-        events.info("sweep_skipped", identity_id=identity_id)
+        if isinstance(row, Access | AccessDue):
+            events.info("sweep_skipped", tenant_id=row.tenant_id, object_id=row.object_id)
+        else:
+            events.info("sweep_skipped", identity_id=_identity_id(row))
+
+
+def _log_stuck(row: Identity | Access, code: str) -> None:
+    attempts = row.attempts + 1
+    if isinstance(row, Access):
+        events.error(
+            "teams_access_stuck",
+            tenant_id=row.tenant_id,
+            object_id=row.object_id,
+            attempts=attempts,
+            code=code,
+        )
+    else:
+        events.error("identity_stuck", identity_id=row.id, attempts=attempts, code=code)
+
+
+def _log_bug(error: Exception, row: _Row) -> None:
+    if isinstance(row, Access | AccessDue):
+        events.error("internal_error", error, tenant_id=row.tenant_id, object_id=row.object_id)
+    else:
+        events.error("internal_error", error, identity_id=_identity_id(row))
+
+
+def _identity_id(row: Identity | DueEntry) -> str:
+    return row.id if isinstance(row, Identity) else row.identity_id
 
 
 def _is_unrevoked(identity: Identity) -> bool:
@@ -416,7 +522,7 @@ def _is_unrevoked(identity: Identity) -> bool:
     return not identity.revoked or identity.adopted
 
 
-async def _each(entries: list[DueEntry]) -> AsyncIterator[DueEntry]:
+async def _each(entries: list[T]) -> AsyncIterator[T]:
     for entry in entries:
         yield entry
 

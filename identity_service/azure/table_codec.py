@@ -1,8 +1,9 @@
 """How the registry's rows are stored: partitions, keys and columns.
 
 The key of an identity row is `i|<id>`, of a due entry `<kind>|<due>|<id>` (it has no columns), and
-of a user row `u|<SHA-256 of the user id>`. Two rows in partition `00` are in no range that is
-queried: `r|resource` and `s|sweep`.
+of a user row `u|<SHA-256 of the user id>`. The key of an access row is `a|<tenant id>|<object id>`,
+and of its due entry `d|<due>|<tenant id>|<object id>`. Two rows in partition `00` are in no range
+that is queried: `r|resource` and `s|sweep`.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import msgspec
 
 from identity_service.identity import DueEntry, DueKind, Identity, State, SweepRecord, UserRow
 from identity_service.log import EventLog
+from identity_service.teams_access import Access, AccessDue, AccessState
 
 events = EventLog(__name__)
 
@@ -23,10 +25,19 @@ PARTITIONS = 16
 RESOURCE_KEY = ("00", "r|resource")
 SWEEP_KEYS = {"PartitionKey": "00", "RowKey": "s|sweep"}
 
+# How the keys of access rows and of their due entries start.
+ACCESS, ACCESS_DUE = "a|", "d|"
+
 _KEYS = {"PartitionKey", "RowKey"}
 # The columns that this release knows.
 _COLUMNS = {field.encode_name for field in msgspec.structs.fields(Identity)} - {
     "id",
+    "unknownColumns",
+    "etag",
+}
+_ACCESS_COLUMNS = {field.encode_name for field in msgspec.structs.fields(Access)} - {
+    "tenantId",
+    "objectId",
     "unknownColumns",
     "etag",
 }
@@ -92,6 +103,62 @@ def decode_due_entry(row_key: str) -> DueEntry:
     """The due entry with this key."""
     kind, _, position = row_key.partition("|")
     return DueEntry.at(position, DueKind(kind))
+
+
+def access_key(tenant_id: str, object_id: str) -> tuple[str, str]:
+    """The PartitionKey and the RowKey of an access row."""
+    return partition(f"{tenant_id}/{object_id}"), f"{ACCESS}{tenant_id}|{object_id}"
+
+
+def encode_access(access: Access) -> Entity:
+    """The entity of an access row. Default values have no column, and a list is one text."""
+    columns = msgspec.to_builtins(access, enc_hook=repr)
+    known = {name: value for name, value in columns.items() if name in _ACCESS_COLUMNS}
+    if access.client_ids:
+        known["clientIds"] = " ".join(access.client_ids)
+    partition_key, row_key = access_key(access.tenant_id, access.object_id)
+    keys = {"PartitionKey": partition_key, "RowKey": row_key}
+    return {**keys, **known, **dict(access.unknown_columns)}
+
+
+def decode_access(entity: Mapping[str, Any], etag: str) -> Access:
+    """The access row of an entity. As `decode_identity`, if this release cannot read it."""
+    _, tenant_id, object_id = entity["RowKey"].split("|")
+    row = {"tenantId": tenant_id, "objectId": object_id, "etag": etag}
+    known = {name: value for name, value in entity.items() if name in _ACCESS_COLUMNS}
+    unknown = tuple((name, entity[name]) for name in entity.keys() - _ACCESS_COLUMNS - _KEYS)
+    try:
+        client_ids = str(known.pop("clientIds", "")).split()
+        columns = {**known, **row, "clientIds": client_ids, "unknownColumns": unknown}
+        return msgspec.convert(columns, Access)
+    except msgspec.ValidationError as error:
+        events.warning(
+            "row_not_readable",
+            tenant_id=tenant_id,
+            object_id=object_id,
+            state=known.get("state"),
+            reason=str(error),
+        )
+        return Access(
+            tenant_id=tenant_id,
+            object_id=object_id,
+            state=AccessState.UNKNOWN,
+            etag=etag,
+        )
+
+
+def access_due_change(access: Access, change: str) -> list[Change]:
+    """The change to the access's due entry in a batch. None if nothing is due."""
+    if access.due_entry is None:
+        return []
+    partition_key, _ = access_key(access.tenant_id, access.object_id)
+    row_key = f"{ACCESS_DUE}{access.due_entry.position}"
+    return [(change, {"PartitionKey": partition_key, "RowKey": row_key})]
+
+
+def decode_access_due(row_key: str) -> AccessDue:
+    """The due entry with this key."""
+    return AccessDue.at(row_key.removeprefix(ACCESS_DUE))
 
 
 def encode_user(user_id: str, identity_id: str) -> Entity:

@@ -1,6 +1,6 @@
-"""The `Registry` port on one table of Azure Table Storage.
+"""The ports `Registry` and `AccessRegistry` on one table of Azure Table Storage.
 
-An identity row and its due entry share a partition and change in one entity group transaction.
+A row and its due entry share a partition and change in one entity group transaction.
 """
 
 import asyncio
@@ -8,10 +8,18 @@ import base64
 import contextlib
 import heapq
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -29,16 +37,23 @@ from azure.data.tables.aio import TableClient
 from identity_service.azure.failures import Failure, describe, invalid_body
 from identity_service.azure.row_reader import RowReader, TypedColumns
 from identity_service.azure.table_codec import (
+    ACCESS,
+    ACCESS_DUE,
     PARTITIONS,
     RESOURCE_KEY,
     SWEEP_KEYS,
     Change,
+    access_due_change,
+    access_key,
+    decode_access,
+    decode_access_due,
     decode_due_entry,
     decode_identity,
     decode_resource,
     decode_sweep,
     decode_user,
     due_entry_change,
+    encode_access,
     encode_identity,
     encode_resource,
     encode_user,
@@ -46,7 +61,12 @@ from identity_service.azure.table_codec import (
     partition,
     user_key,
 )
-from identity_service.azure.transport import StreamingTransport, Transport, only_if_awaited
+from identity_service.azure.transport import (
+    StreamingTransport,
+    Transport,
+    not_sent_after,
+    only_if_awaited,
+)
 from identity_service.errors import InvalidQuery, RegistryUnavailable, ServiceError
 from identity_service.identity import (
     DueEntry,
@@ -61,9 +81,12 @@ from identity_service.identity import (
 from identity_service.log import EventLog, current_invocation
 from identity_service.ports import Conflict
 from identity_service.scrubbing import excerpt
+from identity_service.teams_access import Access, AccessDue, AccessState
 
 T = TypeVar("T")
-_ReadPage = Callable[[], Awaitable[list[DueEntry] | None]]
+R = TypeVar("R", bound="_Row")
+# Reads a row from its columns and its ETag.
+_Decode = Callable[[Mapping[str, Any], str], T]
 
 events = EventLog(__name__)
 
@@ -154,8 +177,14 @@ def _network(proxy: str) -> dict[str, Any]:
     return {"transport": StreamingTransport(CONNECT, RESPONSE), "proxies": proxies}
 
 
-class TableRegistry:
-    """Implements `ports.Registry`.
+class _Row(Protocol):
+    def with_etag(self, etag: str) -> Self: ...
+
+
+class Table:
+    """One table: its rows are written in batches, and read one by one, in pages or in order.
+
+    The result of a write is known, or it is `RegistryUnavailable`.
 
     Args:
         table: The table.
@@ -175,8 +204,8 @@ class TableRegistry:
         table_service: str,
         credential: AsyncTokenCredential,
         proxy: str = "",
-    ) -> "TableRegistry":
-        """The registry in the storage account whose tables are at the URL `table_service`."""
+    ) -> Self:
+        """The table in the storage account whose tables are at the URL `table_service`."""
         options = {**CONNECTION, **_network(proxy)}
         return cls(
             TableClient(table_service, TABLE, credential=credential, **options),
@@ -184,108 +213,86 @@ class TableRegistry:
         )
 
     @classmethod
-    def from_connection_string(cls, connection_string: str, proxy: str = "") -> "TableRegistry":
-        """The registry in the storage account of the connection string."""
+    def sharing(cls, other: "Table") -> Self:
+        """The same table, with the same connections."""
+        return cls(other._table, other._reader)
+
+    @classmethod
+    def from_connection_string(cls, connection_string: str, proxy: str = "") -> Self:
+        """The table in the storage account of the connection string."""
         options = {**CONNECTION, **_network(proxy)}
         return cls(TableClient.from_connection_string(connection_string, TABLE, **options))
 
-    async def read(self, identity_id: str) -> Identity | None:
-        """See `ports.Registry`."""
-        key = partition(identity_id), identity_key(identity_id)
-        return await self._entity(*key, decode_identity)
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._table.close()
+        if self._reader:
+            await self._reader.close()
 
-    async def insert(self, identity: Identity) -> Identity:
-        """See `ports.Registry`."""
-        return await self._write(
-            identity,
-            ("create", encode_identity(identity)),
-            *due_entry_change(identity, "create"),
-        )
-
-    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
-        """See `ports.Registry`."""
-        change = (
-            "update",
-            encode_identity(new),
-            {"mode": UpdateMode.REPLACE, **_if_match(old.etag)},
-        )
-        if (new.due, new.due_kind) == (old.due, old.due_kind):
-            return await self._write(new, change, if_awaited=if_awaited)
-        return await self._write(
-            new,
-            change,
-            *due_entry_change(old, "delete"),
-            *due_entry_change(new, "create"),
-            if_awaited=if_awaited,
-        )
-
-    async def remove(self, identity: Identity) -> None:
-        """See `ports.Registry`."""
-        try:
-            await self._remove(identity)
-        except Conflict as conflict:
-            if str(conflict) not in _ROW_NOT_FOUND or not identity.due:
-                raise
-            # A release that does not know the kinds may have erased the kind from the row.
-            entry = DueEntry(identity.due, identity.id, DueKind.PURGE)
-            await self._remove(identity.found_at(entry) or identity)
-
-    async def read_user(self, user_id: str) -> UserRow | None:
-        """See `ports.Registry`."""
-        key = partition(user_id), user_key(user_id)
-        return await self._entity(*key, lambda *row: decode_user(user_id, *row))
-
-    async def insert_user(self, user_id: str, identity_id: str) -> None:
-        """See `ports.Registry`."""
-        await self._send_batch(("create", encode_user(user_id, identity_id)))
-
-    async def replace_user(self, row: UserRow, identity_id: str) -> None:
-        """See `ports.Registry`."""
-        entity = encode_user(row.user_id, identity_id)
-        options = {"mode": UpdateMode.MERGE, **_if_match(row.etag)}  # keeps unknown columns
-        await self._send_batch(("update", entity, options))
-
-    async def remove_user(self, row: UserRow) -> None:
-        """See `ports.Registry`."""
-        entity = encode_user(row.user_id, row.identity_id)
-        try:
-            await self._send_batch(("delete", entity, _if_match(row.etag)))
-        except Conflict as conflict:
-            if str(conflict) not in _ROW_NOT_FOUND:  # a row that is gone is what the caller wants
-                raise
-
-    async def read_resource(self) -> str | None:
-        """See `ports.Registry`."""
-        return await self._entity(*RESOURCE_KEY, decode_resource)
-
-    async def record_resource(self, resource: str) -> None:
-        """See `ports.Registry`."""
-        await self._send_batch(("create", encode_resource(resource)))
-
-    async def due_entries(
+    async def _list(
         self,
-        kinds: Collection[DueKind] = tuple(DueKind),
-        *,
-        after: DueEntry | None = None,
-        until: datetime | None = None,
-    ) -> AsyncIterator[DueEntry]:
-        """See `ports.Registry`. Merges the sorted streams of all partitions and kinds."""
-        first = after.position if after else ""
-        last = f"{timestamp(until)}~" if until else "~"
+        range_: tuple[str, str],
+        conditions: Iterable[str],
+        continuation: str | None,
+        size: int,
+        decode: _Decode[T],
+    ) -> Page[T]:
+        """Up to `size` rows between two keys. Reads one partition after the other."""
+        condition = " and ".join([_RANGE, *conditions])
+        number, resume = _position(continuation)
+        rows: list[T] = []
+        for _ in range(PARTITIONS):
+            parameters = _parameters(number, *range_)
+            left = size - len(rows)
+            found, resume = await self._rows_in(parameters, condition, resume, left, decode)
+            rows += found
+            if resume is None:
+                number += 1
+            if number == PARTITIONS or len(rows) >= size:
+                break
+        return Page(rows, None if number == PARTITIONS else _continuation(number, resume))
+
+    async def _rows_in(
+        self,
+        parameters: dict[str, str],
+        condition: str,
+        resume: object,
+        size: int,
+        decode: _Decode[T],
+    ) -> tuple[list[T], object]:
+        pages = self._table.query_entities(
+            condition, parameters=parameters, results_per_page=size, **_READ
+        ).by_page(continuation_token=resume)  # type: ignore[arg-type]  # it is a dict
+
+        async def page() -> list[T]:
+            try:
+                found = [entity async for entity in await anext(pages)]
+                return [decode(entity, str(entity.metadata["etag"])) for entity in found]
+            except HttpResponseError as error:
+                if resume and _code(error) in _INVALID_QUERY:
+                    raise InvalidQuery.continuation() from error
+                raise
+
+        return await self._ask(page), pages.continuation_token  # type: ignore[attr-defined]  # of the SDK's own iterator
+
+    async def _merged(
+        self, ranges: Iterable[tuple[str, str]], decode: Callable[[str], T]
+    ) -> AsyncIterator[T]:
+        """The due entries between two keys, in order: merges the streams of all partitions."""
         readers = [
-            self._due_pages(number, f"{kind}|{first}", f"{kind}|{last}")
-            for kind in kinds
+            self._due_pages(number, first, last, decode)
+            for first, last in ranges
             for number in range(PARTITIONS)
         ]
 
-        async def first_pages() -> list[list[DueEntry] | None]:
+        async def first_pages() -> list[list[T] | None]:
             return await asyncio.gather(*(read() for read in readers))
 
         # One call, so that an outage is logged once and not once for each partition.
         pages = await self._ask(first_pages)
         streams = [self._stream(*each) for each in zip(pages, readers, strict=True)]
         heads = [await anext(stream, None) for stream in streams]
-        heap = [(head, number) for number, head in enumerate(heads) if head]
+        heap: list[tuple[Any, int]] = [(head, number) for number, head in enumerate(heads) if head]
         heapq.heapify(heap)
         while heap:
             head, number = heap[0]
@@ -296,110 +303,33 @@ class TableRegistry:
             else:
                 heapq.heappop(heap)
 
-    async def count_due(self, kind: DueKind, *, until: datetime, at_most: int) -> int:
-        """See `ports.Registry`. Reads one partition after the other."""
-        count = 0
-        for number in range(PARTITIONS):
-            last = f"{kind}|{timestamp(until)}~"
-            read = self._due_pages(number, f"{kind}|", last, size=_LARGEST_PAGE)
-            while count < at_most and (page := await self._ask(read)) is not None:
-                count += len(page)
-        return min(count, at_most)
-
-    async def list_identities(
+    def _due_pages(
         self,
-        states: Collection[State],
-        continuation: str | None,
-        size: int,
-        *,
-        min_attempts: int = 0,
-    ) -> Page[Identity]:
-        """See `ports.Registry`. Reads one partition after the other."""
-        condition = _RANGE
-        if set(states) != set(State):
-            condition += f" and ({_in_states(states)})"
-        if min_attempts:
-            condition += f" and attempts ge {min_attempts}"
-        number, resume = _position(continuation)
-        identities: list[Identity] = []
-        for _ in range(PARTITIONS):
-            left = size - len(identities)
-            found, resume = await self._identities_in(number, condition, resume, left)
-            identities += found
-            if resume is None:
-                number += 1
-            if number == PARTITIONS or len(identities) >= size:
-                break
-        return Page(identities, None if number == PARTITIONS else _continuation(number, resume))
-
-    async def read_sweep(self) -> SweepRecord:
-        """See `ports.Registry`."""
-        key = SWEEP_KEYS["PartitionKey"], SWEEP_KEYS["RowKey"]
-        return await self._entity(*key, decode_sweep) or SweepRecord()
-
-    async def record_sweep_start(self, now: datetime) -> None:
-        """See `ports.Registry`."""
-        await self._record_sweep({"lastStartedOn": timestamp(now)})
-
-    async def record_sweep_end(self, now: datetime) -> None:
-        """See `ports.Registry`."""
-        await self._record_sweep({"lastCompletedOn": timestamp(now)})
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._table.close()
-        if self._reader:
-            await self._reader.close()
-
-    async def _record_sweep(self, columns: dict[str, Any]) -> None:
-        """Write these columns and keep the others, whoever has written them."""
-        await self._send_batch(("upsert", SWEEP_KEYS | columns, {"mode": UpdateMode.MERGE}))
-
-    async def _remove(self, identity: Identity) -> None:
-        change = ("delete", encode_identity(identity), _if_match(identity.etag))
-        await self._write(identity, change, *due_entry_change(identity, "delete"))
-
-    async def _identities_in(
-        self, number: int, condition: str, resume: object, size: int
-    ) -> tuple[list[Identity], object]:
-        pages = self._table.query_entities(
-            condition,
-            parameters={"partition": f"{number:02d}", "first": "i|", "last": "i}"},
-            results_per_page=size,
-            **_READ,
-        ).by_page(continuation_token=resume)  # type: ignore[arg-type]  # it is a dict
-
-        async def page() -> list[Identity]:
-            try:
-                found = [entity async for entity in await anext(pages)]
-                return [decode_identity(entity, str(entity.metadata["etag"])) for entity in found]
-            except HttpResponseError as error:
-                if resume and _code(error) in _INVALID_QUERY:
-                    raise InvalidQuery.continuation() from error
-                raise
-
-        return await self._ask(page), pages.continuation_token  # type: ignore[attr-defined]  # of the SDK's own iterator
-
-    def _due_pages(self, number: int, first: str, last: str, size: int = _STREAM_PAGE) -> _ReadPage:
+        number: int,
+        first: str,
+        last: str,
+        decode: Callable[[str], T],
+        size: int = _STREAM_PAGE,
+    ) -> Callable[[], Awaitable[list[T] | None]]:
         """Reads the next page of due entries of one partition. The last one is None."""
         pages = self._table.query_entities(
             _RANGE,
-            parameters={"partition": f"{number:02d}", "first": first, "last": last},
+            parameters=_parameters(number, first, last),
             select=["RowKey"],
             results_per_page=size,
             **_READ,
         ).by_page()
 
-        async def page() -> list[DueEntry] | None:
+        async def page() -> list[T] | None:
             async for entities in pages:
-                return [decode_due_entry(entity["RowKey"]) async for entity in entities]
+                return [decode(entity["RowKey"]) async for entity in entities]
             return None
 
         return page
 
     async def _stream(
-        self, page: list[DueEntry] | None, read: _ReadPage
-    ) -> AsyncIterator[DueEntry]:
+        self, page: list[T] | None, read: Callable[[], Awaitable[list[T] | None]]
+    ) -> AsyncIterator[T]:
         """The due entries of one partition, read page by page."""
         while page is not None:
             for entry in page:
@@ -407,7 +337,7 @@ class TableRegistry:
             page = await self._ask(read)
 
     async def _entity(
-        self, partition_key: str, row_key: str, decode: Callable[[Mapping[str, Any], str], T]
+        self, partition_key: str, row_key: str, decode: _Decode[T]
     ) -> T | None:
         async def get() -> T | None:
             try:
@@ -432,12 +362,10 @@ class TableRegistry:
         entity = await self._table.get_entity(partition_key, row_key, **_READ)
         return entity, entity.metadata["etag"]
 
-    async def _write(
-        self, identity: Identity, *changes: Change, if_awaited: bool = False
-    ) -> Identity:
-        """Write an identity's row. Returns it with its new ETag."""
+    async def _write(self, row: R, *changes: Change, if_awaited: bool = False) -> R:
+        """Write a row. Returns it with its new ETag."""
         results = await self._send_batch(*changes, if_awaited=if_awaited)
-        return identity.with_etag(results[0].get("etag", ""))
+        return row.with_etag(results[0].get("etag", ""))
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Read. A read can be abandoned at any time."""
@@ -544,18 +472,213 @@ class TableRegistry:
         return RegistryUnavailable("The registry did not respond.", kind=failure.kind)
 
 
+class TableRegistry(Table):
+    """Implements `ports.Registry`."""
+
+    async def read(self, identity_id: str) -> Identity | None:
+        """See `ports.Registry`."""
+        key = partition(identity_id), identity_key(identity_id)
+        return await self._entity(*key, decode_identity)
+
+    async def insert(self, identity: Identity) -> Identity:
+        """See `ports.Registry`."""
+        return await self._write(
+            identity,
+            ("create", encode_identity(identity)),
+            *due_entry_change(identity, "create"),
+        )
+
+    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
+        """See `ports.Registry`."""
+        change = (
+            "update",
+            encode_identity(new),
+            {"mode": UpdateMode.REPLACE, **_if_match(old.etag)},
+        )
+        if (new.due, new.due_kind) == (old.due, old.due_kind):
+            return await self._write(new, change, if_awaited=if_awaited)
+        return await self._write(
+            new,
+            change,
+            *due_entry_change(old, "delete"),
+            *due_entry_change(new, "create"),
+            if_awaited=if_awaited,
+        )
+
+    async def remove(self, identity: Identity) -> None:
+        """See `ports.Registry`."""
+        try:
+            await self._remove(identity)
+        except Conflict as conflict:
+            if str(conflict) not in _ROW_NOT_FOUND or not identity.due:
+                raise
+            # A release that does not know the kinds may have erased the kind from the row.
+            entry = DueEntry(identity.due, identity.id, DueKind.PURGE)
+            await self._remove(identity.found_at(entry) or identity)
+
+    async def read_user(self, user_id: str) -> UserRow | None:
+        """See `ports.Registry`."""
+        key = partition(user_id), user_key(user_id)
+        return await self._entity(*key, lambda *row: decode_user(user_id, *row))
+
+    async def insert_user(self, user_id: str, identity_id: str) -> None:
+        """See `ports.Registry`."""
+        await self._send_batch(("create", encode_user(user_id, identity_id)))
+
+    async def replace_user(self, row: UserRow, identity_id: str) -> None:
+        """See `ports.Registry`."""
+        entity = encode_user(row.user_id, identity_id)
+        options = {"mode": UpdateMode.MERGE, **_if_match(row.etag)}  # keeps unknown columns
+        await self._send_batch(("update", entity, options))
+
+    async def remove_user(self, row: UserRow) -> None:
+        """See `ports.Registry`."""
+        entity = encode_user(row.user_id, row.identity_id)
+        try:
+            await self._send_batch(("delete", entity, _if_match(row.etag)))
+        except Conflict as conflict:
+            if str(conflict) not in _ROW_NOT_FOUND:  # a row that is gone is what the caller wants
+                raise
+
+    async def read_resource(self) -> str | None:
+        """See `ports.Registry`."""
+        return await self._entity(*RESOURCE_KEY, decode_resource)
+
+    async def record_resource(self, resource: str) -> None:
+        """See `ports.Registry`."""
+        await self._send_batch(("create", encode_resource(resource)))
+
+    async def due_entries(
+        self,
+        kinds: Collection[DueKind] = tuple(DueKind),
+        *,
+        after: DueEntry | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[DueEntry]:
+        """See `ports.Registry`. Merges the kinds."""
+        first = after.position if after else ""
+        last = f"{timestamp(until)}~" if until else "~"
+        ranges = [(f"{kind}|{first}", f"{kind}|{last}") for kind in kinds]
+        async for entry in self._merged(ranges, decode_due_entry):
+            yield entry
+
+    async def count_due(self, kind: DueKind, *, until: datetime, at_most: int) -> int:
+        """See `ports.Registry`. Reads one partition after the other."""
+        count = 0
+        for number in range(PARTITIONS):
+            last = f"{kind}|{timestamp(until)}~"
+            read = self._due_pages(number, f"{kind}|", last, decode_due_entry, _LARGEST_PAGE)
+            while count < at_most and (page := await self._ask(read)) is not None:
+                count += len(page)
+        return min(count, at_most)
+
+    async def list_identities(
+        self,
+        states: Collection[State],
+        continuation: str | None,
+        size: int,
+        *,
+        min_attempts: int = 0,
+    ) -> Page[Identity]:
+        """See `ports.Registry`."""
+        conditions = []
+        if set(states) != set(State):
+            conditions.append(f"({_in_states(states)})")
+        if min_attempts:
+            conditions.append(f"attempts ge {min_attempts}")
+        return await self._list(("i|", "i}"), conditions, continuation, size, decode_identity)
+
+    async def read_sweep(self) -> SweepRecord:
+        """See `ports.Registry`."""
+        key = SWEEP_KEYS["PartitionKey"], SWEEP_KEYS["RowKey"]
+        return await self._entity(*key, decode_sweep) or SweepRecord()
+
+    async def record_sweep_start(self, now: datetime) -> None:
+        """See `ports.Registry`."""
+        await self._record_sweep({"lastStartedOn": timestamp(now)})
+
+    async def record_sweep_end(self, now: datetime) -> None:
+        """See `ports.Registry`."""
+        await self._record_sweep({"lastCompletedOn": timestamp(now)})
+
+    async def _record_sweep(self, columns: dict[str, Any]) -> None:
+        """Write these columns and keep the others, whoever has written them."""
+        await self._send_batch(("upsert", SWEEP_KEYS | columns, {"mode": UpdateMode.MERGE}))
+
+    async def _remove(self, identity: Identity) -> None:
+        change = ("delete", encode_identity(identity), _if_match(identity.etag))
+        await self._write(identity, change, *due_entry_change(identity, "delete"))
+
+
+class TableAccessRegistry(Table):
+    """Implements `ports.AccessRegistry`, in the same table."""
+
+    async def read(self, tenant_id: str, object_id: str) -> Access | None:
+        """See `ports.AccessRegistry`."""
+        return await self._entity(*access_key(tenant_id, object_id), decode_access)
+
+    async def insert(self, access: Access, *, not_after: datetime) -> Access:
+        """See `ports.AccessRegistry`."""
+        with not_sent_after(not_after):
+            change = ("create", encode_access(access))
+            return await self._write(access, change, *access_due_change(access, "create"))
+
+    async def update(self, old: Access, new: Access) -> Access:
+        """See `ports.AccessRegistry`."""
+        options = {"mode": UpdateMode.REPLACE, **_if_match(old.etag)}
+        change = ("update", encode_access(new), options)
+        if new.due == old.due:
+            return await self._write(new, change)
+        entries = (*access_due_change(old, "delete"), *access_due_change(new, "create"))
+        return await self._write(new, change, *entries)
+
+    async def remove(self, access: Access) -> None:
+        """See `ports.AccessRegistry`."""
+        change = ("delete", encode_access(access), _if_match(access.etag))
+        await self._write(access, change, *access_due_change(access, "delete"))
+
+    async def due(
+        self, until: datetime, after: AccessDue | None = None
+    ) -> AsyncIterator[AccessDue]:
+        """See `ports.AccessRegistry`."""
+        first = after.position if after else ""
+        entries = (f"{ACCESS_DUE}{first}", f"{ACCESS_DUE}{timestamp(until)}~")
+        async for entry in self._merged([entries], decode_access_due):
+            yield entry
+
+    async def list(
+        self,
+        tenant_id: str | None,
+        states: Collection[AccessState],
+        continuation: str | None,
+        size: int,
+    ) -> Page[Access]:
+        """See `ports.AccessRegistry`."""
+        prefix = f"{ACCESS}{tenant_id}|" if tenant_id else ACCESS
+        rows = (prefix, f"{prefix[:-1]}}}")  # } follows |
+        conditions = [] if set(states) == set(AccessState) else [f"({_in_states(states)})"]
+        return await self._list(rows, conditions, continuation, size, decode_access)
+
+
 def _retrieved(creation: asyncio.Future[None]) -> None:
     """Keep asyncio from logging an error for which no call waits any more."""
     if not creation.cancelled():
         creation.exception()
 
 
-def _in_states(states: Collection[State]) -> str:
+def _in_states(states: Collection[State] | Collection[AccessState]) -> str:
     """The condition for rows in one of the states. A row that is not readable has any other one."""
-    terms = [f"state eq '{state}'" for state in states if state is not State.UNKNOWN]
-    if State.UNKNOWN in states:
-        terms += [" and ".join(f"state ne '{state}'" for state in State)]
+    terms = [f"state eq '{state}'" for state in states if state != "unknown"]
+    terms += [
+        " and ".join(f"state ne '{other}'" for other in type(state))
+        for state in states
+        if state == "unknown"
+    ]
     return " or ".join(f"({term})" for term in terms)
+
+
+def _parameters(number: int, first: str, last: str) -> dict[str, str]:
+    return {"partition": f"{number:02d}", "first": first, "last": last}
 
 
 def _if_match(etag: str) -> dict[str, Any]:

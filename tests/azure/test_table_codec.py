@@ -6,13 +6,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from identity_service.azure.table_codec import (
+    access_due_change,
     due_entry_change,
+    encode_access,
     encode_identity,
     encode_user,
     partition,
     user_key,
 )
 from identity_service.identity import Actor, Identity, State
+from identity_service.teams_access import Access, Assignment
 
 ID = "8:acs:00000000-1111-2222-3333-444444444444_00000001-1111-2222-3333-444444444444"
 NOW = datetime(2030, 1, 1, 12, 30, 0, 5, UTC)
@@ -48,6 +51,31 @@ def test_stored_due_entry() -> None:
 
     assert due_entry_change(identity, "create") == [
         ("create", {"PartitionKey": "11", "RowKey": f"t|2030-01-01T12:31:00.000005Z|{ID}"})
+    ]
+
+
+def test_stored_access() -> None:
+    """The entity of an access row, in full. The client ids are one text."""
+    access = Access.absent("tenant", "object").assign(
+        Assignment("user", ("one", "two")), NOW + timedelta(days=1), NOW
+    )
+
+    assert encode_access(access) == {
+        "PartitionKey": "13",
+        "RowKey": "a|tenant|object",
+        "state": "assigning",
+        "principalType": "user",
+        "clientIds": "one two",
+        "expiresOn": "2030-01-02T12:30:00.000005Z",
+        "createdOn": "2030-01-01T12:30:00.000005Z",
+        "changedOn": "2030-01-01T12:30:00.000005Z",
+        "due": "2030-01-01T12:31:00.000005Z",
+    }
+    assert access_due_change(access, "create") == [
+        (
+            "create",
+            {"PartitionKey": "13", "RowKey": "d|2030-01-01T12:31:00.000005Z|tenant|object"},
+        )
     ]
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -92,20 +92,6 @@ INVALID_CONTINUATIONS = {
     "a due entry's position": DueEntry(NOW, "8:acs:one").position,
     "long": "A" * 3000,
 }
-
-
-@pytest.fixture(scope="session")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageAccount]:
-    """A storage account for all tests of this process."""
-    with storage_account(tmp_path_factory.mktemp("storage")) as running:
-        yield running
-
-
-@pytest.fixture
-async def table(account: StorageAccount) -> AsyncIterator[TableClient]:
-    """A client for a table of this test, which does not exist yet."""
-    async with account.table(f"t{uuid4().hex}") as client:
-        yield client
 
 
 @pytest.fixture(params=["memory", "table"])

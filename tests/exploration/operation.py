@@ -17,7 +17,7 @@ from identity_service.log import begin_invocation
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-READS = {"read", "read_user", "due_entries", "count_due"}
+READS = {"read", "read_user", "due_entries", "count_due", "get", "due"}
 BEGIN = "begin"
 # Not a call: the operation goes on, but its caller has got a response.
 ANSWERED = "answered"

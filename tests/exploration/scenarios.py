@@ -1,12 +1,13 @@
 """The scenarios: which operations run at the same time, and what existed before them."""
 
 import random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from identity_service.identity import LEASE, DueEntry, DueKind, UserRow
 from tests.exploration.world import (
+    ASSIGNMENT,
     ELSEWHERE,
     EMPTY,
     FOREIGN,
@@ -39,6 +40,29 @@ SUSPENDING = (*ACTIVE, "suspend until revoke_tokens")
 DELETING_SUSPENDED = (*SUSPENDING, "delete until revoke_tokens")
 DELETED_BY_USER = (*ACTIVE, "delete by user")
 UNREVOKED_BY_USER = (*ACTIVE, "delete by user until revoke_tokens")
+ASSIGNED = ("assign", "lease", "sweep")
+EXPIRING = ("assign for a day", "lease", "sweep")
+ACCESS_BEFORE: dict[str, tuple[str, ...]] = {
+    "no access": (),
+    "assigning": ("assign until put",),
+    "assigning, due": ("assign until put", "lease"),
+    "assigning refused, due": ("assign refused until put", "lease"),
+    "assigned a moment ago": ("assign",),
+    "assigned a moment ago, due": ("assign", "lease"),
+    "assigned": ASSIGNED,
+    "assigned, expiring": EXPIRING,
+    "assigned, expired": (*EXPIRING, "retention"),
+    "assigned elsewhere": ("assigned elsewhere",),
+    "assigned, other assigning, due": (*ASSIGNED, "assign other until put", "lease"),
+    "removing": (*ASSIGNED, "remove until delete"),
+    "removing, due": (*ASSIGNED, "remove until delete", "lease"),
+    "removed": ("assign", "remove"),
+    "removed, due": ("assign", "remove", "lease"),
+    "removed, assigned by a late call": ("assign", "remove", "assigned elsewhere"),
+    "removed, assigned by a late call, other assigning": (
+        *("assign", "remove", "assigned elsewhere", "assign other until put"),
+    ),
+}
 BEFORE: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "unfinished creation": ("create for user until update",),
@@ -109,6 +133,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "unrevoked, of another resource, due": (
         *("of another resource", "delete until revoke_tokens", "lease"),
     ),
+    **ACCESS_BEFORE,
 }
 # ACS may deny that it has an identity of the last hour: in these, to these calls.
 DENIED = {
@@ -133,6 +158,12 @@ DISOWNED = {
 }
 
 
+_GIVEN: dict[str, dict[str, Any]] = {
+    "dangling user row": {
+        "users": frozenset({UserRow(user_id=USER, identity_id="identity-gone", etag="given")})
+    },
+    "assigned elsewhere": {"assignments": frozenset({ASSIGNMENT})},
+}
 _ELSEWHERE = {"created elsewhere": ELSEWHERE, "other created elsewhere": OTHER}
 
 
@@ -149,6 +180,11 @@ class Scenario(NamedTuple):
 
     def __str__(self) -> str:
         return f"{' | '.join(self.operations)} -- {self.before}"
+
+    @property
+    def is_access(self) -> bool:
+        """Whether it is about Teams Phone access, and not about identities."""
+        return self.before in ACCESS_BEFORE
 
     @classmethod
     def parse(cls, text: str) -> "Scenario":
@@ -169,9 +205,8 @@ class Scenario(NamedTuple):
 def _after(world: ExploredWorld, snapshot: Snapshot, step: str, name: str) -> Snapshot:
     if step in TIME_STEPS:
         return snapshot._replace(now=snapshot.now + TIME_STEPS[step])
-    if step == "dangling user row":
-        row = UserRow(user_id=USER, identity_id="identity-gone", etag="given")
-        return snapshot._replace(users=frozenset({row}))
+    if step in _GIVEN:
+        return snapshot._replace(**_GIVEN[step])
     if step == "of another resource":
         world.identity_id = FOREIGN
         return snapshot
@@ -394,8 +429,68 @@ UNTRUE = [
     *_together("delete", "sweep", before=("unrevoked, of another resource, due",)),
 ]
 
+ACCESS = [
+    *_together(
+        "assign",
+        "remove",
+        before=("no access", "assigned", "assigned elsewhere", "removing", "removed"),
+    ),
+    *_together("assign other", "remove", before=("assigned a moment ago", "assigning")),
+    *_together("assign", "assign other", before=("no access", "assigned", "removed")),
+    *_together("assign", "assign for a day", before=("assigned, expiring",)),
+    *_together("assign refused", "assign", before=("no access", "assigned elsewhere", "assigned")),
+    *_together("assign refused", "remove", before=("no access", "assigned elsewhere", "removed")),
+    *_together("assign refused", before=("removed, assigned by a late call",)),
+    *_together("remove", "remove", before=("no access", "assigned", "removed")),
+    *_together("remove", "import", before=("no access", "assigned elsewhere", "assigned")),
+    *_together("remove", "import", before=("removing", "removed")),
+    *_together("assign", "import", before=("assigned elsewhere", "removing")),
+    *_together("import", "import", before=("assigned elsewhere",)),
+    *_together(
+        "assign",
+        "sweep",
+        before=("assigning, due", "assigned, expired", "removing, due", "removed, due"),
+    ),
+    *_together(
+        "remove",
+        "sweep",
+        before=(
+            "assigning, due",
+            "assigning refused, due",
+            "assigned a moment ago, due",
+            "assigned, expired",
+            "removing, due",
+            "removed, due",
+        ),
+    ),
+    *_together("import", "sweep", before=("removing, due", "removed, due", "assigned, expired")),
+    *_together(
+        "sweep",
+        "sweep",
+        before=(
+            "assigning, due",
+            "assigning refused, due",
+            "assigned, other assigning, due",
+            "assigned, expired",
+            "removing, due",
+        ),
+    ),
+]
+MORE_ACCESS = [
+    *_together("assign", "remove", "sweep", before=("removed, due",)),
+    *_together("remove", "import", "sweep", before=("assigned elsewhere", "removed, due")),
+    *_together("remove", "sweep", "sweep", before=("assigning, due",)),
+]
+# These have too many schedules with a fault.
+MANY_ACCESS = [
+    *_together("assign", "remove", "remove", before=("no access",)),
+    *_together("assign", "assign other", "remove", before=("no access",)),
+    *_together("assign", "remove", "assign refused", before=("no access",)),
+    *_together("assign", "remove", "sweep", before=("assigned, other assigning, due",)),
+]
+
 TWO = PAIRS + REGISTRATIONS + MARKS + UNTRUE
-ALL = TWO + MORE + MANY
+ALL = TWO + MORE + MANY + ACCESS + MORE_ACCESS + MANY_ACCESS
 
 _TITLES = (
     *(

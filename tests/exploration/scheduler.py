@@ -8,6 +8,7 @@ The decisions of the scheduler are a schedule. It fits in one line and can be re
     A3:lost         it takes effect, but its response is lost
     A3:denied       ACS denies that it has the identity, which it has
     A3:disowned     ACS says that the identity belongs to another resource
+    A3:refused      ACS does not accept the assignment
     A3:late         its caller gives up; it takes effect later, or never
     A3:arrives      the late call takes effect
     A:killed        operation A is killed
@@ -25,6 +26,7 @@ from msgspec.structs import replace
 from identity_service.errors import (
     AcsTooSlow,
     AcsUnavailable,
+    AssignmentRefused,
     IdentityBusy,
     IdentityDeleted,
     IdentityNotFound,
@@ -34,6 +36,7 @@ from identity_service.errors import (
     WrongResource,
 )
 from identity_service.identity import YOUNG, State
+from tests.exploration.access import AccessHistory, check_access_end
 from tests.exploration.invariants import WITHOUT_USER, History, InvariantViolated, check_end
 from tests.exploration.operation import BEGIN, Call, Progress, Response
 from tests.exploration.scenarios import DENIED, DISOWNED, TIME_STEPS, Scenario
@@ -52,6 +55,7 @@ class Event(StrEnum):
     THROTTLED = "throttled"
     DENIED = "denied"
     DISOWNED = "disowned"
+    REFUSED = "refused"
     LOST = "lost"
     LATE = "late"
     ARRIVES = "arrives"
@@ -66,6 +70,7 @@ FAULTS = {
     Event.THROTTLED,
     Event.DENIED,
     Event.DISOWNED,
+    Event.REFUSED,
     Event.LOST,
     Event.LATE,
     Event.KILLED,
@@ -78,6 +83,7 @@ _ERRORS = {
     ("acs", Event.THROTTLED): Response(None, Throttled, _FAULT),
     ("acs", Event.DENIED): Response(None, IdentityNotFound, _FAULT),
     ("acs", Event.DISOWNED): Response(None, WrongResource, _FAULT),
+    ("acs", Event.REFUSED): Response(None, AssignmentRefused, _FAULT),
     ("acs", Event.LOST): Response(None, AcsTooSlow, _FAULT),
     ("acs", Event.LATE): Response(None, AcsTooSlow, _FAULT),
     ("registry", Event.FAILS): Response(None, RegistryUnavailable, _FAULT),
@@ -138,7 +144,7 @@ class SystemState(NamedTuple):
 
     operations: tuple[Progress, ...]
     snapshot: Snapshot
-    history: History
+    history: History | AccessHistory
     budget: Budget
     late: tuple[Call, ...] = ()
     is_swept: bool = False
@@ -149,7 +155,7 @@ class Scheduler:
 
     def __init__(self, scenario: Scenario, product: Product | None = None) -> None:
         self.scenario = scenario
-        self._world = ExploredWorld(product or Product())
+        self._world = ExploredWorld(product or Product(), is_access=scenario.is_access)
         self._sweeps = _Sweeps(self._world)
         self._snapshot = scenario.prepare(self._world)
         self._operations = tuple(
@@ -159,7 +165,8 @@ class Scheduler:
 
     def start(self, budget: Budget) -> SystemState:
         """The state before the first decision."""
-        history = History.start(self._snapshot)
+        kind = AccessHistory if self.scenario.is_access else History
+        history = kind.start(self._snapshot)
         return SystemState(self._operations, self._snapshot, history, budget)
 
     def decisions(self, state: SystemState) -> list[Decision]:
@@ -236,6 +243,9 @@ class Scheduler:
         before = without_etags(state.snapshot)
         after = self._sweeps.run(before)
         history = state.history.after_change("sweep", before, after)
+        if isinstance(history, AccessHistory):
+            check_access_end(before, after, history, state.operations)
+            return []
         losses = check_end(after, history, state.operations)
         self._sweeps.check_user(before)
         self._sweeps.check_user(after)
@@ -253,15 +263,26 @@ class Scheduler:
             snapshot, actual = self._world.apply(call, state.snapshot)
             state = self._changed(state, progress.operation.title, snapshot)
             response = response or actual
+        elif decision.event is Event.REFUSED:
+            _, actual = self._world.apply(call, state.snapshot)
+            if actual.error is AcsTooSlow:  # it is not sent any more
+                response = actual
         elif decision.event is Event.LATE:
             late = sorted((*state.late, call), key=lambda call: call.id)
             state = state._replace(late=tuple(late))
         assert response
         after = progress.after(call, response, state.snapshot.now)
         state.history.check_result(after, state.snapshot, self._world.identity_id)
+        return _with(state._replace(history=self._heard(state, after, response)), after)
+
+    def _heard(
+        self, state: SystemState, progress: Progress, response: Response
+    ) -> History | AccessHistory:
+        """The history after an operation received the response."""
+        if isinstance(state.history, AccessHistory):
+            return state.history.after_response(progress, state.operations)
         overtaken = [late.id for late in state.late if late.service == "registry"]
-        history = state.history.after_response(after, response, overtaken, state.snapshot)
-        return _with(state._replace(history=history), after)
+        return state.history.after_response(progress, response, overtaken, state.snapshot)
 
     def _changed(self, state: SystemState, title: str, snapshot: Snapshot) -> SystemState:
         if snapshot is state.snapshot:
@@ -279,6 +300,8 @@ def _faults(call: Call) -> Iterator[Decision]:
     yield Decision(call.id, Event.FAILS)
     if call.service == "acs":
         yield Decision(call.id, Event.THROTTLED)
+    if call.name == "put":
+        yield Decision(call.id, Event.REFUSED)
     if call.is_write:
         yield Decision(call.id, Event.LOST)
         yield Decision(call.id, Event.LATE)
@@ -346,7 +369,7 @@ class _Sweeps:
     def _run(self, snapshot: Snapshot) -> Snapshot:
         wait = TIME_STEPS["lease"]
         for number in range(MAX_SWEEPS):
-            if not snapshot.entries:
+            if not snapshot.entries and not snapshot.access_entries:
                 return snapshot
             snapshot = self._sweep(snapshot._replace(now=snapshot.now + wait), f"sweep{number}.")
             wait = TIME_STEPS["retention"]
@@ -368,4 +391,5 @@ def without_etags(snapshot: Snapshot) -> Snapshot:
     return snapshot._replace(
         rows=frozenset(row.with_etag("") for row in snapshot.rows),
         users=frozenset(replace(user, etag="") for user in snapshot.users),
+        accesses=frozenset(access.with_etag("") for access in snapshot.accesses),
     )

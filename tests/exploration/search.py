@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tests.exploration.invariants import InvariantViolated
-from tests.exploration.scenarios import MANY, MORE, TWO, Scenario
+from tests.exploration.scenarios import ACCESS, MANY, MANY_ACCESS, MORE, MORE_ACCESS, TWO, Scenario
 from tests.exploration.scheduler import (
     FAULTS,
     UNLIMITED,
@@ -28,6 +28,10 @@ EXPLORED = [
     *((scenario, Budget(faults=2)) for scenario in TWO),
     *((scenario, Budget(faults=1)) for scenario in MORE),
     *((scenario, Budget()) for scenario in MANY),
+    *((scenario, Budget(faults=1, passes=1)) for scenario in ACCESS),
+    *((scenario, Budget(faults=2)) for scenario in ACCESS),
+    *((scenario, Budget(faults=1)) for scenario in MORE_ACCESS),
+    *((scenario, Budget()) for scenario in MANY_ACCESS),
 ]
 
 # A state takes about 5 KB.

@@ -2,13 +2,16 @@
 
 import pytest
 
+from tests.exploration.access_mutations import ACCESS_RULES, AccessMutation
 from tests.exploration.mutations import RULES, Mutation
 from tests.exploration.scenarios import Scenario
 from tests.exploration.scheduler import Budget, Scheduler
 from tests.exploration.search import EXPLORED, ExhaustiveSearch, Failure, shrink
 from tests.exploration.trace import render
 
-MAX_STATES = 1_000
+MAX_STATES = 30_000
+
+ALL_RULES: dict[str, Mutation | AccessMutation] = {**RULES, **ACCESS_RULES}
 
 
 def _is_explored(scenario: Scenario, budget: Budget) -> bool:
@@ -22,13 +25,13 @@ def _is_explored(scenario: Scenario, budget: Budget) -> bool:
 # Without repetitions.
 KEPT = [
     one
-    for one in dict.fromkeys((rule.scenario, rule.budget) for rule in RULES.values())
+    for one in dict.fromkeys((rule.scenario, rule.budget) for rule in ALL_RULES.values())
     if not _is_explored(*one)
 ]
 
 
-@pytest.mark.parametrize("mutation", RULES.values(), ids=RULES.keys())
-def test_broken(mutation: Mutation) -> None:
+@pytest.mark.parametrize("mutation", ALL_RULES.values(), ids=ALL_RULES.keys())
+def test_broken(mutation: Mutation | AccessMutation) -> None:
     """If the rule is broken, the search finds it soon, and the trace shows it."""
     product = mutation.product()
     search = ExhaustiveSearch(Scheduler(mutation.scenario, product), MAX_STATES)

@@ -1,13 +1,21 @@
 """The world of the explored operations. It can be reset to a snapshot."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
+from identity_service.access_lifecycle import TeamsAccess
 from identity_service.errors import IdentityNotFound, ServiceError, WrongResource
-from identity_service.identity import DueEntry, Identity, SignedInUser, SweepRecord, UserRow
+from identity_service.identity import (
+    DueEntry,
+    DueKind,
+    Identity,
+    SignedInUser,
+    SweepRecord,
+    UserRow,
+)
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Verifications
 from identity_service.operations.identities import resume_identity, suspend_identity
@@ -15,6 +23,7 @@ from identity_service.operations.me import delete_me, restore_me
 from identity_service.ports import Conflict
 from identity_service.schemas import DeletionResponse, IdentityResponse, IssuedTokenResponse
 from identity_service.sweep import SweepReport, purge_deleted_identities
+from identity_service.teams_access import Access, AccessDue, Assignment
 from tests.exploration.operation import (
     Call,
     Execution,
@@ -24,7 +33,13 @@ from tests.exploration.operation import (
     remote_call,
     running,
 )
-from tests.support.memory import MemoryAcs, MemoryRegistry, require_caller
+from tests.support.memory import (
+    MemoryAccessRegistry,
+    MemoryAcs,
+    MemoryAssignments,
+    MemoryRegistry,
+    require_caller,
+)
 from tests.support.virtual_time import START, VirtualClock
 from tests.support.world import World
 
@@ -39,6 +54,14 @@ OTHER = "identity-other"
 # An identity of another ACS resource.
 FOREIGN = "identity-foreign"
 
+# Whose Teams Phone access the operations are about, and what they want. ACS refuses the last one.
+PRINCIPAL = "tenant", "object"
+ASSIGNMENT = Assignment("user", ("client",))
+OTHER_ASSIGNMENT = Assignment("user", ("other client",))
+REFUSED_ASSIGNMENT = Assignment("user", ("refused client",))
+# When the access ends that is given for a day.
+EXPIRES_ON = START + timedelta(days=1)
+
 # Joins the titles of operations that one caller runs one after the other.
 THEN = " then "
 
@@ -48,6 +71,8 @@ class Snapshot(NamedTuple):
 
     Attributes:
         tokens: Each valid token with the id of its identity.
+        accesses: The access rows.
+        assignments: What ACS has about Teams Phone.
     """
 
     rows: frozenset[Identity]
@@ -56,6 +81,19 @@ class Snapshot(NamedTuple):
     identities: frozenset[str]
     tokens: frozenset[tuple[str, str]]
     now: datetime
+    accesses: frozenset[Access] = frozenset()
+    access_entries: frozenset[AccessDue] = frozenset()
+    assignments: frozenset[Assignment] = frozenset()
+
+    @property
+    def access(self) -> Access | None:
+        """The only access row."""
+        return next(iter(self.accesses), None)
+
+    @property
+    def assignment(self) -> Assignment | None:
+        """The only assignment in ACS."""
+        return next(iter(self.assignments), None)
 
     def row(self, identity_id: str) -> Identity | None:
         """The identity's row."""
@@ -123,11 +161,24 @@ class GatedRegistry(MemoryRegistry):
     """The registry in memory. Its calls wait for the scheduler; a new ETag is the call's id."""
 
     call_id = ""
+    is_explored = True
 
     async def perform(self, call: str, effect: Callable[[], T]) -> T:
         """See `Planned`."""
         value: T = await remote_call("registry", call, effect)
         return value
+
+    async def due_entries(
+        self,
+        kinds: Collection[DueKind] = tuple(DueKind),
+        *,
+        after: DueEntry | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[DueEntry]:
+        """See `ports.Registry`."""
+        if self.is_explored:
+            async for entry in super().due_entries(kinds, after=after, until=until):
+                yield entry
 
     async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
         """See `ports.Registry`. A write that has been sent takes effect, awaited or not."""
@@ -157,6 +208,48 @@ class GatedRegistry(MemoryRegistry):
         return self.call_id
 
 
+class GatedAssignments(MemoryAssignments):
+    """Teams Phone assignments in memory. Their calls wait for the scheduler."""
+
+    async def perform(self, call: str, effect: Callable[[], T]) -> T:
+        """See `Planned`."""
+        value: T = await remote_call("acs", call, effect)
+        return value
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Reset them to the snapshot."""
+        self.assignments = {PRINCIPAL: snapshot.assignment} if snapshot.assignment else {}
+        self.refused = {REFUSED_ASSIGNMENT}
+
+
+class GatedAccessRegistry(MemoryAccessRegistry):
+    """The access rows in memory. Their calls wait for the scheduler; an ETag is the call's id."""
+
+    call_id = ""
+    is_explored = True
+
+    async def perform(self, call: str, effect: Callable[[], T]) -> T:
+        """See `Planned`."""
+        value: T = await remote_call("registry", call, effect)
+        return value
+
+    async def due(
+        self, until: datetime, after: AccessDue | None = None
+    ) -> AsyncIterator[AccessDue]:
+        """See `ports.AccessRegistry`."""
+        if self.is_explored:
+            async for entry in super().due(until, after):
+                yield entry
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Reset it to the snapshot."""
+        self.rows = {PRINCIPAL: snapshot.access} if snapshot.access else {}
+        self.entries = set(snapshot.access_entries)
+
+    def _version(self) -> str:
+        return self.call_id
+
+
 class NoLimit(Verifications):
     """Does not limit verifications: their rate is not explored."""
 
@@ -165,15 +258,22 @@ class NoLimit(Verifications):
 
 
 class Product(NamedTuple):
-    """What is explored. A mutation replaces one of the three."""
+    """What is explored. A mutation replaces one of them."""
 
     lifecycle: type[Lifecycle] = Lifecycle
     registry: type[GatedRegistry] = GatedRegistry
     sweep: Callable[..., Coroutine[Any, Any, SweepReport]] = purge_deleted_identities
+    teams_access: type[TeamsAccess] = TeamsAccess
+    access_registry: type[GatedAccessRegistry] = GatedAccessRegistry
 
 
 class ExploredWorld(World):
     """The world of one exploration.
+
+    Args:
+        product: What is explored.
+        is_access: Whether the operations are about Teams Phone access, and not about identities.
+            The sweep then reads only what is due about the one or the other.
 
     Attributes:
         identity_id: The identity that the operations are about.
@@ -182,14 +282,21 @@ class ExploredWorld(World):
     clock: FixedClock
     acs: GatedAcs
     registry: GatedRegistry
+    assignments: GatedAssignments
+    access_registry: GatedAccessRegistry
 
-    def __init__(self, product: Product) -> None:
+    def __init__(self, product: Product, *, is_access: bool = False) -> None:
         super().__init__()
         self.identity_id = UNKNOWN
         self.clock = FixedClock()
         self.acs = GatedAcs(self.clock)
         self.registry = product.registry()
         self.lifecycle = product.lifecycle(self.acs, self.registry, self.clock)
+        self.assignments = GatedAssignments(self.clock)
+        self.access_registry = product.access_registry(self.clock)
+        self.teams_access = product.teams_access(self.assignments, self.access_registry, self.clock)
+        self.access_registry.is_explored = is_access
+        self.registry.is_explored = not is_access
         self.verifications = NoLimit(1)
         self._sweep = product.sweep
         self._starts: dict[str, Callable[[str], Coroutine[Any, Any, Any]]] = {
@@ -211,6 +318,12 @@ class ExploredWorld(World):
             "delete by user": lambda _: self.delete_by_user(),
             "restore by user": lambda _: self.restore_by_user(),
             "purge": self.purge,
+            "assign": lambda _: self.assign(ASSIGNMENT),
+            "assign other": lambda _: self.assign(OTHER_ASSIGNMENT),
+            "assign refused": lambda _: self.assign(REFUSED_ASSIGNMENT),
+            "assign for a day": lambda _: self.assign(ASSIGNMENT, EXPIRES_ON),
+            "remove": lambda _: self.teams_access.remove(*PRINCIPAL),
+            "import": lambda _: self.take_over(),
             "sweep": lambda _: self.sweep(),
             "held sweep": lambda _: self.sweep(hold=True),
         }
@@ -228,7 +341,9 @@ class ExploredWorld(World):
         self.set_clock(snapshot.now)
         self.registry.load(snapshot)
         self.acs.load(snapshot)
-        self.acs.call_id = self.registry.call_id = call.id
+        self.assignments.load(snapshot)
+        self.access_registry.load(snapshot)
+        self.acs.call_id = self.registry.call_id = self.access_registry.call_id = call.id
         try:
             value = call.effect()
         except (ServiceError, Conflict) as error:
@@ -276,7 +391,25 @@ class ExploredWorld(World):
         """purge_deleted_identities."""
         await begin()
         cleanup = replace(self.cleanup, purge_hold=hold)
-        return await self._sweep(self.lifecycle, self.registry, self.clock, cleanup, self.resource)
+        return await self._sweep(
+            self.lifecycle,
+            self.registry,
+            self.clock,
+            cleanup,
+            self.resource,
+            self.teams_access,
+        )
+
+    async def assign(self, assignment: Assignment, expires_on: datetime | None = None) -> Access:
+        """Give Teams Phone access."""
+        access, _ = await self.teams_access.assign(*PRINCIPAL, assignment, expires_on)
+        return access
+
+    async def take_over(self) -> Access:
+        """Import Teams Phone access. It reads the clock before its first call."""
+        await begin()
+        access, _ = await self.teams_access.take_over(*PRINCIPAL, None)
+        return access
 
     async def _start(self, title: str) -> Any:
         """Run the operations one after the other. They are about what a creation returned."""
@@ -296,4 +429,7 @@ class ExploredWorld(World):
             frozenset(self.acs.identities),
             self.acs.tokens,
             self.clock.time,
+            frozenset(self.access_registry.rows.values()),
+            frozenset(self.access_registry.entries),
+            frozenset(self.assignments.assignments.values()),
         )

@@ -622,7 +622,7 @@ async def test_unreadable_due_index(
     [message] = caplog.messages
     assert message == (
         f"sweep_failed {named} due=- revoked=0 purged=0 deferred=0 stuck=0 held=- backlog=-"
-        " oldest_overdue_s=- throttles=0 duration_ms=0"
+        " oldest_overdue_s=- teams_access=0 throttles=0 duration_ms=0"
     )
 
 
@@ -965,7 +965,7 @@ async def test_report(world: World, caplog: pytest.LogCaptureFixture) -> None:
 
     assert (
         "sweep_finished due=5 revoked=1 purged=2 deferred=2 stuck=1 held=- backlog=2"
-        " oldest_overdue_s=3600 throttles=2 duration_ms=300 " in caplog.text
+        " oldest_overdue_s=3600 teams_access=0 throttles=2 duration_ms=300 " in caplog.text
     )
 
 

@@ -17,9 +17,11 @@ import msgspec
 
 from identity_service.errors import (
     AcsTooSlow,
+    AssignmentRefused,
     CallerGone,
     IdentityNotFound,
     InvalidQuery,
+    RegistryUnavailable,
     ServiceError,
     WrongResource,
 )
@@ -34,8 +36,8 @@ from identity_service.identity import (
 )
 from identity_service.log import current_invocation
 from identity_service.policies import AccessToken, TokenGrant
-from identity_service.ports import Acs, Clock, Conflict, Registry, TeamsAssignments
-from identity_service.teams_access import Assignment
+from identity_service.ports import AccessRegistry, Acs, Clock, Conflict, Registry, TeamsAssignments
+from identity_service.teams_access import Access, AccessDue, AccessState, Assignment
 
 A = ParamSpec("A")
 T = TypeVar("T")
@@ -227,11 +229,13 @@ class MemoryAssignments(Planned, TeamsAssignments):
 
     Attributes:
         assignments: What ACS has, by tenant id and object id.
+        refused: What it does not accept.
     """
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self.assignments: dict[tuple[str, str], Assignment] = {}
+        self.refused: set[Assignment] = set()
         self._clock = clock
 
     @planned
@@ -240,6 +244,8 @@ class MemoryAssignments(Planned, TeamsAssignments):
     ) -> None:
         """See `ports.TeamsAssignments`."""
         self._require_time(not_after)
+        if assignment in self.refused:
+            raise AssignmentRefused("ACS does not accept this.")
         self.assignments[tenant_id, object_id] = assignment
 
     @planned
@@ -427,6 +433,105 @@ class MemoryRegistry(Planned, Registry):
         _require(removed is None or removed in self.entries)
         _require(added not in self.entries)
         self.entries -= {removed}
+        self.entries |= {added} if added else set()
+
+    def _version(self) -> str:
+        self._versions += 1
+        return f"version-{self._versions}"
+
+
+class MemoryAccessRegistry(Planned, AccessRegistry):
+    """The port `AccessRegistry` in memory.
+
+    Attributes:
+        rows: The access rows, by tenant id and object id.
+        entries: The due entries.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.rows: dict[tuple[str, str], Access] = {}
+        self.entries: set[AccessDue] = set()
+        self._clock = clock
+        self._versions = 0
+
+    @planned
+    def read(self, tenant_id: str, object_id: str) -> Access | None:
+        """See `ports.AccessRegistry`."""
+        return self.rows.get((tenant_id, object_id))
+
+    @planned
+    def insert(self, access: Access, *, not_after: datetime) -> Access:
+        """See `ports.AccessRegistry`."""
+        if self._clock.now() > not_after:
+            raise RegistryUnavailable("It is too late to send this.")
+        _require((access.tenant_id, access.object_id) not in self.rows)
+        return self._put(None, access)
+
+    @planned
+    def update(self, old: Access, new: Access) -> Access:
+        """See `ports.AccessRegistry`."""
+        self._require_unchanged(old)
+        return self._put(old, new)
+
+    @planned
+    def remove(self, access: Access) -> None:
+        """See `ports.AccessRegistry`."""
+        self._require_unchanged(access)
+        self._reschedule(access.due_entry, None)
+        del self.rows[access.tenant_id, access.object_id]
+
+    async def due(
+        self, until: datetime, after: AccessDue | None = None
+    ) -> AsyncIterator[AccessDue]:
+        """See `ports.AccessRegistry`. It is read at once, so an entry can be outdated."""
+
+        def effect() -> list[AccessDue]:
+            return sorted(
+                entry
+                for entry in self.entries
+                if entry.due <= until and (after is None or entry > after)
+            )
+
+        for entry in await self.perform("due", effect):
+            yield entry
+
+    @planned
+    def list(
+        self,
+        tenant_id: str | None,
+        states: Collection[AccessState],
+        continuation: str | None,
+        size: int,
+    ) -> Page[Access]:
+        """See `ports.AccessRegistry`."""
+        after = _after(continuation)
+        found = {
+            f"{row.tenant_id}|{row.object_id}": row
+            for row in self.rows.values()
+            if row.state in states and tenant_id in (None, row.tenant_id)
+        }
+        rest = sorted(key for key in found if key > after)
+        items = [found[key] for key in rest[:size]]
+        return Page(items, f"{_CONTINUATION}{rest[size - 1]}" if len(rest) > size else None)
+
+    def _require_unchanged(self, access: Access) -> None:
+        row = self.rows.get((access.tenant_id, access.object_id))
+        _require(row is not None and row.etag == access.etag)
+
+    def _put(self, old: Access | None, access: Access) -> Access:
+        """Write the row, which was `old`, and its new due entry; all or nothing."""
+        self._reschedule(old.due_entry if old else None, access.due_entry)
+        written = access.with_etag(self._version())
+        self.rows[access.tenant_id, access.object_id] = written
+        return written
+
+    def _reschedule(self, removed: AccessDue | None, added: AccessDue | None) -> None:
+        if removed == added:
+            return
+        _require(removed is None or removed in self.entries)
+        _require(added not in self.entries)
+        self.entries -= {removed} if removed else set()
         self.entries |= {added} if added else set()
 
     def _version(self) -> str:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from msgspec import UNSET
 
+from identity_service.access_lifecycle import TeamsAccess
 from identity_service.errors import AcsUnavailable, RegistryUnavailable, ServiceError
 from identity_service.identity import LEASE, DueEntry, Identity, SignedInUser, State
 from identity_service.lifecycle import Lifecycle
@@ -36,7 +37,13 @@ from identity_service.schemas import (
     UnregisterIdentityQuery,
 )
 from identity_service.sweep import SweepReport, purge_deleted_identities
-from tests.support.memory import UNKNOWN, MemoryAcs, MemoryRegistry
+from tests.support.memory import (
+    UNKNOWN,
+    MemoryAccessRegistry,
+    MemoryAcs,
+    MemoryAssignments,
+    MemoryRegistry,
+)
 from tests.support.virtual_time import VirtualClock
 
 OBJECT_ID = "11111111-2222-3333-4444-555555555555"
@@ -72,6 +79,9 @@ class World:
         self.registry = MemoryRegistry()
         self.resource: ResourceGuard = CheckedResource(self.acs, self.registry, "")
         self.lifecycle = Lifecycle(self.acs, self.registry, self.clock)
+        self.assignments = MemoryAssignments(self.clock)
+        self.access_registry = MemoryAccessRegistry(self.clock)
+        self.teams_access = TeamsAccess(self.assignments, self.access_registry, self.clock)
         self.deletion = DeletionPolicy(retention=RETENTION)
         self.cleanup = CleanupPolicy()
         self.service_tokens = TokenPolicy(SCOPES, default_minutes=1440, max_minutes=1440)
@@ -155,7 +165,12 @@ class World:
     async def sweep(self) -> SweepReport:
         """purge_deleted_identities."""
         return await purge_deleted_identities(
-            self.lifecycle, self.registry, self.clock, self.cleanup, self.resource
+            self.lifecycle,
+            self.registry,
+            self.clock,
+            self.cleanup,
+            self.resource,
+            self.teams_access,
         )
 
     async def in_state(self, state: State, user_id: str | None = None) -> str:

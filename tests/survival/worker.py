@@ -22,6 +22,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from identity_service.access_lifecycle import TeamsAccess
+from identity_service.azure.tables import TableAccessRegistry
 from identity_service.errors import RegistryUnavailable, ServiceError
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy, DeletionPolicy, TokenGrant
@@ -202,6 +204,8 @@ class Product:
         self._registry = cast(Registry, Recorded(self.counted.registry, recorder))
         self._clock = ShiftedClock(timedelta(seconds=task.ahead))
         self._lifecycle = Lifecycle(acs, self._registry, self._clock)
+        rows = TableAccessRegistry.sharing(self.counted.registry)
+        self._teams_access = TeamsAccess(self._services.teams_assignments, rows, self._clock)
 
     async def warm_up(self) -> None:
         """Create the clients and fetch tokens."""
@@ -225,7 +229,7 @@ class Product:
 
     async def _sweep(self) -> Swept:
         cleanup = CleanupPolicy(deletes_per_30s=self._task.limit, time_budget=timedelta(minutes=10))
-        sweep = Sweep(self._lifecycle, self._registry, self._clock, cleanup)
+        sweep = Sweep(self._lifecycle, self._registry, self._clock, cleanup, self._teams_access)
         with suppress(RegistryUnavailable):  # it could not read what is due, but has purged some
             await sweep.run()
         return Swept(**{name: getattr(sweep.report, name) for name in Swept.__struct_fields__})
