@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.service import Service, problem
+from tests.cli.service import Answer, Service, problem
 
 TENANT = "99999999-8888-7777-6666-555555555555"
 CLIENT, OTHER_CLIENT = (f"{digit * 8}-3333-4444-5555-666666666666" for digit in "23")
@@ -428,6 +428,16 @@ def test_one_is_checked(acsid: Run, service: Service) -> None:
     assert acsid("teams", "check", who(2)).code == 3
     assert acsid("teams", "check", "alice").code == 2
     assert service.calls("GET") == [f"/api/teams/access/{who(n)}" for n in (1, 2)]
+
+
+def test_something_else_answers_during_the_check(acsid: Run, service: Service) -> None:
+    """A 404 that is not the app's own says nothing about the access."""
+    given(service, 1)
+    service.answers.extend([None, Answer(404)])
+
+    ended = acsid("teams", "check", "--json")
+
+    assert (ended.code, ended.error()["code"]) == (1, "http_404")
 
 
 def test_removed_during_the_check(acsid: Run, service: Service) -> None:

@@ -25,6 +25,8 @@ from tests.support.world import (
 )
 
 ROUTE = "teams/access/{tenantId}/{objectId}"
+# A tenant and a user whose ids have letters.
+LETTERS = "aaaaaaaa-2222-3333-4444-555555555555", "bbbbbbbb-2222-3333-4444-555555555555"
 USER = {"principalType": "user", "clientIds": [CLIENT_ID]}
 
 
@@ -59,10 +61,10 @@ async def test_new_access(world: World) -> None:
 
 async def test_address_of_new_access(world: World) -> None:
     """A 201 has the address at which the access is found, with both ids in lower case."""
-    status, body, location = await sent(world, USER, TENANT_ID.upper(), OBJECT_ID.upper())
+    status, body, location = await sent(world, USER, LETTERS[0].upper(), LETTERS[1].upper())
 
-    assert (status, body["objectId"]) == (201, OBJECT_ID)
-    assert location == f"/api/teams/access/{TENANT_ID}/{OBJECT_ID}"
+    assert (status, body["tenantId"], body["objectId"]) == (201, *LETTERS)
+    assert location == f"/api/teams/access/{LETTERS[0]}/{LETTERS[1]}"
 
 
 async def test_repeated(world: World) -> None:
@@ -172,11 +174,9 @@ async def test_no_guid_in_the_url(world: World, name: str, field: str, text: str
 async def test_ids_are_in_lower_case(world: World) -> None:
     """An id in upper case names the same tenant, the same user and the same application."""
     body = {"principalType": "user", "clientIds": [GUIDS[10].upper()]}
-    await sent(world, body, TENANT_ID.upper(), OBJECT_ID.upper())
+    await sent(world, body, LETTERS[0].upper(), LETTERS[1].upper())
 
-    assert world.assignments.assignments == {
-        (TENANT_ID, OBJECT_ID): Assignment("user", (GUIDS[10],))
-    }
+    assert world.assignments.assignments == {LETTERS: Assignment("user", (GUIDS[10],))}
 
 
 async def test_end_in_another_time_zone(world: World) -> None:

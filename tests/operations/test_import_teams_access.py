@@ -128,6 +128,7 @@ async def test_invalid_records_do_not_reach_acs(world: World) -> None:
 async def test_repeated_records(world: World) -> None:
     """Records about the same user are taken over in their order, in any case of their ids."""
     user = held(world)
+    world.assignments.precede("get", lambda: asyncio.sleep(1))
 
     results = await imported(world, record(user), record(user.upper()), record(user))
 
