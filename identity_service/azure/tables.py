@@ -336,9 +336,7 @@ class Table:
                 yield entry
             page = await self._ask(read)
 
-    async def _entity(
-        self, partition_key: str, row_key: str, decode: _Decode[T]
-    ) -> T | None:
+    async def _entity(self, partition_key: str, row_key: str, decode: _Decode[T]) -> T | None:
         async def get() -> T | None:
             try:
                 return decode(*await self._row(partition_key, row_key))
