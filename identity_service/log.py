@@ -6,12 +6,11 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from traceback import format_exception
-from typing import Any
+from typing import Any, Self
 
 from identity_service.scrubbing import scrub
 
@@ -78,19 +77,15 @@ class Invocation:
     table: Stopwatch = field(default_factory=Stopwatch)
     credential: Stopwatch = field(default_factory=Stopwatch)
     is_over: bool = False
-    _waits: dict[object, float] = field(default_factory=dict)
+    _waiting: set["UpstreamCall"] = field(default_factory=set)
 
-    @contextmanager
-    def upstream_wait(self) -> Iterator[None]:
-        """Measure how long an upstream lets this call wait: see `waited`."""
-        key = object()
-        token = _wait.set((self, key))
-        self._waits[key] = asyncio.get_running_loop().time() + CONNECTING
-        try:
-            yield
-        finally:
-            _wait.reset(token)
-            del self._waits[key]
+    def acs_call(self) -> "UpstreamCall":
+        """A call to ACS: first it waits for the credential, then for ACS."""
+        return UpstreamCall(self._waiting, self.credential, self.acs)
+
+    def table_call(self) -> "UpstreamCall":
+        """A call to the table. The wait for its credential is part of it."""
+        return UpstreamCall(self._waiting, self.table, self.table)
 
     @property
     def waited(self) -> float:
@@ -99,47 +94,51 @@ class Invocation:
         A request that has no connection or no credential yet counts from `CONNECTING` seconds on: a
         new worker connects often, and slowly.
         """
-        oldest = min(self._waits.values(), default=math.inf)
+        oldest = min((call.waits_since for call in self._waiting), default=math.inf)
         return max(0.0, asyncio.get_running_loop().time() - oldest)
 
-    @contextmanager
-    def acs_call(self) -> Iterator["AcsCall"]:
-        """Measure a call to ACS: first it waits for the credential, then for ACS."""
-        call = AcsCall(self)
-        token = _acs_call.set(call)
-        try:
-            yield call
-        finally:
-            _acs_call.reset(token)
-            call.watch.stop()
 
-
-class AcsCall:
-    """A call to ACS that is being measured.
+class UpstreamCall:
+    """A call to an upstream, which is measured in a `with` block.
 
     Attributes:
         is_sent: It has its credential, and its request has been sent.
-        watch: Measures what it is waiting for.
+        waits_since: The time of the event loop from which the upstream lets it wait.
     """
 
-    def __init__(self, invocation: Invocation) -> None:
+    def __init__(self, waiting: set["UpstreamCall"], first: Stopwatch, then: Stopwatch) -> None:
         self.is_sent = False
-        self.watch = invocation.credential
-        self._next = invocation.acs
-        self.watch.start()
+        self.waits_since = math.inf
+        self._waiting = waiting
+        self._watch, self._then = first, then
+
+    def __enter__(self) -> Self:
+        self._token = _call.set(self)
+        self.waits_since = asyncio.get_running_loop().time() + CONNECTING
+        self._waiting.add(self)
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.stop()
+        self._waiting.discard(self)
+        _call.reset(self._token)
+
+    def connected(self) -> None:
+        """Record that the upstream has accepted the connection of the request."""
+        self.waits_since = asyncio.get_running_loop().time()
 
     def sent(self) -> None:
         """Record that the request is being sent, possibly again."""
         if not self.is_sent:
             self.is_sent = True
-            self.watch.stop()
-            self.watch = self._next
-            self.watch.start()
+            self._watch.stop()
+            self._watch = self._then
+            self._watch.start()
 
 
 _current: ContextVar[Invocation] = ContextVar("invocation")
-_acs_call: ContextVar[AcsCall] = ContextVar("acs_call")
-_wait: ContextVar[tuple[Invocation, object]] = ContextVar("wait")
+_call: ContextVar[UpstreamCall] = ContextVar("upstream_call")
 
 
 def begin_invocation(invocation_id: str, caller: str = "") -> Invocation:
@@ -156,14 +155,13 @@ def current_invocation() -> Invocation:
 
 def connected() -> None:
     """Record that the upstream has accepted the connection of a request."""
-    if wait := _wait.get(None):
-        invocation, key = wait
-        invocation._waits[key] = asyncio.get_running_loop().time()
+    if call := _call.get(None):
+        call.connected()
 
 
 def request_sent() -> None:
     """Record that the call to ACS has its credential and sends its request."""
-    if call := _acs_call.get(None):
+    if call := _call.get(None):
         call.sent()
 
 

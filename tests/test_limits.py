@@ -177,7 +177,7 @@ class Operations:
         async def run() -> None:
             self.started[operation] += 1
             if operation == "hangs" and self.hangs:
-                with current_invocation().upstream_wait():
+                with current_invocation().table_call():
                     connected()
                     await self.ends.wait()
             if self._error:
@@ -265,7 +265,7 @@ def test_connection_that_hangs(virtual_time: asyncio.Runner) -> None:
     """A call that gets no connection is slow after a second more."""
 
     async def connect() -> None:
-        with current_invocation().upstream_wait():
+        with current_invocation().table_call():
             await asyncio.Event().wait()
 
     async def call(traffic: Traffic) -> float:

@@ -333,7 +333,7 @@ def costs(invocation: Invocation) -> tuple[int, int]:
     return invocation.acs.milliseconds, invocation.credential.milliseconds
 
 
-def test_waiting_for_the_credential_is_not_time_in_acs(clock: list[float]) -> None:
+async def test_waiting_for_the_credential_is_not_time_in_acs(clock: list[float]) -> None:
     """ACS is measured from the first request on, a repeated one included."""
     invocation = Invocation("one")
 
@@ -350,7 +350,7 @@ def test_waiting_for_the_credential_is_not_time_in_acs(clock: list[float]) -> No
     assert costs(invocation) == (4000, 2000)
 
 
-def test_failed_call_costs_what_it_took(clock: list[float]) -> None:
+async def test_failed_call_costs_what_it_took(clock: list[float]) -> None:
     """After a call that failed before or after its request, no time is added."""
     invocation = Invocation("one")
     for is_sent in (False, True):

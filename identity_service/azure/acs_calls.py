@@ -82,7 +82,7 @@ async def result_of(
         limit: The seconds after which the call is abandoned, with its retry.
     """
     invocation = current_invocation()
-    with invocation.acs_call() as measured, invocation.upstream_wait():
+    with invocation.acs_call() as measured:
         try:
             async with asyncio.timeout(limit):
                 return parse(await call)

@@ -14,7 +14,6 @@ from collections.abc import (
     Callable,
     Collection,
     Iterable,
-    Iterator,
     Mapping,
 )
 from datetime import datetime
@@ -367,9 +366,7 @@ class Table:
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Read. A read can be abandoned at any time."""
-        async with self._limited(CONNECT + RESPONSE):
-            await self._ensure_table()
-            return await call()
+        return await self._limited(CONNECT + RESPONSE, call)
 
     async def _send_batch(self, *changes: Change, if_awaited: bool = False) -> list[Any]:
         """Send one batch: all changes are made, or none.
@@ -381,8 +378,8 @@ class Table:
             CallerGone: with `if_awaited`: it was not sent.
             Conflict: another write was faster. Its text is the service's error code.
         """
-        async with self._limited(WRITE):
-            await self._ensure_table()
+
+        async def submit() -> list[Any]:
             try:
                 with only_if_awaited() if if_awaited else contextlib.nullcontext():
                     results = await self._table.submit_transaction(changes, read_timeout=WRITE)
@@ -392,7 +389,9 @@ class Table:
                 raise
             if len(results) != len(changes):
                 raise ValueError(f"{len(results)} results for {len(changes)} changes")
-            return results
+            return list(results)
+
+        return await self._limited(WRITE, submit)
 
     async def _ensure_table(self) -> None:
         """Create the table, unless this worker knows that it exists. Parallel calls share this."""
@@ -411,29 +410,22 @@ class Table:
                 raise
         self._exists = True
 
-    @contextlib.asynccontextmanager
-    async def _limited(self, seconds: float) -> AsyncIterator[None]:
-        """Limit and measure a call, whatever the SDK waits for, and translate its errors."""
-        invocation = current_invocation()
-        invocation.table.start()
+    async def _limited(self, seconds: float, call: Callable[[], Awaitable[T]]) -> T:
+        """Limit and measure a call, whatever the SDK waits for, and translate its errors.
+
+        If the registry is unavailable, the cause is logged.
+        """
         try:
             async with asyncio.timeout(seconds):
-                with invocation.upstream_wait(), self._translated():
-                    yield
+                with current_invocation().table_call():
+                    await self._ensure_table()
+                    return await call()
         except TimeoutError as error:
             failure = Failure("timeout", f"no response within {seconds:.0f} s")
             raise self._unavailable(failure) from error
-        finally:
-            invocation.table.stop()
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn the SDK's errors into ours. If the registry is unavailable, the cause is logged."""
-        try:
-            yield
         except AzureError as error:
             raise self._translate(error) from error
-        except (Conflict, ServiceError, TimeoutError):
+        except (Conflict, ServiceError):
             raise
         except Exception as error:  # the SDK raises anything for an invalid response
             raise self._unavailable(invalid_body(error)) from error

@@ -155,7 +155,7 @@ def _parts(services: type[Services]) -> dict[str, Any]:
         ]
         for kind in reversed(services.__mro__)
         for name, part in vars(kind).items()
-        if isinstance(part, cached_property | property)
+        if isinstance(part, cached_property | property) and not name.startswith("_")
     }
     return {**get_type_hints(services), **parts}
 
