@@ -146,6 +146,8 @@ class App:
         self.services: Services = entry["services"]
         self.services.clock, self.services.acs = self.world.clock, self.world.acs
         self.services.registry = self.world.registry
+        self.services.teams_access = self.world.teams_access
+        self.services.access_registry = self.world.access_registry
         self.services.resource = self.world.resource
         self.functions = {
             each.get_function_name(): each.get_user_function()

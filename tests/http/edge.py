@@ -21,7 +21,8 @@ def memory_services(world: World, **environ: str) -> Services:
     """Services with these settings whose upstreams are in memory."""
     services = Services(MINIMAL | environ)
     services.clock, services.acs, services.registry = world.clock, world.acs, world.registry
-    services.resource = world.resource
+    services.resource, services.teams_access = world.resource, world.teams_access
+    services.access_registry = world.access_registry
     return services
 
 
