@@ -25,7 +25,7 @@ def main() -> int:
         case "http":
             asyncio.run(speed.measure_deployed(options.url, options.key))
         case "sweep":
-            sweep.compare()
+            sweep.compare(options.due)
         case "faults":
             asyncio.run(faults.write())
         case "soak":
@@ -55,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
         http.add_argument(
             name, default=value, required=not value, help=f"{meaning} (default: ${variable})"
         )
-    commands.add_parser("sweep", help="measure the sweep over 5,000 due identities")
+    swept = commands.add_parser("sweep", help="measure a sweep, and a list of what is due")
+    swept.add_argument(
+        "--due", type=int, default=sweep.DUE, help="due identities; default %(default)s"
+    )
     commands.add_parser("faults", help="measure what callers see of faults; write docs/faults.md")
     load = commands.add_parser("soak", help="run steady load with changing faults")
     load.add_argument("--seconds", type=float, default=600.0, help="default %(default)s")

@@ -25,6 +25,8 @@ REGISTRY = TABLE
 # Calls under way at once while the registry is filled or read.
 _AT_ONCE = 16
 _PAGE = 200
+# What a caller may ask for.
+LARGEST_PAGE = 1000
 
 
 def load_functions() -> Mapping[str, Any]:
@@ -110,6 +112,15 @@ class Product:
             await self._table.create_table()
         for batch in batches(rows):
             await self._table.submit_transaction(batch)
+
+    async def count_deleted(self) -> int:
+        """List the deleted identities in the largest pages, as an export does."""
+        count, continuation, more = 0, None, True
+        while more:
+            page = await self._registry.list_identities([State.DELETED], continuation, LARGEST_PAGE)
+            count, continuation = count + len(page.items), page.continuation
+            more = continuation is not None
+        return count
 
     async def remains(self, user_ids: Iterable[str], *, purged: int) -> Remains:
         """Read what is in the registry."""

@@ -113,11 +113,7 @@ class TeamsAccess:
                 await self._take_back(started)
             except Conflict:
                 raise _changed() from refused
-            events.info(
-                "teams_access_refused",
-                tenant_id=started.access.tenant_id,
-                object_id=started.access.object_id,
-            )
+            events.info("teams_access_refused", tenant_id=tenant_id, object_id=object_id)
             raise
         return access, started.before is None or started.before.is_removed  # 5
 
@@ -137,11 +133,7 @@ class TeamsAccess:
             current = await self._registry.read(tenant_id, object_id)
             if current and not current.is_removed:
                 raise _changed() from conflict
-        events.info(
-            "teams_access_removed",
-            tenant_id=started.access.tenant_id,
-            object_id=started.access.object_id,
-        )
+        events.info("teams_access_removed", tenant_id=tenant_id, object_id=object_id)  # 5
 
     async def take_over(
         self, tenant_id: str, object_id: str, expires_on: datetime | None

@@ -171,7 +171,8 @@ class EventLog:
     Only the formatted message reaches Application Insights, so the message has everything,
     including the invocation's id and its caller. Log handlers find the same values as attributes of
     the record, unless `logging` has an attribute of that name. No value may be a secret, a user id,
-    or the hash of a user id.
+    or the hash of a user id. Only the events about Teams Phone access name a user's object in
+    Entra: what they say would be useless without it.
     """
 
     def __init__(self, module: str) -> None:

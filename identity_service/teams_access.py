@@ -41,12 +41,16 @@ class Assignment(msgspec.Struct, frozen=True):
     client_ids: tuple[str, ...]
 
     def same_as(self, other: "Assignment | None") -> bool:
-        """Whether both allow the same, whatever the order and the case of the client ids."""
+        """Whether both allow the same, whatever the order and the case of the client ids.
+
+        Microsoft's articles and its specification name a resource account differently. ACS may
+        return the other name.
+        """
         return other is not None and self._key == other._key
 
     @property
-    def _key(self) -> tuple[PrincipalType, frozenset[str]]:
-        return self.principal_type, frozenset(each.lower() for each in self.client_ids)
+    def _key(self) -> tuple[bool, frozenset[str]]:
+        return self.principal_type == "user", frozenset(each.lower() for each in self.client_ids)
 
 
 class AccessState(StrEnum):

@@ -48,8 +48,8 @@ async def test_each_sweep_has_one_line(no_retention: Client) -> None:
     [*_, line] = [line for line in no_retention.app.log.splitlines() if FINISHED in line]
     assert re.search(
         r"sweep_finished due=\d+ revoked=\d+ purged=\d+"
-        r" deferred=\d+ stuck=\d+ held=- backlog=\d+ oldest_overdue_s=\d+ throttles=\d+"
-        r" duration_ms=\d+ caller=sweep invocation_id=[\w-]{36}$",
+        r" deferred=\d+ stuck=\d+ held=- backlog=\d+ oldest_overdue_s=\d+"
+        r" teams_access=\d+ throttles=\d+ duration_ms=\d+ caller=sweep invocation_id=[\w-]{36}$",
         line,
     )
 

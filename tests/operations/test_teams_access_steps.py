@@ -17,7 +17,7 @@ from identity_service.errors import (
 )
 from identity_service.identity import LEASE
 from identity_service.policies import CleanupPolicy
-from identity_service.teams_access import Access, AccessState, Assignment
+from identity_service.teams_access import Access, AccessState, Assignment, PrincipalType
 from tests.support.virtual_time import START
 from tests.support.world import ACS_IS_DOWN, CONFLICT, SECOND, TABLE_IS_DOWN, World
 
@@ -77,6 +77,18 @@ async def test_same_assignment(world: World, found: Assignment) -> None:
     await sweep(world)
 
     assert world.assignments.calls == ["put", "get"]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [("resourceAccount", "teamsResourceAccount"), ("teamsResourceAccount", "resourceAccount")],
+)
+def test_both_names_of_a_resource_account_are_the_same(
+    given: PrincipalType, found: PrincipalType
+) -> None:
+    """Otherwise the sweep would assign it again for ever, if ACS returns the other name."""
+    assert Assignment(given, ()).same_as(Assignment(found, ()))
+    assert not Assignment("user", ()).same_as(Assignment(found, ()))
 
 
 @pytest.mark.parametrize("found", [None, OTHER, Assignment("resourceAccount", ("client",))])
