@@ -303,7 +303,7 @@ class Sweep:
             self._registry_failures.append(error)
             return
         except Exception as error:  # noqa: BLE001 -- a bug in one entry must not end the sweep
-            events.error("internal_error", error, **_about(entry))
+            _log_bug(error, entry)
             self._defer(entry, InternalError.code)
             self._failures += 1
         self._registry_failures.clear()
@@ -477,29 +477,44 @@ class Sweep:
     def _defer(self, row: _Row, code: str) -> None:
         self.report.deferred += 1
         if isinstance(row, Access | AccessDue):
-            events.info("teams_access_deferred", **_about(row), code=code)
+            events.info(
+                "teams_access_deferred", tenant_id=row.tenant_id, object_id=row.object_id, code=code
+            )
         else:
-            events.info("identity_deferred", **_about(row), code=code)
+            events.info("identity_deferred", identity_id=_identity_id(row), code=code)
 
     def _leave_changed(self, row: _Row) -> None:
         """Leave it to the other call that has changed it."""
         self.report.done += 1
-        events.info("sweep_skipped", **_about(row))
+        if isinstance(row, Access | AccessDue):
+            events.info("sweep_skipped", tenant_id=row.tenant_id, object_id=row.object_id)
+        else:
+            events.info("sweep_skipped", identity_id=_identity_id(row))
 
 
 def _log_stuck(row: Identity | Access, code: str) -> None:
     attempts = row.attempts + 1
     if isinstance(row, Access):
-        events.error("teams_access_stuck", **_about(row), attempts=attempts, code=code)
+        events.error(
+            "teams_access_stuck",
+            tenant_id=row.tenant_id,
+            object_id=row.object_id,
+            attempts=attempts,
+            code=code,
+        )
     else:
-        events.error("identity_stuck", **_about(row), attempts=attempts, code=code)
+        events.error("identity_stuck", identity_id=row.id, attempts=attempts, code=code)
 
 
-def _about(row: _Row) -> dict[str, Any]:
-    """What the log says about a row: whose it is."""
+def _log_bug(error: Exception, row: _Row) -> None:
     if isinstance(row, Access | AccessDue):
-        return {"tenant_id": row.tenant_id, "object_id": row.object_id}
-    return {"identity_id": row.id if isinstance(row, Identity) else row.identity_id}
+        events.error("internal_error", error, tenant_id=row.tenant_id, object_id=row.object_id)
+    else:
+        events.error("internal_error", error, identity_id=_identity_id(row))
+
+
+def _identity_id(row: Identity | DueEntry) -> str:
+    return row.id if isinstance(row, Identity) else row.identity_id
 
 
 def _is_unrevoked(identity: Identity) -> bool:
