@@ -11,6 +11,7 @@ from identity_service.operations import (
     me,
     registration,
     status,
+    teams_access,
     tokens,
 )
 from identity_service.policies import Role
@@ -21,7 +22,7 @@ app = FunctionApp()
 services = Services(os.environ)
 
 # For services, which call with a function key, or with an Entra token that has these app roles.
-READ, MANAGE, PURGE, ISSUE = Role.READ, Role.MANAGE, Role.PURGE, Role.ISSUE
+READ, MANAGE, PURGE, ISSUE, TEAMS = Role.READ, Role.MANAGE, Role.PURGE, Role.ISSUE, Role.TEAMS
 service = Triggers(app, services, for_services=True)
 service.post("identities", identities.create_identity, MANAGE)
 service.post("identities/with-token", identities.create_identity_with_token, MANAGE, ISSUE)
@@ -40,6 +41,11 @@ service.get("deleted-identities/{id}", deleted_identities.get_deleted_identity, 
 service.post("deleted-identities/{id}/restore", deleted_identities.restore_identity, MANAGE)
 service.delete("deleted-identities/{id}", deleted_identities.purge_identity, PURGE)
 service.post("teams/token", tokens.exchange_teams_token, ISSUE)
+service.get("teams/access", teams_access.list_teams_access, TEAMS)
+service.post("teams/access/import", teams_access.import_teams_access, TEAMS)
+service.get("teams/access/{tenantId}/{objectId}", teams_access.get_teams_access, TEAMS)
+service.put("teams/access/{tenantId}/{objectId}", teams_access.assign_teams_access, TEAMS)
+service.delete("teams/access/{tenantId}/{objectId}", teams_access.remove_teams_access, TEAMS)
 service.probe("ready", status.ready, READ)
 service.get("openapi.json", status.openapi, READ, logged=False)
 

@@ -2,7 +2,7 @@
 
     ServiceError
     ├── InvalidJson, InvalidBody, InvalidQuery                         400
-    ├── InvalidIdentityId, TeamsTokenRefused                           400
+    ├── InvalidIdentityId, InvalidGuid, TeamsTokenRefused              400
     ├── NotSignedIn                                                    401
     ├── DeletedByService, NotAllowed, PurgeProtected, SignInNotEnabled 403
     ├── IdentityNotFound (IdentityGone), DeletedIdentityHidden         404
@@ -99,6 +99,12 @@ class InvalidIdentityId(ServiceError):
     """The id is not the id of an ACS identity."""
 
     status, code, title = 400, "invalid_identity_id", "This is not the id of an ACS identity"
+
+
+class InvalidGuid(ServiceError):
+    """The id of a tenant, a user or a resource account is not a GUID."""
+
+    status, code, title = 400, "invalid_guid", "This is not a GUID"
 
 
 class TeamsTokenRefused(ServiceError):

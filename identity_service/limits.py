@@ -33,7 +33,7 @@ SLOW_CALLS = 8
 HALF_FULL = 16
 # Operations that wait for other limits, and not for ACS or the table. They never have more than
 # `SLOW_CALLS` calls, however fast those are.
-WAITING = frozenset({"import_identities"})
+WAITING = frozenset({"import_identities", "import_teams_access"})
 # The calls of all operations at once. The platform sends far fewer.
 CALLS = 128
 # Seconds. A registration waits no longer than this for its verification.

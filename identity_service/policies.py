@@ -114,6 +114,7 @@ class Role(StrEnum):
     MANAGE = "Identities.Manage"
     PURGE = "Identities.Purge"
     ISSUE = "Tokens.Issue"
+    TEAMS = "TeamsAccess.Manage"
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar, get_args
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import fields
 
-from identity_service.errors import InvalidBody, ServiceError
+from identity_service.errors import InvalidBody, InvalidGuid, ServiceError
 from identity_service.identity import ID_PATTERN, Actor, Identity, State
 from identity_service.policies import SCOPES, AccessToken, Scope
+from identity_service.teams_access import Access, AccessState, Assignment, PrincipalType
 
 T = TypeVar("T")
 
@@ -80,14 +82,35 @@ Minutes = Annotated[
         examples=[60],
     ),
 ]
+_GUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 Guid = Annotated[
     str,
     Meta(
-        pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        pattern=_GUID,
         max_length=36,
         description="a GUID",
         examples=["3fa85f64-5717-4562-b3fc-2c963f66afa6"],
     ),
+]
+TenantId = Annotated[Guid, Meta(description="the GUID of an Entra tenant")]
+ObjectId = Annotated[
+    Guid, Meta(description="the GUID of a user or of a resource account in that tenant")
+]
+# A client application is registered once for all its users, so an assignment names few of them.
+# With 20, a page of 1,000 stays below 1 MB. ACS documents no limit.
+MOST_CLIENTS = 20
+ClientIds = Annotated[
+    list[Guid],
+    Meta(
+        max_length=MOST_CLIENTS,
+        description=f"up to {MOST_CLIENTS} GUIDs of Entra applications, each once; for a user, one"
+        " at least",
+        extra_json_schema={"uniqueItems": True},
+    ),
+]
+Principal = Annotated[
+    PrincipalType,
+    Meta(description=f"one of {', '.join(get_args(PrincipalType))}"),
 ]
 # Whole seconds: `_seconds` cuts off what the registry has beyond that.
 Instant = Annotated[datetime, Meta(tz=True, examples=["2030-01-01T12:00:00Z"])]
@@ -103,6 +126,10 @@ StateFilter = Literal[
     "creating", "registering", "active", "suspended", "deleted", "purging", "unknown", "any"
 ]
 _STATES = f"one of {', '.join(get_args(StateFilter))}"
+AccessStateFilter = Literal["assigning", "assigned", "removing", "removed", "unknown", "any"]
+_ACCESS_STATES = f"one of {', '.join(get_args(AccessStateFilter))}"
+LATEST_YEAR = 9998
+_INSTANT = "an RFC 3339 time with its offset from UTC, such as 2030-01-01T12:00:00Z"
 UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
 
 
@@ -196,6 +223,108 @@ class ExchangeMyTeamsTokenRequest(Request):
     """The Entra token. The app and the user are not the caller's choice."""
 
     token: Annotated[EntraToken, Meta(description="your own Entra access token")]
+
+
+class AssignTeamsAccessRequest(Request):
+    """Whom the object id names, and what they may use until when.
+
+    Attributes:
+        principal_type: What the object is. Microsoft's articles call a resource account
+            `teamsResourceAccount`, its specification `resourceAccount`: ACS gets what you send.
+        client_ids: The applications with which a user may use the ACS resource. A resource account
+            needs none.
+        expires_on: When the access ends. Without it, it does not end by itself.
+    """
+
+    principal_type: Principal
+    client_ids: ClientIds | None = None
+    expires_on: Annotated[Instant, Meta(description=_INSTANT)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.principal_type == "user" and not self.client_ids:
+            raise InvalidBody(
+                "clientIds is missing: a user has access with certain applications only.",
+                field="clientIds",
+                allowed=f"1 to {MOST_CLIENTS} GUIDs of Entra applications",
+            )
+        if len(set(self.assignment.client_ids)) < len(self.assignment.client_ids):
+            raise InvalidBody(
+                "clientIds has the same GUID twice.", field="clientIds", allowed="each GUID once"
+            )
+
+    @property
+    def assignment(self) -> Assignment:
+        """What ACS is to hold."""
+        clients = tuple(one.lower() for one in self.client_ids or ())
+        return Assignment(self.principal_type, clients)
+
+
+class ImportTeamsAccessRecordRequest(Request):
+    """An assignment that was made elsewhere, and when its access ends."""
+
+    # The operation checks all of them: one invalid record must not refuse the others.
+    tenant_id: Annotated[str, Meta(description="the GUID of an Entra tenant")]
+    object_id: Annotated[
+        str, Meta(description="the GUID of a user or of a resource account in that tenant")
+    ]
+    expires_on: Annotated[str, Meta(description=_INSTANT)] | None = None
+
+
+class ImportTeamsAccessRequest(Request):
+    """The assignments to take over, as ACS has them."""
+
+    body_limit: ClassVar[int] = ImportIdentitiesRequest.body_limit
+
+    access: Annotated[
+        list[ImportTeamsAccessRecordRequest],
+        Meta(min_length=1, max_length=100, description="1 to 100 records"),
+    ]
+
+
+def checked_guid(text: str, field: str) -> str:
+    """Return the GUID in lower case.
+
+    Raises:
+        InvalidGuid: it is none. Other text must not reach ACS: the URL would be another one.
+    """
+    if not re.fullmatch(_GUID, text):
+        raise InvalidGuid(f"{field} is not a GUID.", field=field, allowed="a GUID")
+    return text.lower()
+
+
+def future(moment: datetime | None, now: datetime) -> datetime | None:
+    """Return when access ends, in UTC and whole seconds.
+
+    Raises:
+        InvalidBody: this is not in the future, or so late that no time comes after it.
+    """
+    if moment is None:
+        return None
+    if moment <= now or moment.year > LATEST_YEAR:
+        raise InvalidBody(
+            "expiresOn is not in the future. To end access now, remove it."
+            if moment <= now
+            else "expiresOn is too late. Leave it out if the access does not end by itself.",
+            field="expiresOn",
+            allowed=f"a time in the future, in the year {LATEST_YEAR} at the latest",
+        )
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def parsed_instant(text: str | None) -> datetime | None:
+    """Return the time of a record.
+
+    Raises:
+        InvalidBody: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        return msgspec.convert(text, Instant)
+    except msgspec.ValidationError as error:
+        raise InvalidBody(
+            f"expiresOn must be {_INSTANT}.", field="expiresOn", allowed=_INSTANT
+        ) from error
 
 
 def check_user_id(user_id: str | None) -> None:
@@ -325,13 +454,50 @@ class ListDeletedIdentitiesQuery(ListQuery):
     stuck: Annotated[bool, Meta(description="true or false")] = False
 
 
+class GetTeamsAccessQuery(Query):
+    """Whether to ask ACS as well."""
+
+    verify: Annotated[bool, Meta(description="true or false")] = False
+
+
+class ListTeamsAccessQuery(ListQuery):
+    """Which Teams Phone access.
+
+    Attributes:
+        tenant_id: Only in this Entra tenant.
+        state: Only in this state. Without it, what is assigned or being assigned.
+    """
+
+    tenant_id: TenantId | UnsetType = UNSET
+    state: Annotated[AccessStateFilter, Meta(description=_ACCESS_STATES)] | UnsetType = UNSET
+
+    @property
+    def tenant(self) -> str | None:
+        """The tenant, or None for all."""
+        return None if self.tenant_id is UNSET else self.tenant_id.lower()
+
+    @property
+    def states(self) -> tuple[AccessState, ...]:
+        """The states of the access to list."""
+        if self.state == ANY_STATE:
+            return tuple(AccessState)
+        if self.state is UNSET:
+            return (AccessState.ASSIGNING, AccessState.ASSIGNED)
+        return (AccessState(self.state),)
+
+
 # Responses
 
 
 class Response(Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """The body of a successful response."""
+    """The body of a successful response.
+
+    Attributes:
+        location: Where what has been created is found, below the prefix of the routes.
+    """
 
     http_status: ClassVar[int] = 200
+    location: ClassVar[str] = "identities/{id}"
 
 
 def _seconds(moment: datetime | None) -> datetime | None:
@@ -537,6 +703,106 @@ class TeamsTokenResponse(Response):
         )
 
 
+class AcsAssignment(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """What ACS has.
+
+    Attributes:
+        matches: Whether it is what the registry says.
+        principal_type: Absent if ACS has no assignment.
+        client_ids: Absent if ACS has no assignment.
+    """
+
+    matches: bool
+    principal_type: Principal | None = None
+    client_ids: list[Guid] | None = None
+
+
+class TeamsAccessResponse(Response):
+    """The access of a Teams user, or of a resource account, to the ACS resource.
+
+    Attributes:
+        principal_type: Absent if only its removal is known.
+        client_ids: The applications with which a user may use the resource.
+        expires_on: When it ends. Absent if it does not end by itself.
+        changed_on: When it was last assigned or removed.
+        attempts: How often in a row the sweep has failed.
+        last_error: The problem code of the last failure.
+        acs: What ACS has. Only with `verify`.
+    """
+
+    tenant_id: TenantId
+    object_id: ObjectId
+    state: AccessState
+    principal_type: Principal | None = None
+    client_ids: list[Guid] | None = None
+    created_on: Instant | None = None
+    changed_on: Instant | None = None
+    expires_on: Instant | None = None
+    attempts: int | None = None
+    last_error: str | None = None
+    acs: AcsAssignment | None = None
+
+    @classmethod
+    def of(cls, access: Access, acs: AcsAssignment | None = None) -> Self:
+        """The response for this access."""
+        return cls(
+            tenant_id=access.tenant_id,
+            object_id=access.object_id,
+            state=access.state,
+            principal_type=access.principal_type,
+            client_ids=list(access.client_ids),
+            expires_on=_seconds(access.expires_on),
+            created_on=_seconds(access.created_on),
+            changed_on=_seconds(access.changed_on),
+            attempts=access.attempts,
+            last_error=access.last_error,
+            acs=acs,
+        )
+
+    @classmethod
+    def verified(cls, access: Access, found: Assignment | None) -> Self:
+        """The response with what ACS has."""
+        if found is None:
+            return cls.of(access, AcsAssignment(matches=False))
+        acs = AcsAssignment(
+            matches=found.same_as(access.assignment),
+            principal_type=found.principal_type,
+            client_ids=list(found.client_ids),
+        )
+        return cls.of(access, acs)
+
+
+class TeamsAccessAssignedResponse(TeamsAccessResponse):
+    """They did not have access before."""
+
+    http_status: ClassVar[int] = 201
+    location: ClassVar[str] = "teams/access/{tenant_id}/{object_id}"
+
+
+class TeamsAccessImportResult(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """The result of one record.
+
+    Attributes:
+        tenant_id: As in the request.
+        object_id: As in the request.
+        result: `imported`, `unchanged`, `not_attempted` if the time was up, or a problem code.
+        detail: What is wrong, for a problem code.
+        field: The field that is wrong.
+    """
+
+    tenant_id: str
+    object_id: str
+    result: str
+    detail: str | None = None
+    field: str | None = None
+
+
+class TeamsAccessImportResponse(Response):
+    """One result for each record, in the same order."""
+
+    results: list[TeamsAccessImportResult]
+
+
 class PageResponse(Struct, Generic[T], kw_only=True, rename="camel", omit_defaults=True):
     """A page of a list. It can be short or empty even if more pages follow.
 
@@ -652,9 +918,9 @@ def _with_subclasses(kind: type[Struct]) -> Iterator[type[Struct]]:
         yield from _with_subclasses(subclass)
 
 
-# The names of everything that requests can have: the `id` in the URL, and the fields of bodies and
+# The names of everything that requests can have: the ids in the URL, and the fields of bodies and
 # queries.
-FIELDS = {"id"} | {
+FIELDS = {"id", "tenantId", "objectId"} | {
     field.encode_name
     for base in (Request, Query)
     for kind in _with_subclasses(base)

@@ -72,7 +72,7 @@ create() {
 roles() {
     check_id "$1" "the client id of an application"
     check_only "$1" "[appRoles[].value, not_null(optionalClaims.accessToken, \`[]\`)[].name][]" \
-        "Identities.Read Identities.Manage Identities.Purge Tokens.Issue idtyp"
+        "Identities.Read Identities.Manage Identities.Purge Tokens.Issue TeamsAccess.Manage idtyp"
     write "$1" roles.json
     add_uri "$1"
     # Only the application's service principal can be given to callers.

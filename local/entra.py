@@ -23,7 +23,13 @@ TEAMS_AUDIENCE = "https://auth.msft.communication.azure.com"
 APP_AUDIENCE = str(uuid5(NAMESPACE_URL, "https://localhost/acs-identity-service"))
 APP_ID_URI = f"api://{APP_AUDIENCE}"
 # The app roles of the registration. Only applications can have them.
-Role = Literal["Identities.Read", "Identities.Manage", "Identities.Purge", "Tokens.Issue"]
+Role = Literal[
+    "Identities.Read",
+    "Identities.Manage",
+    "Identities.Purge",
+    "Tokens.Issue",
+    "TeamsAccess.Manage",
+]
 ROLES: tuple[str, ...] = get_args(Role)
 SIGN_IN_MINUTES = 60
 _VERSION_2 = "2.0"

@@ -30,6 +30,7 @@ ALLOWED = {
         "errors",
     },
     "operations": {
+        "access_lifecycle",
         "operations",
         "lifecycle",
         "ports",
@@ -68,7 +69,7 @@ ALLOWED = {
     },
     "settings": {"settings_table", "policies"},
     "settings_table": {"ncrontab", "schemas", "policies"},
-    "schemas": {"identity", "policies", "errors"},
+    "schemas": {"identity", "teams_access", "policies", "errors"},
     "ports": {"identity", "teams_access", "policies"},
     "teams_access": {"identity"},
     "access_lifecycle": {

@@ -231,7 +231,8 @@ def test_burst_of_a_healthy_operation(virtual_time: asyncio.Runner) -> None:
     assert virtual_time.run(operations.many(CALLS)) == [("ok", 0)] * CALLS
 
 
-def test_imports_leave_room_for_other_operations(virtual_time: asyncio.Runner) -> None:
+@pytest.mark.parametrize("name", ["import_identities", "import_teams_access"])
+def test_imports_leave_room_for_other_operations(virtual_time: asyncio.Runner, name: str) -> None:
     """At most a quarter of the calls are imports. Another one is refused at once."""
     traffic = Traffic()
 
@@ -239,9 +240,9 @@ def test_imports_leave_room_for_other_operations(virtual_time: asyncio.Runner) -
         await asyncio.sleep(5)
 
     async def scenario() -> Counter[str]:
-        calls = [traffic.run("import_identities", wait) for _ in range(32)]
+        calls = [traffic.run(name, wait) for _ in range(32)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        await traffic.run("import_identities", wait)
+        await traffic.run(name, wait)
         return Counter(type(each).__name__ for each in outcomes)
 
     assert virtual_time.run(scenario()) == {"NoneType": SLOW_CALLS, "Overloaded": 32 - SLOW_CALLS}

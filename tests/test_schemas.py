@@ -382,6 +382,7 @@ def test_statuses() -> None:
         "IdentityCreatedResponse": 201,
         "IdentityRegisteredResponse": 201,
         "IdentityWithTokenCreatedResponse": 201,
+        "TeamsAccessAssignedResponse": 201,
         "DeletionResponse": 202,
         "UnhealthyResponse": 503,
         "NotReadyResponse": 503,

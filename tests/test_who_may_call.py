@@ -157,7 +157,13 @@ class App:
     @property
     def calls(self) -> list[str]:
         """The calls to ACS and to the registry."""
-        return [*self.world.acs.calls, *self.world.registry.calls]
+        upstreams = (
+            self.world.acs,
+            self.world.registry,
+            self.world.assignments,
+            self.world.access_registry,
+        )
+        return [call for each in upstreams for call in each.calls]
 
     async def call(
         self, route: Route, headers: dict[str, str], body: bytes = b'{"wrong": 1}'
@@ -232,13 +238,18 @@ def test_every_row_is_for_services_for_users_or_public() -> None:
     "route", [route for route in ROUTES if route.roles], ids=lambda each: each.name
 )
 def test_roles_of_a_row(route: Route) -> None:
-    """Reading needs Read, purging Purge, a token Issue, and every other change Manage."""
+    """Reading needs Read, purging Purge, a token Issue, and every other change Manage.
+
+    Teams Phone access has a role of its own for all of it.
+    """
     returned = str(get_type_hints(operations()[route.name])["return"])
     gives_token = any(
         kind.__name__ in returned for kind in (IssuedTokenResponse, TeamsTokenResponse)
     )
     roles = [Role.ISSUE] if gives_token else []
-    if route.method == "GET":
+    if route.path.startswith("teams/access"):
+        roles = [Role.TEAMS]
+    elif route.method == "GET":
         roles = [Role.READ]
     elif route.name == "purge_identity":
         roles = [Role.PURGE]

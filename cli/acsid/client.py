@@ -44,6 +44,7 @@ _HINTS = {
     "purge_protected": "The setting PURGE_PROTECTION of the app forbids it.",
     "user_has_identity": "acsid find ID shows it.",
     "user_mismatch": "acsid find ID shows its user; acsid unregister ID forgets it.",
+    "teams_access_not_found": "If ACS has it, acsid teams import FILE makes the app know it.",
     "throttled": "The quota of the ACS resource is used up.",
 }
 
@@ -216,7 +217,7 @@ class Client:
             visited.add(hash(url))
             content = self._call("GET", url, None).content
             items = content.get("value")
-            if not isinstance(items, list) or not all(map(_is_identity, items)):
+            if not isinstance(items, list) or not all(map(_is_item, items)):
                 raise _not_the_app(url)
             yield items
             link = content.get("nextLink")
@@ -395,8 +396,9 @@ def _content(response: httpx.Response, *, is_success: bool) -> dict[str, Any]:
     return {}
 
 
-def _is_identity(item: object) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("id"), str)
+def _is_item(item: object) -> bool:
+    """Whether it is an identity, or Teams Phone access."""
+    return isinstance(item, dict) and isinstance(item.get("id") or item.get("objectId"), str)
 
 
 def _json(response: httpx.Response) -> Any:

@@ -2,22 +2,24 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from http import HTTPStatus
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from acsid import __version__, transfer
-from acsid.client import PAGE_SIZE, Answer, Client, Repeat
+from acsid import __version__, teams, transfer
+from acsid.client import Answer, Client, Repeat
 from acsid.failures import Exit, Failure
 from acsid.profile import master_key
 from acsid.records import (
+    WRITERS,
     Format,
+    IdentityRecord,
     Options,
     Reader,
     checked_identity,
@@ -28,14 +30,21 @@ from acsid.records import (
 from acsid.session import (
     BULK_PATIENCE,
     PATIENCE,
+    AsJson,
     Choice,
+    DryRun,
     FileRun,
+    Limit,
+    Rate,
     Session,
+    SkipBad,
+    Yes,
     change,
     describe,
     for_user,
     preview,
     session,
+    show_list,
 )
 
 _EPILOG = (
@@ -56,19 +65,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# Rows of a table, unless --limit says otherwise.
-_ROWS = 100
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 Identity = Annotated[str, typer.Argument(metavar="ID", help="The id of an identity: 8:acs:…")]
 User = Annotated[str | None, typer.Option("--user", metavar="USER", help="The id of its user.")]
-Limit = Annotated[
-    int | None,
-    typer.Option(min=0, help=f"Rows at most; 0: all. Without it {_ROWS}, and all with --json."),
-]
-Rate = Annotated[float, typer.Option(min=0.01, help="Requests per second at most.")]
 MaybeIdentity = Annotated[
     str | None, typer.Argument(metavar="ID", help="The id of an identity: 8:acs:…")
 ]
@@ -76,7 +74,6 @@ EachInFile = Annotated[
     Path | None, typer.Option("--file", metavar="FILE", help="Do it to every identity in a file.")
 ]
 IdColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The column with the ids.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the bad rows.")]
 
 
 def _version(*, wanted: bool) -> None:
@@ -193,7 +190,7 @@ def list_identities(
     columns = ["id", "state", "userId", "createdOn", "knownOn", "suspendedOn"]
     if state:
         columns.append("deletedBy")
-    _list(context, "identities", query, columns, limit, as_json=as_json)
+    show_list(context, "identities", query, columns, limit, as_json=as_json)
 
 
 _DELETED_COLUMNS = (
@@ -220,43 +217,14 @@ def deleted(
 ) -> None:
     """List deleted identities, in the order of their purge."""
     query: dict[str, str] = {"deletedBy": deleted_by} if deleted_by else {}
-    _list(context, "deleted-identities", query, _DELETED_COLUMNS, limit, as_json=as_json)
+    show_list(context, "deleted-identities", query, _DELETED_COLUMNS, limit, as_json=as_json)
 
 
 @app.command()
 def stuck(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
     """List deleted identities that the sweep failed to purge too often."""
     query = {"stuck": "true"}
-    _list(context, "deleted-identities", query, _DELETED_COLUMNS, limit, as_json=as_json)
-
-
-def _list(
-    context: typer.Context,
-    path: str,
-    query: Mapping[str, str],
-    columns: Sequence[str],
-    limit: int | None,
-    *,
-    as_json: bool,
-) -> None:
-    with (
-        session(context, as_json=as_json, patience=BULK_PATIENCE) as current,
-        current.client() as client,
-    ):
-        if limit is None:
-            limit = 0 if as_json else _ROWS
-        # One more than shown, to learn whether there are more.
-        size = min(limit + 1, PAGE_SIZE) if limit else PAGE_SIZE
-        items = chain.from_iterable(client.pages(path, query, size))
-        if not limit:
-            # A screen full at a time, so that any number of rows needs little memory.
-            while rows := list(islice(items, _ROWS)):
-                current.screen.rows(columns, rows)
-            return
-        rows = list(islice(items, limit + 1))
-        current.screen.rows(columns, rows[:limit])
-        if len(rows) > limit:
-            current.screen.note(f"There are more than {limit}: --limit 0 shows all.")
+    show_list(context, "deleted-identities", query, _DELETED_COLUMNS, limit, as_json=as_json)
 
 
 @app.command()
@@ -530,7 +498,7 @@ def import_file(
 
             def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
                 records = transfer.unfinished(reader, journal)
-                transfer.Importer(client, journal, advance).run(records)
+                transfer.Importer(client, journal, advance, transfer.IMPORT).run(records)
 
             FileRun(current, target, reader, "import", text, work).run(yes=yes)
 
@@ -553,7 +521,9 @@ def export_file(
             current.screen.confirm(f"Replace {file}?", yes=yes)
         with current.client(target) as client, current.screen.progress("Exporting") as bar:
             client.on_wait = bar.waiting
-            counts = transfer.export(client, file, kind or Format.of(file), bar.advance)
+            new_writer = WRITERS[kind or Format.of(file)]
+            pages = transfer.all_identities(client)
+            counts = transfer.export(pages, file, new_writer, bar.advance)
         total = counts.total()
         by_state = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
         text = f"Wrote {total:,} identities to {file}" + (f": {by_state}." if total else ".")
@@ -605,10 +575,13 @@ def _change(
 
         def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
             records = transfer.unfinished(reader, journal)
-            transfer.Bulk(client, journal, advance, kind).run(records)
+            transfer.Bulk[IdentityRecord](client, journal, advance, kind.apply).run(records)
 
         run = FileRun(current, target, reader, kind.name, text, work, found, kind.deleted_by)
         run.run(yes=yes)
+
+
+app.add_typer(teams.app)
 
 
 def run() -> None:

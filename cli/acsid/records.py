@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self, TextIO
+from typing import Any, BinaryIO, Generic, Protocol, Self, TextIO, TypeVar
 
 from acsid.failures import Exit, Failure, usage
 
@@ -96,13 +96,36 @@ def checked_tenant(text: str) -> str:
     return text.lower()
 
 
+class Record(Protocol):
+    """What a row of a file is about. As a text, it is what people see of it.
+
+    Attributes:
+        line: The line where it begins.
+        id: What it is about, for the journal.
+    """
+
+    @property
+    def line(self) -> int:
+        """See above."""
+
+    @property
+    def id(self) -> str:
+        """See above."""
+
+
+R = TypeVar("R", bound=Record)
+
+
 @dataclass(frozen=True, slots=True)
-class Record:
+class IdentityRecord:
     """An identity in a file, and the line where it begins."""
 
     line: int
     id: str
     user: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.id} for the user {self.user}" if self.user else self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +168,14 @@ class Summary:
     """What reading a file has found.
 
     Attributes:
+        with_user: How many records have a user. None if users do not matter.
         skipped: How many rows were left out, by reason.
         bad: The bad rows.
         digest: A digest of all good records in their order.
     """
 
     count: int = 0
-    with_user: int = 0
+    with_user: int | None = None
     duplicates: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     bad: list[BadRow] = field(default_factory=list)
@@ -159,12 +183,24 @@ class Summary:
     columns: str = ""
     digest: str = ""
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a script sees of it."""
+        users = {} if self.with_user is None else {"withUser": self.with_user}
+        return {
+            "records": self.count,
+            **users,
+            "duplicates": self.duplicates,
+            "skipped": self.skipped,
+            "badRows": len(self.bad),
+        }
+
 
 _Row = tuple[int, Mapping[str, Any] | str]
 
 
-class Reader:
-    """Reads a file of identities as often as needed, always with the same result.
+class RecordFile(Generic[R]):
+    """Reads a file of records as often as needed, always with the same result.
 
     It is open from the start, so that a file that is replaced meanwhile does not matter.
 
@@ -172,9 +208,9 @@ class Reader:
         Failure: the file cannot be read.
     """
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(self, path: Path, *, skip_bad: bool) -> None:
         self.path = path
-        self._options = options
+        self._skip_bad = skip_bad
         self._csv = False
         if path.exists() and not path.is_file():
             raise usage(f"{path} is not a regular file, so it could not be read a second time.")
@@ -199,11 +235,11 @@ class Reader:
         for _ in self.records():
             pass
         summary = self.summary
-        if summary.bad and not self._options.skip_bad:
+        if summary.bad and not self._skip_bad:
             raise bad_rows(self.path, summary)
         return summary
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[R]:
         """Read the good records, each once. `summary` is complete at the end.
 
         Raises:
@@ -212,79 +248,37 @@ class Reader:
         self.summary = Summary()
         digest = sha256()
         for record in self._unique(self._parsed()):
-            digest.update(f"{record.id}\0{record.user or ''}\n".encode())
+            digest.update(self._content(record).encode())
             self.summary.count += 1
-            self.summary.with_user += record.user is not None
             if len(self.summary.examples) < 3:  # noqa: PLR2004 -- enough to see wrong columns
                 self.summary.examples.append(record)
             yield record
         self.summary.digest = digest.hexdigest()
 
-    def _unique(self, rows: Iterator[Record]) -> Iterator[Record]:
-        """Leave out repeated records. Rows that contradict each other are bad."""
-        ids: dict[bytes, tuple[int, bytes]] = {}
-        users: dict[bytes, int] = {}
-        for record in rows:
-            key, user = _short(record.id), _short(record.user or "")
-            earlier = ids.setdefault(key, (record.line, user))
-            if earlier[0] != record.line:
-                if earlier[1] == user:
-                    self.summary.duplicates += 1
-                else:
-                    self._bad(record.line, f"line {earlier[0]} has the same id for another user")
-                continue
-            line = users.setdefault(user, record.line) if record.user else record.line
-            if line != record.line:
-                self._bad(record.line, f"line {line} has the same user for another id")
-                del ids[key]
-                continue
-            yield record
+    def _content(self, record: R) -> str:
+        """Everything that the work depends on, as one line."""
+        raise NotImplementedError
 
-    def _parsed(self) -> Iterator[Record]:
+    def _unique(self, rows: Iterator[R]) -> Iterator[R]:
+        """Leave out repeated records. Rows that contradict each other are bad."""
+        raise NotImplementedError
+
+    def _record(self, line: int, row: Mapping[str, Any]) -> R | None:
+        """The record of a row. None if it is bad or left out."""
+        raise NotImplementedError
+
+    def _check_names(self, names: tuple[str, ...]) -> None:
+        """Refuse columns that are not what the operator means."""
+        raise NotImplementedError
+
+    def _parsed(self) -> Iterator[R]:
         for line, row in self._rows():
             if isinstance(row, str):
                 self._bad(line, row)
                 continue
-            columns = self._columns(tuple(row))
-            if columns is None:
-                self._bad(line, "there is no id")
-                continue
-            record = self._record(line, row, columns)
+            record = self._record(line, row)
             if record is not None:
                 yield record
-
-    def _record(self, line: int, row: Mapping[str, Any], columns: _Columns) -> Record | None:
-        options = self._options
-        values = [row.get(name) if name else None for name in (columns.id, columns.user)]
-        if any(value is not None and not isinstance(value, str) for value in values):
-            self._bad(line, "id and user must be texts")
-            return None
-        identity, user = values[0] or "", values[1] or None
-        state = row.get(columns.state) if columns.state and options.with_users else None
-        if isinstance(state, str) and state in _NOT_IMPORTED:
-            self.summary.skipped[state] += 1
-            return None
-        identity = identity.strip()
-        if problem := _id_problem(identity):
-            self._bad(line, f"the id {problem}")
-            return None
-        tenant = options.tenant or (row.get(columns.tenant) if columns.tenant else None)
-        if columns.tenant and not options.tenant and not user:
-            self.summary.skipped["no Entra user"] += 1
-            return None
-        if user and self._csv and _GUARDED.match(user):
-            user = user[1:]
-        if user and (options.tenant or columns.tenant):
-            user, problem = _entra_user(user, tenant)
-        else:
-            problem = _user_problem(user) if user else ""
-        if problem:
-            if state == "active":  # an export has user ids that can no longer be written
-                self.summary.skipped["a user id of an earlier release"] += 1
-            else:
-                self._bad(line, f"the user {problem}")
-            return None
-        return Record(line, identity, user)
 
     def _rows(self) -> Iterator[_Row]:
         self._file.seek(0)
@@ -319,7 +313,7 @@ class Reader:
             names.update(row)
             yield number, row
         if names:
-            self._check_users(tuple(sorted(names)))
+            self._check_names(tuple(sorted(names)))
 
     def _csv_rows(self) -> Iterator[_Row]:
         lines = _lines(self._file)
@@ -349,25 +343,108 @@ class Reader:
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise usage(f"{self.path} has two columns named {twice[0] or '(nothing)'}.")
-        if self._columns(tuple(names)) is None:
+        self._check_names(tuple(names))
+
+    def _bad(self, line: int, problem: str) -> None:
+        self.summary.bad.append(BadRow(line, problem))
+
+
+class Reader(RecordFile[IdentityRecord]):
+    """Reads a file of identities."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self._options = options
+        super().__init__(path, skip_bad=options.skip_bad)
+
+    def records(self) -> Iterator[IdentityRecord]:
+        """See `RecordFile`."""
+        for record in super().records():
+            self.summary.with_user = (self.summary.with_user or 0) + (record.user is not None)
+            yield record
+        self.summary.with_user = self.summary.with_user or 0
+
+    def _content(self, record: IdentityRecord) -> str:
+        return f"{record.id}\0{record.user or ''}\n"
+
+    def _unique(self, rows: Iterator[IdentityRecord]) -> Iterator[IdentityRecord]:
+        """Leave out repeated records. Rows that contradict each other are bad."""
+        ids: dict[bytes, tuple[int, bytes]] = {}
+        users: dict[bytes, int] = {}
+        for record in rows:
+            key, user = short(record.id), short(record.user or "")
+            earlier = ids.setdefault(key, (record.line, user))
+            if earlier[0] != record.line:
+                if earlier[1] == user:
+                    self.summary.duplicates += 1
+                else:
+                    self._bad(record.line, f"line {earlier[0]} has the same id for another user")
+                continue
+            line = users.setdefault(user, record.line) if record.user else record.line
+            if line != record.line:
+                self._bad(record.line, f"line {line} has the same user for another id")
+                del ids[key]
+                continue
+            yield record
+
+    def _record(self, line: int, row: Mapping[str, Any]) -> IdentityRecord | None:
+        columns = self._columns(tuple(row))
+        if columns is None:
+            self._bad(line, "there is no id")
+            return None
+        return self._identity(line, row, columns)
+
+    def _identity(
+        self, line: int, row: Mapping[str, Any], columns: _Columns
+    ) -> IdentityRecord | None:
+        options = self._options
+        values = [row.get(name) if name else None for name in (columns.id, columns.user)]
+        if any(value is not None and not isinstance(value, str) for value in values):
+            self._bad(line, "id and user must be texts")
+            return None
+        identity, user = values[0] or "", values[1] or None
+        state = row.get(columns.state) if columns.state and options.with_users else None
+        if isinstance(state, str) and state in _NOT_IMPORTED:
+            self.summary.skipped[state] += 1
+            return None
+        identity = identity.strip()
+        if problem := _id_problem(identity):
+            self._bad(line, f"the id {problem}")
+            return None
+        tenant = options.tenant or (row.get(columns.tenant) if columns.tenant else None)
+        if columns.tenant and not options.tenant and not user:
+            self.summary.skipped["no Entra user"] += 1
+            return None
+        if user and self._csv and _GUARDED.match(user):
+            user = user[1:]
+        if user and (options.tenant or columns.tenant):
+            user, problem = _entra_user(user, tenant)
+        else:
+            problem = _user_problem(user) if user else ""
+        if problem:
+            if state == "active":  # an export has user ids that can no longer be written
+                self.summary.skipped["a user id of an earlier release"] += 1
+            else:
+                self._bad(line, f"the user {problem}")
+            return None
+        return IdentityRecord(line, identity, user)
+
+    def _check_names(self, names: tuple[str, ...]) -> None:
+        """Refuse a file without ids, and one whose users would silently be ignored."""
+        columns = self._columns(names)
+        if columns is None and not self._csv:
+            return  # each row is bad
+        if columns is None:
             raise usage(
                 f"{self.path} has no column with the ids: it has {', '.join(names)}.",
                 "The first line must name the columns, such as id,userId. --id-column chooses one.",
             )
-        self._check_users(tuple(names))
-
-    def _check_users(self, names: tuple[str, ...]) -> None:
-        """Refuse a file whose users would silently be ignored."""
-        columns = self._columns(names)
-        if columns is None:
-            return
         option = self._options.user_column
         if option and option not in names:
             raise usage(f"{self.path} has no column {option}: it has {', '.join(names)}.")
         self.summary.columns = f"ids from {columns.id}, " + (
             f"users from {columns.user}" if columns.user else "no users"
         )
-        others = {_plain(name) for name in names} - {_plain(columns.id)} - _EXPORTED
+        others = {plain(name) for name in names} - {plain(columns.id)} - _EXPORTED
         if not columns.user and others and self._options.with_users and not self._options.no_users:
             raise usage(
                 f"{self.path} has no column of users that acsid knows: it has {', '.join(names)}.",
@@ -376,9 +453,6 @@ class Reader:
 
     def _columns(self, names: tuple[str, ...]) -> _Columns | None:
         return _resolve(names, self._options)
-
-    def _bad(self, line: int, problem: str) -> None:
-        self.summary.bad.append(BadRow(line, problem))
 
 
 def bad_lines(summary: Summary) -> list[str]:
@@ -404,17 +478,17 @@ def bad_rows(path: Path, summary: Summary) -> Failure:
 @cache
 def _resolve(names: tuple[str, ...], options: Options) -> _Columns | None:
     """Return which columns to read, or None if there are no ids."""
-    by_name = {_plain(name): name for name in reversed(names)}
-    identity = options.id_column or _first(by_name, _ID_NAMES)
+    by_name = {plain(name): name for name in reversed(names)}
+    identity = options.id_column or first(by_name, _ID_NAMES)
     if identity not in names:
         return None
-    del by_name[_plain(identity)]
-    user = options.user_column or _first(by_name, _ENTRA_NAMES if options.tenant else _USER_NAMES)
+    del by_name[plain(identity)]
+    user = options.user_column or first(by_name, _ENTRA_NAMES if options.tenant else _USER_NAMES)
     tenant = None
     if (
         not user
         and not options.tenant
-        and all(_plain(identity) == name or name in by_name for name in _GRAPH_MAP)
+        and all(plain(identity) == name or name in by_name for name in _GRAPH_MAP)
     ):
         user, tenant = by_name["entraobjectid"], by_name["targettenantid"]
     if options.no_users or not options.with_users:
@@ -422,15 +496,17 @@ def _resolve(names: tuple[str, ...], options: Options) -> _Columns | None:
     return _Columns(identity, user, tenant, by_name.get("state"))
 
 
-def _first(by_name: Mapping[str, str], wanted: Sequence[str]) -> str | None:
+def first(by_name: Mapping[str, str], wanted: Sequence[str]) -> str | None:
+    """Return the column with the first of these names that is there."""
     return next((by_name[name] for name in wanted if name in by_name), None)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return the name of a column as it is compared."""
     return re.sub(r"[\s_-]", "", name).casefold()
 
 
-def _short(text: str) -> bytes:
+def short(text: str) -> bytes:
     """Return a digest that takes less memory than the text."""
     return blake2b(text.encode(), digest_size=16).digest()
 
@@ -501,37 +577,41 @@ class Format(StrEnum):
 
 
 class Writer(Protocol):
-    """Writes identities to a file."""
+    """Writes items of a list to a file."""
 
     def write(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Write these identities."""
+        """Write these items."""
 
 
 class CsvWriter:
-    """Writes CSV with one column for each field."""
+    """Writes CSV with one column for each of these fields."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, columns: Sequence[str] = EXPORT_COLUMNS) -> None:
+        self._columns = columns
         self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(EXPORT_COLUMNS)
+        self._writer.writerow(columns)
 
     def write(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Write these identities."""
+        """Write these items."""
         self._writer.writerows(
-            [_guarded(item.get(name)) for name in EXPORT_COLUMNS] for item in items
+            [_guarded(item.get(name)) for name in self._columns] for item in items
         )
 
 
 class JsonLinesWriter:
-    """Writes everything that the app says about an identity as one line of JSON."""
+    """Writes everything that the app says about an item as one line of JSON.
 
-    def __init__(self, file: TextIO) -> None:
+    Every line begins with the same fields, also if the app says nothing about one.
+    """
+
+    def __init__(self, file: TextIO, first: Sequence[str] = ("id", "userId")) -> None:
         self._file = file
+        self._first = first
 
     def write(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Write these identities."""
+        """Write these items."""
         for item in items:
-            # Present even without a user, so that every line has the same first columns.
-            content = {"id": item.get("id"), "userId": item.get("userId"), **item}
+            content = {**dict.fromkeys(self._first), **item}
             self._file.write(json.dumps(content, ensure_ascii=False) + "\n")
 
 
@@ -562,5 +642,7 @@ WRITERS: Mapping[Format, type[CsvWriter | JsonLinesWriter | GraphMapWriter]] = {
 
 
 def _guarded(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
     text = "" if value is None else str(value)
     return f"'{text}" if _GUARD_NEEDED.match(text) else text

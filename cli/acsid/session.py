@@ -2,25 +2,38 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from acsid import transfer
-from acsid.client import Answer, Client
+from acsid.client import PAGE_SIZE, Answer, Client
 from acsid.display import Screen
 from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target, find_target
-from acsid.records import Reader, Summary, bad_lines, checked_identity
+from acsid.records import Reader, RecordFile, Summary, bad_lines, checked_identity
 
 # Seconds for which one request is repeated, in a command about one identity, and about many.
 PATIENCE, BULK_PATIENCE = 30.0, 300.0
 # Identities that are shown before all of them are restored.
 _EXAMPLES = 3
+# Rows of a table, unless --limit says otherwise.
+_ROWS = 100
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=0, help=f"Rows at most; 0: all. Without it {_ROWS}, and all with --json."),
+]
+Rate = Annotated[float, typer.Option(min=0.01, help="Requests per second at most.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the bad rows.")]
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,36 @@ def session(
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
+def show_list(
+    context: typer.Context,
+    path: str,
+    query: Mapping[str, str],
+    columns: Sequence[str],
+    limit: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a list of the app."""
+    with (
+        session(context, as_json=as_json, patience=BULK_PATIENCE) as current,
+        current.client() as client,
+    ):
+        if limit is None:
+            limit = 0 if as_json else _ROWS
+        # One more than shown, to learn whether there are more.
+        size = min(limit + 1, PAGE_SIZE) if limit else PAGE_SIZE
+        items = chain.from_iterable(client.pages(path, query, size))
+        if not limit:
+            # A screen full at a time, so that any number of rows needs little memory.
+            while rows := list(islice(items, _ROWS)):
+                current.screen.rows(columns, rows)
+            return
+        rows = list(islice(items, limit + 1))
+        current.screen.rows(columns, rows[:limit])
+        if len(rows) > limit:
+            current.screen.note(f"There are more than {limit}: --limit 0 shows all.")
+
+
 def for_user(user: str | None) -> str:
     """Return the words that name the user, if there is one."""
     return f" for the user {user}" if user else ""
@@ -138,7 +181,7 @@ Work = Callable[[Client, transfer.Journal, transfer.Advance], None]
 
 @dataclass
 class FileRun:
-    """Work on every identity in a file, or on what an interrupted run has left of it.
+    """Work on every record of a file, or on what an interrupted run has left of it.
 
     Attributes:
         name: The name of the command.
@@ -150,7 +193,7 @@ class FileRun:
 
     session: Session
     target: Target
-    reader: Reader
+    reader: RecordFile[Any]
     name: str
     text: str
     work: Work
@@ -158,15 +201,7 @@ class FileRun:
     deleted_by: str | None = None
 
     def __post_init__(self) -> None:
-        summary = self.reader.summary
-        self.found = {
-            "records": summary.count,
-            "withUser": summary.with_user,
-            "duplicates": summary.duplicates,
-            "skipped": summary.skipped,
-            "badRows": len(summary.bad),
-            **self.found,
-        }
+        self.found = {**self.reader.summary.facts, **self.found}
 
     def run(self, *, yes: bool) -> None:
         """Ask, do it, and report.
@@ -239,7 +274,7 @@ def describe(screen: Screen, summary: Summary) -> None:
     if summary.columns:
         screen.note(f"Reading {summary.columns}.")
     for record in summary.examples:
-        screen.note(f"  line {record.line}: {record.id}{for_user(record.user)}")
+        screen.note(f"  line {record.line}: {record}")
     if summary.duplicates:
         screen.note(f"{summary.duplicates:,} rows repeat an earlier one and count once.")
     for reason, count in sorted(summary.skipped.items()):

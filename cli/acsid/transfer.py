@@ -16,11 +16,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self, TextIO
 
 from acsid.client import Answer, Client
 from acsid.failures import Exit, Failure, usage
-from acsid.records import WRITERS, Format, Reader, Record
+from acsid.records import IdentityRecord, R, Record, RecordFile, Writer
 
 try:
     import fcntl
@@ -63,6 +63,10 @@ GOOD = {
     "restored",
     "suspended",
     "resumed",
+    "assigned",
+    "replaced",
+    "removed",
+    "imported",
     "not_deleted",
     "deleted_by_user",
     "deleted_by_service",
@@ -70,14 +74,14 @@ GOOD = {
 
 
 @dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(Generic[R]):
     """A record, and its number among all good records of the file."""
 
     number: int
-    record: Record
+    record: R
 
 
-Result = tuple[Numbered, str, Mapping[str, Any]]
+Result = tuple[Numbered[Any], str, Mapping[str, Any]]
 
 
 class Journal:
@@ -92,7 +96,9 @@ class Journal:
         Failure: the file belongs to other work, is in use, or cannot be read or written.
     """
 
-    def __init__(self, reader: Reader, work: str, url: str, deleted_by: str | None = None) -> None:
+    def __init__(
+        self, reader: RecordFile[Any], work: str, url: str, deleted_by: str | None = None
+    ) -> None:
         summary = reader.summary
         self.path = reader.path.with_name(f"{reader.path.name}.acsid-{work}.jsonl")
         self.report = reader.path.with_name(f"{reader.path.name}.acsid-{work}-report.jsonl")
@@ -227,24 +233,48 @@ class Journal:
 Advance = Callable[[int], None]
 
 
-class Importer:
-    """Registers the records of a file, up to 100 in each request."""
+@dataclass(frozen=True)
+class Import(Generic[R]):
+    """An operation of the app that takes up to 100 records and returns a result for each.
 
-    def __init__(self, client: Client, journal: Journal, advance: Advance) -> None:
+    Attributes:
+        path: What follows `/api/`.
+        field: The field of the body with the records.
+        body: What is sent for a record.
+        names: The fields that name a record, in what is sent and in its result.
+    """
+
+    path: str
+    field: str
+    body: Callable[[R], dict[str, Any]]
+    names: tuple[str, ...]
+
+    def named(self, content: Mapping[str, Any]) -> list[object]:
+        """Return what names a record."""
+        return [content.get(name) for name in self.names]
+
+
+class Importer(Generic[R]):
+    """Sends the records of a file to an import, up to 100 in each request."""
+
+    def __init__(
+        self, client: Client, journal: Journal, advance: Advance, operation: Import[R]
+    ) -> None:
         self._client = client
         self._journal = journal
         self._advance = advance
+        self._operation = operation
         self._delay = _FIRST_DELAY
         self._last_progress = time.monotonic()
 
-    def run(self, records: Iterator[Numbered]) -> None:
-        """Register everything that has no result yet.
+    def run(self, records: Iterator[Numbered[R]]) -> None:
+        """Send everything that has no result yet.
 
         Raises:
             Failure: the app does not respond, or makes no progress for too long.
         """
-        first: deque[Numbered] = deque()
-        later: deque[Numbered] = deque()
+        first: deque[Numbered[R]] = deque()
+        later: deque[Numbered[R]] = deque()
         while batch := _batch(first, records) or _batch(later, iter(())):
             results = self._send(batch)
             final = [result for result in results if result[1] not in _NOT_FINAL]
@@ -258,13 +288,14 @@ class Importer:
                     later.append(numbered)
             self._pause(results, len(final))
 
-    def _send(self, batch: list[Numbered]) -> list[Result]:
-        sent = [_imported(each.record) for each in batch]
-        content = self._client.call("POST", "identities/import", {"identities": sent}).content
+    def _send(self, batch: list[Numbered[R]]) -> list[Result]:
+        operation = self._operation
+        sent = [operation.body(each.record) for each in batch]
+        content = self._client.call("POST", operation.path, {operation.field: sent}).content
         results = content.get("results")
         if not isinstance(results, list) or not all(isinstance(each, dict) for each in results):
             results = []
-        if [each.get("id") for each in results] != [each.record.id for each in batch]:
+        if [operation.named(each) for each in results] != [operation.named(each) for each in sent]:
             raise Failure(
                 Exit.REFUSED, "not_the_app", "The results are not those of the records sent."
             )
@@ -286,8 +317,8 @@ class Importer:
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
 
 
-def _batch(first: deque[Numbered], records: Iterator[Numbered]) -> list[Numbered]:
-    batch: list[Numbered] = []
+def _batch(first: deque[Numbered[R]], records: Iterator[Numbered[R]]) -> list[Numbered[R]]:
+    batch: list[Numbered[R]] = []
     while len(batch) < BATCH:
         record = first.popleft() if first else next(records, None)
         if record is None:
@@ -296,8 +327,11 @@ def _batch(first: deque[Numbered], records: Iterator[Numbered]) -> list[Numbered
     return batch
 
 
-def _imported(record: Record) -> dict[str, str]:
+def _imported(record: IdentityRecord) -> dict[str, str]:
     return {"id": record.id, "userId": record.user} if record.user else {"id": record.id}
+
+
+IMPORT = Import("identities/import", "identities", _imported, ("id",))
 
 
 def _details(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -305,7 +339,7 @@ def _details(result: Mapping[str, Any]) -> dict[str, Any]:
     return {name: result[name] for name in names if result.get(name)}
 
 
-def unfinished(reader: Reader, journal: Journal) -> Iterator[Numbered]:
+def unfinished(reader: RecordFile[R], journal: Journal) -> Iterator[Numbered[R]]:
     """Read the records that have no result yet.
 
     Raises:
@@ -321,6 +355,10 @@ def unfinished(reader: Reader, journal: Journal) -> Iterator[Numbered]:
         if reader.summary.digest == expected:
             return
     raise Failure(Exit.REFUSED, "file_changed", f"{reader.path} has changed meanwhile.")
+
+
+# The result of a change to one record, and what the app says about it.
+Change = tuple[str, Mapping[str, Any]]
 
 
 class Seen(NamedTuple):
@@ -379,6 +417,23 @@ class Kind:
         """
         return client.call(self.method, self.path.replace("ID", identity_id))
 
+    def apply(self, client: Client, record: Record) -> Change:
+        """Change an identity of a file.
+
+        Raises:
+            Failure: as for `act`.
+        """
+        # Looked up again for each: since the operator was asked, it may have been restored,
+        # and deleted by its user.
+        found = deleted(client, record.id) if self.deleted_by else None
+        if found and self.leaves_out(found):
+            return f"deleted_by_{found.deleted_by or 'unknown'}", {}
+        if self.deleted_by and not found:
+            # A restore would also undo a deletion by its user that comes before it.
+            client.call("GET", f"identities/{record.id}")  # fails if it is unknown
+            return "not_deleted", {}
+        return self.result, self.act(client, record.id).content
+
 
 DELETE = Kind("delete", "deleted", "DELETE", "identities/ID", asks=True)
 RESTORE = Kind("restore", "restored", "POST", "deleted-identities/ID/restore")
@@ -386,17 +441,23 @@ SUSPEND = Kind("suspend", "suspended", "POST", "identities/ID/suspend", asks=Tru
 RESUME = Kind("resume", "resumed", "POST", "identities/ID/resume")
 
 
-class Bulk:
+class Bulk(Generic[R]):
     """Makes a change to each record of a file, a few at the same time."""
 
-    def __init__(self, client: Client, journal: Journal, advance: Advance, kind: Kind) -> None:
+    def __init__(
+        self,
+        client: Client,
+        journal: Journal,
+        advance: Advance,
+        apply: Callable[[Client, R], Change],
+    ) -> None:
         self._client = client
         self._journal = journal
         self._advance = advance
-        self._kind = kind
+        self._apply = apply
         self._waiting: set[Future[Result]] = set()
 
-    def run(self, records: Iterator[Numbered]) -> None:
+    def run(self, records: Iterator[Numbered[R]]) -> None:
         """Do it for everything that has no result yet.
 
         Raises:
@@ -418,26 +479,16 @@ class Bulk:
                         self._journal.add([future.result()])
                 raise
 
-    def _one(self, numbered: Numbered) -> Result:
-        kind, identity_id = self._kind, numbered.record.id
+    def _one(self, numbered: Numbered[R]) -> Result:
         try:
-            # Looked up again for each: since the operator was asked, it may have been restored,
-            # and deleted by its user.
-            found = deleted(self._client, identity_id) if kind.deleted_by else None
-            if found and kind.leaves_out(found):
-                return numbered, f"deleted_by_{found.deleted_by or 'unknown'}", {}
-            if kind.deleted_by and not found:
-                # A restore would also undo a deletion by its user that comes before it.
-                self._client.call("GET", f"identities/{identity_id}")  # fails if it is unknown
-                return numbered, "not_deleted", {}
-            content = kind.act(self._client, identity_id).content
+            result, content = self._apply(self._client, numbered.record)
         except Failure as failure:
             if failure.code not in _OF_ONE_IDENTITY and (
                 failure.exit_code not in (Exit.REFUSED, Exit.NOT_FOUND) or not failure.problem
             ):
                 raise
             return numbered, failure.code, _details(failure.problem)
-        return numbered, kind.result, _details(content)
+        return numbered, result, _details(content)
 
     def _collect(self) -> None:
         finished, self._waiting = wait(self._waiting, return_when=FIRST_COMPLETED)
@@ -498,8 +549,13 @@ def all_identities(client: Client) -> Iterator[list[dict[str, Any]]]:
     yield from client.pages("identities", {"state": "any"})
 
 
-def export(client: Client, path: Path, kind: Format, advance: Advance) -> Counter[str]:
-    """Write every identity to a file, which is complete or not there. Returns counts by state.
+def export(
+    pages: Iterator[list[dict[str, Any]]],
+    path: Path,
+    new_writer: Callable[[TextIO], Writer],
+    advance: Advance,
+) -> Counter[str]:
+    """Write a whole list to a file, which is complete or not there. Returns counts by state.
 
     Raises:
         Failure: the app does not respond, or the file cannot be written.
@@ -514,8 +570,8 @@ def export(client: Client, path: Path, kind: Format, advance: Advance) -> Counte
         part = Path(name)
         try:
             with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
-                writer = WRITERS[kind](file)
-                for page in all_identities(client):
+                writer = new_writer(file)
+                for page in pages:
                     writer.write(page)
                     counts.update(str(item.get("state", "")) for item in page)
                     advance(len(page))

@@ -21,15 +21,19 @@ from identity_service.http.principal import admit_service, signed_in_user
 from identity_service.identity import SignedInUser, identity_id
 from identity_service.log import current_invocation
 from identity_service.policies import Role, ServiceAuthentication
-from identity_service.schemas import Query, Request
+from identity_service.schemas import Query, Request, checked_guid
 from identity_service.services import Services
 from identity_service.settings import Settings
 
 Operation = Callable[..., Awaitable[Any]]
 _Source = Callable[[HttpRequest], Any]
 
+# The parameters that come from the route, each with its name there.
+FROM_ROUTE = {"identity_id": "id", "tenant_id": "tenantId", "object_id": "objectId"}
 # The parameters that come from a request.
-FROM_REQUEST = {"identity_id", "caller", "query", "body"}
+FROM_REQUEST = {*FROM_ROUTE, "caller", "query", "body"}
+# Whatever changes something has one of them.
+_CHANGING = {"lifecycle", "teams_access"}
 
 
 class BindingError(Exception):
@@ -86,7 +90,7 @@ class BoundOperation:
         return await self._operation(**self._arguments(_NO_REQUEST))
 
     async def _start(self, arguments: dict[str, Any]) -> Any:
-        if "lifecycle" in self.parameters:  # whatever changes something has it
+        if _CHANGING & self.parameters:
             await self._services.resource.check()
         return await self._operation(**arguments)
 
@@ -107,6 +111,10 @@ class BoundOperation:
             case "identity_id":
                 self._check(name, kind, str)
                 return lambda req: identity_id(req.route_params.get("id", ""))
+            case "tenant_id" | "object_id":
+                self._check(name, kind, str)
+                part = FROM_ROUTE[name]
+                return lambda req: checked_guid(req.route_params.get(part, ""), part)
             case "caller":
                 self._check(name, kind, SignedInUser)
                 return self._signed_in_user

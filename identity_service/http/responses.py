@@ -30,7 +30,8 @@ def success(req: HttpRequest, route: str, result: Any) -> HttpResponse:
         return _json(result, 200)
     response = _json(result, result.http_status)
     if result.http_status == CREATED:
-        response.headers["Location"] = f"{PREFIX}/identities/{result.id}"
+        where = result.location.format_map(msgspec.structs.asdict(result))
+        response.headers["Location"] = f"{PREFIX}/{where}"
     return response
 
 

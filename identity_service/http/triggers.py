@@ -19,7 +19,13 @@ from azure.functions import (
 from azure.functions.warmup import WarmUpContext
 
 from identity_service.errors import InternalError, ServiceError
-from identity_service.http.binding import FROM_REQUEST, BindingError, BoundOperation, Operation
+from identity_service.http.binding import (
+    FROM_REQUEST,
+    FROM_ROUTE,
+    BindingError,
+    BoundOperation,
+    Operation,
+)
 from identity_service.http.responses import code, problem, refused_field, subject, success
 from identity_service.log import EventLog, begin_invocation
 from identity_service.policies import Role, ServiceAuthentication
@@ -79,8 +85,9 @@ class Triggers:
         self.roles[bound.name] = roles
         if self._for_services != bool(roles):
             raise BindingError(f"{bound.name}: a row needs app roles if it is for services.")
-        if "identity_id" in bound.parameters and "{id}" not in route:
-            raise BindingError(f"{bound.name}: the route {route!r} has no {{id}}.")
+        for name in FROM_ROUTE.keys() & bound.parameters:
+            if (part := f"{{{FROM_ROUTE[name]}}}") not in route:
+                raise BindingError(f"{bound.name}: the route {route!r} has no {part}.")
 
         async def trigger(req: HttpRequest, context: Context) -> HttpResponse:
             return await serve(bound, route, req, context, self._services, logged=logged)

@@ -78,6 +78,8 @@ class Service:
         received: Every request so far.
         page: How many items a page holds at most.
         bearer: The Entra token that it accepts instead of the key, if it is not empty.
+        access: The Teams Phone access that the registry has, by `tenant/object`.
+        held: The assignments that ACS has, by `tenant/object`.
     """
 
     def __init__(self, url: str) -> None:
@@ -90,6 +92,8 @@ class Service:
         self.received: list[Received] = []
         self.page = 1000
         self.bearer = ""
+        self.access: dict[str, dict[str, Any]] = {}
+        self.held: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
 
     def add(
@@ -126,6 +130,8 @@ class Service:
         if sent != (f"Bearer {self.bearer}" if self.bearer else KEY):
             return Answer(401)
         name, _, rest = request.path.removeprefix("/api/").partition("/")
+        if name == "teams":
+            return self._teams(request, rest.removeprefix("access").removeprefix("/"))
         identity_id, _, part = unquote(rest).partition("/")
         route = f"{request.method} {name}" + (" ID" if identity_id else "") + f" {part}".rstrip()
         if identity_id == "import":
@@ -148,6 +154,58 @@ class Service:
             "POST identities ID tokens": lambda: Answer(200, {"id": identity_id, "token": TOKEN}),
         }
         return operations.get(route, lambda: Answer(404))()
+
+    def _teams(self, request: Received, who: str) -> Answer:
+        if not who:
+            return self._page(request, "teams/access", self._access(request.query))
+        if who == "import":
+            results = [self._take_over(each) for each in request.body["access"]]
+            return Answer(200, {"results": results})
+        if request.method == "PUT":
+            status = 200 if who in self.access else 201
+            self.give(who, **request.body)
+            return Answer(status, self.access[who])
+        if request.method == "DELETE":
+            self.held.pop(who, None)
+            if who in self.access:
+                self.access[who]["state"] = "removed"
+            return Answer(204)
+        if self.access.get(who, {}).get("state") not in {"assigning", "assigned"}:
+            return problem(404, "teams_access_not_found", detail="No such access.")
+        item, held = self.access[who], self.held.get(who, {})
+        same = all(held.get(name) == item[name] for name in ("principalType", "clientIds"))
+        return Answer(200, {**item, "acs": {"matches": same, **held}})
+
+    def give(self, who: str, **body: Any) -> None:
+        """Gives access, in the registry and in ACS."""
+        tenant, user = who.split("/")
+        item = {"tenantId": tenant, "objectId": user, "state": "assigned", **body}
+        self.access[who] = {**item, "createdOn": "2030-01-01T00:00:00Z"}
+        names = ("principalType", "clientIds")
+        self.held[who] = {name: body[name] for name in names}
+
+    def _access(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        state = query.get("state")
+        states = {"assigning", "assigned"} if state is None else {state}
+        return [
+            item
+            for item in self.access.values()
+            if (item["state"] in states or state == "any")
+            and query.get("tenantId") in {None, item["tenantId"]}
+        ]
+
+    def _take_over(self, record: dict[str, str]) -> dict[str, str]:
+        who = f"{record['tenantId']}/{record['objectId']}"
+        named = {"tenantId": record["tenantId"], "objectId": record["objectId"]}
+        if self.results.get(who):
+            return named | {"result": self.results[who].pop(0)}
+        if who not in self.held:
+            return named | {"result": "teams_access_not_found"}
+        if who in self.access:
+            return named | {"result": "unchanged"}
+        end = {name: record[name] for name in ("expiresOn",) if name in record}
+        self.give(who, **self.held[who], **end)
+        return named | {"result": "imported"}
 
     def _ready(self) -> Answer:
         check = {"status": "ok", "latencyMs": 7}
@@ -184,6 +242,10 @@ class Service:
             and ("userId" not in query or each.get("userId") == query["userId"])
             and ("userId" in query or each["state"] in states or "any" in states)
         ]
+        return self._page(request, name, items)
+
+    def _page(self, request: Received, name: str, items: list[dict[str, Any]]) -> Answer:
+        query = request.query
         start = int(query.get("continuation", "0"))
         end = start + min(self.page, int(query.get("maxPageSize", "100")))
         body: dict[str, Any] = {"value": items[start:end]}

@@ -5,11 +5,10 @@ import stat
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from acsid.client import Client
-from acsid.records import Format
+from acsid.records import WRITERS, Format
 from acsid.transfer import export
 
 from tests.cli.conftest import Run
@@ -111,23 +110,20 @@ def test_an_export_replaces_no_link(acsid: Run, service: Service, tmp_path: Path
     assert (tmp_path / "link").is_symlink()
 
 
-class ManyPages:
-    """A registry with 200,000 identities, as pages."""
-
-    def pages(self, *_: object) -> Iterator[list[dict[str, Any]]]:
-        """Returns 200 pages."""
-        for page in range(200):
-            yield [
-                {"id": identity(page * 1000 + n), "state": "active", "userId": f"user-{n}"}
-                for n in range(1000)
-            ]
+def many_pages() -> Iterator[list[dict[str, Any]]]:
+    """The 200 pages of a registry with 200,000 identities."""
+    for page in range(200):
+        yield [
+            {"id": identity(page * 1000 + n), "state": "active", "userId": f"user-{n}"}
+            for n in range(1000)
+        ]
 
 
 @pytest.mark.parametrize("kind", list(Format))
 def test_an_export_needs_memory_for_a_page(tmp_path: Path, kind: Format) -> None:
     """However many identities there are, the export holds a few pages."""
     tracemalloc.start()
-    counts = export(cast("Client", ManyPages()), tmp_path / "all", kind, lambda _: None)
+    counts = export(many_pages(), tmp_path / "all", WRITERS[kind], lambda _: None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -193,6 +194,31 @@ async def test_a_file_is_deleted_and_restored(
     assert restored.json()["results"] == {"restored": 10}
     assert all([await api.is_active(one) for one in ids])
     assert set(ids) <= await control.active_identities()
+
+
+async def test_teams_phone_access(acsid: Run, control: Control, tmp_path: Path) -> None:
+    """Files give and end access in ACS, and take over what was given without the app."""
+    assigned, elsewhere = await control.teams_user(), await control.teams_user()
+    await control.assign(elsewhere)
+    end = f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"
+    header, rows = "tenantId,objectId,clientIds,expiresOn", (assigned, elsewhere)
+    for name, user in zip(("assigned", "elsewhere"), rows, strict=True):
+        row = f"{user.tenant_id},{user.user_id},{user.app_id},{end}"
+        (tmp_path / f"{name}.csv").write_text(f"{header}\n{row}\n")
+
+    first = acsid("teams", "assign", "assigned.csv", "--yes", "--json").json()["results"]
+    taken = acsid("teams", "import", "elsewhere.csv", "--yes", "--json").json()["results"]
+    ending = {one["objectId"] for one in acsid("teams", "soon", "--json").lines()}
+    agrees = acsid("teams", "check")
+    exported = acsid("teams", "export", "all.csv", "--json").json()["states"]
+    removed = acsid("teams", "remove", "all.csv", "--yes", "--json").json()["results"]
+
+    users = {user.user_id for user in rows}
+    assert (first, taken, removed) == ({"assigned": 1}, {"imported": 1}, {"removed": 2})
+    assert (ending, exported) == (users, {"assigned": 2})
+    assert agrees.code == 0, agrees.errors
+    assert not users & await control.assigned_users()
+    assert acsid("teams", "list", "--json").lines() == []
 
 
 def test_a_killed_import_is_completed(

@@ -14,10 +14,10 @@ from acsid.failures import Failure
 from acsid.records import (
     CsvWriter,
     GraphMapWriter,
+    IdentityRecord,
     JsonLinesWriter,
     Options,
     Reader,
-    Record,
     Summary,
     checked_user,
 )
@@ -36,7 +36,7 @@ OBJECT = "44444444-4444-4444-4444-44444444aaaa"
 
 def read(
     folder: Path, content: str | bytes, name: str = "file.csv", **options: Any
-) -> tuple[list[Record], Summary]:
+) -> tuple[list[IdentityRecord], Summary]:
     """Returns the good records of a file with this content."""
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

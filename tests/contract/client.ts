@@ -70,6 +70,24 @@ async function checkIdentity() {
   await service.DELETE("/deleted-identities/{id}", path);
 }
 
+async function checkTeamsAccess() {
+  const tenantId = "99999999-8888-7777-6666-555555555555";
+  const objectId = "11111111-2222-3333-4444-555555555555";
+  const path = { params: { path: { tenantId, objectId } } };
+  const body = { principalType: "user", clientIds: ["22222222-3333-4444-5555-666666666666"] } as const;
+  const made = await service.PUT("/teams/access/{tenantId}/{objectId}", { ...path, body: { ...body, clientIds: [...body.clientIds] } });
+  const state: "assigning" | "assigned" | "removing" | "removed" | "unknown" = required(made.data, "access").state;
+  if (state !== "assigned" || !made.response.headers.get("Location")?.endsWith(objectId)) throw new Error("not assigned");
+  const query = { verify: true };
+  const got = required((await service.GET("/teams/access/{tenantId}/{objectId}", { params: { path: path.params.path, query } })).data, "access");
+  if (got.acs?.matches !== true) throw new Error("not verified");
+  const listed = required((await service.GET("/teams/access", { params: { query: { tenantId } } })).data, "list");
+  if (listed.value[0]?.objectId !== objectId) throw new Error("not listed");
+  const imported = required((await service.POST("/teams/access/import", { body: { access: [{ tenantId, objectId }] } })).data, "import");
+  if (imported.results[0]?.result !== "unchanged") throw new Error("not known");
+  await service.DELETE("/teams/access/{tenantId}/{objectId}", path);
+}
+
 async function checkTeams() {
   const body = { token: env.ACS_TEAMS_USER_TOKEN, appId: env.ACS_TEAMS_APP_ID, userId: env.ACS_TEAMS_USER_ID };
   const exchanged = required((await service.POST("/teams/token", { body })).data, "token");
@@ -91,5 +109,6 @@ async function checkMe() {
 await checkService();
 await checkIdentity();
 await checkTeams();
+await checkTeamsAccess();
 await checkMe();
 console.log(JSON.stringify(statuses));

@@ -45,6 +45,13 @@ OPENED = {
     },
     "Identities.Purge": {"purge_identity"},
     "Tokens.Issue": {"exchange_teams_token", "issue_token"},
+    "TeamsAccess.Manage": {
+        "assign_teams_access",
+        "get_teams_access",
+        "import_teams_access",
+        "list_teams_access",
+        "remove_teams_access",
+    },
 }
 WITH_TWO_ROLES = {"create_identity_with_token"}
 

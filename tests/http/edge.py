@@ -32,10 +32,12 @@ def request(
     *,
     identity_id: str | None = None,
     headers: dict[str, str] | None = None,
+    **route_params: str,
 ) -> HttpRequest:
     """A request as the worker passes it to a function."""
-    route = {} if identity_id is None else {"id": identity_id}
-    return HttpRequest("POST", url, headers=headers, route_params=route, body=body)
+    if identity_id is not None:
+        route_params["id"] = identity_id
+    return HttpRequest("POST", url, headers=headers, route_params=route_params, body=body)
 
 
 async def serve(

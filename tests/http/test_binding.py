@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from inspect import Parameter, Signature
 
 import pytest
@@ -77,6 +78,7 @@ WRONG: dict[str, tuple[str, object]] = {
     "wrong part of the services": ("lifecycle", Registry),
     "wrong type of a setting": ("registered_only", str),
     "wrong type of the id": ("identity_id", int),
+    "wrong type of a tenant id": ("tenant_id", int),
     "wrong type of the caller": ("caller", str),
     "body as query": ("query", IssueTokenRequest),
     "query as body": ("body", Query),
@@ -136,12 +138,18 @@ def test_timer_has_no_request(services: Services) -> None:
         add_timer(FunctionApp(), services, "0 0 0 * * *", right)
 
 
-def test_route_has_the_id_that_the_operation_takes(services: Services) -> None:
-    """Without `{id}` in its route, the operation would never get an id."""
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("identity_id", "{id}"), ("tenant_id", "{tenantId}"), ("object_id", "{objectId}")],
+)
+def test_route_has_the_id_that_the_operation_takes(
+    services: Services, name: str, part: str
+) -> None:
+    """Without it in its route, the operation would never get an id."""
     triggers = Triggers(FunctionApp(), services, for_services=False)
 
-    with pytest.raises(BindingError, match=r"has no \{id\}"):
-        triggers.get("identities/{identity}", right)
+    with pytest.raises(BindingError, match=f"has no {re.escape(part)}"):
+        triggers.get("things/{other}", taking(name, str))
 
 
 @pytest.mark.parametrize("method", ["get", "probe", "post", "put", "delete"])

@@ -34,6 +34,7 @@ const OPERATORS = {
 };
 
 const FUNCTIONS = {
+  strcat: (...texts) => texts.join(""),
   substring: (value, start, length) => value.substr(start, length),
   indexof: (value, part) => value.indexOf(part),
   isempty: (value) => value === "",

@@ -18,7 +18,15 @@ from identity_service.log import EventLog
 from identity_service.policies import CleanupPolicy
 from tests.infra.test_alerts import RULES, condition
 from tests.infra.workspace import UNKNOWN, Query, Workspace, calls, finishes
-from tests.support.world import ACS_IS_DOWN, RETENTION, TABLE_IS_DOWN, World, refusal
+from tests.support.world import (
+    ACS_IS_DOWN,
+    OBJECT_ID,
+    RETENTION,
+    TABLE_IS_DOWN,
+    TENANT_ID,
+    World,
+    refusal,
+)
 from tests.test_who_may_call import ENTRA, App
 
 STEP = timedelta(minutes=5)
@@ -275,6 +283,13 @@ async def stuck_identity(stage: Stage) -> None:
     await stage.minutes(5)
 
 
+async def stuck_access(stage: Stage) -> None:
+    """The sweep has failed too often to remove Teams Phone access."""
+    user: dict[str, Any] = {"tenant_id": TENANT_ID, "object_id": OBJECT_ID}
+    events.error("teams_access_stuck", **user, attempts=10, code="acs_unavailable")
+    await stage.minutes(5)
+
+
 async def overdue(stage: Stage) -> None:
     """Purges were on hold for two hours, and the hold has ended."""
     await stage.world.deleted()
@@ -323,6 +338,7 @@ FIRES: dict[Situation, set[str]] = {
     throttles: {"throttled"},
     role_removed: {"credential-refused"},
     stuck_identity: {"deletions-stuck"},
+    stuck_access: {"deletions-stuck"},
     overdue: {"deletions-overdue"},
     lost_identity: {"identity-lost"},
     missed_runs: {"sweep-missed"},

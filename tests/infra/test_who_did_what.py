@@ -10,7 +10,17 @@ from identity_service.log import current_invocation
 from identity_service.operations.me import delete_me
 from tests.infra.test_alerts import DOCUMENTED
 from tests.infra.workspace import UNKNOWN, Workspace, calls, finishes
-from tests.support.world import ACS_IS_DOWN, RETENTION, SECOND, TABLE_IS_DOWN, World, refusal
+from tests.support.world import (
+    ACS_IS_DOWN,
+    CLIENT_ID,
+    OBJECT_ID,
+    RETENTION,
+    SECOND,
+    TABLE_IS_DOWN,
+    TENANT_ID,
+    World,
+    refusal,
+)
 
 ALICE = SignedInUser("alice")
 APPLICATION = "11111111-2222-3333-4444-555555555555"
@@ -101,6 +111,31 @@ async def test_who_deleted_only_this_identity(world: World, workspace: Workspace
     await world.delete(await world.active())
 
     assert ask(workspace, WHO_DELETED, identity_id) == []
+
+
+# Who gave or removed Teams Phone access
+
+WHO_GAVE = "Who gave or removed Teams Phone access"
+
+
+async def test_who_gave_and_removed_access(world: World, workspace: Workspace) -> None:
+    """Each change is named with its caller, and those of other users are left out."""
+    calls(SERVICE)
+    await world.assign_access()
+    await world.assign_access(CLIENT_ID)
+    world.clock.advance(SECOND)
+    calls("key")
+    await world.remove_access()
+    query = DOCUMENTED[f"{WHO_GAVE}-0"].replace("OBJECT", OBJECT_ID)
+
+    rows = workspace.query(query)
+
+    assert only(rows, "Event", "caller", "tenant_id") == [
+        ("teams_access_assigning", SERVICE, TENANT_ID),
+        ("teams_access_assigned", SERVICE, TENANT_ID),
+        ("teams_access_removing", "key", TENANT_ID),
+        ("teams_access_removed", "key", TENANT_ID),
+    ]
 
 
 # When was it purged, and by what

@@ -15,7 +15,15 @@ from identity_service.identity import Identity, State, resource_of
 from identity_service.lifecycle import Lifecycle
 from identity_service.resource import ACS_TIMEOUT, RECHECK, ResourceGuard
 from tests.support.memory import FOREIGN, RESOURCE, MemoryAcs
-from tests.support.world import ACS_IS_DOWN, RETENTION, TABLE_IS_DOWN, World
+from tests.support.world import (
+    ACS_IS_DOWN,
+    CLIENT_ID,
+    OBJECT_ID,
+    RETENTION,
+    TABLE_IS_DOWN,
+    TENANT_ID,
+    World,
+)
 from tests.test_who_may_call import CALLERS, ENTRA, SOMEONE, App, header
 from tools.openapi.document import Route, routes
 
@@ -32,6 +40,8 @@ BODIES: dict[str, Any] = {
     "create_identity_with_token": {"scopes": ["chat"]},
     "issue_token": {"scopes": ["chat"]},
     "import_identities": {"identities": [{"id": FOREIGN}]},
+    "assign_teams_access": {"principalType": "user", "clientIds": [CLIENT_ID]},
+    "import_teams_access": {"access": [{"tenantId": TENANT_ID, "objectId": OBJECT_ID}]},
 }
 
 
@@ -333,6 +343,7 @@ class Misplaced(App):
         for state in State:
             await self.world.in_state(state, f"user of {state}")
         self.identity_id = await self.world.active(USER_ID)
+        await self.world.assign_access()
         self.world.registry.resource = OWN
         self.world.acs = self.services.acs = OtherAcs(self.world.clock)
         self.services.resource = guard(self.world)
@@ -342,6 +353,8 @@ class Misplaced(App):
         """Everything that an operation could change."""
         registry, acs = self.world.registry, self.world.acs
         return (
+            {*self.world.assignments.assignments},
+            {*self.world.access_registry.rows.values()},
             {*registry.rows.values()},
             {*registry.entries},
             {*registry.users.values()},
@@ -357,7 +370,11 @@ class Misplaced(App):
             route.method,
             f"https://app.example/api/{route.path}",
             headers=header(CALLERS[kind], {}),
-            route_params={"id": self.identity_id},
+            route_params={
+                "id": self.identity_id,
+                "tenantId": TENANT_ID,
+                "objectId": OBJECT_ID,
+            },
             body=msgspec.json.encode(BODIES[route.name]) if route.name in BODIES else b"",
         )
         context = SimpleNamespace(invocation_id=route.name)

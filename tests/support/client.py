@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import jwt
@@ -255,6 +256,30 @@ class Me(Client):
         return await self.post("me/teams-token", {"token": token, **more})
 
 
+@dataclass(frozen=True)
+class TeamsUser:
+    """A user of Teams.
+
+    Attributes:
+        token: Their Entra token.
+        app_id: The application that it was issued for.
+    """
+
+    token: str
+    app_id: str
+    tenant_id: str
+    user_id: str
+
+    @property
+    def path(self) -> str:
+        """Where the app has the user's access."""
+        return f"teams/access/{self.tenant_id}/{self.user_id}"
+
+    def body(self, **more: object) -> dict[str, object]:
+        """What gives the user access with the application."""
+        return {"principalType": "user", "clientIds": [self.app_id], **more}
+
+
 class Control:
     """Calls the emulator's control endpoint.
 
@@ -264,6 +289,7 @@ class Control:
 
     def __init__(self, session: aiohttp.ClientSession, env: Mapping[str, str]) -> None:
         self._session = session
+        self._env = env
         self._url = env["ACS_CONTROL_URL"]
         self._headers = {"x-acs-control-key": env["ACS_CONTROL_KEY"]}
         self._tls = _tls(env["SSL_CERT_FILE"])
@@ -347,6 +373,32 @@ class Control:
         """Returns `valid`, or the reason why ACS does not accept the token."""
         verified = await self.ask("POST", "tokens/verify", {"token": token})
         return str(verified["reason"] or "valid")
+
+    async def teams_user(self) -> "TeamsUser":
+        """Returns a new user of Teams, whom nobody has given access."""
+        found = await self.ask("POST", "teams-user", {"userId": str(uuid4())})
+        return TeamsUser(found["token"], found["appId"], found["tenantId"], found["userId"])
+
+    async def assigned_users(self) -> set[str]:
+        """Returns the object ids of everyone who has an assignment in ACS."""
+        listed = (await self.ask("GET", "assignments"))["assignments"]
+        return {str(each["objectId"]) for each in listed}
+
+    async def assign(self, user: "TeamsUser") -> None:
+        """Gives the user access without the app, with a request to ACS and a managed identity."""
+        resource = {"resource": "https://communication.azure.com", "api-version": "2019-08-01"}
+        header = {"X-IDENTITY-HEADER": self._env["IDENTITY_HEADER"]}
+        endpoint = self._env["IDENTITY_ENDPOINT"]
+        async with self._session.get(endpoint, params=resource, headers=header) as response:
+            token = (await response.json())["access_token"]
+        path = f"tenants/{user.tenant_id}/assignments/{user.user_id}?api-version=2025-06-30"
+        async with self._session.put(
+            f"{self._env['ACS_ENDPOINT']}/access/teamsExtension/{path}",
+            json=user.body(),
+            headers={"Authorization": f"Bearer {token}"},
+            ssl=self._tls,
+        ) as response:
+            assert response.status == 201, await response.text()
 
     async def token_requests(self) -> dict[str, int]:
         """Returns how many tokens the managed identity endpoint was asked for, by resource."""

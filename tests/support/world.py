@@ -1,7 +1,9 @@
 """Everything that the operations need, in memory, and the operations by their names."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec import UNSET
@@ -21,11 +23,13 @@ from identity_service.operations.identities import (
 )
 from identity_service.operations.me import delete_me, restore_me
 from identity_service.operations.registration import register_identity, unregister_identity
+from identity_service.operations.teams_access import assign_teams_access, remove_teams_access
 from identity_service.operations.tokens import issue_token, revoke_tokens
 from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, TokenPolicy
 from identity_service.ports import Conflict
 from identity_service.resource import ResourceGuard
 from identity_service.schemas import (
+    AssignTeamsAccessRequest,
     CreateIdentityRequest,
     CreateIdentityWithTokenRequest,
     DeletionResponse,
@@ -34,9 +38,11 @@ from identity_service.schemas import (
     IssuedTokenResponse,
     IssueTokenRequest,
     RegisterIdentityRequest,
+    TeamsAccessResponse,
     UnregisterIdentityQuery,
 )
 from identity_service.sweep import SweepReport, purge_deleted_identities
+from identity_service.teams_access import AccessState, Assignment
 from tests.support.memory import (
     UNKNOWN,
     MemoryAccessRegistry,
@@ -47,7 +53,11 @@ from tests.support.memory import (
 from tests.support.virtual_time import VirtualClock
 
 OBJECT_ID = "11111111-2222-3333-4444-555555555555"
-ALICE = SignedInUser(f"aad/99999999-8888-7777-6666-555555555555/{OBJECT_ID}", OBJECT_ID)
+TENANT_ID = "99999999-8888-7777-6666-555555555555"
+ALICE = SignedInUser(f"aad/{TENANT_ID}/{OBJECT_ID}", OBJECT_ID)
+# The application with which Alice may use Teams Phone, and what ACS holds then.
+CLIENT_ID = "22222222-3333-4444-5555-666666666666"
+ASSIGNMENT = Assignment("user", (CLIENT_ID,))
 # Not a user of Entra.
 BOB = SignedInUser("google/https://accounts.google.com/bob")
 
@@ -161,6 +171,33 @@ class World:
     async def purge(self, identity_id: str) -> None:
         """purge_identity."""
         await purge_identity(identity_id, self.lifecycle, self.deletion)
+
+    async def assign_access(
+        self, object_id: str = OBJECT_ID, expires_on: datetime | None = None, **body: Any
+    ) -> TeamsAccessResponse:
+        """assign_teams_access, in Alice's tenant and with `ASSIGNMENT`."""
+        sent = AssignTeamsAccessRequest(
+            **{"principal_type": "user", "client_ids": [CLIENT_ID], **body}, expires_on=expires_on
+        )
+        return await assign_teams_access(TENANT_ID, object_id, sent, self.teams_access, self.clock)
+
+    async def remove_access(self, object_id: str = OBJECT_ID) -> None:
+        """remove_teams_access, in Alice's tenant."""
+        await remove_teams_access(TENANT_ID, object_id, self.teams_access)
+
+    async def access_in_every_state(self) -> dict[AccessState, str]:
+        """The object id of access in each state that this release writes."""
+        ids: dict[AccessState, str] = {
+            state: str(uuid4()) for state in AccessState if state is not AccessState.UNKNOWN
+        }
+        for state in ("assigned", "removing", "removed"):
+            await self.assign_access(ids[AccessState(state)])
+        await self.remove_access(ids[AccessState.REMOVED])
+        self.assignments.fails("put", ACS_IS_DOWN)
+        assert await refusal(self.assign_access(ids[AccessState.ASSIGNING])) is AcsUnavailable
+        self.assignments.fails("delete", ACS_IS_DOWN)
+        assert await refusal(self.remove_access(ids[AccessState.REMOVING])) is AcsUnavailable
+        return ids
 
     async def sweep(self) -> SweepReport:
         """purge_deleted_identities."""

@@ -7,6 +7,7 @@ problems it causes by the section `Raises` of its docstring.
 import inspect
 import json
 import pkgutil
+import re
 import runpy
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -153,7 +154,9 @@ def _security(route: Route) -> list[Json]:
 
 
 def _parameters(route: Route, query: Any | None) -> list[Json]:
-    named = [{"$ref": "#/components/parameters/id"}] if "{id}" in route.path else []
+    named = [
+        {"$ref": f"#/components/parameters/{name}"} for name in re.findall(r"{(\w+)}", route.path)
+    ]
     if query is None:
         return named
     types = inline(query)["$defs"]

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from identity_service.schemas import PROBLEMS, IdentityId
+from identity_service.schemas import PROBLEMS, IdentityId, ObjectId, TenantId
 from tools.openapi.json_schemas import Json, inline
 
 _RETRY = f"{PROBLEMS}#when-to-retry"
@@ -37,18 +37,27 @@ _TAGS = {
         "description": "A deleted identity can be restored until it is purged.",
     },
     "teams": {"name": "Teams", "description": "Access tokens for users of Teams."},
+    "teams/access": {
+        "name": "Teams Phone access",
+        "description": "Who may use the ACS resource with their own Entra sign-in.",
+    },
     "me": {"name": "Me", "description": "A signed-in user's own identity and tokens."},
 }
 TAGS = [*_TAGS.values(), _SERVICE]
 
 PARAMETERS: Json = {
-    "id": {
-        "name": "id",
+    name: {
+        "name": name,
         "in": "path",
         "required": True,
-        "description": "The identity.",
-        "schema": inline(IdentityId),
+        "description": description,
+        "schema": inline(kind),
     }
+    for name, description, kind in (
+        ("id", "The identity.", IdentityId),
+        ("tenantId", "The Entra tenant.", TenantId),
+        ("objectId", "The user or the resource account.", ObjectId),
+    )
 }
 
 HEADERS: Json = {
@@ -62,7 +71,7 @@ HEADERS: Json = {
         "schema": {"type": "string", "const": "no-store"},
     },
     "Location": {
-        "description": "The URL of the identity.",
+        "description": "The URL of the identity, or of the access.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     },
@@ -125,7 +134,7 @@ KEY_REFUSED = (
 
 SUCCESS = {
     200: "Success.",
-    201: "The identity is created or registered.",
+    201: "The identity is created or registered, or the access is assigned.",
     202: "Deleted, and its tokens are revoked. It can be restored until it is purged.",
     204: "Success, without content.",
     503: "Something is not available.",
@@ -134,7 +143,8 @@ SUCCESS = {
 
 def tag(path: str) -> str:
     """The tag of the operation at this path."""
-    return _TAGS.get(path.split("/", maxsplit=1)[0], _SERVICE)["name"]
+    first, _, rest = path.partition("/")
+    return _TAGS.get(f"{first}/{rest.partition('/')[0]}", _TAGS.get(first, _SERVICE))["name"]
 
 
 def header(name: str) -> Json:

@@ -42,6 +42,14 @@ _BY_PARAMETER: dict[str, list[type[ServiceError]]] = {
     "acs": _ACS,
     "registry": _REGISTRY,
     "lifecycle": [*_ACS, *_REGISTRY, errors.IdentityNotReadable, errors.WrongResource],
+    "tenant_id": [errors.InvalidGuid],
+    "teams_access": [
+        *_ACS,
+        *_REGISTRY,
+        errors.IdentityNotReadable,
+        errors.WrongResource,
+    ],
+    "access_registry": _REGISTRY,
     "service_tokens": [errors.NotAllowed],
     "user_tokens": [errors.NotAllowed],
 }
