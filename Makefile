@@ -70,6 +70,7 @@ package: setup  ## Build and check dist/*.zip and measure its cold start; PACKAG
 pins: setup  ## Pin the dependencies in pyproject.toml with hashes; generate docs/licences.md
 	@$(PIN) pyproject.toml --output-file requirements.txt
 	@$(PIN) --group dev pyproject.toml cli/pyproject.toml --output-file requirements-dev.txt
+	@$(PIN) --group telemetry --constraint requirements-dev.txt --output-file requirements-telemetry.txt
 	@$(PIN) --group run pyproject.toml cli/pyproject.toml --constraint requirements-dev.txt --output-file requirements-run.txt
 	@$(BIN)/python -m tools.package.licences
 

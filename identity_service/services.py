@@ -64,14 +64,9 @@ class Services:
         # Known although other settings are invalid: callers are checked before anything else.
         self.service_authentication = settings.service_authentication
         self.sign_in_enabled = settings.sign_in.enabled
-        if settings.telemetry:
-            # Here, because they cost a worker start-up time.
-            from identity_service.metrics import record_events  # noqa: PLC0415 -- see above
-            from identity_service.traces import scrub_spans  # noqa: PLC0415 -- see above
-
-            record_events()
-            scrub_spans()
-        else:
+        self._missing_package = _set_up_telemetry() if settings.telemetry else ""
+        self._is_traced = settings.telemetry and not self._missing_package
+        if not self._is_traced:
             # Otherwise the SDKs look for a tracer several times per call.
             azure_settings.tracing_enabled = False
 
@@ -87,6 +82,14 @@ class Services:
         if self._reading.invalid:
             events.error("not_configured", invalid=" ".join(self._reading.invalid))
             raise NotConfigured("The service has invalid settings. Its log names each of them.")
+        # Not at the start: the host shows only what is logged in an invocation.
+        if self._missing_package:
+            events.error(
+                "telemetry_not_installed",
+                missing=self._missing_package,
+                remedy="Append '-r requirements-telemetry.txt' to requirements.txt and publish"
+                " again, or turn OpenTelemetry off. Until then the app works without it.",
+            )
         return self._reading.settings
 
     @property
@@ -117,7 +120,7 @@ class Services:
             settings.acs_endpoint,
             settings.acs_access_key or self.credential,
             settings.proxy_for(settings.acs_endpoint),
-            traced=settings.telemetry,
+            traced=self._is_traced,
         )
 
     @cached_property
@@ -164,3 +167,16 @@ class Services:
 
     def _credential(self, client_id: str) -> Credential:
         return Credential.connect(client_id, self.settings.proxy_for(AUTHORITY))
+
+
+def _set_up_telemetry() -> str:
+    """Record metrics and scrub traces. Return the name of a package that this lacks, if any."""
+    try:
+        # Here, because they cost a worker start-up time, and are optional dependencies.
+        from identity_service.metrics import record_events  # noqa: PLC0415 -- see above
+        from identity_service.traces import scrub_spans  # noqa: PLC0415 -- see above
+    except ImportError as error:
+        return error.name or str(error)
+    record_events()
+    scrub_spans()
+    return ""

@@ -25,15 +25,20 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 def imported(**settings: str) -> set[str]:
     """Return the packages that are imported after all clients are created."""
+    return set(json.loads(output_of(_PROGRAM, {**MINIMAL, **settings})))
+
+
+def output_of(program: str, environ: dict[str, str]) -> str:
+    """Run a program in a process of its own."""
     run = subprocess.run(  # noqa: S603 -- our own program
-        [sys.executable, "-c", _PROGRAM],
+        [sys.executable, "-c", program],
         cwd=ROOT,
-        env={**MINIMAL, **settings},
+        env=environ,
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(json.loads(run.stdout))
+    return run.stdout
 
 
 @pytest.mark.parametrize("setting", ["", "false"])
@@ -45,6 +50,35 @@ def test_opentelemetry_off(setting: str) -> None:
 def test_opentelemetry_on() -> None:
     """With telemetry the API of OpenTelemetry is imported."""
     assert "opentelemetry" in imported(**{TELEMETRY: "true"})
+
+
+# A worker whose package has no OpenTelemetry: two health probes.
+_WITHOUT_PACKAGES = """
+import asyncio, logging, sys
+from types import SimpleNamespace
+from azure.functions import HttpRequest
+sys.modules["opentelemetry"] = None
+logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(levelname)s %(message)s")
+import function_app
+[health] = [each.get_user_function() for each in function_app.app.get_functions()
+            if each.get_function_name() == "health"]
+async def main():
+    for _ in range(2):
+        probe = HttpRequest("GET", "http://x/", body=b"")
+        print((await health(probe, SimpleNamespace(invocation_id="1"))).status_code)
+asyncio.run(main())
+"""
+
+
+def test_missing_packages_are_logged_once() -> None:
+    """With telemetry but without its packages, the app serves and logs how to install them."""
+    lines = output_of(_WITHOUT_PACKAGES, {**MINIMAL, TELEMETRY: "true"}).splitlines()
+
+    assert [line for line in lines if line.startswith("2")] == ["200", "200"]
+    [logged] = set(lines) - {"200"}
+    assert logged.startswith("ERROR telemetry_not_installed missing=opentelemetry")
+    assert "'-r requirements-telemetry.txt' to requirements.txt" in logged
+    assert len(lines) == 3
 
 
 PASSWORD = "pass-w0rd"

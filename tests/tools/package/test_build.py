@@ -69,7 +69,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def test_only_the_app_is_published(project: Path) -> None:
-    """The published files are those of the app: Python, JSON and requirements.txt."""
+    """The published files are those of the app: Python, JSON and what pip installs."""
     files = published(project)
 
     assert {path.parts[0] for path in files} == BELONGS
