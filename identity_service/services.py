@@ -4,13 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from azure.core.settings import settings as azure_settings
 
-from identity_service.azure.acs import ACS_SCOPE, AcsClient
-from identity_service.azure.credential import AUTHORITY, Credential
-from identity_service.azure.row_reader import STORAGE_SCOPE
-from identity_service.azure.tables import TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Traffic, UserBudgets, Verifications
@@ -20,6 +17,11 @@ from identity_service.policies import ServiceAuthentication
 from identity_service.ports import Acs, Clock, Registry
 from identity_service.resource import ResourceGuard
 from identity_service.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from identity_service.azure.credential import Credential
+else:
+    Credential = object  # for `http.binding`, which reads the types of all parts
 
 events = EventLog(__name__)
 
@@ -44,6 +46,9 @@ class Services:
 
     Parts are created inside the worker's event loop and without awaiting, so two calls never create
     the same part twice. The host kills a worker without notice, so no part relies on being closed.
+
+    A part imports its adapter, and thereby an SDK and aiohttp: two thirds of what there is to
+    import. So the host knows the functions sooner, and a call that is refused needs none of it.
     """
 
     clock: Clock
@@ -115,6 +120,8 @@ class Services:
     @cached_property
     def acs(self) -> Acs:
         """The identities of the ACS resource."""
+        from identity_service.azure.acs import AcsClient  # noqa: PLC0415 -- see the class
+
         settings = self.settings
         return AcsClient.connect(
             settings.acs_endpoint,
@@ -126,6 +133,8 @@ class Services:
     @cached_property
     def registry(self) -> Registry:
         """The registry."""
+        from identity_service.azure.tables import TableRegistry  # noqa: PLC0415 -- see the class
+
         storage = self.settings.storage
         proxy = self.settings.proxy_for(storage.address)
         if storage.connection_string:
@@ -159,6 +168,9 @@ class Services:
         Raises:
             NotConfigured: some settings are invalid.
         """
+        from identity_service.azure.acs import ACS_SCOPE  # noqa: PLC0415 -- see the class
+        from identity_service.azure.row_reader import STORAGE_SCOPE  # noqa: PLC0415 -- as above
+
         _ = self.lifecycle
         if not self.settings.acs_access_key:
             await self.credential.warm_up(ACS_SCOPE)
@@ -166,7 +178,11 @@ class Services:
             await self.storage_credential.warm_up(STORAGE_SCOPE)
 
     def _credential(self, client_id: str) -> Credential:
-        return Credential.connect(client_id, self.settings.proxy_for(AUTHORITY))
+        from identity_service.azure import credential  # noqa: PLC0415 -- see the class
+
+        return credential.Credential.connect(
+            client_id, self.settings.proxy_for(credential.AUTHORITY)
+        )
 
 
 def _set_up_telemetry() -> str:

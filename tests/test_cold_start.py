@@ -16,16 +16,21 @@ TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
 _PROGRAM = """
 import asyncio, json, sys
 import function_app
+def imported():
+    return [name for name in sys.modules if name.startswith(("opentelemetry", "aiohttp", "azure."))]
+at_start = imported()
 async def first_request():
     assert function_app.services.lifecycle
 asyncio.run(first_request())
-print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+print(json.dumps([at_start, imported()]))
 """
+SDKS = {"aiohttp", "azure.communication.identity", "azure.data.tables", "azure.identity"}
 
 
-def imported(**settings: str) -> set[str]:
-    """Return the packages that are imported after all clients are created."""
-    return set(json.loads(output_of(_PROGRAM, {**MINIMAL, **settings})))
+def imported(**settings: str) -> tuple[set[str], set[str]]:
+    """Return what is imported at the start, and after all clients are created."""
+    at_start, later = json.loads(output_of(_PROGRAM, {**MINIMAL, **settings}))
+    return set(at_start), set(later)
 
 
 def output_of(program: str, environ: dict[str, str]) -> str:
@@ -44,12 +49,24 @@ def output_of(program: str, environ: dict[str, str]) -> str:
 @pytest.mark.parametrize("setting", ["", "false"])
 def test_opentelemetry_off(setting: str) -> None:
     """Without telemetry no part of OpenTelemetry is imported."""
-    assert "opentelemetry" not in imported(**{TELEMETRY: setting})
+    _, later = imported(**{TELEMETRY: setting})
+
+    assert "opentelemetry" not in later
 
 
 def test_opentelemetry_on() -> None:
-    """With telemetry the API of OpenTelemetry is imported."""
-    assert "opentelemetry" in imported(**{TELEMETRY: "true"})
+    """With telemetry the API of OpenTelemetry is imported at the start."""
+    at_start, _ = imported(**{TELEMETRY: "true"})
+
+    assert "opentelemetry" in at_start
+
+
+def test_sdks_are_imported_with_the_first_client() -> None:
+    """The functions are indexed without them. The first call has all of them."""
+    at_start, later = imported()
+
+    assert SDKS & at_start == set()
+    assert later >= SDKS
 
 
 # A worker whose package has no OpenTelemetry: two health probes.
