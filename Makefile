@@ -64,12 +64,13 @@ soak: setup  ## Run steady load with changing faults for ten minutes or SECONDS=
 explore: setup  ## Explore random interleavings and faults for an hour or SECONDS=...
 	@$(BIN)/python -m tests.exploration --seconds $(or $(SECONDS),3600)
 
-package: setup  ## Build and check dist/*.zip and measure its cold start; PACKAGE_PYTHON=... selects the Python
+package: setup  ## Build and check dist/*.zip for Python 3.13 and 3.11, or PACKAGE_PYTHON=...; measure cold starts
 	@$(BIN)/python -m tools.package --python "$(PACKAGE_PYTHON)"
 
 pins: setup  ## Pin the dependencies in pyproject.toml with hashes; generate docs/licences.md
 	@$(PIN) pyproject.toml --output-file requirements.txt
 	@$(PIN) --group dev pyproject.toml cli/pyproject.toml --output-file requirements-dev.txt
+	@$(PIN) --group telemetry --constraint requirements-dev.txt --output-file requirements-telemetry.txt
 	@$(PIN) --group run pyproject.toml cli/pyproject.toml --constraint requirements-dev.txt --output-file requirements-run.txt
 	@$(BIN)/python -m tools.package.licences
 

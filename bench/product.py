@@ -11,6 +11,7 @@ from typing import Any
 
 from azure.core.exceptions import ResourceExistsError
 
+from identity_service.azure.clients import Clients
 from identity_service.azure.table_codec import identity_key, partition
 from identity_service.azure.tables import TABLE
 from identity_service.identity import Actor, Identity, State
@@ -81,7 +82,7 @@ class Product:
         self.counted = CountedRegistry(
             self._services.settings.storage.table_service,
             TABLE,
-            self._services.storage_credential,
+            Clients(self._services.settings).storage_credential,
         )
         self._table, self._registry = self.counted.table, self.counted.registry
 

@@ -4,16 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from azure.core.settings import settings as azure_settings
 
 from identity_service.access_lifecycle import TeamsAccess
-from identity_service.azure.acs import AcsClient
-from identity_service.azure.acs_calls import ACS_SCOPE
-from identity_service.azure.acs_teams import AcsTeamsAssignments
-from identity_service.azure.credential import AUTHORITY, Credential
-from identity_service.azure.row_reader import STORAGE_SCOPE
-from identity_service.azure.tables import TableAccessRegistry, TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Traffic, UserBudgets, Verifications
@@ -23,6 +18,9 @@ from identity_service.policies import ServiceAuthentication
 from identity_service.ports import AccessRegistry, Acs, Clock, Registry, TeamsAssignments
 from identity_service.resource import ResourceGuard
 from identity_service.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from identity_service.azure.clients import Clients
 
 events = EventLog(__name__)
 
@@ -67,14 +65,9 @@ class Services:
         # Known although other settings are invalid: callers are checked before anything else.
         self.service_authentication = settings.service_authentication
         self.sign_in_enabled = settings.sign_in.enabled
-        if settings.telemetry:
-            # Here, because they cost a worker start-up time.
-            from identity_service.metrics import record_events  # noqa: PLC0415 -- see above
-            from identity_service.traces import scrub_spans  # noqa: PLC0415 -- see above
-
-            record_events()
-            scrub_spans()
-        else:
+        self._missing_package = _set_up_telemetry() if settings.telemetry else ""
+        self._is_traced = settings.telemetry and not self._missing_package
+        if not self._is_traced:
             # Otherwise the SDKs look for a tracer several times per call.
             azure_settings.tracing_enabled = False
 
@@ -90,6 +83,14 @@ class Services:
         if self._reading.invalid:
             events.error("not_configured", invalid=" ".join(self._reading.invalid))
             raise NotConfigured("The service has invalid settings. Its log names each of them.")
+        # Not at the start: the host shows only what is logged in an invocation.
+        if self._missing_package:
+            events.error(
+                "telemetry_not_installed",
+                missing=self._missing_package,
+                remedy="Append '-r requirements-telemetry.txt' to requirements.txt and publish"
+                " again, or turn OpenTelemetry off. Until then the app works without it.",
+            )
         return self._reading.settings
 
     @property
@@ -102,55 +103,32 @@ class Services:
         return True
 
     @cached_property
-    def credential(self) -> Credential:
-        """The app's own credential."""
-        return self._credential(self.settings.client_id)
-
-    @cached_property
-    def storage_credential(self) -> Credential:
-        """The credential for storage: the app's own, unless the settings name another identity."""
-        client_id = self.settings.storage.client_id
-        return self._credential(client_id) if client_id else self.credential
-
-    @cached_property
     def acs(self) -> Acs:
         """The identities of the ACS resource."""
-        settings = self.settings
-        return AcsClient.connect(
-            settings.acs_endpoint,
-            settings.acs_access_key or self.credential,
-            settings.proxy_for(settings.acs_endpoint),
-            traced=settings.telemetry,
-        )
+        return self._clients.acs
 
     @cached_property
     def teams_assignments(self) -> TeamsAssignments:
         """Who may use the ACS resource with an Entra sign-in of their own."""
-        settings = self.settings
-        return AcsTeamsAssignments.connect(
-            settings.acs_endpoint,
-            settings.acs_access_key or self.credential,
-            settings.proxy_for(settings.acs_endpoint),
-            traced=settings.telemetry,
-        )
+        return self._clients.teams_assignments
 
     @cached_property
     def registry(self) -> Registry:
         """The registry."""
-        return self._table
+        return self._clients.registry
 
     @cached_property
     def access_registry(self) -> AccessRegistry:
         """The rows about Teams Phone access, in the registry's table."""
-        return TableAccessRegistry.sharing(self._table)
+        return self._clients.access_registry
 
     @cached_property
-    def _table(self) -> TableRegistry:
-        storage = self.settings.storage
-        proxy = self.settings.proxy_for(storage.address)
-        if storage.connection_string:
-            return TableRegistry.from_connection_string(storage.connection_string, proxy)
-        return TableRegistry.connect(storage.table_service, self.storage_credential, proxy)
+    def _clients(self) -> "Clients":
+        # Here, because it imports the SDKs and aiohttp: two thirds of what there is to import. So
+        # the host knows the functions sooner, and a call that is refused needs none of it.
+        from identity_service.azure.clients import Clients  # noqa: PLC0415 -- see above
+
+        return Clients(self.settings, traced=self._is_traced)
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
@@ -185,10 +163,17 @@ class Services:
             NotConfigured: some settings are invalid.
         """
         _ = self.lifecycle
-        if not self.settings.acs_access_key:
-            await self.credential.warm_up(ACS_SCOPE)
-        if not self.settings.storage.connection_string:
-            await self.storage_credential.warm_up(STORAGE_SCOPE)
+        await self._clients.warm_up()
 
-    def _credential(self, client_id: str) -> Credential:
-        return Credential.connect(client_id, self.settings.proxy_for(AUTHORITY))
+
+def _set_up_telemetry() -> str:
+    """Record metrics and scrub traces. Return the name of a package that this lacks, if any."""
+    try:
+        # Here, because they cost a worker start-up time, and are optional dependencies.
+        from identity_service.metrics import record_events  # noqa: PLC0415 -- see above
+        from identity_service.traces import scrub_spans  # noqa: PLC0415 -- see above
+    except ImportError as error:
+        return error.name or str(error)
+    record_events()
+    scrub_spans()
+    return ""

@@ -451,15 +451,16 @@ TELEMETRY = Setting(
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
     _FLAG,
     False,
-    "`true` enables OpenTelemetry in the worker: traces and metrics of this app. New workers then"
-    " take longer to start.",
+    "`true` enables OpenTelemetry in the worker: traces and metrics of this app. It needs"
+    " [more packages](deploy.md#opentelemetry), and new workers take longer to start.",
     sample=None,
 )
 WORKER_TELEMETRY = Setting(
     "PYTHON_ENABLE_OPENTELEMETRY",
     _TEXT,
     "",
-    "`true` as well: the setting that workers before Python 3.13 read instead.",
+    "`true` as well on Python 3.11 and 3.12, whose workers read it instead. Not on newer versions:"
+    " if the packages are missing, Azure then shows no log, and some workers fail every call.",
     sample=None,
 )
 TELEMETRY_MODE = Setting(

@@ -27,9 +27,11 @@ var isSignInOn = !empty(signInClientId)
 var telemetrySettings = openTelemetry
   ? {
       AzureFunctionsJobHost__telemetryMode: 'OpenTelemetry'
-      // Workers from Python 3.13 on read the first one, earlier workers the second one.
+      // Workers from Python 3.13 on read the first one, earlier workers the second one. Without the optional packages, the second
+      // one makes newer workers fail every call, or makes the host ignore their log.
+      // Source: https://github.com/Azure/azure-functions-python-worker/issues/1881
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
-      PYTHON_ENABLE_OPENTELEMETRY: 'true'
+      PYTHON_ENABLE_OPENTELEMETRY: pythonVersion == '3.11' || pythonVersion == '3.12' ? 'true' : 'false'
     }
   : {}
 

@@ -84,7 +84,7 @@ param signInClientId string = ''
 @description('Settings of docs/settings.md that have no parameter, such as TEAMS_APP_ID; AzureWebJobs.NAME.Disabled, which stops the function NAME; and AzureFunctionsJobHost__logging__ settings. All values are texts. Never a secret: the app needs none.')
 param moreSettings { *: string } = {}
 
-@description('Turns on OpenTelemetry in the host and in the worker. It makes cold starts slower.')
+@description('Turns on OpenTelemetry in the host and in the worker. It needs more packages, which docs/deploy.md explains, and makes cold starts slower.')
 param openTelemetry bool = false
 
 @description('Address that receives alerts. Empty: alerts are visible in the portal only.')

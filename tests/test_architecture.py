@@ -58,6 +58,7 @@ ALLOWED = {
     "lifecycle": {"ports", "identity", "policies", "log", "errors"},
     "resource": {"ports", "identity", "policies", "log", "errors"},
     "azure": {
+        "settings",
         "azure",
         "ports",
         "identity",

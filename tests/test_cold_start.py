@@ -16,35 +16,86 @@ TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
 _PROGRAM = """
 import asyncio, json, sys
 import function_app
+def imported():
+    return [name for name in sys.modules if name.startswith(("opentelemetry", "aiohttp", "azure."))]
+at_start = imported()
 async def first_request():
     assert function_app.services.lifecycle
 asyncio.run(first_request())
-print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+print(json.dumps([at_start, imported()]))
 """
+SDKS = {"aiohttp", "azure.communication.identity", "azure.data.tables", "azure.identity"}
 
 
-def imported(**settings: str) -> set[str]:
-    """Return the packages that are imported after all clients are created."""
+def imported(**settings: str) -> tuple[set[str], set[str]]:
+    """Return what is imported at the start, and after all clients are created."""
+    at_start, later = json.loads(output_of(_PROGRAM, {**MINIMAL, **settings}))
+    return set(at_start), set(later)
+
+
+def output_of(program: str, environ: dict[str, str]) -> str:
+    """Run a program in a process of its own."""
     run = subprocess.run(  # noqa: S603 -- our own program
-        [sys.executable, "-c", _PROGRAM],
+        [sys.executable, "-c", program],
         cwd=ROOT,
-        env={**MINIMAL, **settings},
+        env=environ,
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(json.loads(run.stdout))
+    return run.stdout
 
 
 @pytest.mark.parametrize("setting", ["", "false"])
 def test_opentelemetry_off(setting: str) -> None:
     """Without telemetry no part of OpenTelemetry is imported."""
-    assert "opentelemetry" not in imported(**{TELEMETRY: setting})
+    _, later = imported(**{TELEMETRY: setting})
+
+    assert "opentelemetry" not in later
 
 
 def test_opentelemetry_on() -> None:
-    """With telemetry the API of OpenTelemetry is imported."""
-    assert "opentelemetry" in imported(**{TELEMETRY: "true"})
+    """With telemetry the API of OpenTelemetry is imported at the start."""
+    at_start, _ = imported(**{TELEMETRY: "true"})
+
+    assert "opentelemetry" in at_start
+
+
+def test_sdks_are_imported_with_the_first_client() -> None:
+    """The functions are indexed without them. The first call has all of them."""
+    at_start, later = imported()
+
+    assert SDKS & at_start == set()
+    assert later >= SDKS
+
+
+# A worker whose package has no OpenTelemetry: two health probes.
+_WITHOUT_PACKAGES = """
+import asyncio, logging, sys
+from types import SimpleNamespace
+from azure.functions import HttpRequest
+sys.modules["opentelemetry"] = None
+logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(levelname)s %(message)s")
+import function_app
+[health] = [each.get_user_function() for each in function_app.app.get_functions()
+            if each.get_function_name() == "health"]
+async def main():
+    for _ in range(2):
+        probe = HttpRequest("GET", "http://x/", body=b"")
+        print((await health(probe, SimpleNamespace(invocation_id="1"))).status_code)
+asyncio.run(main())
+"""
+
+
+def test_missing_packages_are_logged_once() -> None:
+    """With telemetry but without its packages, the app serves and logs how to install them."""
+    lines = output_of(_WITHOUT_PACKAGES, {**MINIMAL, TELEMETRY: "true"}).splitlines()
+
+    assert [line for line in lines if line.startswith("2")] == ["200", "200"]
+    [logged] = set(lines) - {"200"}
+    assert logged.startswith("ERROR telemetry_not_installed missing=opentelemetry")
+    assert "'-r requirements-telemetry.txt' to requirements.txt" in logged
+    assert len(lines) == 3
 
 
 PASSWORD = "pass-w0rd"

@@ -13,9 +13,7 @@ import pytest
 from tools.package.licences import PAGE, pinned
 
 ROOT = Path(__file__).parent.parent
-REQUIREMENTS = [
-    ROOT / name for name in ("requirements.txt", "requirements-run.txt", "requirements-dev.txt")
-]
+REQUIREMENTS = [ROOT / f"requirements{name}.txt" for name in ("", "-telemetry", "-run", "-dev")]
 AUTOMATION = ROOT / ".github"
 WORKFLOW = (AUTOMATION / "workflows" / "ci.yml").read_text()
 DEPLOYMENT = (AUTOMATION / "workflows" / "azure-dev.yml").read_text()
@@ -72,10 +70,20 @@ def test_a_lock_file_names_no_registry(path: Path) -> None:
 
 
 def test_the_deployed_versions_are_the_tested_ones() -> None:
-    """Each file has every version of the one before."""
-    deployed, running, developed = (pinned(path.read_text()) for path in REQUIREMENTS)
+    """`make run` has every version that may be deployed, and development has all of these."""
+    deployed, telemetry, running, developed = (pinned(path.read_text()) for path in REQUIREMENTS)
 
-    assert deployed <= running <= developed
+    assert deployed | telemetry <= running <= developed
+
+
+def test_telemetry_is_optional() -> None:
+    """No package of OpenTelemetry is deployed by default: they are in a file of their own."""
+    default, optional = (
+        {name for name, _ in pinned(path.read_text())} for path in REQUIREMENTS[:2]
+    )
+
+    assert [name for name in default if "opentelemetry" in name] == []
+    assert {"azure-monitor-opentelemetry", "opentelemetry-sdk"} <= optional
 
 
 def test_the_command_line_is_tested_with_what_it_installs() -> None:
@@ -99,7 +107,7 @@ def test_the_licence_of_every_deployed_package_is_allowed() -> None:
     ]
 
     listed = {(name, version) for name, version, _ in rows}
-    assert listed == pinned((ROOT / "requirements.txt").read_text())
+    assert listed == {pin for path in REQUIREMENTS[:2] for pin in pinned(path.read_text())}
     assert refused == []
 
 

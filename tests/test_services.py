@@ -12,12 +12,14 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from identity_service.azure.acs import AcsClient
 from identity_service.azure.acs_calls import ACS_SCOPE
+from identity_service.azure.clients import Clients
 from identity_service.azure.credential import Credential
 from identity_service.azure.row_reader import STORAGE_SCOPE
 from identity_service.azure.tables import TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.metrics import EventMetrics, record_events
 from identity_service.services import Services
+from identity_service.settings import read_settings
 from tests.azure.test_credential import FakeSource
 from tests.support.settings import MINIMAL
 
@@ -74,17 +76,18 @@ def test_no_part_is_created_early(environ: dict[str, str]) -> None:
 )
 async def test_key_needs_no_credential(environ: dict[str, str], created: bool) -> None:
     """The client of ACS uses the app's own credential only if there is no key."""
-    services = Services(environ)
+    clients = Clients(read_settings(environ).settings)
 
-    assert isinstance(await part(services, "acs"), AcsClient)
-    assert ("credential" in vars(services)) is created
+    assert isinstance(clients.acs, AcsClient)
+    assert ("credential" in vars(clients)) is created
 
 
 @pytest.mark.parametrize("client_id", ["", "another-identity"])
 async def test_credential_for_storage(client_id: str) -> None:
     """Storage uses the app's own credential, unless the settings name another identity."""
-    services = Services(MINIMAL | {"AzureWebJobsStorage__clientId": client_id})
-    own = await part(services, "storage_credential") is services.credential
+    environ = MINIMAL | {"AzureWebJobsStorage__clientId": client_id}
+    clients = Clients(read_settings(environ).settings)
+    own = clients.storage_credential is clients.credential
 
     assert own is (client_id == "")
 
@@ -187,16 +190,18 @@ async def test_warm_up_creates_the_clients() -> None:
     """With keys, the warm-up needs no credential."""
     services = Services(KEYS_ONLY)
     await services.warm_up()
+    [clients] = [part for part in vars(services).values() if isinstance(part, Clients)]
 
-    assert {"acs", "registry", "lifecycle"} <= vars(services).keys()
-    assert "credential" not in vars(services)
+    assert "lifecycle" in vars(services)
+    assert vars(clients).keys() >= {"acs", "registry"}
+    assert "credential" not in vars(clients)
 
 
 async def test_warm_up_fetches_the_tokens() -> None:
     """The warm-up requests a token for ACS and one for storage."""
-    services, source = Services(MINIMAL), FakeSource()
-    services.credential = Credential(source)
-    await services.warm_up()
+    clients, source = Clients(read_settings(MINIMAL).settings), FakeSource()
+    clients.credential = Credential(source)
+    await clients.warm_up()
 
     assert source.requests == [ACS_SCOPE, STORAGE_SCOPE]
 
@@ -205,9 +210,9 @@ async def test_warm_up_survives_an_outage_of_the_identity_endpoint(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A failure is logged for each token, and the warm-up succeeds."""
-    services = Services(MINIMAL)
-    services.credential = Credential(FakeSource(ClientAuthenticationError("no endpoint")))
-    await services.warm_up()
+    clients = Clients(read_settings(MINIMAL).settings)
+    clients.credential = Credential(FakeSource(ClientAuthenticationError("no endpoint")))
+    await clients.warm_up()
 
     assert len(caplog.messages) == 2
     assert all(message.startswith("credential_unavailable ") for message in caplog.messages)

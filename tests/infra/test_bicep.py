@@ -3,18 +3,11 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from identity_service.schemas import ImportIdentitiesRequest
-from identity_service.settings_table import (
-    BODY_SIZE_LIMIT,
-    RESOURCE_ID,
-    TELEMETRY,
-    WORKER_TELEMETRY,
-    Setting,
-)
+from identity_service.settings_table import BODY_SIZE_LIMIT, RESOURCE_ID
 from local.functions_host.host import CALLS_AT_ONCE
 from tests.infra.bicep import FILES, INFRA, read
 
@@ -139,17 +132,6 @@ def test_app_gets_the_guid_of_its_resource() -> None:
 
     assert app[f"properties.{RESOURCE_ID.name}"] == "communicationGuid"
     assert [source.count(".properties.immutableResourceId\n") for source in sources] == [1, 1]
-
-
-@pytest.mark.parametrize(
-    "setting", [TELEMETRY, WORKER_TELEMETRY], ids=["3.13 and later", "before 3.13"]
-)
-def test_every_worker_gets_its_telemetry_setting(setting: Setting[Any]) -> None:
-    """With `openTelemetry`, the worker of each Python version finds the setting that it reads."""
-    source = (INFRA / "app.bicep").read_text()
-    telemetry = source.partition("var telemetrySettings")[2].partition(": {}")[0]
-
-    assert f"{setting.name}: 'true'" in telemetry
 
 
 def test_locks_are_documented() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from identity_service.settings_table import CHAPTERS, SETTINGS
+from identity_service.settings_table import CHAPTERS, SETTINGS, TELEMETRY, WORKER_TELEMETRY
 from tests.infra.bicep import INFRA, read
 from tests.infra.evaluate import SUBSCRIPTION, TENANT, RefusedError, deploy, evaluate
 
@@ -285,6 +285,17 @@ def test_our_settings_win() -> None:
     settings = evaluate("app.bicep", parameters | {"moreSettings": dict.fromkeys(ours, "theirs")})
 
     assert settings.settings == ours
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("3.11", "true"), ("3.12", "true"), ("3.13", "false")]
+)
+def test_every_worker_gets_its_telemetry_setting(version: str, expected: str) -> None:
+    """Only workers before 3.13 get their own: without the packages it would stop newer ones."""
+    settings = deploy(openTelemetry=True, pythonVersion=version).settings
+
+    assert settings[TELEMETRY.name] == "true"
+    assert settings[WORKER_TELEMETRY.name] == expected
 
 
 # Sign-in

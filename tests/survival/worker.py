@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from identity_service.access_lifecycle import TeamsAccess
+from identity_service.azure.clients import Clients
 from identity_service.azure.tables import TableAccessRegistry
 from identity_service.errors import RegistryUnavailable, ServiceError
 from identity_service.lifecycle import Lifecycle
@@ -197,7 +198,7 @@ class Product:
         self.counted = CountedRegistry(
             task.tables or self._services.settings.storage.table_service,
             task.table,
-            self._services.storage_credential,
+            Clients(self._services.settings).storage_credential,
         )
         self._task = task
         acs = cast(Acs, Recorded(self._services.acs, recorder, "acs."))

@@ -18,7 +18,14 @@ PROBE = Path(__file__).parent / "probe.py"
 # Bytes of the zip file. Azure accepts far more; a jump means that something was added by mistake.
 LIMIT = 40 * 2**20
 
-BELONGS = {"function_app.py", "host.json", "identity_service", "openapi.json", "requirements.txt"}
+BELONGS = {
+    "function_app.py",
+    "host.json",
+    "identity_service",
+    "openapi.json",
+    "requirements.txt",
+    "requirements-telemetry.txt",  # an operator may add it to requirements.txt
+}
 _SECRET = re.compile(
     rb"eyJ[\w-]{20}|(AccountKey|accesskey|Signature|sig)=[\w+/%]{20}|-----BEGIN \w*\s?PRIVATE KEY"
 )

@@ -1,4 +1,4 @@
-"""`python -m tools.package.licences`: generates docs/licences.md from requirements.txt."""
+"""`python -m tools.package.licences`: generates docs/licences.md from the deployed versions."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from tools.package import ROOT
 from tools.package.target import Target
 
 PAGE = ROOT / "docs" / "licences.md"
-REQUIREMENTS = ROOT / "requirements.txt"
+REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-telemetry.txt")
 # One version for each branch of the markers in requirements.txt.
 VERSIONS = ("3.11", "3.13")
 # SPDX names for licences that packages describe in words.
@@ -29,7 +29,8 @@ SPDX = {
 _INTRODUCTION = """\
 # Licences
 
-The licences of all packages in [the deployment package](package.md), according to their metadata.
+The licences of all packages in [the deployment package](package.md), and of those that
+[OpenTelemetry](deploy.md#opentelemetry) adds to it, according to their metadata.
 `make pins` generates this page. This project has the [MIT licence](../LICENSE). The licences below
 only require that their notices are kept, and the deployment package contains the notices.
 
@@ -64,7 +65,8 @@ def licence(metadata: Message) -> str:
 
 def _installed(version: str, folder: Path) -> dict[tuple[str, str], str]:
     target = Target(version, Path(sys.executable))
-    target.install(folder, "--python-version", version, "--requirement", str(REQUIREMENTS))
+    files = (option for path in REQUIREMENTS for option in ("--requirement", str(path)))
+    target.install(folder, "--python-version", version, *files)
     found = {}
     for file in folder.glob("*.dist-info/METADATA"):
         metadata = Parser().parsestr(file.read_text("utf-8"), headersonly=True)

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ PLATFORM = "x86_64-manylinux_2_28"
 UV = Path(sys.executable).parent / "uv"
 # Newest first: infra/main.bicep deploys the newest by default.
 KNOWN = ("3.13", "3.12", "3.11")
+# One for each version of azure-functions in requirements.txt.
+DEFAULT = ("3.13", "3.11")
 _PRINT_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
@@ -35,16 +38,37 @@ class Target:
         Raises:
             CannotBuild: it is not installed.
         """
-        for each in (wanted,) if wanted else KNOWN:
+        return cls._installed((wanted,) if wanted else KNOWN)[0]
+
+    @classmethod
+    def defaults(cls) -> list["Target"]:
+        """Those of `DEFAULT` that are installed, or else the newest installed version.
+
+        Raises:
+            CannotBuild: Azure runs no installed version.
+        """
+        with suppress(CannotBuild):
+            return cls._installed(DEFAULT)
+        return [cls.find()]
+
+    @classmethod
+    def _installed(cls, wanted: Sequence[str]) -> list["Target"]:
+        targets = []
+        for each in wanted:
             call = ["python", "find", "--system", "--no-python-downloads", "--no-project", each]
-            found = subprocess.run([UV, *call], capture_output=True, text=True, check=False)  # noqa: S603 -- our own tool
+            environ = {**os.environ, "PATH": os.pathsep.join(search_path())}
+            found = subprocess.run(  # noqa: S603 -- our own tool
+                [UV, *call], env=environ, capture_output=True, text=True, check=False
+            )
             if found.returncode == 0:
                 interpreter = Path(found.stdout.strip())
                 version = run([str(interpreter), "-I", "-c", _PRINT_VERSION])
-                return cls(version.strip(), interpreter)
-        raise CannotBuild(
-            f"Python {wanted or ' or '.join(KNOWN)} is missing: install it, or choose another."
-        )
+                targets.append(cls(version.strip(), interpreter))
+        if not targets:
+            raise CannotBuild(
+                f"Python {' or '.join(wanted)} is missing: install it, or choose another."
+            )
+        return targets
 
     @property
     def has_worker(self) -> bool:
@@ -81,16 +105,31 @@ class Target:
         """Run a line of Python and return its output."""
         return run([str(self.interpreter), "-I", "-c", program])
 
-    def run(self, script: Path, *arguments: str, libraries: Path | None = None) -> str:
+    def run(
+        self,
+        script: Path,
+        *arguments: str,
+        libraries: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> str:
         """Run one of our scripts in a process that sees no packages except `libraries`."""
         start = [str(self.interpreter), "-I", "-S", "-B"]
         if libraries is None:
-            return run([*start, str(script), *arguments])
+            return run([*start, str(script), *arguments], environ)
         program = (
             f"import sys, runpy; sys.path.append({str(libraries)!r}); sys.argv = sys.argv[1:];"
             f" runpy.run_path({str(script)!r}, run_name='__main__')"
         )
         return run([*start, "-c", program, str(script), *arguments])
+
+
+def search_path() -> Iterator[str]:
+    """The PATH. pyenv's shims start only the selected versions: here are all of them instead."""
+    for folder in map(Path, os.environ.get("PATH", "").split(os.pathsep)):
+        if folder.parts[-2:] == (".pyenv", "shims"):
+            yield from map(str, sorted(folder.parent.glob("versions/*/bin")))
+        else:
+            yield str(folder)
 
 
 def site_packages(app: Path) -> Path:

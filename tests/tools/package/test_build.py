@@ -1,18 +1,22 @@
 """Building the package: its files, its Python, and that it passes all checks."""
 
+import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from pathspec import GitIgnoreSpec
 
+from tests.support.settings import MINIMAL
 from tools.openapi.document import operations
 from tools.package import ROOT
+from tools.package.__main__ import ratio, verdict
 from tools.package.build import FUNCIGNORE, pack, published, stage, unpack
-from tools.package.checks import ALWAYS, BELONGS, Check, Package, app_functions
-from tools.package.target import CannotBuild, Target
+from tools.package.checks import ALWAYS, BELONGS, PROBE, Check, Package, app_functions
+from tools.package.target import DEFAULT, CannotBuild, Target, search_path
 
 # Files that exist in a folder in which someone works, but in no clone.
 UNTRACKED = [
@@ -69,7 +73,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def test_only_the_app_is_published(project: Path) -> None:
-    """The published files are those of the app: Python, JSON and requirements.txt."""
+    """The published files are those of the app: Python, JSON and what pip installs."""
     files = published(project)
 
     assert {path.parts[0] for path in files} == BELONGS
@@ -112,6 +116,63 @@ def test_same_files_make_the_same_bytes(package: Package, tmp_path: Path) -> Non
         pack(package.folder, tmp_path / name)
 
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_cold_start_is_measured(package: Package) -> None:
+    """The time to the index has the import in it, and the clients come after the import."""
+    call = ("cold_start", str(package.folder), str(time.monotonic()))
+    measured = json.loads(package.target.run(PROBE, *call, environ=MINIMAL))
+
+    assert measured["index"] > measured["import"] > 0
+    assert measured["clients"] > measured["import"]
+
+
+def starts(*seconds: float) -> list[dict[str, float]]:
+    """Cold starts whose import took this long."""
+    return [{"import": each} for each in seconds]
+
+
+def test_a_ratio_compares_within_rounds() -> None:
+    """A round in which the machine was busy for both counts as any other."""
+    noisy = {"app": starts(1.0, 8.0, 1.1), "bare": starts(1.0, 8.0, 1.0)}
+
+    assert ratio(noisy, "import", "bare") == 1.0
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1.05, "met"), (1.06, "missed")])
+def test_the_target_is_met_or_missed(value: float, expected: str) -> None:
+    """The report says which."""
+    assert verdict(value) == f"{value:.2f}, target at most 1.05: {expected}"
+
+
+def test_pythons_of_pyenv_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its shims do not start versions that are not selected: the folders of all versions do."""
+    for name in ("3.11.7", "3.13.0"):
+        (tmp_path / ".pyenv" / "versions" / name / "bin").mkdir(parents=True)
+    monkeypatch.setenv("PATH", f"{tmp_path / '.pyenv' / 'shims'}:/usr/bin")
+
+    assert [folder.removeprefix(str(tmp_path)) for folder in search_path()] == [
+        "/.pyenv/versions/3.11.7/bin",
+        "/.pyenv/versions/3.13.0/bin",
+        "/usr/bin",
+    ]
+
+
+def is_installed(version: str) -> bool:
+    """Whether this Python can be found."""
+    try:
+        return Target.find(version).version == version
+    except CannotBuild:
+        return False
+
+
+def test_default_pythons() -> None:
+    """There is one for each version of azure-functions, if it is installed; else the newest."""
+    installed = [version for version in DEFAULT if is_installed(version)]
+
+    found = [target.version for target in Target.defaults()]
+
+    assert found == (installed or [Target.find().version])
 
 
 def test_missing_python_is_named() -> None:
