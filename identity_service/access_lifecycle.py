@@ -7,7 +7,7 @@ The rules of `lifecycle.py` hold here too: a write that is refused (`Conflict`) 
 at most `ROUNDS` rounds, and the result of a call is never assumed.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -57,15 +57,33 @@ class _Started(NamedTuple):
     not_after: datetime
 
 
+async def _any_resource() -> None:
+    """Belong to any resource."""
+
+
 class TeamsAccess:
     """Everything that changes who has Teams Phone access."""
 
     def __init__(
-        self, assignments: TeamsAssignments, registry: AccessRegistry, clock: Clock
+        self,
+        assignments: TeamsAssignments,
+        registry: AccessRegistry,
+        clock: Clock,
+        settle_resource: Callable[[], Awaitable[None]] = _any_resource,
     ) -> None:
+        """Create it.
+
+        Args:
+            assignments: What ACS has.
+            registry: The rows.
+            clock: The clock.
+            settle_resource: Decides to which ACS resource the registry belongs, before the first
+                row is written.
+        """
         self._assignments = assignments
         self._registry = registry
         self._clock = clock
+        self._settle_resource = settle_resource
 
     async def get(self, tenant_id: str, object_id: str) -> Access:
         """The row of an access that is, or is about to be, assigned.
@@ -157,6 +175,7 @@ class TeamsAccess:
             if access:
                 _require_taken_over(access, found, expires_on)
                 return access, False
+            await self._settle_resource()
             access = Access.absent(tenant_id, object_id).take_over(found, expires_on, now)
             with suppress(Conflict):
                 access = await self._registry.insert(access, not_after=now + SEND_WITHIN)  # 3
@@ -216,6 +235,7 @@ class TeamsAccess:
         self, tenant_id: str, object_id: str, change: Callable[[Access, datetime], Access]
     ) -> _Started:
         """Write what is wanted. From here on, the sweep finishes it."""
+        await self._settle_resource()
         for _ in range(ROUNDS):
             before = await self._registry.read(tenant_id, object_id)  # 1
             if before:

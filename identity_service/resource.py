@@ -90,6 +90,20 @@ class ResourceGuard:
             self._recorded = await self._record(self._shown)
         self._require_one()
 
+    async def assume(self) -> None:
+        """Record the resource of the setting, if the registry has no record.
+
+        For Teams Phone access, because ACS does not say there to which resource an assignment
+        belongs.
+
+        Raises:
+            RegistryUnavailable: the registry did not record the resource.
+            WrongResource: the registry belongs to another one.
+        """
+        if self._setting and not self._recorded:
+            self._recorded = await self._record(self._setting)
+            self._require_one()
+
     @property
     def _is_proved(self) -> bool:
         return self._recorded == self._shown != "" and self._setting in ("", self._shown)

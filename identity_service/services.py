@@ -138,7 +138,9 @@ class Services:
     @cached_property
     def teams_access(self) -> TeamsAccess:
         """The protocol of Teams Phone access."""
-        return TeamsAccess(self.teams_assignments, self.access_registry, self.clock)
+        return TeamsAccess(
+            self.teams_assignments, self.access_registry, self.clock, self.resource.assume
+        )
 
     @cached_property
     def resource(self) -> ResourceGuard:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from azure.functions import HttpRequest, HttpResponse
 
+from identity_service.access_lifecycle import TeamsAccess
 from identity_service.errors import RegistryUnavailable, ServiceError, WrongResource
 from identity_service.identity import Identity, State, resource_of
 from identity_service.lifecycle import Lifecycle
@@ -17,6 +18,7 @@ from identity_service.resource import ACS_TIMEOUT, RECHECK, ResourceGuard
 from tests.support.memory import FOREIGN, RESOURCE, MemoryAcs
 from tests.support.world import (
     ACS_IS_DOWN,
+    ASSIGNMENT,
     CLIENT_ID,
     OBJECT_ID,
     RETENTION,
@@ -435,3 +437,40 @@ async def test_ready_without_a_registry(misplaced: Misplaced) -> None:
 
     statuses = (body["acs"]["status"], body["registry"]["status"])
     assert statuses == ("ok", "registry_unavailable")
+
+
+# Teams Phone access
+
+
+async def test_first_access_records_the_resource_of_the_setting(world: World) -> None:
+    """Later, a worker at another resource refuses to change anything."""
+    first = teams_access(world, guard(world, OWN))
+    await first.assign(TENANT_ID, OBJECT_ID, ASSIGNMENT, None)
+    later = guard(world, OTHER)
+    with pytest.raises(WrongResource):
+        await later.check()
+
+    assert world.registry.resource == OWN
+
+
+async def test_access_is_not_given_at_another_resource(world: World) -> None:
+    """Two workers with different settings began at once: one of them writes nothing."""
+    slow = guard(world, OTHER)
+    await slow.check()
+    await teams_access(world, guard(world, OWN)).assign(TENANT_ID, OBJECT_ID, ASSIGNMENT, None)
+    with pytest.raises(WrongResource):
+        await teams_access(world, slow).remove(TENANT_ID, OBJECT_ID)
+
+    assert world.assignments.calls == ["put"]
+
+
+async def test_access_without_a_setting_records_no_resource(world: World) -> None:
+    """Nothing says which resource it is."""
+    await teams_access(world, guard(world)).assign(TENANT_ID, OBJECT_ID, ASSIGNMENT, None)
+
+    assert world.registry.resource is None
+
+
+def teams_access(world: World, checked: ResourceGuard) -> TeamsAccess:
+    """The protocol in a worker with this check."""
+    return TeamsAccess(world.assignments, world.access_registry, world.clock, checked.assume)
