@@ -11,9 +11,10 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import cycle
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -24,11 +25,12 @@ from azure.data.tables.aio import TableClient
 from azure.identity.aio import DefaultAzureCredential
 
 from bench.load import Contender, Load, contest
-from bench.product import REGISTRY, load_functions, row_keys
+from bench.product import REGISTRY, functions_in_memory, load_functions, row_keys
 
 TRIGGER = "the app's trigger function"
 CLIENTS = "the two calls with the SDKs"
 REQUESTS = "the two calls as plain requests"
+ALONE = "the app's trigger function without the two calls"
 
 IDENTITIES = 32
 LOAD = Load(1, calls=40, delay_ms=20)
@@ -40,10 +42,14 @@ _TABLES = "AzureWebJobsStorage__tableServiceUri"
 
 
 class App:
-    """The app, called as the Python worker calls it."""
+    """The app, called as the Python worker calls it.
 
-    def __init__(self) -> None:
-        self._functions = load_functions()
+    Args:
+        functions: Its trigger functions, by name.
+    """
+
+    def __init__(self, functions: Mapping[str, Any]) -> None:
+        self._functions = functions
         self._identities: Iterator[str] = iter(())
 
     async def create_identities(self) -> list[str]:
@@ -147,14 +153,16 @@ async def _measure(rounds: int) -> None:
     """Measure all contenders and print the figures."""
     _log_like_a_worker()
     async with aiohttp.ClientSession() as session:
-        app = App()
+        app, alone = App(load_functions()), App(functions_in_memory())
         identities = await app.create_identities()
+        await alone.create_identities()
         requests = Requests(session, identities)
         await requests.authenticate()
         contenders = [
             Contender(TRIGGER, app.issue),
             Contender(CLIENTS, Clients(identities).issue_and_read),
             Contender(REQUESTS, requests.issue_and_read),
+            Contender(ALONE, alone.issue),
         ]
         series = await contest(contenders, LOAD, rounds)
     print(json.dumps([dataclasses.asdict(one) for one in series]), flush=True)

@@ -10,15 +10,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from azure.core.exceptions import ResourceExistsError
+from azure.functions import FunctionApp
 
 from identity_service.azure.clients import Clients
 from identity_service.azure.table_codec import identity_key, partition
 from identity_service.azure.tables import TABLE
+from identity_service.http.triggers import Triggers
 from identity_service.identity import Actor, Identity, State
 from identity_service.lifecycle import Lifecycle
-from identity_service.policies import CleanupPolicy
+from identity_service.operations.identities import create_identity
+from identity_service.operations.tokens import issue_token
+from identity_service.policies import CleanupPolicy, Role
 from identity_service.services import Services
 from identity_service.sweep import purge_deleted_identities
+from tests.support.memory import MemoryAcs, MemoryRegistry
 from tests.support.product import CountedRegistry, ShiftedClock, batches
 
 DELETES_PER_30S = CleanupPolicy().deletes_per_30s
@@ -32,11 +37,23 @@ LARGEST_PAGE = 1000
 
 def load_functions() -> Mapping[str, Any]:
     """Load the app; return its trigger functions by name."""
-    module = importlib.import_module("function_app")
-    return {
-        function.get_function_name(): function.get_user_function()
-        for function in module.app.get_functions()
-    }
+    return _by_name(importlib.import_module("function_app").app)
+
+
+def functions_in_memory() -> Mapping[str, Any]:
+    """Return trigger functions by name. Their upstreams are in memory: what is left is our own."""
+    # The ids in memory are of another resource.
+    app = FunctionApp()
+    services = Services({**os.environ, "COMMUNICATION_SERVICES_RESOURCE_ID": ""})
+    services.acs, services.registry = MemoryAcs(services.clock), MemoryRegistry()
+    triggers = Triggers(app, services, for_services=True)
+    triggers.post("identities", create_identity, Role.MANAGE)
+    triggers.post("identities/{id}/tokens", issue_token, Role.ISSUE)
+    return _by_name(app)
+
+
+def _by_name(app: FunctionApp) -> Mapping[str, Any]:
+    return {str(each.get_function_name()): each.get_user_function() for each in app.get_functions()}
 
 
 def row_keys(identity_id: str) -> tuple[str, str]:

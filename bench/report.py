@@ -62,7 +62,13 @@ def report(figures: Figures, commit: str) -> str:
     """Return all tables. `commit` is that of the app before."""
     title = f"The app compared with commit {commit} and with two quickstarts"
     parts = [f"## {title}", _titled("Targets", _targets(figures)), *_loads(figures)]
-    return "\n\n".join([*parts, _titled("CPU at 16 at once, without delay", _busy(figures))])
+    parts.append(_titled("CPU at 16 at once, without delay", _busy(figures)))
+    return "\n\n".join([*parts, _titled("In the process, one call at a time", _inside(figures))])
+
+
+def _inside(figures: Figures) -> str:
+    rows = [(one.contender, f"{one.cpu_ms:.2f}", f"{one.p50_ms:.1f}") for one in figures.inside]
+    return table(("", FIGURES["cpu_ms"], FIGURES["p50_ms"]), rows)
 
 
 def _targets(figures: Figures) -> str:
