@@ -11,8 +11,8 @@ from typing import Any
 
 from azure.core.exceptions import ResourceExistsError
 
+from identity_service.azure.table import TABLE
 from identity_service.azure.table_codec import identity_key, partition
-from identity_service.azure.tables import TABLE
 from identity_service.identity import Actor, Identity, State
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy
