@@ -13,8 +13,8 @@ from azure.core.exceptions import ResourceExistsError
 from azure.functions import FunctionApp
 
 from identity_service.azure.clients import Clients
+from identity_service.azure.table import TABLE
 from identity_service.azure.table_codec import identity_key, partition
-from identity_service.azure.tables import TABLE
 from identity_service.http.triggers import Triggers
 from identity_service.identity import Actor, Identity, State
 from identity_service.lifecycle import Lifecycle

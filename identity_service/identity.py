@@ -350,6 +350,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         return self._replace(due_kind=entry.kind) if self.due == entry.due else None
 
     @property
+    def due_entry(self) -> "DueEntry | None":
+        """Its due entry."""
+        return DueEntry(self.due, self.id, self.due_kind) if self.due else None
+
+    @property
     def deleter(self) -> Actor:
         """Who deleted it. Earlier releases did not record it; then it counts as the user."""
         return self.deleted_by or Actor.USER

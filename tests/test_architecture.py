@@ -96,7 +96,10 @@ ALLOWED = {
 # The only modules that may import these packages.
 ADAPTERS = {
     "azure.communication": {"identity_service.azure.acs"},
-    "azure.data.tables": {"identity_service.azure.tables"},
+    "azure.data.tables": {
+        "identity_service.azure.registries",
+        "identity_service.azure.table",
+    },
     "azure.identity": {"identity_service.azure.credential"},
     "azure.functions": {
         "function_app",

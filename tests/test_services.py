@@ -14,8 +14,8 @@ from identity_service.azure.acs import AcsClient
 from identity_service.azure.acs_calls import ACS_SCOPE
 from identity_service.azure.clients import Clients
 from identity_service.azure.credential import Credential
+from identity_service.azure.registries import TableRegistry
 from identity_service.azure.row_reader import STORAGE_SCOPE
-from identity_service.azure.tables import TableRegistry
 from identity_service.errors import NotConfigured
 from identity_service.metrics import EventMetrics, record_events
 from identity_service.services import Services

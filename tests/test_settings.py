@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity_service import ncrontab
-from identity_service.azure.tables import TableRegistry
+from identity_service.azure.registries import TableRegistry
 from identity_service.policies import (
     SCOPES,
     CleanupPolicy,

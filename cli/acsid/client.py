@@ -194,6 +194,18 @@ class Client:
         url = _address(f"{self.target.url}/api/{quote(path, safe='/:')}", query)
         return self._call(method, url, body, accepted=accepted, repeat=repeat)
 
+    def find(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any] | None:
+        """Get what is at a path. None if the app says that it has no such.
+
+        Raises:
+            Failure: as for `call`.
+        """
+        not_found = frozenset({HTTPStatus.NOT_FOUND})
+        answer = self.call("GET", path, query=query, accepted=not_found)
+        if answer.failure and not answer.failure.problem:
+            raise answer.failure  # not the app's own answer
+        return None if answer.failure else answer.content
+
     def start_sweep(self, master_key: str) -> None:
         """Start the timer function that purges deleted identities.
 

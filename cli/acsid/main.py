@@ -3,8 +3,8 @@
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from itertools import chain
 from pathlib import Path
@@ -28,8 +28,6 @@ from acsid.records import (
     is_identity_id,
 )
 from acsid.session import (
-    BULK_PATIENCE,
-    PATIENCE,
     AsJson,
     Choice,
     DryRun,
@@ -41,9 +39,11 @@ from acsid.session import (
     Yes,
     change,
     describe,
+    export_list,
     for_user,
     preview,
     session,
+    session_for,
     show_list,
 )
 
@@ -371,7 +371,7 @@ def _add_change(kind: transfer.Kind, description: str) -> None:
         as_json: AsJson = False,
     ) -> None:
         chosen = _the_id(identity_id, file)
-        with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+        with session_for(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
             options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
             _change(current, file or chosen, options, kind, yes=yes)
 
@@ -415,7 +415,7 @@ def restore(
     # People who have deleted themselves do not come back unless the operator says so.
     wanted = (deleted_by or "service") if file else "any"
     kind = replace(transfer.RESTORE, deleted_by=None if wanted == "any" else wanted)
-    with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+    with session_for(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
         options = Options(with_users=False, id_column=id_column, skip_bad=skip_bad)
         _change(current, file or chosen, options, kind, yes=yes)
 
@@ -481,7 +481,7 @@ def import_file(
     as_json: AsJson = False,
 ) -> None:
     """Register the identities in a file. Run it again to continue after an interruption."""
-    with _for_one_or_many(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+    with session_for(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
         options = Options(
             id_column=id_column,
             user_column=user_column,
@@ -495,11 +495,7 @@ def import_file(
             describe(current.screen, summary)
             text = f"Register {summary.count:,} identities"
             text += f", {summary.with_user:,} of them with a user, at {target.url}"
-
-            def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
-                records = transfer.unfinished(reader, journal)
-                transfer.Importer(client, journal, advance, transfer.IMPORT).run(records)
-
+            work = partial(transfer.Importer[IdentityRecord], operation=transfer.IMPORT)
             FileRun(current, target, reader, "import", text, work).run(yes=yes)
 
 
@@ -515,33 +511,16 @@ def export_file(
     as_json: AsJson = False,
 ) -> None:
     """Write every identity, in every state, to a file that only you can read."""
-    with session(context, as_json=as_json, rate=rate, patience=BULK_PATIENCE) as current:
-        target = current.target()
-        if file.exists():
-            current.screen.confirm(f"Replace {file}?", yes=yes)
-        with current.client(target) as client, current.screen.progress("Exporting") as bar:
-            client.on_wait = bar.waiting
-            new_writer = WRITERS[kind or Format.of(file)]
-            pages = transfer.all_identities(client)
-            counts = transfer.export(pages, file, new_writer, bar.advance)
-        total = counts.total()
-        by_state = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
-        text = f"Wrote {total:,} identities to {file}" + (f": {by_state}." if total else ".")
-        current.screen.item({"file": str(file), "total": total, "states": counts}, text)
+    new_writer = WRITERS[kind or Format.of(file)]
+    export_list(
+        context, "identities", "identities", file, new_writer, rate, yes=yes, as_json=as_json
+    )
 
 
 def _the_id(identity_id: str | None, file: Path | None) -> str:
     if (identity_id is None) == (file is None):
         raise typer.BadParameter("give either an ID or --file FILE")
     return identity_id or ""
-
-
-def _for_one_or_many(
-    context: typer.Context, file: Path | None, rate: float, *, as_json: bool, dry_run: bool
-) -> AbstractContextManager[Session]:
-    """Begin a command that needs more patience for a file than for one identity."""
-    patience = BULK_PATIENCE if file else PATIENCE
-    return session(context, as_json=as_json, rate=rate, patience=patience, dry_run=dry_run)
 
 
 def _removed(client: Client, path: str, query: Mapping[str, str] | None) -> Answer:
@@ -572,11 +551,7 @@ def _change(
     with Reader(what, options) as reader:
         describe(current.screen, reader.check())
         text, found = preview(current, target, reader, kind)
-
-        def work(client: Client, journal: transfer.Journal, advance: transfer.Advance) -> None:
-            records = transfer.unfinished(reader, journal)
-            transfer.Bulk[IdentityRecord](client, journal, advance, kind.apply).run(records)
-
+        work = partial(transfer.Bulk[IdentityRecord], apply=kind.apply)
         run = FileRun(current, target, reader, kind.name, text, work, found, kind.deleted_by)
         run.run(yes=yes)
 

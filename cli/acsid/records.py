@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, Protocol, Self, TextIO, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, Self, TextIO, TypeGuard, TypeVar
 
 from acsid.failures import Exit, Failure, usage
 
@@ -58,6 +58,11 @@ EXPORT_COLUMNS = ("id", "userId", "state", "createdOn", "knownOn", "suspendedOn"
 _MAP_COLUMNS = ("acs_user_id", "entra_object_id", "target_tenant_id", "status", "decision_owner")
 
 
+def is_guid(value: object) -> TypeGuard[str]:
+    """Whether the value is a GUID, such as the id of an Entra tenant."""
+    return isinstance(value, str) and _ENTRA_ID.fullmatch(value) is not None
+
+
 def is_identity_id(text: str) -> bool:
     """Whether the text is the id of an ACS identity."""
     return _IDENTITY.fullmatch(text) is not None
@@ -91,7 +96,7 @@ def checked_tenant(text: str) -> str:
     Raises:
         Failure: it is not a GUID.
     """
-    if not _ENTRA_ID.fullmatch(text):
+    if not is_guid(text):
         raise usage(f"--entra-tenant {text} is not the id of a tenant: it must be a GUID.")
     return text.lower()
 
@@ -556,9 +561,9 @@ def _user_problem(text: str) -> str:
 
 def _entra_user(object_id: str, tenant: object) -> tuple[str, str]:
     """Return the user id that the `me` operations use, and what is wrong with it."""
-    if not isinstance(tenant, str) or not _ENTRA_ID.fullmatch(tenant):
+    if not is_guid(tenant):
         return "", "has no tenant: its id must be a GUID"
-    if not _ENTRA_ID.fullmatch(object_id):
+    if not is_guid(object_id):
         return "", "is not an Entra object id: it must be a GUID"
     return f"aad/{tenant.lower()}/{object_id.lower()}", ""
 

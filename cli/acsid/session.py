@@ -3,11 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -16,7 +16,7 @@ from acsid.client import PAGE_SIZE, Answer, Client
 from acsid.display import Screen
 from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target, find_target
-from acsid.records import Reader, RecordFile, Summary, bad_lines, checked_identity
+from acsid.records import Reader, RecordFile, Summary, Writer, bad_lines, checked_identity
 
 # Seconds for which one request is repeated, in a command about one identity, and about many.
 PATIENCE, BULK_PATIENCE = 30.0, 300.0
@@ -110,6 +110,41 @@ def session(
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
+def session_for(
+    context: typer.Context, file: Path | None, rate: float, *, as_json: bool, dry_run: bool
+) -> AbstractContextManager[Session]:
+    """Begin a command that needs more patience for a file than for one identity."""
+    patience = BULK_PATIENCE if file else PATIENCE
+    return session(context, as_json=as_json, rate=rate, patience=patience, dry_run=dry_run)
+
+
+def export_list(
+    context: typer.Context,
+    path: str,
+    what: str,
+    file: Path,
+    new_writer: Callable[[TextIO], Writer],
+    rate: float,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Write a whole list of the app, in every state, to a file. `what` is a word for its items."""
+    with session_for(context, file, rate, as_json=as_json, dry_run=False) as current:
+        target = current.target()
+        if file.exists():
+            current.screen.confirm(f"Replace {file}?", yes=yes)
+        with current.client(target) as client, current.screen.progress("Exporting") as bar:
+            client.on_wait = bar.waiting
+            pages = client.pages(path, {"state": "any"})
+            counts = transfer.export(pages, file, new_writer, bar.advance)
+        total = counts.total()
+        by_state = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+        written = f"{total:,} {what}".rstrip()
+        text = f"Wrote {written} to {file}" + (f": {by_state}." if total else ".")
+        current.screen.item({"file": str(file), "total": total, "states": counts}, text)
+
+
 def show_list(
     context: typer.Context,
     path: str,
@@ -176,7 +211,10 @@ def change(
     current.screen.item({"id": identity_id, "result": result, **content}, text)
 
 
-Work = Callable[[Client, transfer.Journal, transfer.Advance], None]
+# What works through the records that have no result yet.
+Work = Callable[
+    [Client, transfer.Journal, transfer.Advance], transfer.Importer[Any] | transfer.Bulk[Any]
+]
 
 
 @dataclass
@@ -251,7 +289,8 @@ class FileRun:
         ):
             client.on_wait = bar.waiting
             try:
-                self.work(client, journal, bar.advance)
+                records = transfer.unfinished(self.reader, journal)
+                self.work(client, journal, bar.advance).run(records)
             except Failure as failure:
                 return failure
             except KeyboardInterrupt:

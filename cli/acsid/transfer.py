@@ -14,7 +14,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Self, TextIO
 
@@ -534,10 +533,8 @@ def deleted(client: Client, identity_id: str) -> Seen | None:
 
 
 def _known(client: Client, path: str) -> Seen | None:
-    answer = client.call("GET", path, accepted=frozenset({HTTPStatus.NOT_FOUND}))
-    if answer.failure and not answer.failure.problem:
-        raise answer.failure  # not the app's own answer
-    return None if answer.failure else Seen.of(answer.content)
+    found = client.find(path)
+    return None if found is None else Seen.of(found)
 
 
 def all_identities(client: Client) -> Iterator[list[dict[str, Any]]]:

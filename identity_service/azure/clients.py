@@ -6,8 +6,8 @@ from identity_service.azure.acs import AcsClient
 from identity_service.azure.acs_calls import ACS_SCOPE
 from identity_service.azure.acs_teams import AcsTeamsAssignments
 from identity_service.azure.credential import AUTHORITY, Credential
+from identity_service.azure.registries import TableAccessRegistry, TableRegistry
 from identity_service.azure.row_reader import STORAGE_SCOPE
-from identity_service.azure.tables import TableAccessRegistry, TableRegistry
 from identity_service.settings import Settings
 
 

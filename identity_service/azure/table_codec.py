@@ -44,6 +44,7 @@ _ACCESS_COLUMNS = {field.encode_name for field in msgspec.structs.fields(Access)
 
 Entity = dict[str, Any]
 Change = tuple[Any, ...]
+_Key = tuple[str, str]
 
 
 def partition(name: str) -> str:
@@ -91,12 +92,9 @@ def decode_identity(entity: Mapping[str, Any], etag: str) -> Identity:
         return Identity(**row, state=State.UNKNOWN)
 
 
-def due_entry_change(identity: Identity, change: str) -> list[Change]:
-    """The change to the identity's due entry in a batch. None if nothing is due."""
-    if identity.due is None:
-        return []
-    key = f"{identity.due_kind}|{DueEntry(identity.due, identity.id).position}"
-    return [(change, {"PartitionKey": partition(identity.id), "RowKey": key})]
+def due_changes(old: Identity | None, new: Identity | None) -> list[Change]:
+    """What happens to due entries when `old` becomes `new`. None stands for no row."""
+    return _key_changes(_due_key(old), _due_key(new))
 
 
 def decode_due_entry(row_key: str) -> DueEntry:
@@ -147,13 +145,9 @@ def decode_access(entity: Mapping[str, Any], etag: str) -> Access:
         )
 
 
-def access_due_change(access: Access, change: str) -> list[Change]:
-    """The change to the access's due entry in a batch. None if nothing is due."""
-    if access.due_entry is None:
-        return []
-    partition_key, _ = access_key(access.tenant_id, access.object_id)
-    row_key = f"{ACCESS_DUE}{access.due_entry.position}"
-    return [(change, {"PartitionKey": partition_key, "RowKey": row_key})]
+def access_due_changes(old: Access | None, new: Access | None) -> list[Change]:
+    """As `due_changes`."""
+    return _key_changes(_access_due_key(old), _access_due_key(new))
 
 
 def decode_access_due(row_key: str) -> AccessDue:
@@ -192,3 +186,26 @@ def decode_sweep(entity: Mapping[str, Any], _: str) -> SweepRecord:
 
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _due_key(identity: Identity | None) -> _Key | None:
+    entry = identity.due_entry if identity else None
+    return (partition(entry.identity_id), f"{entry.kind}|{entry.position}") if entry else None
+
+
+def _access_due_key(access: Access | None) -> _Key | None:
+    if access is None or access.due_entry is None:
+        return None
+    partition_key, _ = access_key(access.tenant_id, access.object_id)
+    return partition_key, f"{ACCESS_DUE}{access.due_entry.position}"
+
+
+def _key_changes(old: _Key | None, new: _Key | None) -> list[Change]:
+    """Delete the row with the old key, and create one with the new key that has no columns."""
+    if old == new:
+        return []
+    return [
+        (change, {"PartitionKey": key[0], "RowKey": key[1]})
+        for change, key in (("delete", old), ("create", new))
+        if key
+    ]

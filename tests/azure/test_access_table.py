@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from azure.data.tables.aio import TableClient
 
+from identity_service.azure.registries import TableAccessRegistry, TableRegistry
 from identity_service.azure.table_codec import PARTITIONS, encode_access, partition
-from identity_service.azure.tables import TableAccessRegistry, TableRegistry
 from identity_service.errors import InvalidQuery, RegistryUnavailable
 from identity_service.identity import LEASE, Identity, State
 from identity_service.ports import AccessRegistry, Conflict

@@ -31,8 +31,8 @@ from identity_service.azure.acs_calls import ACS_SCOPE
 from identity_service.azure.acs_teams import AcsTeamsAssignments
 from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Kind, describe
+from identity_service.azure.registries import TableRegistry
 from identity_service.azure.row_reader import STORAGE_SCOPE
-from identity_service.azure.tables import TableRegistry
 from identity_service.errors import AcsRefusedUs, AcsUnavailable, RegistryUnavailable, ServiceError
 from identity_service.identity import Identity, State, UserRow
 from identity_service.log import restrain_libraries

@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestServer
 from azure.data.tables import EdmType, EntityProperty
 from azure.data.tables.aio import TableClient
 
+from identity_service.azure.registries import TableRegistry
 from identity_service.azure.row_reader import RefusedRead, RowReader, TypedColumns
 from identity_service.azure.table_codec import identity_key, partition, user_key
-from identity_service.azure.tables import TableRegistry
 from identity_service.identity import Actor, Identity, State
 from local.servers import Authority
 from tests.support.azurite import StorageAccount, storage_account

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from identity_service.azure.table_codec import (
-    access_due_change,
-    due_entry_change,
+    access_due_changes,
+    due_changes,
     encode_access,
     encode_identity,
     encode_user,
@@ -49,7 +49,7 @@ def test_stored_due_entry() -> None:
     """The entity of a due entry, in full: only keys, in the identity's partition."""
     identity = Identity.create(ID, None, NOW)
 
-    assert due_entry_change(identity, "create") == [
+    assert due_changes(None, identity) == [
         ("create", {"PartitionKey": "11", "RowKey": f"t|2030-01-01T12:31:00.000005Z|{ID}"})
     ]
 
@@ -71,7 +71,7 @@ def test_stored_access() -> None:
         "changedOn": "2030-01-01T12:30:00.000005Z",
         "due": "2030-01-01T12:31:00.000005Z",
     }
-    assert access_due_change(access, "create") == [
+    assert access_due_changes(None, access) == [
         (
             "create",
             {"PartitionKey": "13", "RowKey": "d|2030-01-01T12:31:00.000005Z|tenant|object"},

@@ -22,8 +22,9 @@ from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.transport import HttpRequest
 from azure.data.tables.aio import TableClient
 
+from identity_service.azure.registries import TableRegistry
+from identity_service.azure.table import CONNECT, RESPONSE
 from identity_service.azure.table_codec import PARTITIONS, identity_key, partition, user_key
-from identity_service.azure.tables import CONNECT, RESPONSE, TableRegistry
 from identity_service.errors import CallerGone, InvalidQuery, RegistryUnavailable
 from identity_service.identity import (
     LEASE,

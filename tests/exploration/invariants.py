@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from identity_service.errors import IdentityNotFound, ServiceError
-from identity_service.identity import Actor, DueEntry, Identity, State, UserRow
+from identity_service.identity import Actor, Identity, State, UserRow
 from identity_service.schemas import DeletionResponse, IdentityResponse, IssuedTokenResponse
 from tests.exploration.operation import ANSWERED, Progress, Received, Response
 from tests.exploration.world import THEN, USER, Snapshot
@@ -440,7 +440,7 @@ def _check_rows(snapshot: Snapshot) -> None:
             raise InvariantViolated(f"{row.id} is {row.state} and forgotten")
         if row.id not in snapshot.identities:
             raise InvariantViolated(f"{row.id} is {row.state}, and ACS has no such identity")
-    due = {DueEntry(row.due, row.id, row.due_kind) for row in snapshot.rows if row.due}
+    due = {row.due_entry for row in snapshot.rows if row.due_entry}
     if snapshot.entries != due:
         raise InvariantViolated("the due entries do not match the identity rows")
     users = [row.user_id for row in snapshot.rows if row.user_id]

@@ -9,7 +9,8 @@ import pytest
 from azure.communication.identity import CommunicationUserIdentifier
 from azure.communication.identity.aio import CommunicationIdentityClient
 
-from identity_service.azure.tables import TABLE, TableRegistry
+from identity_service.azure.registries import TableRegistry
+from identity_service.azure.table import TABLE
 from identity_service.identity import YOUNG, Identity
 from tests.runbooks.conftest import created_elsewhere
 from tests.runbooks.operator import TABLES, Operator

@@ -18,7 +18,7 @@ from azure.data.tables.aio import TableClient
 
 from identity_service.azure.credential import Credential
 from identity_service.azure.row_reader import RowReader
-from identity_service.azure.tables import CONNECT, CONNECTION, RESPONSE
+from identity_service.azure.table import CONNECT, CONNECTION, RESPONSE
 from identity_service.azure.transport import StreamingTransport, Transport, new_session
 from local.azurite import ACCOUNT, KEEP_ALIVE
 from local.entra import STORAGE_AUDIENCE, Issuer

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coro
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import msgspec
 
@@ -41,6 +41,7 @@ from identity_service.teams_access import Access, AccessDue, AccessState, Assign
 
 A = ParamSpec("A")
 T = TypeVar("T")
+E = TypeVar("E", DueEntry, AccessDue)
 
 RESOURCE = "8:acs:00000000-1111-2222-3333-444444444444"
 # Valid ids that no test creates. The second one belongs to another ACS resource.
@@ -264,12 +265,36 @@ class MemoryAssignments(Planned, TeamsAssignments):
             raise AcsTooSlow("It is too late to send this.")
 
 
-class MemoryRegistry(Planned, Registry):
+class Rows(Planned, Generic[E]):
+    """Rows with versions, and their due entries.
+
+    Attributes:
+        entries: The due entries.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: set[E] = set()
+        self._versions = 0
+
+    def _reschedule(self, removed: E | None, added: E | None) -> None:
+        if removed == added:
+            return
+        _require(removed is None or removed in self.entries)
+        _require(added not in self.entries)
+        self.entries -= {removed}
+        self.entries |= {added} if added else set()
+
+    def _version(self) -> str:
+        self._versions += 1
+        return f"version-{self._versions}"
+
+
+class MemoryRegistry(Rows[DueEntry], Registry):
     """The port `Registry` in memory.
 
     Attributes:
         rows: The identity rows, by id.
-        entries: The due entries.
         users: The user rows, by user id.
         resource: The recorded resource.
         swept: When the sweep ran last.
@@ -278,11 +303,9 @@ class MemoryRegistry(Planned, Registry):
     def __init__(self) -> None:
         super().__init__()
         self.rows: dict[str, Identity] = {}
-        self.entries: set[DueEntry] = set()
         self.users: dict[str, UserRow] = {}
         self.resource: str | None = None
         self.swept = SweepRecord()
-        self._versions = 0
 
     @planned
     def read(self, identity_id: str) -> Identity | None:
@@ -308,7 +331,7 @@ class MemoryRegistry(Planned, Registry):
         """See `ports.Registry`."""
         row = self.rows.get(identity.id)
         _require(row is not None and row.etag == identity.etag)
-        self._reschedule(identity, None)
+        self._reschedule(identity.due_entry, None)
         del self.rows[identity.id]
 
     @planned
@@ -414,7 +437,7 @@ class MemoryRegistry(Planned, Registry):
 
     def _put(self, old: Identity | None, identity: Identity) -> Identity:
         """Write the row, which was `old`, and its new due entry; all or nothing."""
-        self._reschedule(old, identity)
+        self._reschedule(old.due_entry if old else None, identity.due_entry)
         self.rows[identity.id] = identity.with_etag(self._version())
         return self.rows[identity.id]
 
@@ -423,37 +446,18 @@ class MemoryRegistry(Planned, Registry):
             user_id=user_id, identity_id=identity_id, etag=self._version()
         )
 
-    def _reschedule(self, old: Identity | None, new: Identity | None) -> None:
-        removed, added = (
-            DueEntry(row.due, row.id, row.due_kind) if row and row.due else None
-            for row in (old, new)
-        )
-        if removed == added:
-            return
-        _require(removed is None or removed in self.entries)
-        _require(added not in self.entries)
-        self.entries -= {removed}
-        self.entries |= {added} if added else set()
 
-    def _version(self) -> str:
-        self._versions += 1
-        return f"version-{self._versions}"
-
-
-class MemoryAccessRegistry(Planned, AccessRegistry):
+class MemoryAccessRegistry(Rows[AccessDue], AccessRegistry):
     """The port `AccessRegistry` in memory.
 
     Attributes:
         rows: The access rows, by tenant id and object id.
-        entries: The due entries.
     """
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self.rows: dict[tuple[str, str], Access] = {}
-        self.entries: set[AccessDue] = set()
         self._clock = clock
-        self._versions = 0
 
     @planned
     def read(self, tenant_id: str, object_id: str) -> Access | None:
@@ -525,18 +529,6 @@ class MemoryAccessRegistry(Planned, AccessRegistry):
         written = access.with_etag(self._version())
         self.rows[access.tenant_id, access.object_id] = written
         return written
-
-    def _reschedule(self, removed: AccessDue | None, added: AccessDue | None) -> None:
-        if removed == added:
-            return
-        _require(removed is None or removed in self.entries)
-        _require(added not in self.entries)
-        self.entries -= {removed} if removed else set()
-        self.entries |= {added} if added else set()
-
-    def _version(self) -> str:
-        self._versions += 1
-        return f"version-{self._versions}"
 
 
 def require_caller() -> None:

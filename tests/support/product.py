@@ -8,15 +8,16 @@ from typing import Any, TypeVar
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.credential import Credential
+from identity_service.azure.registries import TableRegistry
 from identity_service.azure.row_reader import RowReader
+from identity_service.azure.table import CONNECT, CONNECTION, RESPONSE
 from identity_service.azure.table_codec import (
     Change,
-    due_entry_change,
+    due_changes,
     encode_identity,
     encode_user,
     partition,
 )
-from identity_service.azure.tables import CONNECT, CONNECTION, RESPONSE, TableRegistry
 from identity_service.azure.transport import StreamingTransport, Transport
 from identity_service.identity import Identity
 from identity_service.services import SystemClock
@@ -69,7 +70,7 @@ def batches(rows: Iterable[Identity]) -> Iterator[list[Change]]:
     for row in rows:
         partitions[partition(row.id)] += [
             ("create", encode_identity(row)),
-            *due_entry_change(row, "create"),
+            *due_changes(None, row),
         ]
         if row.user_id:
             user_row = encode_user(row.user_id, row.id)

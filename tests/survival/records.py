@@ -120,9 +120,7 @@ class Snapshot:
             yield f"not in ACS: {self.rows[name]}"
 
     def _due_entries(self) -> Iterator[str]:
-        expected = {
-            DueEntry(row.due, row.id, row.due_kind) for row in self.rows.values() if row.due
-        }
+        expected = {row.due_entry for row in self.rows.values() if row.due_entry}
         for entry in expected ^ self.due:
             yield f"due entry without a row, or a row without its due entry: {entry}"
 

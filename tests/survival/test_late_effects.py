@@ -11,7 +11,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.credential import Credential
-from identity_service.azure.tables import TableRegistry
+from identity_service.azure.registries import TableRegistry
 from identity_service.errors import RegistryUnavailable
 from identity_service.identity import State
 from identity_service.lifecycle import Lifecycle

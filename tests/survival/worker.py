@@ -24,7 +24,7 @@ import msgspec
 
 from identity_service.access_lifecycle import TeamsAccess
 from identity_service.azure.clients import Clients
-from identity_service.azure.tables import TableAccessRegistry
+from identity_service.azure.registries import TableAccessRegistry
 from identity_service.errors import RegistryUnavailable, ServiceError
 from identity_service.lifecycle import Lifecycle
 from identity_service.policies import CleanupPolicy, DeletionPolicy, TokenGrant

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from azure.data.tables import EdmType, EntityProperty, UpdateMode
 
-from identity_service.azure.table_codec import due_entry_change, encode_identity, partition
+from identity_service.azure.table_codec import due_changes, encode_identity, partition
 from identity_service.errors import IdentityNotReadable, RegistryUnavailable
 from identity_service.identity import Identity, State
 from identity_service.operations.deleted_identities import list_deleted_identities
@@ -187,7 +187,7 @@ async def blocked(world: Shared, user_id: str | None = None) -> str:
     """The id of an identity that a newer release has put into a new state, with work to do."""
     identity = Identity.create(world.acs.add(), user_id, world.clock.now())
     row = {**encode_identity(identity), **COLUMNS, "state": "blocked"}
-    entry = due_entry_change(identity, "create")
+    entry = due_changes(None, identity)
     await world.table.submit_transaction([("create", row), *entry])
     if user_id:
         await world.registry.insert_user(user_id, identity.id)

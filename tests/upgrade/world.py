@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from azure.data.tables.aio import TableClient
 
+from identity_service.azure.registries import TableRegistry
 from identity_service.azure.table_codec import SWEEP_KEYS
-from identity_service.azure.tables import TableRegistry
 from identity_service.errors import ServiceError
 from identity_service.identity import Identity
 from identity_service.lifecycle import Lifecycle

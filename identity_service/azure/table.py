@@ -1,6 +1,6 @@
-"""The ports `Registry` and `AccessRegistry` on one table of Azure Table Storage.
+"""One table of Azure Table Storage: batches, pages, ordered reads, single rows, and its errors.
 
-A row and its due entry share a partition and change in one entity group transaction.
+The SDK's calls and exceptions end here. `registries.py` says which rows the table has.
 """
 
 import asyncio
@@ -8,21 +8,12 @@ import base64
 import contextlib
 import heapq
 import json
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Iterable,
-    Mapping,
-)
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-from azure.core import MatchConditions
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import (
     AzureError,
@@ -30,57 +21,17 @@ from azure.core.exceptions import (
     HttpResponseError,
 )
 from azure.core.pipeline import PipelineRequest, PipelineResponse
-from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.failures import Failure, describe, invalid_body
 from identity_service.azure.row_reader import RowReader, TypedColumns
-from identity_service.azure.table_codec import (
-    ACCESS,
-    ACCESS_DUE,
-    PARTITIONS,
-    RESOURCE_KEY,
-    SWEEP_KEYS,
-    Change,
-    access_due_change,
-    access_key,
-    decode_access,
-    decode_access_due,
-    decode_due_entry,
-    decode_identity,
-    decode_resource,
-    decode_sweep,
-    decode_user,
-    due_entry_change,
-    encode_access,
-    encode_identity,
-    encode_resource,
-    encode_user,
-    identity_key,
-    partition,
-    user_key,
-)
-from identity_service.azure.transport import (
-    StreamingTransport,
-    Transport,
-    not_sent_after,
-    only_if_awaited,
-)
+from identity_service.azure.table_codec import PARTITIONS, Change
+from identity_service.azure.transport import StreamingTransport, Transport, only_if_awaited
 from identity_service.errors import InvalidQuery, RegistryUnavailable, ServiceError
-from identity_service.identity import (
-    DueEntry,
-    DueKind,
-    Identity,
-    Page,
-    State,
-    SweepRecord,
-    UserRow,
-    timestamp,
-)
+from identity_service.identity import Page
 from identity_service.log import EventLog, current_invocation
 from identity_service.ports import Conflict
 from identity_service.scrubbing import excerpt
-from identity_service.teams_access import Access, AccessDue, AccessState
 
 T = TypeVar("T")
 R = TypeVar("R", bound="_Row")
@@ -138,9 +89,9 @@ _CONTENT_TYPES = ("application/json", "multipart/mixed")
 # Azurite, and any server responds with 404.
 _TABLE_EXISTS = "TableAlreadyExists"
 _TABLE_NOT_FOUND = "TableNotFound"
-_ROW_NOT_FOUND = {"ResourceNotFound", "EntityNotFound"}
+ROW_NOT_FOUND = {"ResourceNotFound", "EntityNotFound"}
 _CONFLICT = {
-    *_ROW_NOT_FOUND,
+    *ROW_NOT_FOUND,
     "ConditionNotMet",
     "EntityAlreadyExists",
     "UpdateConditionNotSatisfied",
@@ -274,12 +225,12 @@ class Table:
 
         return await self._ask(page), pages.continuation_token  # type: ignore[attr-defined]  # of the SDK's own iterator
 
-    async def _merged(
+    async def _in_order(
         self, ranges: Iterable[tuple[str, str]], decode: Callable[[str], T]
     ) -> AsyncIterator[T]:
-        """The due entries between two keys, in order: merges the streams of all partitions."""
+        """What the keys in the ranges stand for, in order: merges the streams of all partitions."""
         readers = [
-            self._due_pages(number, first, last, decode)
+            self._key_pages(number, first, last, decode)
             for first, last in ranges
             for number in range(PARTITIONS)
         ]
@@ -302,7 +253,16 @@ class Table:
             else:
                 heapq.heappop(heap)
 
-    def _due_pages(
+    async def _count(self, first: str, last: str, at_most: int) -> int:
+        """How many rows are between two keys, `at_most` at most. One partition after the other."""
+        count = 0
+        for number in range(PARTITIONS):
+            read = self._key_pages(number, first, last, str, _LARGEST_PAGE)
+            while count < at_most and (page := await self._ask(read)) is not None:
+                count += len(page)
+        return min(count, at_most)
+
+    def _key_pages(
         self,
         number: int,
         first: str,
@@ -310,7 +270,7 @@ class Table:
         decode: Callable[[str], T],
         size: int = _STREAM_PAGE,
     ) -> Callable[[], Awaitable[list[T] | None]]:
-        """Reads the next page of due entries of one partition. The last one is None."""
+        """Reads the next page of keys of one partition. After the last one, it is None."""
         pages = self._table.query_entities(
             _RANGE,
             parameters=_parameters(number, first, last),
@@ -329,30 +289,32 @@ class Table:
     async def _stream(
         self, page: list[T] | None, read: Callable[[], Awaitable[list[T] | None]]
     ) -> AsyncIterator[T]:
-        """The due entries of one partition, read page by page."""
+        """What is in one partition, read page by page."""
         while page is not None:
-            for entry in page:
-                yield entry
+            for each in page:
+                yield each
             page = await self._ask(read)
 
-    async def _entity(self, partition_key: str, row_key: str, decode: _Decode[T]) -> T | None:
+    async def _read(self, partition_key: str, row_key: str, decode: _Decode[T]) -> T | None:
+        """One row. None if there is none."""
+
         async def get() -> T | None:
             try:
                 return decode(*await self._row(partition_key, row_key))
             except HttpResponseError as error:
-                if _code(error) in _ROW_NOT_FOUND:
+                if _code(error) in ROW_NOT_FOUND:
                     return None
                 raise
 
         return await self._ask(get)
 
     async def _row(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], str]:
-        columns, etag = await self._read_row(partition_key, row_key)
+        columns, etag = await self._columns(partition_key, row_key)
         if not isinstance(etag, str) or columns.get("RowKey") != row_key:
             raise ValueError("the response is not this row")
         return columns, etag
 
-    async def _read_row(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], object]:
+    async def _columns(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], object]:
         if self._reader:
             with contextlib.suppress(TypedColumns):
                 return await self._reader.read(partition_key, row_key)
@@ -462,217 +424,14 @@ class Table:
         return RegistryUnavailable("The registry did not respond.", kind=failure.kind)
 
 
-class TableRegistry(Table):
-    """Implements `ports.Registry`."""
-
-    async def read(self, identity_id: str) -> Identity | None:
-        """See `ports.Registry`."""
-        key = partition(identity_id), identity_key(identity_id)
-        return await self._entity(*key, decode_identity)
-
-    async def insert(self, identity: Identity) -> Identity:
-        """See `ports.Registry`."""
-        return await self._write(
-            identity,
-            ("create", encode_identity(identity)),
-            *due_entry_change(identity, "create"),
-        )
-
-    async def update(self, old: Identity, new: Identity, *, if_awaited: bool = False) -> Identity:
-        """See `ports.Registry`."""
-        change = (
-            "update",
-            encode_identity(new),
-            {"mode": UpdateMode.REPLACE, **_if_match(old.etag)},
-        )
-        if (new.due, new.due_kind) == (old.due, old.due_kind):
-            return await self._write(new, change, if_awaited=if_awaited)
-        return await self._write(
-            new,
-            change,
-            *due_entry_change(old, "delete"),
-            *due_entry_change(new, "create"),
-            if_awaited=if_awaited,
-        )
-
-    async def remove(self, identity: Identity) -> None:
-        """See `ports.Registry`."""
-        try:
-            await self._remove(identity)
-        except Conflict as conflict:
-            if str(conflict) not in _ROW_NOT_FOUND or not identity.due:
-                raise
-            # A release that does not know the kinds may have erased the kind from the row.
-            entry = DueEntry(identity.due, identity.id, DueKind.PURGE)
-            await self._remove(identity.found_at(entry) or identity)
-
-    async def read_user(self, user_id: str) -> UserRow | None:
-        """See `ports.Registry`."""
-        key = partition(user_id), user_key(user_id)
-        return await self._entity(*key, lambda *row: decode_user(user_id, *row))
-
-    async def insert_user(self, user_id: str, identity_id: str) -> None:
-        """See `ports.Registry`."""
-        await self._send_batch(("create", encode_user(user_id, identity_id)))
-
-    async def replace_user(self, row: UserRow, identity_id: str) -> None:
-        """See `ports.Registry`."""
-        entity = encode_user(row.user_id, identity_id)
-        options = {"mode": UpdateMode.MERGE, **_if_match(row.etag)}  # keeps unknown columns
-        await self._send_batch(("update", entity, options))
-
-    async def remove_user(self, row: UserRow) -> None:
-        """See `ports.Registry`."""
-        entity = encode_user(row.user_id, row.identity_id)
-        try:
-            await self._send_batch(("delete", entity, _if_match(row.etag)))
-        except Conflict as conflict:
-            if str(conflict) not in _ROW_NOT_FOUND:  # a row that is gone is what the caller wants
-                raise
-
-    async def read_resource(self) -> str | None:
-        """See `ports.Registry`."""
-        return await self._entity(*RESOURCE_KEY, decode_resource)
-
-    async def record_resource(self, resource: str) -> None:
-        """See `ports.Registry`."""
-        await self._send_batch(("create", encode_resource(resource)))
-
-    async def due_entries(
-        self,
-        kinds: Collection[DueKind] = tuple(DueKind),
-        *,
-        after: DueEntry | None = None,
-        until: datetime | None = None,
-    ) -> AsyncIterator[DueEntry]:
-        """See `ports.Registry`. Merges the kinds."""
-        first = after.position if after else ""
-        last = f"{timestamp(until)}~" if until else "~"
-        ranges = [(f"{kind}|{first}", f"{kind}|{last}") for kind in kinds]
-        async for entry in self._merged(ranges, decode_due_entry):
-            yield entry
-
-    async def count_due(self, kind: DueKind, *, until: datetime, at_most: int) -> int:
-        """See `ports.Registry`. Reads one partition after the other."""
-        count = 0
-        for number in range(PARTITIONS):
-            last = f"{kind}|{timestamp(until)}~"
-            read = self._due_pages(number, f"{kind}|", last, decode_due_entry, _LARGEST_PAGE)
-            while count < at_most and (page := await self._ask(read)) is not None:
-                count += len(page)
-        return min(count, at_most)
-
-    async def list_identities(
-        self,
-        states: Collection[State],
-        continuation: str | None,
-        size: int,
-        *,
-        min_attempts: int = 0,
-    ) -> Page[Identity]:
-        """See `ports.Registry`."""
-        conditions = []
-        if set(states) != set(State):
-            conditions.append(f"({_in_states(states)})")
-        if min_attempts:
-            conditions.append(f"attempts ge {min_attempts}")
-        return await self._list(("i|", "i}"), conditions, continuation, size, decode_identity)
-
-    async def read_sweep(self) -> SweepRecord:
-        """See `ports.Registry`."""
-        key = SWEEP_KEYS["PartitionKey"], SWEEP_KEYS["RowKey"]
-        return await self._entity(*key, decode_sweep) or SweepRecord()
-
-    async def record_sweep_start(self, now: datetime) -> None:
-        """See `ports.Registry`."""
-        await self._record_sweep({"lastStartedOn": timestamp(now)})
-
-    async def record_sweep_end(self, now: datetime) -> None:
-        """See `ports.Registry`."""
-        await self._record_sweep({"lastCompletedOn": timestamp(now)})
-
-    async def _record_sweep(self, columns: dict[str, Any]) -> None:
-        """Write these columns and keep the others, whoever has written them."""
-        await self._send_batch(("upsert", SWEEP_KEYS | columns, {"mode": UpdateMode.MERGE}))
-
-    async def _remove(self, identity: Identity) -> None:
-        change = ("delete", encode_identity(identity), _if_match(identity.etag))
-        await self._write(identity, change, *due_entry_change(identity, "delete"))
-
-
-class TableAccessRegistry(Table):
-    """Implements `ports.AccessRegistry`, in the same table."""
-
-    async def read(self, tenant_id: str, object_id: str) -> Access | None:
-        """See `ports.AccessRegistry`."""
-        return await self._entity(*access_key(tenant_id, object_id), decode_access)
-
-    async def insert(self, access: Access, *, not_after: datetime) -> Access:
-        """See `ports.AccessRegistry`."""
-        with not_sent_after(not_after):
-            change = ("create", encode_access(access))
-            return await self._write(access, change, *access_due_change(access, "create"))
-
-    async def update(self, old: Access, new: Access) -> Access:
-        """See `ports.AccessRegistry`."""
-        options = {"mode": UpdateMode.REPLACE, **_if_match(old.etag)}
-        change = ("update", encode_access(new), options)
-        if new.due == old.due:
-            return await self._write(new, change)
-        entries = (*access_due_change(old, "delete"), *access_due_change(new, "create"))
-        return await self._write(new, change, *entries)
-
-    async def remove(self, access: Access) -> None:
-        """See `ports.AccessRegistry`."""
-        change = ("delete", encode_access(access), _if_match(access.etag))
-        await self._write(access, change, *access_due_change(access, "delete"))
-
-    async def due(
-        self, until: datetime, after: AccessDue | None = None
-    ) -> AsyncIterator[AccessDue]:
-        """See `ports.AccessRegistry`."""
-        first = after.position if after else ""
-        entries = (f"{ACCESS_DUE}{first}", f"{ACCESS_DUE}{timestamp(until)}~")
-        async for entry in self._merged([entries], decode_access_due):
-            yield entry
-
-    async def list(
-        self,
-        tenant_id: str | None,
-        states: Collection[AccessState],
-        continuation: str | None,
-        size: int,
-    ) -> Page[Access]:
-        """See `ports.AccessRegistry`."""
-        prefix = f"{ACCESS}{tenant_id}|" if tenant_id else ACCESS
-        rows = (prefix, f"{prefix[:-1]}}}")  # } follows |
-        conditions = [] if set(states) == set(AccessState) else [f"({_in_states(states)})"]
-        return await self._list(rows, conditions, continuation, size, decode_access)
-
-
 def _retrieved(creation: asyncio.Future[None]) -> None:
     """Keep asyncio from logging an error for which no call waits any more."""
     if not creation.cancelled():
         creation.exception()
 
 
-def _in_states(states: Collection[State] | Collection[AccessState]) -> str:
-    """The condition for rows in one of the states. A row that is not readable has any other one."""
-    terms = [f"state eq '{state}'" for state in states if state != "unknown"]
-    terms += [
-        " and ".join(f"state ne '{other}'" for other in type(state))
-        for state in states
-        if state == "unknown"
-    ]
-    return " or ".join(f"({term})" for term in terms)
-
-
 def _parameters(number: int, first: str, last: str) -> dict[str, str]:
     return {"partition": f"{number:02d}", "first": first, "last": last}
-
-
-def _if_match(etag: str) -> dict[str, Any]:
-    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
 def _code(error: AzureError) -> str:
