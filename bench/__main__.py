@@ -25,7 +25,7 @@ def main() -> int:
         case "http":
             asyncio.run(speed.measure_deployed(options.url, options.key))
         case "sweep":
-            sweep.compare(options.due)
+            sweep.compare(options.due, options.speedup)
         case "faults":
             asyncio.run(faults.write())
         case "soak":
@@ -58,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     swept = commands.add_parser("sweep", help="measure a sweep, and a list of what is due")
     swept.add_argument(
         "--due", type=int, default=sweep.DUE, help="due identities; default %(default)s"
+    )
+    swept.add_argument(
+        "--speedup",
+        type=float,
+        default=sweep.SPEEDUP,
+        help="how much faster than in production; default %(default)s",
     )
     commands.add_parser("faults", help="measure what callers see of faults; write docs/faults.md")
     load = commands.add_parser("soak", help="run steady load with changing faults")
