@@ -178,7 +178,7 @@ var freeSettings = [
   'VERIFICATIONS_PER_30S'
 ]
 // A misspelt name would stop nothing.
-var functions = split('create_identity create_identity_with_token delete_identity delete_me exchange_my_teams_token exchange_teams_token get_deleted_identity get_identity get_me health import_identities issue_my_token issue_token list_deleted_identities list_identities openapi purge_deleted_identities purge_identity ready register_identity restore_identity restore_me resume_identity revoke_my_tokens revoke_tokens suspend_identity unregister_identity warmup', ' ')
+var functions = split('assign_teams_access create_identity create_identity_with_token delete_identity delete_me exchange_my_teams_token exchange_teams_token get_deleted_identity get_identity get_me get_teams_access health import_identities import_teams_access issue_my_token issue_token list_deleted_identities list_identities list_teams_access openapi purge_deleted_identities purge_identity ready register_identity remove_teams_access restore_identity restore_me resume_identity revoke_my_tokens revoke_tokens suspend_identity unregister_identity warmup', ' ')
 var stops = map(functions, function => 'AzureWebJobs.${function}.Disabled')
 var reservedSettings = filter(objectKeys(moreSettings), setting => !contains(concat(freeSettings, stops), setting) && !startsWith(setting, 'AzureFunctionsJobHost__logging__'))
 var acceptedSettings = empty(reservedSettings) ? moreSettings : fail('moreSettings must not have ${join(reservedSettings, ', ')}. docs/deploy.md, "Parameters", says what it may have.')

@@ -284,4 +284,4 @@ async def test_every_operation_of_services_refuses_in_the_same_shape(api: Client
 
     assert len(replies) >= 12
     codes = {reply.assert_problem(400, reply.code)["code"] for reply in replies.values()}
-    assert codes == {"invalid_identity_id", "invalid_body", "invalid_query"}
+    assert codes == {"invalid_identity_id", "invalid_guid", "invalid_body", "invalid_query"}
