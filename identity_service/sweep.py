@@ -313,7 +313,7 @@ class _AccessWork(DueWork[AccessDue, Access]):
     async def _process(self, entry: AccessDue) -> None:
         if not await self._limiter.acquire():
             return
-        access = await self._teams_access.found(entry)
+        access = await self._teams_access.read_due(entry)
         if access is None or access.state is AccessState.UNKNOWN:  # the log has the reason
             self._report.done += access is None
             self._limiter.give_back()
