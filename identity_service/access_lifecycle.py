@@ -187,7 +187,7 @@ class TeamsAccess:
         await self._registry.update(access, postponed)
 
     async def finish(self, access: Access) -> Finished:
-        """Let ACS agree with the row, which is due. The sweep's work.
+        """Make ACS agree with the row, which is due. The sweep's work.
 
         Raises:
             Conflict: another call has changed the row.
@@ -243,7 +243,7 @@ class TeamsAccess:
             await self._registry.remove(started.access)
 
     async def _give(self, access: Access, not_after: datetime) -> Access:
-        """Let ACS have the assignment that the row wants.
+        """Put the assignment that the row wants into ACS.
 
         Raises:
             AssignmentRefused: ACS does not accept it.

@@ -47,7 +47,7 @@ class SweepReport:
         done: Entries that need no more work now.
         deferred: Entries that failed and wait for another sweep.
         stuck: Entries that failed too often and wait for a day.
-        teams_access: Accesses to Teams Phone that were checked at ACS, given or removed.
+        teams_access: Rows about Teams Phone access whose work at ACS succeeded.
         held: Purges whose date has passed and that are on hold, `sweep.HELD` at most. None if
             purges are not on hold.
         oldest_overdue: How long the oldest entry had been due when the sweep started.

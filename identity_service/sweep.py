@@ -2,7 +2,7 @@
 
 It revokes what is deleted or suspended but not yet revoked, purges what is past its retention,
 purges creations that were interrupted, and rolls back registrations that were interrupted. Purges
-can be put on hold; then they wait, and everything else goes on. At last it lets ACS agree with the
+can be put on hold; then they wait, and everything else goes on. Finally it makes ACS agree with the
 rows about Teams Phone access.
 """
 
@@ -302,7 +302,7 @@ class _AccessWork(DueWork[AccessDue, Access]):
         self._calls = Calls[Access]()
 
     async def run(self) -> None:
-        """Let ACS agree with every row that is due."""
+        """Make ACS agree with every row that is due."""
         due = self._teams_access.due(self._progress.started)
         await self._process_all(self._progress.counted(due))
 

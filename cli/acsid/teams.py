@@ -213,7 +213,7 @@ def check(
                 Exit.REFUSED,
                 "different",
                 f"ACS has other values for {len(different):,} of {compared:,}.",
-                hint="To let ACS agree with the app, assign or remove the access again.",
+                hint="To make ACS agree with the app, assign or remove the access again.",
             )
 
 
