@@ -126,8 +126,10 @@ class Sweep:
         """
         progress = self._progress
         try:
-            await self._identities.run()
-            await self._access.run()
+            # Unfinished work first, and its revocations before its purges.
+            await self._identities.finish_work()
+            await self._identities.purge()
+            await self._access.finish_work()
         finally:
             await self._identities.postpone_failed()
             await self._access.postpone_failed()
@@ -160,9 +162,12 @@ class _IdentityWork(DueWork[DueEntry, Identity]):
         # Purges that are found between revocations and wait until those are done.
         self._waiting: list[DueEntry] | None = []
 
-    async def run(self) -> None:
-        """Unfinished work first, and its revocations before its purges."""
+    async def finish_work(self) -> None:
+        """Finish everything but purges."""
         await self._process_all(self._entries(DueKind.WORK))
+
+    async def purge(self) -> None:
+        """Finish the purges that were found, then start those that are due."""
         waiting, self._waiting = self._waiting or [], None
         await self._process_all(each(waiting))
         if not self._cleanup.purge_hold:
@@ -301,7 +306,7 @@ class _AccessWork(DueWork[AccessDue, Access]):
         self._teams_access = teams_access
         self._calls = Calls[Access]()
 
-    async def run(self) -> None:
+    async def finish_work(self) -> None:
         """Make ACS agree with every row that is due."""
         due = self._teams_access.due(self._progress.started)
         await self._process_all(self._progress.counted(due))
