@@ -128,7 +128,7 @@ class TeamsAccess:
             access = await self._give(started.access, started.not_after)  # 3, 4
         except AssignmentRefused as refused:
             try:
-                await self._take_back(started)
+                await self._write_back(started)
             except Conflict:
                 raise _changed() from refused
             events.info("teams_access_refused", tenant_id=tenant_id, object_id=object_id)
@@ -189,7 +189,7 @@ class TeamsAccess:
         """The due entries in order, up to those that are due at `until`."""
         return self._registry.due(until)
 
-    async def found(self, entry: AccessDue) -> Access | None:
+    async def read_due(self, entry: AccessDue) -> Access | None:
         """The row that is due. None if the entry is outdated."""
         access = await self._registry.read(entry.tenant_id, entry.object_id)
         if access and access.state is not AccessState.UNKNOWN and access.due != entry.due:
@@ -206,14 +206,14 @@ class TeamsAccess:
         await self._registry.update(access, postponed)
 
     async def finish(self, access: Access) -> Finished:
-        """Let ACS agree with the row, which is due. The sweep's work.
+        """Make ACS agree with the row, which is due. The sweep's work.
 
         Raises:
             Conflict: another call has changed the row.
             RegistryUnavailable: the registry failed.
         """
         if access.is_given and access.is_expired(self._clock.now()):
-            return await self._remove_late(access)
+            return await self._remove_again(access)
         try:
             found = await self._assignments.get(access.tenant_id, access.object_id)
         except ServiceError as error:
@@ -222,9 +222,9 @@ class TeamsAccess:
             if found and found.same_as(access.assignment):
                 confirmed = await self._registry.update(access, access.confirm())
                 return Finished(confirmed)
-            return await self._assign_late(access, found)
+            return await self._assign_again(access, found)
         if found:
-            return await self._remove_late(access)
+            return await self._remove_again(access)
         await self._registry.remove(access)
         events.info(
             "teams_access_forgotten", tenant_id=access.tenant_id, object_id=access.object_id
@@ -251,7 +251,7 @@ class TeamsAccess:
                 return _Started(before, written, not_after)
         raise _busy()
 
-    async def _take_back(self, started: _Started) -> None:
+    async def _write_back(self, started: _Started) -> None:
         """ACS has refused the assignment: write the row as it was before.
 
         Raises:
@@ -263,7 +263,7 @@ class TeamsAccess:
             await self._registry.remove(started.access)
 
     async def _give(self, access: Access, not_after: datetime) -> Access:
-        """Let ACS have the assignment that the row wants.
+        """Put the assignment that the row wants into ACS.
 
         Raises:
             AssignmentRefused: ACS does not accept it.
@@ -285,7 +285,7 @@ class TeamsAccess:
         events.info("teams_access_assigned", tenant_id=given.tenant_id, object_id=given.object_id)
         return given
 
-    async def _assign_late(self, access: Access, found: Assignment | None) -> Finished:
+    async def _assign_again(self, access: Access, found: Assignment | None) -> Finished:
         """ACS does not have the assignment that is wanted."""
         now = self._clock.now()
         access = await self._registry.update(access, access.check_again(now))
@@ -305,7 +305,7 @@ class TeamsAccess:
         except ServiceError as error:
             return Finished(access, error)
 
-    async def _remove_late(self, access: Access) -> Finished:
+    async def _remove_again(self, access: Access) -> Finished:
         """ACS has an assignment that is not wanted, or no longer."""
         now = self._clock.now()
         is_expired = access.is_given

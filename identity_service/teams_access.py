@@ -192,12 +192,12 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
 
     @property
     def is_given(self) -> bool:
-        """Whether somebody is to have access."""
+        """Whether access is wanted."""
         return self.state in (AccessState.ASSIGNING, AccessState.ASSIGNED)
 
     @property
     def is_removed(self) -> bool:
-        """Whether nobody is to have access."""
+        """Whether no access is wanted."""
         return self.state in (AccessState.REMOVING, AccessState.REMOVED)
 
     @property

@@ -46,6 +46,7 @@ ALLOWED = {
     },
     "sweep": {
         "access_lifecycle",
+        "due_work",
         "lifecycle",
         "resource",
         "ports",
@@ -55,6 +56,7 @@ ALLOWED = {
         "log",
         "errors",
     },
+    "due_work": {"ports", "identity", "teams_access", "policies", "log", "errors"},
     "lifecycle": {"ports", "identity", "policies", "log", "errors"},
     "resource": {"ports", "identity", "policies", "log", "errors"},
     "azure": {

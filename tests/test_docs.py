@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from identity_service.sweep import SweepReport
+from identity_service.due_work import SweepReport
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -1,7 +1,9 @@
 """How a command ends: its exit code, and what went wrong."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -51,3 +53,13 @@ class Failure(Exception):
 def usage(message: str, hint: str = "", code: str = "usage") -> Failure:
     """The failure for wrong arguments, settings or files. Nothing has been sent."""
     return Failure(Exit.USAGE, code, message, hint=hint)
+
+
+@contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Explain an error of the file system."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{path} cannot be read or written: {error.strerror}."
+        raise Failure(Exit.REFUSED, "file", text) from error

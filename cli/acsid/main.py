@@ -14,11 +14,10 @@ import typer
 
 from acsid import __version__, teams, transfer
 from acsid.client import Answer, Client, Repeat
+from acsid.exports import WRITERS, Format
 from acsid.failures import Exit, Failure
 from acsid.profile import master_key
 from acsid.records import (
-    WRITERS,
-    Format,
     IdentityRecord,
     Options,
     Reader,

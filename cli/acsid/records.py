@@ -1,9 +1,4 @@
-"""Files of identities: reads CSV and JSON Lines, and writes exports.
-
-A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@` as a formula, or turns it into a
-number. In CSV, such a user id is written with an apostrophe in front, which reading removes again.
-JSON Lines has every value as it is.
-"""
+"""Files of records, as CSV or JSON Lines, and what the rows about identities mean."""
 
 import csv
 import json
@@ -12,32 +7,30 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, Protocol, Self, TextIO, TypeGuard, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, Self, TypeGuard, TypeVar
 
 from acsid.failures import Exit, Failure, usage
 
-_GUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_IDENTITY = re.compile(rf"8:(?:acs|gcch-acs|dod-acs):{_GUID}_{_GUID}")
+GUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_IDENTITY = re.compile(rf"8:(?:acs|gcch-acs|dod-acs):{GUID}_{GUID}")
 # What the app accepts as a user id is in `identity_service/schemas.py`; a test compares them.
 _COLON = "(:|%(25)*3a)"
 _LIKE_AN_IDENTITY = re.compile(
     f"[\"'<]?8{_COLON}((gcch|dod)-)?acs{_COLON}", re.IGNORECASE | re.ASCII
 )
-_ENTRA_ID = re.compile(_GUID, re.IGNORECASE)
-_ENTRA_USER = re.compile(rf"aad/({_GUID})/({_GUID})")
+_ENTRA_ID = re.compile(GUID, re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MARKS = r"[\s\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 _BLANK = re.compile(rf"^{_MARKS}|{_MARKS}\Z")
 _LONGEST_USER_ID = 256
 
 # What a spreadsheet takes for a formula, also in the wide forms of East Asian keyboards.
-_FORMULA = r"[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]"
-_GUARD_NEEDED = re.compile(rf"'*{_FORMULA}")
-_GUARDED = re.compile(rf"'+{_FORMULA}")
+FORMULA = r"[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]"
+# An export puts apostrophes in front of it: see `exports`.
+_GUARDED = re.compile(rf"'+{FORMULA}")
 
 # Names of columns, without case, spaces, `_` and `-`; the first one that is there counts.
 # CommunicationServicesId is the column that Microsoft's page about the identity model recommends.
@@ -53,9 +46,6 @@ _NOT_IMPORTED = {"creating", "registering", "suspended", "deleted", "purging", "
 
 # Bad rows that are shown to people. JSON has all of them.
 _SHOWN = 20
-
-EXPORT_COLUMNS = ("id", "userId", "state", "createdOn", "knownOn", "suspendedOn", "deletedBy")
-_MAP_COLUMNS = ("acs_user_id", "entra_object_id", "target_tenant_id", "status", "decision_owner")
 
 
 def is_guid(value: object) -> TypeGuard[str]:
@@ -566,88 +556,3 @@ def _entra_user(object_id: str, tenant: object) -> tuple[str, str]:
     if not is_guid(object_id):
         return "", "is not an Entra object id: it must be a GUID"
     return f"aad/{tenant.lower()}/{object_id.lower()}", ""
-
-
-class Format(StrEnum):
-    """The format of an export."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    GRAPH_MAP = "graph-map"
-
-    @classmethod
-    def of(cls, path: Path) -> "Format":
-        """Return the format that the name of a file suggests."""
-        return cls.JSONL if path.suffix.lower() in (".jsonl", ".ndjson", ".json") else cls.CSV
-
-
-class Writer(Protocol):
-    """Writes items of a list to a file."""
-
-    def write(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Write these items."""
-
-
-class CsvWriter:
-    """Writes CSV with one column for each of these fields."""
-
-    def __init__(self, file: TextIO, columns: Sequence[str] = EXPORT_COLUMNS) -> None:
-        self._columns = columns
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(columns)
-
-    def write(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Write these items."""
-        self._writer.writerows(
-            [_guarded(item.get(name)) for name in self._columns] for item in items
-        )
-
-
-class JsonLinesWriter:
-    """Writes everything that the app says about an item as one line of JSON.
-
-    Every line begins with the same fields, also if the app says nothing about one.
-    """
-
-    def __init__(self, file: TextIO, first: Sequence[str] = ("id", "userId")) -> None:
-        self._file = file
-        self._first = first
-
-    def write(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Write these items."""
-        for item in items:
-            content = {**dict.fromkeys(self._first), **item}
-            self._file.write(json.dumps(content, ensure_ascii=False) + "\n")
-
-
-class GraphMapWriter:
-    """Writes the map that Microsoft's guide for the migration of chats to Teams asks for.
-
-    `mapped` is an identity of an Entra user, `unresolved` any other one. Whether one is only
-    archived is a decision of its owner, so that column stays empty.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(_MAP_COLUMNS)
-
-    def write(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Write these identities."""
-        for item in items:
-            user = _ENTRA_USER.fullmatch(str(item.get("userId", "")))
-            mapped = (user[2], user[1], "mapped") if user else ("", "", "unresolved")
-            self._writer.writerow([item.get("id"), *mapped, ""])
-
-
-WRITERS: Mapping[Format, type[CsvWriter | JsonLinesWriter | GraphMapWriter]] = {
-    Format.CSV: CsvWriter,
-    Format.JSONL: JsonLinesWriter,
-    Format.GRAPH_MAP: GraphMapWriter,
-}
-
-
-def _guarded(value: object) -> str:
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    text = "" if value is None else str(value)
-    return f"'{text}" if _GUARD_NEEDED.match(text) else text

@@ -14,9 +14,10 @@ import typer
 from acsid import transfer
 from acsid.client import PAGE_SIZE, Answer, Client
 from acsid.display import Screen
+from acsid.exports import Writer, write_export
 from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target, find_target
-from acsid.records import Reader, RecordFile, Summary, Writer, bad_lines, checked_identity
+from acsid.records import Reader, RecordFile, Summary, bad_lines, checked_identity
 
 # Seconds for which one request is repeated, in a command about one identity, and about many.
 PATIENCE, BULK_PATIENCE = 30.0, 300.0
@@ -137,7 +138,7 @@ def export_list(
         with current.client(target) as client, current.screen.progress("Exporting") as bar:
             client.on_wait = bar.waiting
             pages = client.pages(path, {"state": "any"})
-            counts = transfer.export(pages, file, new_writer, bar.advance)
+            counts = write_export(pages, file, new_writer, bar.advance)
         total = counts.total()
         by_state = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
         written = f"{total:,} {what}".rstrip()

@@ -13,8 +13,9 @@ import typer
 from acsid import transfer
 from acsid.access_records import AccessOptions, AccessReader, AccessRecord
 from acsid.client import Client
+from acsid.exports import CsvWriter, Format, JsonLinesWriter, Writer
 from acsid.failures import Exit, Failure, usage
-from acsid.records import CsvWriter, Format, JsonLinesWriter, Writer, is_guid
+from acsid.records import is_guid
 from acsid.session import (
     BULK_PATIENCE,
     AsJson,
@@ -212,7 +213,7 @@ def check(
                 Exit.REFUSED,
                 "different",
                 f"ACS has other values for {len(different):,} of {compared:,}.",
-                hint="To let ACS agree with the app, assign or remove the access again.",
+                hint="To make ACS agree with the app, assign or remove the access again.",
             )
 
 

@@ -8,18 +8,16 @@ import contextlib
 import io
 import json
 import os
-import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, Self, TextIO
+from typing import Any, Generic, NamedTuple, Self
 
 from acsid.client import Answer, Client
-from acsid.failures import Exit, Failure, usage
-from acsid.records import IdentityRecord, R, Record, RecordFile, Writer
+from acsid.failures import Exit, Failure, plain_errors, usage
+from acsid.records import IdentityRecord, R, Record, RecordFile
 
 try:
     import fcntl
@@ -112,7 +110,7 @@ class Journal:
             "sha256": summary.digest,
             **({"deletedBy": deleted_by} if deleted_by else {}),
         }
-        with _plain_errors(self.path), contextlib.ExitStack() as opened:
+        with plain_errors(self.path), contextlib.ExitStack() as opened:
             self._file = opened.enter_context(self._open())
             if not self._resume(self._complete_lines(), header):
                 self._append([header])
@@ -194,7 +192,7 @@ class Journal:
             record = numbered.record
             line = {"n": numbered.number, "line": record.line, "id": record.id, "result": result}
             lines.append({**line, **details})
-        with _plain_errors(self.path):
+        with plain_errors(self.path):
             self._append(lines)
         for numbered, result, _ in results:
             self._count(numbered.number, result)
@@ -208,7 +206,7 @@ class Journal:
 
     def finish(self) -> None:
         """Rename the file to the report, now that every record has a result."""
-        with _plain_errors(self.path):
+        with plain_errors(self.path):
             os.fsync(self._file.fileno())
             self.close()  # Windows cannot rename an open file
             self.path.replace(self.report)
@@ -544,48 +542,3 @@ def all_identities(client: Client) -> Iterator[list[dict[str, Any]]]:
         Failure: the app does not respond.
     """
     yield from client.pages("identities", {"state": "any"})
-
-
-def export(
-    pages: Iterator[list[dict[str, Any]]],
-    path: Path,
-    new_writer: Callable[[TextIO], Writer],
-    advance: Advance,
-) -> Counter[str]:
-    """Write a whole list to a file, which is complete or not there. Returns counts by state.
-
-    Raises:
-        Failure: the app does not respond, or the file cannot be written.
-    """
-    # Replacing a link would not change the file that it leads to, or would break /dev/stdout.
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise usage(f"{path} is not a regular file.")
-    counts: Counter[str] = Counter()
-    with _plain_errors(path):
-        # Readable by its owner only, from the start.
-        number, name = tempfile.mkstemp(".acsid-part", f"{path.name}.", path.parent)
-        part = Path(name)
-        try:
-            with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
-                writer = new_writer(file)
-                for page in pages:
-                    writer.write(page)
-                    counts.update(str(item.get("state", "")) for item in page)
-                    advance(len(page))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    return counts
-
-
-@contextlib.contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
-    """Explain an error of the file system."""
-    try:
-        yield
-    except OSError as error:
-        text = f"{path} cannot be read or written: {error.strerror}."
-        raise Failure(Exit.REFUSED, "file", text) from error

@@ -53,7 +53,7 @@ def bearer(credential: Credential) -> AsyncBearerTokenCredentialPolicy[HttpReque
 
 
 def policies(authentication: object, *more: object, traced: bool) -> list[object]:
-    """The policies of a client, in order. Each attempt is authenticated and recorded anew.
+    """The policies of a client, in order. Each attempt is authenticated and recorded again.
 
     Args:
         authentication: The policy that authenticates requests.

@@ -159,7 +159,7 @@ class TableRegistry(Table):
         await self._record_sweep({"lastCompletedOn": timestamp(now)})
 
     async def _record_sweep(self, columns: dict[str, Any]) -> None:
-        """Write these columns and keep the others, whoever has written them."""
+        """Write these columns and keep all others."""
         await self._send_batch(("upsert", SWEEP_KEYS | columns, {"mode": UpdateMode.MERGE}))
 
     async def _remove(self, identity: Identity) -> None:

@@ -30,7 +30,7 @@ _HEADERS = {
 }
 _TYPE = "@odata.type"
 _METADATA = "odata."
-# The service sets it. No row has it as a column.
+# The service sets it. It is not a column of our rows.
 _TIMESTAMP = "Timestamp"
 _decoder = msgspec.json.Decoder(dict[str, Any])
 

@@ -6,7 +6,7 @@ from identity_service.identity import is_identity_id
 from identity_service.lifecycle import Lifecycle
 from identity_service.limits import Verifications
 from identity_service.log import EventLog
-from identity_service.operations.batches import Admit, Batch
+from identity_service.operations.imports import Admit, Import
 from identity_service.schemas import (
     IdentityRegisteredResponse,
     IdentityResponse,
@@ -54,8 +54,8 @@ async def import_identities(
         _, is_new = await lifecycle.register(identity_id, record.user_id, admit)
         return "registered" if is_new else "unchanged"
 
-    batch = Batch(verifications, register, _about, _result)
-    return ImportResponse(results=await batch.run(body.identities))
+    results = await Import(verifications, register, _about, _result).run(body.identities)
+    return ImportResponse(results=results)
 
 
 async def unregister_identity(

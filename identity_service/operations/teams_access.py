@@ -4,7 +4,7 @@ from identity_service.access_lifecycle import TeamsAccess
 from identity_service.errors import ServiceError
 from identity_service.identity import Page
 from identity_service.limits import Verifications
-from identity_service.operations.batches import Admit, Batch
+from identity_service.operations.imports import Admit, Import
 from identity_service.ports import AccessRegistry, Clock
 from identity_service.schemas import (
     AssignTeamsAccessRequest,
@@ -89,8 +89,8 @@ async def import_teams_access(
         _, is_new = await teams_access.take_over(tenant_id, object_id, expires_on)
         return "imported" if is_new else "unchanged"
 
-    batch = Batch(verifications, take_over, _about, _result)
-    return TeamsAccessImportResponse(results=await batch.run(body.access))
+    results = await Import(verifications, take_over, _about, _result).run(body.access)
+    return TeamsAccessImportResponse(results=results)
 
 
 def _about(record: ImportTeamsAccessRecordRequest) -> list[object]:

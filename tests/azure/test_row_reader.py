@@ -1,7 +1,7 @@
 """The row reader sends what the tables SDK sends, and reads what it reads."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from identity_service.azure.row_reader import RefusedRead, RowReader, TypedColum
 from identity_service.azure.table_codec import identity_key, partition, user_key
 from identity_service.identity import Actor, Identity, State
 from local.servers import Authority
-from tests.support.azurite import StorageAccount, storage_account
+from tests.support.azurite import StorageAccount
 
 IDENTITY = "8:acs:00000000-1111-2222-3333-444444444444_00000001-1111-2222-3333-444444444444"
 KEYS = {"PartitionKey": partition(IDENTITY), "RowKey": identity_key(IDENTITY)}
@@ -45,19 +45,11 @@ TYPED: dict[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageAccount]:
-    """A storage account for all tests of this file."""
-    with storage_account(tmp_path_factory.mktemp("storage")) as running:
-        yield running
-
-
 @pytest.fixture
-async def table(account: StorageAccount) -> AsyncIterator[TableClient]:
-    """A client for a new table of this test."""
-    async with account.table(f"t{uuid.uuid4().hex}") as client:
-        await client.create_table()
-        yield client
+async def table(table: TableClient) -> TableClient:
+    """The table of this test, which exists."""
+    await table.create_table()
+    return table
 
 
 @pytest.fixture

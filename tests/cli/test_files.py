@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acsid.records import WRITERS, Format
-from acsid.transfer import export
+from acsid.exports import WRITERS, Format, write_export
 
 from tests.cli.conftest import Run
 from tests.cli.service import Answer, Service, identity, problem
@@ -123,7 +122,7 @@ def many_pages() -> Iterator[list[dict[str, Any]]]:
 def test_an_export_needs_memory_for_a_page(tmp_path: Path, kind: Format) -> None:
     """However many identities there are, the export holds a few pages."""
     tracemalloc.start()
-    counts = export(many_pages(), tmp_path / "all", WRITERS[kind], lambda _: None)
+    counts = write_export(many_pages(), tmp_path / "all", WRITERS[kind], lambda _: None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acsid.exports import CsvWriter, GraphMapWriter, JsonLinesWriter
 from acsid.failures import Failure
 from acsid.records import (
-    CsvWriter,
-    GraphMapWriter,
     IdentityRecord,
-    JsonLinesWriter,
     Options,
     Reader,
     Summary,

@@ -170,6 +170,18 @@ def test_bad_rows_stop_everything(
     assert service.received == []
 
 
+@pytest.mark.parametrize("clients", [7, {"id": CLIENT}, [[CLIENT]]])
+def test_client_ids_that_are_no_list_of_ids(acsid: Run, tmp_path: Path, clients: object) -> None:
+    """In JSON Lines, such a row is bad like any other."""
+    line = {"tenantId": TENANT, "objectId": user(1), "clientIds": clients}
+    (tmp_path / "users.jsonl").write_text(json.dumps(line) + "\n")
+
+    ended = acsid("teams", "assign", "users.jsonl", "--yes", "--json")
+
+    assert ended.code == 2
+    assert ended.error()["rows"] == [{"line": 1, "problem": "clientIds must be GUIDs"}]
+
+
 def test_bad_rows_can_be_left_out(acsid: Run, service: Service, tmp_path: Path) -> None:
     """`--skip-bad` sends the good rows, and ends with exit code 1. The same row counts once."""
     good = f"{TENANT},{user(1)},user,{CLIENT},"

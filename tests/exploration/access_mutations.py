@@ -132,7 +132,7 @@ NEVER_TOO_LATE = (
     ),
 )
 REFUSED_IS_KEPT = (
-    Change("                await self._take_back(started)\n", "                pass\n"),
+    Change("                await self._write_back(started)\n", "                pass\n"),
 )
 _TAKE_BACK = """        if started.before:
             await self._registry.update(started.access, started.before)
@@ -166,8 +166,8 @@ IMPORT_WITHOUT_LIMIT = (
 )
 SWEEP_FORGETS_UNASKED = (
     Change(
-        "        if found:\n            return await self._remove_late",
-        "        if False:\n            return await self._remove_late",
+        "        if found:\n            return await self._remove_again",
+        "        if False:\n            return await self._remove_again",
     ),
 )
 SWEEP_CONFIRMS_UNASKED = (

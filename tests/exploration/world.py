@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from identity_service.access_lifecycle import TeamsAccess
+from identity_service.due_work import SweepReport
 from identity_service.errors import IdentityNotFound, ServiceError, WrongResource
 from identity_service.identity import (
     DueEntry,
@@ -22,7 +23,7 @@ from identity_service.operations.identities import resume_identity, suspend_iden
 from identity_service.operations.me import delete_me, restore_me
 from identity_service.ports import Conflict
 from identity_service.schemas import DeletionResponse, IdentityResponse, IssuedTokenResponse
-from identity_service.sweep import SweepReport, purge_deleted_identities
+from identity_service.sweep import purge_deleted_identities
 from identity_service.teams_access import Access, AccessDue, Assignment
 from tests.exploration.operation import (
     Call,

@@ -7,7 +7,7 @@ import pytest
 
 from identity_service.identity import State
 from identity_service.limits import Verifications
-from identity_service.operations.batches import CONCURRENCY, START_UNTIL, WAIT_UNTIL
+from identity_service.operations.imports import CONCURRENCY, START_UNTIL, WAIT_UNTIL
 from identity_service.operations.registration import import_identities
 from identity_service.schemas import ImportIdentitiesRequest, ImportRecordRequest, ImportResult
 from tests.http.edge import content, memory_services, request, serve

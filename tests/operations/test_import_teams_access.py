@@ -7,7 +7,7 @@ from uuid import uuid4
 import msgspec
 
 from identity_service.limits import Verifications
-from identity_service.operations.batches import START_UNTIL, WAIT_UNTIL
+from identity_service.operations.imports import START_UNTIL, WAIT_UNTIL
 from identity_service.operations.teams_access import import_teams_access
 from identity_service.schemas import (
     ImportTeamsAccessRecordRequest,

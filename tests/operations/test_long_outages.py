@@ -10,6 +10,7 @@ from itertools import cycle
 
 import pytest
 
+from identity_service.due_work import CONCURRENCY, OUTAGE, SweepReport
 from identity_service.errors import (
     AcsRefusedUs,
     AcsTooSlow,
@@ -20,7 +21,6 @@ from identity_service.errors import (
     WrongResource,
 )
 from identity_service.identity import DueEntry, DueKind, Identity, State, SweepRecord
-from identity_service.sweep import CONCURRENCY, OUTAGE, SweepReport
 from tests.support.virtual_time import START
 from tests.support.world import RETENTION, TABLE_IS_DOWN, World
 

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
+from identity_service.due_work import CONCURRENCY, LEFT, OUTAGE
 from identity_service.errors import RegistryUnavailable, Throttled
 from identity_service.identity import LEASE, DueEntry, DueKind, Identity, State
 from identity_service.log import begin_invocation
 from identity_service.policies import CleanupPolicy, DeletionPolicy
-from identity_service.sweep import CONCURRENCY, LEFT, OUTAGE
 from tests.support.memory import MemoryRegistry
 from tests.support.virtual_time import START
 from tests.support.world import ACS_IS_DOWN, CONFLICT, HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World

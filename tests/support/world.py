@@ -9,6 +9,7 @@ import pytest
 from msgspec import UNSET
 
 from identity_service.access_lifecycle import TeamsAccess
+from identity_service.due_work import SweepReport
 from identity_service.errors import AcsUnavailable, RegistryUnavailable, ServiceError
 from identity_service.identity import LEASE, DueEntry, Identity, SignedInUser, State
 from identity_service.lifecycle import Lifecycle
@@ -41,7 +42,7 @@ from identity_service.schemas import (
     TeamsAccessResponse,
     UnregisterIdentityQuery,
 )
-from identity_service.sweep import SweepReport, purge_deleted_identities
+from identity_service.sweep import purge_deleted_identities
 from identity_service.teams_access import AccessState, Assignment
 from tests.support.memory import (
     UNKNOWN,

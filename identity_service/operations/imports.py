@@ -26,7 +26,7 @@ Admit = Callable[[], Awaitable[None]]
 _importing: set[asyncio.Task[Any]] = set()
 
 
-class Batch(Generic[R, S]):
+class Import(Generic[R, S]):
     """One import. Records about the same thing are worked on in their order.
 
     Args:
