@@ -25,6 +25,10 @@ TENANT, OBJECT = PRINCIPAL = "tenant", "object"
 ASSIGNMENT = Assignment("user", ("client",))
 OTHER = Assignment("user", ("other client",))
 DAY = timedelta(days=1)
+# The line of the log.
+REFUSED = (
+    f'teams_access_refused tenant_id={TENANT} object_id={OBJECT} reason="ACS does not accept this."'
+)
 
 
 def row(world: World) -> Access:
@@ -167,6 +171,30 @@ async def test_refused_to_the_sweep(world: World) -> None:
     await sweep(world)
 
     assert (row(world).state, row(world).assignment) == (AccessState.ASSIGNED, ASSIGNMENT)
+
+
+async def test_the_log_says_why_acs_refuses(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The reason is that of ACS."""
+    caplog.set_level("INFO")
+    world.assignments.refused = {ASSIGNMENT}
+    with pytest.raises(AssignmentRefused):
+        await assign(world)
+
+    assert REFUSED in caplog.text
+
+
+async def test_the_log_says_why_acs_refuses_to_the_sweep(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sweep has no caller who would read the reason."""
+    caplog.set_level("INFO")
+    world.assignments.fails("put", ACS_IS_DOWN)
+    with pytest.raises(AcsUnavailable):
+        await assign(world)
+    world.assignments.refused = {ASSIGNMENT}
+    await sweep(world)
+
+    assert REFUSED in caplog.text
 
 
 async def test_removed(world: World) -> None:
