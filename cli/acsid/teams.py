@@ -88,7 +88,11 @@ Tenant = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class AccessRecord:
-    """A user or a resource account in a file, and the line where it begins."""
+    """A user or a resource account in a file, and the line where it begins.
+
+    Attributes:
+        principal_type: Which of them. Empty if the command does not read it.
+    """
 
     line: int
     tenant_id: str
@@ -113,7 +117,7 @@ class AccessRecord:
         return self.id, self.principal_type, self.client_ids, self.expires_on
 
     def __str__(self) -> str:
-        text = f"{self.principal_type} {self.id}"
+        text = f"{self.principal_type} {self.id}".strip()
         text += f" with {', '.join(self.client_ids)}" if self.client_ids else ""
         return f"{text} until {self.expires_on}" if self.expires_on else text
 
@@ -227,7 +231,7 @@ def _parsed(line: int, values: Mapping[str, Any], options: Options) -> AccessRec
         line,
         str(texts["tenantId"]).strip().lower(),
         str(texts["objectId"]).strip().lower(),
-        kind,
+        kind if "principalType" in options.reads else "",
         tuple(one.lower() for one in chosen),
         texts.get("expiresOn"),
     )
