@@ -1,9 +1,9 @@
 """The sweep: the timer's work. It finishes everything that is due.
 
 It revokes what is deleted or suspended but not yet revoked, purges what is past its retention,
-purges creations that were interrupted, and rolls back registrations that were interrupted. Purges
-can be put on hold; then they wait, and everything else goes on. At last it lets ACS agree with the
-rows about Teams Phone access.
+purges creations that were interrupted, and rolls back registrations that were interrupted. It lets
+ACS agree with the rows about Teams Phone access. Purges come last. They can be put on hold; then
+they wait, and everything else goes on.
 """
 
 import asyncio
@@ -220,14 +220,15 @@ class Sweep:
             )
 
     async def _process_everything(self) -> None:
-        # Unfinished work first, and its revocations before its purges.
+        # Unfinished work first, and its revocations before its purges. Whose access has ended must
+        # not keep it while many identities are purged.
         await self._process_all(self._entries(DueKind.WORK), self._process)
+        await self._process_all(self._access_entries(), self._process_access)
         waiting, self._waiting = self._waiting or [], None
         await self._process_all(_each(waiting), self._process)
         if not self._cleanup.purge_hold:
             # A decision to purge is final, so no more than one is made without ACS.
             await self._process_all(self._entries(DueKind.PURGE), self._process, probes=1)
-        await self._process_all(self._access_entries(), self._process_access)
 
     async def _entries(self, kind: DueKind) -> AsyncIterator[DueEntry]:
         async for entry in self._registry.due_entries([kind], until=self._started):

@@ -19,7 +19,7 @@ from identity_service.identity import LEASE
 from identity_service.policies import CleanupPolicy
 from identity_service.teams_access import Access, AccessState, Assignment, PrincipalType
 from tests.support.virtual_time import START
-from tests.support.world import ACS_IS_DOWN, CONFLICT, SECOND, TABLE_IS_DOWN, World
+from tests.support.world import ACS_IS_DOWN, CONFLICT, RETENTION, SECOND, TABLE_IS_DOWN, World
 
 TENANT, OBJECT = PRINCIPAL = "tenant", "object"
 ASSIGNMENT = Assignment("user", ("client",))
@@ -412,6 +412,18 @@ async def test_report(world: World) -> None:
     assert report.oldest_overdue == LEASE
 
 
+async def test_access_ends_before_identities_are_purged(world: World) -> None:
+    """A purge can wait. Whose access has ended has it until the sweep comes to it."""
+    await world.deleted()
+    await assign(world, expires=DAY)
+    world.clock.advance(RETENTION + SECOND)
+    world.cleanup = CleanupPolicy(deletes_per_30s=1, time_budget=SECOND)  # time for one call
+    report = await world.sweep()
+
+    assert world.assignments.assignments == {}
+    assert (report.teams_access, report.purged) == (1, 0)
+
+
 async def test_failures_do_not_postpone_identities(world: World) -> None:
     """If most calls about access fail, a single failure about an identity is still an attempt."""
     await world.unrevoked()
@@ -468,7 +480,7 @@ async def test_table_fails(world: World) -> None:
 
 
 async def test_unreadable_due_index(world: World) -> None:
-    """If what is due cannot be read, the sweep fails after the identities are done."""
+    """If what is due cannot be read, the sweep fails after the identities are revoked."""
     await world.unrevoked()
     world.clock.advance(LEASE + SECOND)
     world.access_registry.fails("due", TABLE_IS_DOWN)
