@@ -131,7 +131,7 @@ class TeamsAccess:
                 await self._write_back(started)
             except Conflict:
                 raise _changed() from refused
-            events.info("teams_access_refused", tenant_id=tenant_id, object_id=object_id)
+            _log_refusal(started.access, refused)
             raise
         return access, started.before is None or started.before.is_removed  # 5
 
@@ -291,12 +291,10 @@ class TeamsAccess:
         access = await self._registry.update(access, access.check_again(now))
         try:
             return Finished(await self._give(access, now + SEND_WITHIN))
-        except AssignmentRefused:
+        except AssignmentRefused as refused:
             accepted = access.accept(found, self._clock.now())
             access = await self._registry.update(access, accepted)
-            events.info(
-                "teams_access_refused", tenant_id=access.tenant_id, object_id=access.object_id
-            )
+            _log_refusal(access, refused)
             return Finished(access)
         except TeamsAccessChanged:  # the other call decides
             return Finished(access)
@@ -325,6 +323,16 @@ class TeamsAccess:
 
     async def _delete(self, access: Access, not_after: datetime) -> None:
         await self._assignments.delete(access.tenant_id, access.object_id, not_after=not_after)
+
+
+def _log_refusal(access: Access, refused: AssignmentRefused) -> None:
+    """Say why ACS has refused an assignment. The sweep has no caller who would read the reason."""
+    events.info(
+        "teams_access_refused",
+        tenant_id=access.tenant_id,
+        object_id=access.object_id,
+        reason=refused.detail,
+    )
 
 
 def _require_readable(access: Access) -> None:

@@ -129,6 +129,7 @@ _STATES = f"one of {', '.join(get_args(StateFilter))}"
 AccessStateFilter = Literal["assigning", "assigned", "removing", "removed", "unknown", "any"]
 _ACCESS_STATES = f"one of {', '.join(get_args(AccessStateFilter))}"
 LATEST_YEAR = 9998
+_TOO_LATE = datetime(LATEST_YEAR + 1, 1, 1, tzinfo=UTC)
 _INSTANT = "an RFC 3339 time with its offset from UTC, such as 2030-01-01T12:00:00Z"
 UriReference = Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
 
@@ -300,7 +301,7 @@ def future(moment: datetime | None, now: datetime) -> datetime | None:
     """
     if moment is None:
         return None
-    if moment <= now or moment.year > LATEST_YEAR:
+    if moment <= now or moment >= _TOO_LATE:
         raise InvalidBody(
             "expiresOn is not in the future. To end access now, remove it."
             if moment <= now

@@ -156,7 +156,14 @@ class Services:
     def readiness(self) -> Readiness:
         """The checks of the upstreams."""
         settings = self.settings
-        return Readiness(self.acs, self.registry, self.clock, settings.cleanup, self.resource)
+        return Readiness(
+            self.acs,
+            self.registry,
+            self.access_registry,
+            self.clock,
+            settings.cleanup,
+            self.resource,
+        )
 
     async def warm_up(self) -> None:
         """Create the clients and fetch their tokens before the first request.

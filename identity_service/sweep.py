@@ -1,9 +1,9 @@
 """The sweep: the timer's work. It finishes everything that is due.
 
 It revokes what is deleted or suspended but not yet revoked, purges what is past its retention,
-purges creations that were interrupted, and rolls back registrations that were interrupted. Purges
-can be put on hold; then they wait, and everything else goes on. Finally it makes ACS agree with the
-rows about Teams Phone access.
+purges creations that were interrupted, and rolls back registrations that were interrupted. It lets
+ACS agree with the rows about Teams Phone access. Purges come last. They can be put on hold; then
+they wait, and everything else goes on.
 """
 
 from collections.abc import AsyncIterator, Awaitable
@@ -128,8 +128,9 @@ class Sweep:
         try:
             # Unfinished work first, and its revocations before its purges.
             await self._identities.finish_work()
-            await self._identities.purge()
+            # Whose access has ended must not keep it while many identities are purged.
             await self._access.finish_work()
+            await self._identities.purge()
         finally:
             await self._identities.postpone_failed()
             await self._access.postpone_failed()

@@ -33,7 +33,11 @@ _NAMES: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class AccessRecord:
-    """A user or a resource account in a file, and the line where it begins."""
+    """A user or a resource account in a file, and the line where it begins.
+
+    Attributes:
+        principal_type: Which of them. Empty if the command does not read it.
+    """
 
     line: int
     tenant_id: str
@@ -64,7 +68,7 @@ class AccessRecord:
         return self.id, self.principal_type, self.client_ids, self.expires_on
 
     def __str__(self) -> str:
-        text = f"{self.principal_type} {self.id}"
+        text = f"{self.principal_type} {self.id}".strip()
         text += f" with {', '.join(self.client_ids)}" if self.client_ids else ""
         return f"{text} until {self.expires_on}" if self.expires_on else text
 
@@ -189,7 +193,8 @@ def _parsed(line: int, values: Mapping[str, Any], options: AccessOptions) -> Acc
         not end or (isinstance(end, str) and _INSTANT.fullmatch(end)),
         "expiresOn must have a date, a time and an offset, such as 2030-01-01T12:00:00Z",
     )
-    return AccessRecord(line, tenant_id, object_id, kind, client_ids, end)
+    shown = kind if "principalType" in options.reads else ""
+    return AccessRecord(line, tenant_id, object_id, shown, client_ids, end)
 
 
 def _guid(value: object, problem: str) -> str:

@@ -30,8 +30,9 @@ from identity_service.scrubbing import excerpt
 
 events = EventLog(__name__)
 
-# What a call is about: an existing identity, an assignment that it creates, or neither.
-Subject = Literal["identity", "assignment"] | None
+# What a call is about: an existing identity, an assignment that it creates, an assignment that it
+# only names, or none of these.
+Subject = Literal["identity", "new assignment", "assignment"] | None
 
 # ACS does not promise a Retry-After. It counts its quotas per 30 seconds.
 # Source: https://learn.microsoft.com/azure/communication-services/concepts/service-limits
@@ -113,12 +114,13 @@ def _translate_response(  # noqa: PLR0911 -- a table
             return AcsRefusedUs(
                 "ACS does not accept this service's own credential.", kind="status", **about
             )
-        case ((400 | 404 | 422), _) if subject == "assignment" and _is_from_acs(error):
+        case ((400 | 404 | 422), _) if subject == "new assignment" and _is_from_acs(error):
             return AssignmentRefused(f"ACS: {_message(error)}", field=_field(error), **about)
         case 404, str() if subject == "identity" and _names_identity(code, _message(error)):
             # Any other 404 may come from anywhere, such as another service behind the endpoint.
             return IdentityNotFound("ACS has no such identity.", **about)
-        case 400, "ValidationError":
+        # Our caller has sent two GUIDs and no body, so nothing of it is invalid.
+        case 400, "ValidationError" if subject != "assignment":
             return InvalidBody(
                 f"ACS: {_message(error)}", field=_field(error), kind="status", **about
             )

@@ -81,7 +81,7 @@ class AcsTeamsAssignments:
         request = self._request("PUT", tenant_id, object_id, json=body)
         parse = partial(_assignment, tenant_id, object_id)
         with not_sent_after(not_after):
-            await self._result(request, (_OK, _CREATED), parse, subject="assignment")
+            await self._result(request, (_OK, _CREATED), parse, subject="new assignment")
 
     async def get(self, tenant_id: str, object_id: str) -> Assignment | None:
         """See `ports.TeamsAssignments`."""
@@ -107,7 +107,7 @@ class AcsTeamsAssignments:
         request: HttpRequest,
         successes: tuple[int, ...],
         parse: Callable[[AsyncHttpResponse | None], T],
-        subject: Subject = None,
+        subject: Subject = "assignment",
     ) -> T:
         return await result_of(self._send(request, successes), parse, self._host, subject=subject)
 

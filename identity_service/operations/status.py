@@ -22,7 +22,7 @@ from identity_service.errors import (
 from identity_service.identity import DueKind, SweepRecord
 from identity_service.log import EventLog
 from identity_service.policies import VERIFICATION, CleanupPolicy
-from identity_service.ports import Acs, Clock, Registry
+from identity_service.ports import AccessRegistry, Acs, Clock, Registry
 from identity_service.resource import ResourceGuard
 from identity_service.schemas import (
     Check,
@@ -87,6 +87,7 @@ class Readiness:
         self,
         acs: Acs,
         registry: Registry,
+        access_registry: AccessRegistry,
         clock: Clock,
         cleanup: CleanupPolicy,
         resource: ResourceGuard,
@@ -94,6 +95,7 @@ class Readiness:
         self._acs = acs
         self._resource = resource
         self._registry = registry
+        self._access_registry = access_registry
         self._clock = clock
         self._cleanup = cleanup
         # If the sweep has never run, missed runs count from here.
@@ -173,9 +175,10 @@ class Readiness:
             held = await self._registry.count_due(DueKind.PURGE, until=now, at_most=HELD)
         record = await self._registry.read_sweep()
         kinds = [DueKind.WORK] if self._cleanup.purge_hold else list(DueKind)
-        async for entry in self._registry.due_entries(kinds, until=now):
-            return _Sweep(now - entry.due, held, record)
-        return _Sweep(timedelta(), held, record)
+        entry = await anext(self._registry.due_entries(kinds, until=now), None)
+        access = await anext(self._access_registry.due(now), None)
+        oldest = min((each.due for each in (entry, access) if each), default=now)
+        return _Sweep(now - oldest, held, record)
 
 
 class _Sweep(NamedTuple):

@@ -1,9 +1,10 @@
 """Operations on Teams Phone access: who may use the ACS resource with their own Entra sign-in."""
 
 from identity_service.access_lifecycle import TeamsAccess
-from identity_service.errors import ServiceError
+from identity_service.errors import InvalidGuid, ServiceError
 from identity_service.identity import Page
 from identity_service.limits import Verifications
+from identity_service.log import EventLog
 from identity_service.operations.imports import Admit, Import
 from identity_service.ports import AccessRegistry, Clock
 from identity_service.schemas import (
@@ -20,6 +21,8 @@ from identity_service.schemas import (
     future,
     parsed_instant,
 )
+
+events = EventLog(__name__)
 
 
 async def assign_teams_access(
@@ -103,6 +106,13 @@ def _result(
     if isinstance(outcome, str):
         return TeamsAccessImportResult(
             tenant_id=record.tenant_id, object_id=record.object_id, result=outcome
+        )
+    if not isinstance(outcome, InvalidGuid):  # other text is not logged
+        events.info(
+            "teams_access_import_refused",
+            tenant_id=record.tenant_id.lower(),
+            object_id=record.object_id.lower(),
+            code=outcome.code,
         )
     return TeamsAccessImportResult(
         tenant_id=record.tenant_id,

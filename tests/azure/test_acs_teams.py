@@ -378,6 +378,15 @@ async def test_a_404_of_another_service_is_no_proof(
         await CALLS[name](teams)
 
 
+@pytest.mark.parametrize("name", ["get", "delete"])
+async def test_ids_that_acs_does_not_accept_are_not_an_invalid_body(name: str) -> None:
+    """Such a request has no body. The sweep tries a removal again, and the log has the cause."""
+    teams = receiving(Transport(Response(400, error_body("ValidationError"), FROM_ACS)))
+
+    with pytest.raises(AcsUnavailable):
+        await CALLS[name](teams)
+
+
 @pytest.mark.parametrize(("status", "code", "headers", "kind"), REFUSALS)
 async def test_a_put_is_refused(
     status: int, code: str | None, headers: dict[str, str], kind: type[ServiceError]

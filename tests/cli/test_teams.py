@@ -126,6 +126,18 @@ def test_what_will_happen_is_shown_first(acsid: Run, service: Service, tmp_path:
     assert service.received == []
 
 
+@pytest.mark.parametrize("command", ["remove", "import"])
+def test_a_type_that_is_not_read_is_not_shown(
+    acsid: Run, service: Service, tmp_path: Path, command: str
+) -> None:
+    """A resource account is not called a user."""
+    write(tmp_path, f"{TENANT},{user(1)},resourceAccount,,")
+
+    ended = acsid("teams", command, "users.csv", "--dry-run")
+
+    assert f"line 2: {who(1)}\n" in ended.errors
+
+
 @pytest.mark.parametrize("command", ["assign", "remove", "import"])
 def test_a_dry_run_sends_nothing(
     acsid: Run, service: Service, tmp_path: Path, command: str

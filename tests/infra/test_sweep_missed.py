@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from identity_service.operations.status import MAX_AGE, Readiness
+from identity_service.operations.status import MAX_AGE
 from tests.infra.test_alerts import QUERIES
 from tests.infra.workspace import Workspace
 from tests.support.virtual_time import START
@@ -21,7 +21,7 @@ async def test_two_missed_runs(
     world: World, workspace: Workspace, minutes: int, missed: int
 ) -> None:
     """The alert fires when `ready` finds two missed runs, and not at one."""
-    readiness = Readiness(world.acs, world.registry, world.clock, world.cleanup, world.resource)
+    readiness = world.readiness()
     now = world.clock.now()
     world.clock.advance(START + timedelta(days=1) - now)  # a time of the schedule
     await world.sweep()

@@ -143,6 +143,7 @@ GUIDS = [f"{number:08x}-0000-0000-0000-000000000000" for number in range(21)]
         ({**USER, "expiresOn": START.isoformat()}, "expiresOn"),
         ({**USER, "expiresOn": "0001-01-01T00:00:00+14:00"}, "expiresOn"),
         ({**USER, "expiresOn": "9999-12-31T23:59:59-12:00"}, "expiresOn"),
+        ({**USER, "expiresOn": "9998-12-31T23:59:59-12:00"}, "expiresOn"),
         ({**USER, "objectId": OBJECT_ID}, "objectId"),
     ],
 )

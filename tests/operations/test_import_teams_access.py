@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import pytest
 
 from identity_service.limits import Verifications
 from identity_service.operations.imports import START_UNTIL, WAIT_UNTIL
@@ -116,6 +117,17 @@ async def test_partial_success(world: World) -> None:
         "imported",
     ]
     assert [one.field for one in results[5:9]] == ["objectId", "tenantId", "expiresOn", "expiresOn"]
+
+
+async def test_refused_record_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused record is one line with its ids and the code. Text that is no id is not logged."""
+    caplog.set_level("INFO")
+    unknown = str(uuid4())
+    await imported(world, record(unknown.upper()), record("alice"))
+
+    ids = f"tenant_id={TENANT_ID} object_id={unknown}"
+    assert f"teams_access_import_refused {ids} code=teams_access_not_found" in caplog.text
+    assert "alice" not in caplog.text
 
 
 async def test_invalid_records_do_not_reach_acs(world: World) -> None:

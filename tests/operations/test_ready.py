@@ -19,6 +19,7 @@ from identity_service.errors import (
     ServiceError,
     Throttled,
 )
+from identity_service.identity import LEASE
 from identity_service.operations.status import MAX_AGE, NOBODY, Readiness, ready
 from identity_service.policies import CleanupPolicy
 from identity_service.schemas import NotReadyResponse, ReadyResponse, SweepCheck, SweepStatus
@@ -30,7 +31,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 @pytest.fixture
 async def readiness(world: World) -> Readiness:
     """The checks of one worker."""
-    return Readiness(world.acs, world.registry, world.clock, world.cleanup, world.resource)
+    return world.readiness()
 
 
 async def test_both_respond(readiness: Readiness) -> None:
@@ -192,6 +193,16 @@ async def test_oldest_overdue(
     assert response.registry.oldest_overdue_seconds == overdue
 
 
+async def test_oldest_overdue_teams_access(world: World, readiness: Readiness) -> None:
+    """What the sweep has to do about Teams Phone access waits for it too."""
+    await world.assign_access()
+    world.clock.advance(LEASE + 90 * SECOND)
+    await world.deleted()
+    response = await ready(readiness)
+
+    assert response.registry.oldest_overdue_seconds == 90
+
+
 async def test_concurrent_calls(world: World, readiness: Readiness) -> None:
     """A hundred concurrent calls share one check."""
     await asyncio.gather(*(ready(readiness) for _ in range(100)))
@@ -288,7 +299,7 @@ async def test_sweep_fails_again_and_again(world: World, readiness: Readiness) -
 async def test_sweep_takes_long(world: World, readiness: Readiness) -> None:
     """The runs that the host skips while a sweep works within its time budget are not missed."""
     world.cleanup = replace(world.cleanup, time_budget=30 * MINUTE)
-    readiness = Readiness(world.acs, world.registry, world.clock, world.cleanup, world.resource)
+    readiness = world.readiness()
     await world.sweep()
     world.registry.fails("record_sweep_end", TABLE_IS_DOWN)
     world.clock.advance(5 * MINUTE)
@@ -301,12 +312,10 @@ async def test_sweep_takes_long(world: World, readiness: Readiness) -> None:
 @pytest.mark.parametrize(("passed", "status"), [(46 * HOUR, "ok"), (47 * HOUR, "missed")])
 async def test_sweep_once_a_day(world: World, passed: timedelta, status: str) -> None:
     """The schedule says which runs are missed."""
-    cleanup = CleanupPolicy(schedule="0 0 10 * * *")
+    world.cleanup = CleanupPolicy(schedule="0 0 10 * * *")
     await world.sweep()
 
-    found = await runs(
-        world, Readiness(world.acs, world.registry, world.clock, cleanup, world.resource), passed
-    )
+    found = await runs(world, world.readiness(), passed)
 
     assert found.status == status
 

@@ -19,12 +19,16 @@ from identity_service.identity import LEASE
 from identity_service.policies import CleanupPolicy
 from identity_service.teams_access import Access, AccessState, Assignment, PrincipalType
 from tests.support.virtual_time import START
-from tests.support.world import ACS_IS_DOWN, CONFLICT, SECOND, TABLE_IS_DOWN, World
+from tests.support.world import ACS_IS_DOWN, CONFLICT, RETENTION, SECOND, TABLE_IS_DOWN, World
 
 TENANT, OBJECT = PRINCIPAL = "tenant", "object"
 ASSIGNMENT = Assignment("user", ("client",))
 OTHER = Assignment("user", ("other client",))
 DAY = timedelta(days=1)
+# The line of the log.
+REFUSED = (
+    f'teams_access_refused tenant_id={TENANT} object_id={OBJECT} reason="ACS does not accept this."'
+)
 
 
 def row(world: World) -> Access:
@@ -167,6 +171,30 @@ async def test_refused_to_the_sweep(world: World) -> None:
     await sweep(world)
 
     assert (row(world).state, row(world).assignment) == (AccessState.ASSIGNED, ASSIGNMENT)
+
+
+async def test_the_log_says_why_acs_refuses(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The reason is that of ACS."""
+    caplog.set_level("INFO")
+    world.assignments.refused = {ASSIGNMENT}
+    with pytest.raises(AssignmentRefused):
+        await assign(world)
+
+    assert REFUSED in caplog.text
+
+
+async def test_the_log_says_why_acs_refuses_to_the_sweep(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sweep has no caller who would read the reason."""
+    caplog.set_level("INFO")
+    world.assignments.fails("put", ACS_IS_DOWN)
+    with pytest.raises(AcsUnavailable):
+        await assign(world)
+    world.assignments.refused = {ASSIGNMENT}
+    await sweep(world)
+
+    assert REFUSED in caplog.text
 
 
 async def test_removed(world: World) -> None:
@@ -384,6 +412,18 @@ async def test_report(world: World) -> None:
     assert report.oldest_overdue == LEASE
 
 
+async def test_access_ends_before_identities_are_purged(world: World) -> None:
+    """A purge can wait. Whose access has ended has it until the sweep comes to it."""
+    await world.deleted()
+    await assign(world, expires=DAY)
+    world.clock.advance(RETENTION + SECOND)
+    world.cleanup = CleanupPolicy(deletes_per_30s=1, time_budget=SECOND)  # time for one call
+    report = await world.sweep()
+
+    assert world.assignments.assignments == {}
+    assert (report.teams_access, report.purged) == (1, 0)
+
+
 async def test_failures_do_not_postpone_identities(world: World) -> None:
     """If most calls about access fail, a single failure about an identity is still an attempt."""
     await world.unrevoked()
@@ -440,7 +480,7 @@ async def test_table_fails(world: World) -> None:
 
 
 async def test_unreadable_due_index(world: World) -> None:
-    """If what is due cannot be read, the sweep fails after the identities are done."""
+    """If what is due cannot be read, the sweep fails after the identities are revoked."""
     await world.unrevoked()
     world.clock.advance(LEASE + SECOND)
     world.access_registry.fails("due", TABLE_IS_DOWN)

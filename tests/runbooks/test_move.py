@@ -22,6 +22,9 @@ EXPORT = SAME_APP.command("acsid export")
 DELETE = SAME_APP.command("acsid delete")
 PURGE = SAME_APP.command("acsid purge")
 UNREGISTER = SAME_APP.command("acsid unregister")
+EXPORT_ACCESS = SAME_APP.command("acsid teams export")
+END_ACCESS = SAME_APP.command("acsid teams remove")
+GIVE_ACCESS = SAME_APP.command("acsid teams assign")
 CLEAR = SAME_APP.command("entity delete")
 STRAYS = section("remove-identities-of-another-acs-resource")
 REMOVE = STRAYS.command("entity delete")
@@ -132,11 +135,23 @@ async def is_ready(api: Client) -> bool:
 
 
 async def test_the_same_app_with_another_resource(
-    operator: Operator, control: Control, new_settings: dict[str, str], new_guid: str
+    operator: Operator,
+    control: Control,
+    old_control: Control,
+    new_settings: dict[str, str],
+    new_guid: str,
 ) -> None:
-    """Without identities and without the record, the new resource becomes the registry's."""
+    """Without identities and without the record, the new resource becomes the registry's.
+
+    Who had Teams Phone access in the old one has it in the new one.
+    """
     api = operator.api
+    user = await old_control.teams_user()
+    (await api.call("PUT", user.path, user.body())).assert_success(201)
     await operator.run(EXPORT, FILE="identities.csv")
+    await operator.run(EXPORT_ACCESS)
+    await operator.run(END_ACCESS)
+    left = await old_control.assigned_users()
     ended, kept = await api.new_identity(), await api.new_identity()
     for identity_id in {*await api.all_ids("identities")} - {kept}:
         await operator.run(DELETE, ID=identity_id)
@@ -152,6 +167,8 @@ async def test_the_same_app_with_another_resource(
     refused.assert_problem(503, "wrong_resource")
     await until(lambda: is_ready(operator.api))
     assert await control.state(await operator.api.new_identity()) == "active"
+    await operator.run(GIVE_ACCESS)
+    assert (left, user.user_id in await control.assigned_users()) == (set(), True)
 
 
 async def test_identities_of_another_resource_are_removed(

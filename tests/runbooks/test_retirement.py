@@ -33,6 +33,7 @@ ERASE = section("erase-everything-and-prove-it")
 AT_ONCE = ERASE.command("RETENTION_DAYS")
 EXPORT = ERASE.command("export everything.csv")
 DELETE = ERASE.command("delete --file")
+END_ACCESS = ERASE.command("acsid teams export")
 SWEEP = ERASE.command("acsid sweep")
 PURGE = ERASE.command("acsid purge")
 PROVE = ERASE.command("entity query")
@@ -267,6 +268,20 @@ async def test_the_proof_fails_if_something_is_left(last: Operator) -> None:
     assert read_rows(last.folder / "left.csv") != []
     rows = json.loads(proof[proof.index('{"items"') :])["items"]
     assert any(row["RowKey"].startswith("i|") for row in rows)
+
+
+async def test_everybodys_teams_access_ends(
+    api: Client, operator: Operator, control: Control
+) -> None:
+    """ACS has no assignment any more, and the file has who had one."""
+    user = await control.teams_user()
+    (await api.call("PUT", user.path, user.body())).assert_success(201)
+
+    await operator.run(END_ACCESS)
+
+    assert user.user_id not in await control.assigned_users()
+    rows = {row["objectId"]: row["state"] for row in read_rows(operator.folder / "access.csv")}
+    assert rows[user.user_id] == "assigned"
 
 
 async def test_what_a_roll_back_must_not_find_is_listed(app: App, operator: Operator) -> None:

@@ -24,6 +24,7 @@ from identity_service.operations.identities import (
 )
 from identity_service.operations.me import delete_me, restore_me
 from identity_service.operations.registration import register_identity, unregister_identity
+from identity_service.operations.status import Readiness
 from identity_service.operations.teams_access import assign_teams_access, remove_teams_access
 from identity_service.operations.tokens import issue_token, revoke_tokens
 from identity_service.policies import SCOPES, CleanupPolicy, DeletionPolicy, TokenPolicy
@@ -199,6 +200,17 @@ class World:
         self.assignments.fails("delete", ACS_IS_DOWN)
         assert await refusal(self.remove_access(ids[AccessState.REMOVING])) is AcsUnavailable
         return ids
+
+    def readiness(self) -> Readiness:
+        """The checks of one worker."""
+        return Readiness(
+            self.acs,
+            self.registry,
+            self.access_registry,
+            self.clock,
+            self.cleanup,
+            self.resource,
+        )
 
     async def sweep(self) -> SweepReport:
         """purge_deleted_identities."""

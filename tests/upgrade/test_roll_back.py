@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
+from identity_service.azure.registries import TableAccessRegistry
 from identity_service.identity import Identity, State
+from identity_service.teams_access import Access, Assignment
 from tests.support.world import ACS_IS_DOWN, RETENTION, SECOND
 from tests.upgrade.world import Shared
 
@@ -198,6 +202,21 @@ async def test_sweep_stops_at_registering_rows(
     assert (swept["due"], swept["purged"]) == (registering + 1, purged)
     assert set(ids) <= set(world.acs.identities)
     assert (later in world.acs.identities) == (not purged)
+
+
+async def test_teams_access_stays(world: Shared) -> None:
+    """Release 1 does not see it, also when it is due, and changes nothing."""
+    access = Access.absent(str(uuid4()), str(uuid4()))
+    row = access.assign(Assignment("user", (str(uuid4()),)), None, world.clock.now())
+    await TableAccessRegistry(world.table).insert(row, not_after=datetime.max.replace(tzinfo=UTC))
+    before = await world.rows()
+    world.clock.advance(RETENTION)
+    world.pass_lease()
+    swept = await world.release_1.sweep()
+    listed = await world.release_1.call("list_identities", query={})
+
+    assert (swept["due"], listed["value"]) == (0, [])
+    assert await world.rows() == before
 
 
 async def test_upgrade_after_a_roll_back(world: Shared) -> None:
