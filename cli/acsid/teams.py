@@ -236,7 +236,8 @@ def _difference(item: Mapping[str, Any]) -> str:
     held = item.get("acs", {})
     if "principalType" not in held:
         return "ACS has no assignment"
-    if held["principalType"] != item.get("principalType"):
+    # A resource account has two names, which the service takes as one.
+    if (held["principalType"] == "user") != (item.get("principalType") == "user"):
         return f"ACS has the type {held['principalType']}"
     return f"ACS has the clients {' '.join(held.get('clientIds', ())) or '(none)'}"
 

@@ -425,6 +425,16 @@ def test_everything_agrees(acsid: Run, service: Service) -> None:
     assert "Compared 3: 0 differ." in ended.errors
 
 
+def test_other_name_of_a_resource_account_is_no_difference(acsid: Run, service: Service) -> None:
+    """Only the clients differ: ACS may return the other name of a resource account."""
+    given(service, 0, principalType="teamsResourceAccount")
+    service.held[who(0)] = {"principalType": "resourceAccount", "clientIds": [OTHER_CLIENT]}
+
+    ended = acsid("teams", "check", "--json")
+
+    assert [one["difference"] for one in ended.lines()] == [f"ACS has the clients {OTHER_CLIENT}"]
+
+
 def test_differences(acsid: Run, service: Service) -> None:
     """Each difference is listed with what ACS has, and the exit code is 1."""
     for number in range(4):
