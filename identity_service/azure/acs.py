@@ -16,8 +16,8 @@ from azure.core.pipeline.policies import ContentDecodePolicy
 from identity_service.azure.acs_calls import (
     REPEATABLE,
     RETRY_ONCE,
+    Authenticate,
     Record,
-    bearer,
     new_transport,
     policies,
     result_of,
@@ -78,7 +78,7 @@ class AcsClient:
                 endpoint,
                 credential,
                 transport=transport,
-                policies=policies(bearer(credential), ContentDecodePolicy(), traced=traced),
+                policies=policies(Authenticate(credential), ContentDecodePolicy(), traced=traced),
             )
         return cls(client, host=urlsplit(endpoint).netloc)
 

@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 from azure.core.exceptions import AzureError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import (
-    AsyncBearerTokenCredentialPolicy,
+    AsyncHTTPPolicy,
     DistributedTracingPolicy,
-    SansIOHTTPPolicy,
     UserAgentPolicy,
 )
 from azure.core.pipeline.transport import AsyncHttpResponse
@@ -45,11 +44,6 @@ RETRY_ONCE: dict[str, Any] = {"repeatable": True}
 def new_transport(proxy: str) -> Transport:
     """The transport of all calls. Each call limits itself how long it waits for the response."""
     return Transport(CONNECT, None, proxy)
-
-
-def bearer(credential: Credential) -> AsyncBearerTokenCredentialPolicy[HttpRequest, Any]:
-    """The policy that authenticates with the app's own credential."""
-    return AsyncBearerTokenCredentialPolicy(credential, ACS_SCOPE)
 
 
 def policies(authentication: object, *more: object, traced: bool) -> list[object]:
@@ -100,24 +94,40 @@ async def result_of(
             raise unavailable(host, invalid_body(error)) from error
 
 
-class Record(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+class Authenticate(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Sends the app's own access token.
+
+    azure-core's policy keeps a copy of the token. Here only the credential has one.
+    """
+
+    def __init__(self, credential: Credential) -> None:
+        super().__init__()
+        self._credential = credential
+
+    async def send(
+        self, request: PipelineRequest[HttpRequest]
+    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        """Authenticate the request."""
+        request.http_request.headers["Authorization"] = await self._credential.bearer(ACS_SCOPE)
+        return await self.next.send(request)
+
+
+class Record(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     """Names this client, and records what the log line of the invocation says about ACS."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._user_agent = UserAgentPolicy().user_agent
 
-    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
-        """The credential is there, and the request goes out."""
+    async def send(
+        self, request: PipelineRequest[HttpRequest]
+    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        """The credential is there, and the request goes out. The response has an id."""
         request.http_request.headers.setdefault("User-Agent", self._user_agent)
         request_sent()
-
-    def on_response(
-        self,
-        request: PipelineRequest[HttpRequest],  # noqa: ARG002 -- part of the interface
-        response: PipelineResponse[HttpRequest, AsyncHttpResponse],
-    ) -> None:
-        """Its id, and whether ACS throttles."""
+        response = await self.next.send(request)
         received = response.http_response
         invocation = current_invocation()
         invocation.upstream_request_id = request_id(received.headers) or ""
         invocation.throttles += received.status_code == HTTPStatus.TOO_MANY_REQUESTS
+        return response

@@ -21,7 +21,7 @@ from azure.core.rest import HttpRequest
 
 from identity_service.azure.acs_calls import (
     RETRY_ONCE,
-    bearer,
+    Authenticate,
     new_transport,
     policies,
     result_of,
@@ -61,13 +61,15 @@ class AcsTeamsAssignments:
             proxy: The URL of the proxy. Empty if there is none.
             traced: Whether OpenTelemetry records the requests.
         """
+        authentication: SignWithKey | Authenticate
+        if isinstance(credential, str):
+            authentication = SignWithKey(credential)
+        else:
+            authentication = Authenticate(credential)
         client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
             endpoint,
             transport=new_transport(proxy),
-            policies=policies(
-                SignWithKey(credential) if isinstance(credential, str) else bearer(credential),
-                traced=traced,
-            ),
+            policies=policies(authentication, traced=traced),
         )
         return cls(client, endpoint)
 

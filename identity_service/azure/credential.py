@@ -81,12 +81,13 @@ class Credential:
         Raises:
             CredentialUnavailableError: there was none within `TIMEOUT` seconds.
         """
-        wanted = options or TokenRequestOptions()
-        key = (scopes, *sorted(wanted.items()))
-        if key not in self._renewals:
+        key = (*scopes, *sorted(options.items())) if options else scopes
+        renewal = self._renewals.get(key)
+        if renewal is None:
+            wanted = options or TokenRequestOptions()
             request = partial(self._source.get_token_info, *scopes, options=wanted)
-            self._renewals[key] = _Renewal(" ".join(scopes), request)
-        return await self._renewals[key].token()
+            renewal = self._renewals[key] = _Renewal(" ".join(scopes), request)
+        return await renewal.token()
 
     async def get_token(
         self,
@@ -99,6 +100,10 @@ class Credential:
         """The older form of azure-core's protocol. Clients recognise a credential by it."""
         token = await self.get_token_info(*scopes)
         return AccessToken(token.token, token.expires_on)
+
+    async def bearer(self, scope: str) -> str:
+        """The Authorization header for `scope`. Raises what `get_token_info` raises."""
+        return f"Bearer {(await self.get_token_info(scope)).token}"
 
     async def warm_up(self, *scopes: str) -> None:
         """Get a token ahead of the first call. A failure is only logged: the call tries again."""

@@ -1,24 +1,24 @@
 """Reads a row of a table with one plain request: each token costs one such read.
 
-The tables SDK needs more CPU for it than aiohttp and azure-core together.
+The tables SDK needs more CPU for it than aiohttp and the identity SDK together.
 """
 
+import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from azure.core import AsyncPipelineClient
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError
-from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
 from azure.core.pipeline.transport import AsyncHttpResponse
 from azure.core.rest import HttpRequest
 from azure.core.tracing.decorator_async import distributed_trace_async
 
-from identity_service.azure.transport import RetryOnce, Transport
+from identity_service.azure.credential import Credential
+from identity_service.azure.transport import Received, Response, Transport
 
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 
@@ -62,18 +62,11 @@ class RowReader:
     """
 
     def __init__(
-        self,
-        table_service: str,
-        table: str,
-        credential: AsyncTokenCredential,
-        transport: Transport,
+        self, table_service: str, table: str, credential: Credential, transport: Transport
     ) -> None:
         self._address = f"{table_service}/{table}"
-        self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
-            table_service,
-            policies=[RetryOnce(), AsyncBearerTokenCredentialPolicy(credential, STORAGE_SCOPE)],
-            transport=transport,
-        )
+        self._credential = credential
+        self._transport = transport
 
     # In traces it has the SDK's name. No policy records the request: its URL may have the hash of a
     # user id.
@@ -86,21 +79,32 @@ class RowReader:
             TypedColumns: only the tables SDK can read its columns.
             msgspec.DecodeError: the response is no JSON object.
         """
-        keys = f"(PartitionKey='{partition_key}',RowKey='{quote(row_key)}')"
-        headers = {**_HEADERS, "x-ms-date": formatdate(usegmt=True)}
-        request = HttpRequest("GET", self._address + keys, headers=headers)
-        response = await self._client.send_request(request, repeatable=True)
-        if response.status_code != HTTPStatus.OK:
-            raise RefusedRead(response)
-        columns = _decoder.decode(response.body())
+        address = f"{self._address}(PartitionKey='{partition_key}',RowKey='{quote(row_key)}')"
+        response, body = await self._get(address)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            response, body = await self._get(address)
+        if response.status != HTTPStatus.OK:
+            raise RefusedRead(Response(HttpRequest("GET", address), response, body))
+        columns = _decoder.decode(body)
         if any(name.endswith(_TYPE) for name in columns):
             raise TypedColumns(row_key)
         own = (name for name in columns if not name.startswith(_METADATA) and name != _TIMESTAMP)
         return {name: columns[name] for name in own}, columns.get("odata.etag")
 
+    async def _get(self, address: str) -> Received:
+        authorization = await self._credential.bearer(STORAGE_SCOPE)
+        varying = {"x-ms-date": _date(int(time.time())), "Authorization": authorization}
+        return await self._transport.exchange("GET", address, _HEADERS | varying)
+
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._transport.close()
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """The time for a header. It is formatted once per second."""
+    return formatdate(second, usegmt=True)
 
 
 def _error_code(response: AsyncHttpResponse) -> str:

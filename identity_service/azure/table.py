@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -23,6 +22,7 @@ from azure.core.exceptions import (
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.data.tables.aio import TableClient
 
+from identity_service.azure.credential import Credential
 from identity_service.azure.failures import Failure, describe, invalid_body
 from identity_service.azure.row_reader import RowReader, TypedColumns
 from identity_service.azure.table_codec import PARTITIONS, Change
@@ -152,7 +152,7 @@ class Table:
     def connect(
         cls,
         table_service: str,
-        credential: AsyncTokenCredential,
+        credential: Credential,
         proxy: str = "",
     ) -> Self:
         """The table in the storage account whose tables are at the URL `table_service`."""

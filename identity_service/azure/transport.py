@@ -1,6 +1,6 @@
 """How the SDKs send requests: cheaply, never too late, and at most twice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -26,6 +26,9 @@ from azure.core.rest import HttpRequest
 
 from identity_service.errors import CallerGone
 from identity_service.log import connected, current_invocation
+
+# A response and its body, decompressed.
+Received = tuple[aiohttp.ClientResponse, bytes]
 
 _CONTENT_TYPE = ("Content-Type",)
 
@@ -125,28 +128,37 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
         request: HttpRequest,
         **_: Any,  # options for other transports
     ) -> Response:
-        """Send the request and read the response.
+        """Send the request and read the response. It raises what `exchange` raises."""
+        received = await self.exchange(
+            request.method, request.url, request.headers, request.content
+        )
+        return Response(request, *received)
+
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: Any = None
+    ) -> Received:
+        """Send a request and read the response.
 
         Raises:
             ServiceRequestError: it was not sent, or its connection broke.
             ServiceResponseError: no valid response arrived in time.
         """
-        await self.open()
+        if self.session is None:
+            await self.open()
         assert self.session  # noqa: S101 -- for mypy
-        content = request.content
         try:
             async with self.session.request(
-                request.method,
-                request.url,
-                headers=request.headers,
+                method,
+                url,
+                headers=headers,
                 data=content,
                 # Without a body, aiohttp would still name its type.
                 skip_auto_headers=() if content else _CONTENT_TYPE,
                 timeout=self._timeout,
                 allow_redirects=False,
-                proxy=self._proxy if request.url.startswith("https:") else None,
+                proxy=self._proxy if url.startswith("https:") else None,
             ) as received:
-                return Response(request, received, await received.read())
+                return received, await received.read()
         except aiohttp.ClientResponseError as error:
             raise ServiceResponseError(error, error=error) from error
         except aiohttp.ConnectionTimeoutError as error:

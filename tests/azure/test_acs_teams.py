@@ -16,7 +16,7 @@ from azure.core.pipeline.transport import AsyncHttpResponse
 from azure.core.rest import HttpRequest
 
 from identity_service.azure import transport as own
-from identity_service.azure.acs_calls import CONNECT, REPEATABLE, bearer, policies
+from identity_service.azure.acs_calls import CONNECT, REPEATABLE, Authenticate, policies
 from identity_service.azure.acs_teams import AcsTeamsAssignments, SignWithKey
 from identity_service.azure.credential import Credential
 from identity_service.errors import (
@@ -205,7 +205,7 @@ async def teams(
     if request.param == "memory":
         yield MemoryAssignments(SystemClock())
         return
-    key, identity = SignWithKey(fresh.keys[0]), bearer(EmulatorCredential(fresh))
+    key, identity = SignWithKey(fresh.keys[0]), Authenticate(EmulatorCredential(fresh))
     authentication = key if request.param == "key" else identity
     adapter = trusting(fresh.ca_file, authentication, fresh.port)
     yield adapter
