@@ -48,7 +48,7 @@ class AzuritePorts:
 async def azurite(
     folder: Path, ports: AzuritePorts, authority: Authority, children: Children
 ) -> AsyncIterator[Azurite]:
-    """Run Azurite with an empty account that is stored in `folder`.
+    """Run Azurite with an empty account in memory. Its certificate is in `folder`.
 
     Raises:
         CannotStart: Node or Azurite is missing, or Azurite does not start.
@@ -56,7 +56,7 @@ async def azurite(
     certificate, key = _clean(folder, authority)
     process = await children.start(
         *_command(ports),
-        *("--location", str(folder), "--cert", str(certificate), "--key", str(key)),
+        *("--cert", str(certificate), "--key", str(key)),
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -83,6 +83,8 @@ def _command(ports: AzuritePorts) -> list[str]:
     if not _SCRIPT.exists():
         raise CannotStart("Azurite is missing: run `make runnable`.")
     options = ["--silent", "--oauth", "basic", "--disableTelemetry", "--skipApiVersionCheck"]
+    # Otherwise it stops for as long as it takes to write all rows to a file, every few seconds.
+    options += ["--inMemoryPersistence"]
     options += ["--tableKeepAliveTimeout", str(KEEP_ALIVE)]
     for name, port in vars(ports).items():
         options += [f"--{name}Port", str(port)]
