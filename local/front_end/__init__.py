@@ -90,5 +90,5 @@ def through(layers: Iterable[Layer], handler: Handler) -> Handler:
     return handler
 
 
-async def _pass(layer: Layer, handler: Handler, request: Request) -> Response:
-    return await layer(request, handler)
+def _pass(layer: Layer, handler: Handler, request: Request) -> Awaitable[Response]:
+    return layer(request, handler)
