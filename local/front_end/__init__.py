@@ -5,9 +5,10 @@ itself, pass a changed request on, or change the response.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import replace
 from functools import partial, wraps
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from local.front_end.cors import Cors
 from local.front_end.easy_auth import EasyAuth

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from msgspec import Struct
 
 # From PathString.ToUriComponent of Microsoft.AspNetCore.Http.
 _SAFE_IN_PATHS = "/:@!$&'()*+,;=~%"
@@ -20,8 +21,7 @@ async def no_body() -> bytes:
     return b""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """An HTTP request, decoded as the host decodes it before routing.
 
     Attributes:
@@ -41,8 +41,7 @@ class Request:
     read_body: Callable[[], Awaitable[bytes]] = no_body
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """An HTTP response. The server adds the headers that describe its length."""
 
     status: int

@@ -6,8 +6,9 @@ dotnet/aspnetcore 8.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
+
+from msgspec import Struct
 
 from local.functions_host.http import PathError, Response, decode_path, first_values, fold
 
@@ -38,8 +39,7 @@ class Rejection(Exception):
         self.response = Response(status, headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """A request line and headers that are valid.
 
     Attributes:
