@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
-from uuid import uuid4
 
+from local.functions_host.http import new_guid
 from local.functions_host.indexing import Code
 
 Encoded = TypeVar("Encoded")
@@ -178,7 +178,7 @@ class Invoker:
         trace: TraceContext,
     ) -> Encoded | None:
         with self._tracing(code.name, trace) as child:
-            context = InvocationContext(str(uuid4()), code.name, code.directory, child)
+            context = InvocationContext(new_guid(), code.name, code.directory, child)
             return await self._run(code, bind, encode, context)
 
     async def _run(
@@ -232,15 +232,21 @@ def _is_accepted(_record: logging.LogRecord) -> bool:
 class _Line(logging.Formatter):
     def __init__(self) -> None:
         super().__init__(
-            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(invocation)s] %(message)s",
-            "%Y-%m-%dT%H:%M:%S",
+            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(invocation)s] %(message)s"
         )
-        self.converter = time.gmtime
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 -- as inherited
+        return _format_time(int(record.created))
 
     def format(self, record: logging.LogRecord) -> str:
         record.invocation = _current_invocation() or "-"
         # Indented, so that a message with a line break cannot forge a second record.
         return "\n    ".join(super().format(record).splitlines())
+
+
+@lru_cache(maxsize=1)
+def _format_time(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def log_to_stderr() -> None:
