@@ -5,9 +5,11 @@ Microsoft.AspNetCore.Cors with any method, any header and no credentials.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Self
+
+from msgspec.structs import replace
 
 from local.functions_host.http import Handler, Request, Response
 

@@ -9,12 +9,13 @@ Source: https://learn.microsoft.com/azure/app-service/configure-authentication-u
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, Self
 
 import jwt
 import msgspec
+from msgspec.structs import replace
 
 from local.functions_host.http import Handler, Request, Response
 

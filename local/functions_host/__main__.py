@@ -16,10 +16,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, MutableMapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
+
+from msgspec.structs import replace
 
 from local import front_end
 from local.functions_host.functions import Functions, load

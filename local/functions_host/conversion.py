@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from http.cookies import CookieError, Morsel, SimpleCookie
 from typing import Any
@@ -71,6 +72,7 @@ def base_url(request: Request) -> str:
     return f"{'https' if scheme == 'https' else 'http'}://{host}"
 
 
+@lru_cache
 def _check_url(scheme: str, host: str) -> None:
     authority = _AUTHORITY.fullmatch(re.split(r"[/?#\\]", host)[0])
     if not (authority and _SCHEME.fullmatch(scheme)):

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
 from functools import partial
 from http import HTTPStatus
 
@@ -131,8 +130,8 @@ class _Throttle:
     def __init__(self, options: HostJson) -> None:
         self._instance = asyncio.Semaphore(CALLS_AT_ONCE)
         self._outstanding = 0
-        self._limit = options.max_outstanding
-        self._slots = asyncio.Semaphore(options.max_concurrent) if options.max_concurrent else None
+        self._limit = CALLS_AT_ONCE if options.max_outstanding is None else options.max_outstanding
+        self._slots = asyncio.Semaphore(options.max_concurrent or CALLS_AT_ONCE)
 
     async def run(self, call: Callable[[], Awaitable[Response]]) -> Response:
         """Call when there is a free slot. The response is 429 if too many wait for one.
@@ -140,17 +139,14 @@ class _Throttle:
         The host only knows of the calls that the platform sends it.
         """
         async with self._instance:
-            return await self._run(call)
-
-    async def _run(self, call: Callable[[], Awaitable[Response]]) -> Response:
-        if self._limit is not None and self._outstanding >= self._limit:
-            return Response(HTTPStatus.TOO_MANY_REQUESTS)
-        self._outstanding += 1
-        try:
-            async with self._slots or nullcontext():
-                return await call()
-        finally:
-            self._outstanding -= 1
+            if self._outstanding >= self._limit:
+                return Response(HTTPStatus.TOO_MANY_REQUESTS)
+            self._outstanding += 1
+            try:
+                async with self._slots:
+                    return await call()
+            finally:
+                self._outstanding -= 1
 
 
 async def _value(value: object) -> object:

@@ -1,9 +1,11 @@
 """Requests and responses, and the host's rules for URLs, queries and repeated headers."""
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from msgspec import Struct
 
 # From PathString.ToUriComponent of Microsoft.AspNetCore.Http.
 _SAFE_IN_PATHS = "/:@!$&'()*+,;=~%"
@@ -15,13 +17,18 @@ class BodyError(Exception):
     """A request's body is too large, cut off, stalled, or badly chunked."""
 
 
+def new_guid() -> str:
+    """A random GUID of version 4. `uuid4` costs three times as much."""
+    text = os.urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+
+
 async def no_body() -> bytes:
     """Read the body of a request that has none."""
     return b""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """An HTTP request, decoded as the host decodes it before routing.
 
     Attributes:
@@ -41,8 +48,7 @@ class Request:
     read_body: Callable[[], Awaitable[bytes]] = no_body
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """An HTTP response. The server adds the headers that describe its length."""
 
     status: int

@@ -15,12 +15,12 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
-from uuid import uuid4
 
+from local.functions_host.http import new_guid
 from local.functions_host.indexing import Code
 
 Encoded = TypeVar("Encoded")
@@ -86,16 +86,14 @@ def no_result(result: object) -> None:
         raise TypeError(f"a function without a $return binding returned {type(result).__name__}")
 
 
-@contextmanager
-def untraced(_name: str, _caller: TraceContext) -> Iterator[TraceContext]:
+def untraced(_name: str, _caller: TraceContext) -> AbstractContextManager[TraceContext]:
     """Give an invocation no trace context, as the host does without telemetry."""
-    yield TraceContext()
+    return nullcontext(TraceContext())
 
 
-@contextmanager
-def continued(_name: str, caller: TraceContext) -> Iterator[TraceContext]:
+def continued(_name: str, caller: TraceContext) -> AbstractContextManager[TraceContext]:
     """Give an invocation a trace context without recording a span."""
-    yield caller.child()
+    return nullcontext(caller.child())
 
 
 class Invoker:
@@ -116,10 +114,13 @@ class Invoker:
         self._tracing = tracing
         self._timeout = timeout
         self._kill = kill
-        self._killed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_killed = False
         self._threads = ThreadPoolExecutor(thread_name_prefix="function")
-        # The loop itself keeps only weak references to its tasks.
-        self._running: set[asyncio.Task[Any]] = set()
+        # The invocations that run, because the loop itself keeps only weak references to its tasks;
+        # with what their callers wait for, and their timeouts.
+        self._running: dict[
+            asyncio.Task[Any], tuple[asyncio.Future[None], asyncio.TimerHandle | None]
+        ] = {}
 
     def start(
         self,
@@ -132,22 +133,26 @@ class Invoker:
 
         The task never raises: an error is logged, and the result is None.
         """
-        task = asyncio.create_task(self._traced(code, bind, encode, trace or TraceContext()))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        if self._timeout is not None:
-            timer = asyncio.get_running_loop().call_later(self._timeout, self._expire, code)
-            task.add_done_callback(lambda _: timer.cancel())
+        loop, seconds = asyncio.get_running_loop(), self._timeout
+        task = loop.create_task(self._traced(code, bind, encode, trace or TraceContext()))
+        timer = None if seconds is None else loop.call_later(seconds, self._expire, code)
+        self._running[task] = (loop.create_future(), timer)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        end, timer = self._running.pop(task)
+        if timer:
+            timer.cancel()
+        _release(end)
 
     async def result(self, task: "asyncio.Task[Encoded | None]") -> Encoded | None:
         """The result of an invocation, or None if it fails or the worker is killed.
 
         A caller that is cancelled does not cancel the invocation.
         """
-        first_of: set[asyncio.Future[Any]] = {task, self._killed}
-        if not self._killed.done():
-            await asyncio.wait(first_of, return_when=asyncio.FIRST_COMPLETED)
+        if task in self._running and not self._is_killed:
+            await self._running[task][0]
         return task.result() if task.done() else None
 
     def _expire(self, code: Code) -> None:
@@ -157,9 +162,11 @@ class Invoker:
             self._timeout,
             code.name,
         )
-        if self._killed.done():
+        if self._is_killed:
             return
-        self._killed.set_result(None)
+        self._is_killed = True
+        for end, _ in self._running.values():
+            _release(end)
         if self._kill:
             self._kill()
 
@@ -171,7 +178,7 @@ class Invoker:
         trace: TraceContext,
     ) -> Encoded | None:
         with self._tracing(code.name, trace) as child:
-            context = InvocationContext(str(uuid4()), code.name, code.directory, child)
+            context = InvocationContext(new_guid(), code.name, code.directory, child)
             return await self._run(code, bind, encode, context)
 
     async def _run(
@@ -203,6 +210,11 @@ class Invoker:
         return await loop.run_in_executor(self._threads, inherited.run, call)
 
 
+def _release(end: "asyncio.Future[None]") -> None:
+    if not end.done():
+        end.set_result(None)
+
+
 def _current_invocation() -> str | None:
     """The id of the invocation that this code belongs to, in its tasks and its threads."""
     return _current.get() or getattr(_thread_local, "invocation_id", None)
@@ -220,15 +232,21 @@ def _is_accepted(_record: logging.LogRecord) -> bool:
 class _Line(logging.Formatter):
     def __init__(self) -> None:
         super().__init__(
-            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(invocation)s] %(message)s",
-            "%Y-%m-%dT%H:%M:%S",
+            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(invocation)s] %(message)s"
         )
-        self.converter = time.gmtime
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 -- as inherited
+        return _format_time(int(record.created))
 
     def format(self, record: logging.LogRecord) -> str:
         record.invocation = _current_invocation() or "-"
         # Indented, so that a message with a line break cannot forge a second record.
         return "\n    ".join(super().format(record).splitlines())
+
+
+@lru_cache(maxsize=1)
+def _format_time(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def log_to_stderr() -> None:

@@ -3,6 +3,7 @@
 import hmac
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cache
 
 from local.functions_host.http import Request, first_values, query_pairs
 
@@ -29,7 +30,7 @@ class Keys:
 
     def of(self, function: str) -> str:
         """The function's own `default` key: always the same for the same master key."""
-        return hmac.digest(self.master.encode(), function.encode(), "sha256").hex()
+        return _derive(self.master, function)
 
     def level(self, request: Request, function: str | None = None) -> AuthLevel:
         """The level of the key in `x-functions-key`, or in `?code=` without that header.
@@ -43,6 +44,11 @@ class Keys:
             return AuthLevel.ADMIN
         own = function is not None and _same(given, self.of(function))
         return AuthLevel.FUNCTION if own or _same(given, self.function) else AuthLevel.ANONYMOUS
+
+
+@cache
+def _derive(master: str, function: str) -> str:
+    return hmac.digest(master.encode(), function.encode(), "sha256").hex()
 
 
 def _same(given: str, key: str) -> bool:

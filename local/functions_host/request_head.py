@@ -5,13 +5,20 @@ dotnet/aspnetcore 8.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
-from local.functions_host.http import PathError, Response, decode_path, fold
+from msgspec import Struct
 
+from local.functions_host.http import PathError, Response, decode_path, first_values, fold
+
+_REQUEST_LINE_LIMIT = 8_192
+_HEADERS_LIMIT = 32_768
+_HEADER_COUNT_LIMIT = 100
+_EMPTY_LINES = re.compile(rb"\A(?:\r?\n)+")
+_END = re.compile(rb"\n\r?\n")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER = re.compile(rb"(%b):([^\0\r]*)" % _TOKEN.pattern)
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[!$&'()\-._~0-9A-Za-z]+)(?::[0-9]+)?")
 _AUTHORITY = re.compile(r"[\-.:\[\]@0-9A-Za-z]+")
 _ABSOLUTE = re.compile(
@@ -20,6 +27,7 @@ _ABSOLUTE = re.compile(
 _LENGTH = re.compile("0*[0-9]{1,19}")
 _LARGEST_LENGTH = 2**63 - 1
 _ESCAPED_SLASH = re.compile("%2f", re.IGNORECASE)
+_RENAMED = {"content-length": "x-content-length"}
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -31,14 +39,15 @@ class Rejection(Exception):
         self.response = Response(status, headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """A request line and headers that are valid.
 
     Attributes:
         method: as it is written. Kestrel knows methods only in upper case: after `head`, it sends a
             body.
         path: decoded; empty for `OPTIONS *` and CONNECT.
+        headers: by lower-case name; repeated headers are joined by commas.
+        first: the first value of each header, by lower-case name.
         content_length: None if the body is chunked or there is no body.
     """
 
@@ -46,10 +55,33 @@ class Head:
     path: str
     query_string: str
     is_http_10: bool
-    headers: tuple[tuple[str, str], ...]
+    headers: dict[str, str]
+    first: dict[str, str]
     content_length: int | None
     is_chunked: bool
     keeps_alive: bool
+
+
+def take_lines(buffer: bytearray) -> list[bytes]:
+    """Take a request line and its header lines from what has arrived; none if they are incomplete.
+
+    Raises:
+        Rejection: they are too long, which may show before they are complete.
+    """
+    if buffer.startswith((b"\r", b"\n")):
+        buffer[:] = _EMPTY_LINES.sub(b"", buffer)
+    end = _END.search(buffer)
+    # The last line break may be that of the end.
+    head = buffer[: end.start() + 1] if end else buffer.removesuffix(b"\r")
+    lines = head.split(b"\n")
+    if len(lines[0]) >= _REQUEST_LINE_LIMIT:
+        raise Rejection(HTTPStatus.REQUEST_URI_TOO_LONG)
+    if len(head) - len(lines[0]) - 1 > _HEADERS_LIMIT or len(lines) - 2 > _HEADER_COUNT_LIMIT:
+        raise Rejection(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+    if not end:
+        return []
+    del buffer[: end.end()]
+    return [bytes(line.removesuffix(b"\r")) for line in lines[:-1]]
 
 
 def parse_head(lines: Sequence[bytes]) -> Head:
@@ -59,25 +91,26 @@ def parse_head(lines: Sequence[bytes]) -> Head:
         Rejection: Kestrel rejects the request.
     """
     method, target, is_http_10 = _parse_request_line(lines[0])
-    headers = tuple(_parse_header(line) for line in lines[1:])
-    values = fold((name.lower(), value) for name, value in headers)
-    names = [name.lower() for name, _ in headers]
-    host = values.get("host")
-    if names.count("host") > 1 or (host is None and not is_http_10):
+    pairs = [_parse_header(line) for line in lines[1:]]
+    headers, first = _merge(pairs)
+    host = headers.get("host")
+    if len(_values(pairs, "host")) > 1 or (host is None and not is_http_10):
         raise Rejection(HTTPStatus.BAD_REQUEST)
     if host and not _HOST.fullmatch(host):
         raise Rejection(HTTPStatus.BAD_REQUEST)
     path, query_string = _parse_target(method, target, host or "")
-    is_chunked = _is_chunked(values.get("transfer-encoding"))
+    is_chunked = _is_chunked(headers.get("transfer-encoding"))
     if is_chunked:
         # A request with both could be read in two ways, so Kestrel renames the other header.
-        headers = tuple((_renamed(name), value) for name, value in headers)
-    length = None if is_chunked else _content_length(headers)
+        headers, first = _merge([(_RENAMED.get(name, name), value) for name, value in pairs])
+    length = None if is_chunked else _content_length(_values(pairs, "content-length"))
     if is_http_10 and method in ("POST", "PUT") and length is None and not is_chunked:
         raise Rejection(HTTPStatus.BAD_REQUEST)
-    connection = {each.strip().lower() for each in values.get("connection", "").split(",")}
+    connection = {each.strip().lower() for each in headers.get("connection", "").split(",")}
     keeps_alive = "keep-alive" in connection if is_http_10 else "close" not in connection
-    return Head(*(method, path, query_string, is_http_10, headers, length, is_chunked, keeps_alive))
+    return Head(
+        *(method, path, query_string, is_http_10, headers, first, length, is_chunked, keeps_alive)
+    )
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str, bool]:
@@ -94,13 +127,25 @@ def _parse_request_line(line: bytes) -> tuple[str, str, bool]:
 
 
 def _parse_header(line: bytes) -> tuple[str, str]:
-    name, colon, value = line.partition(b":")
-    if not colon or not _TOKEN.fullmatch(name) or b"\0" in value or b"\r" in value:
+    found = _HEADER.fullmatch(line)
+    if not found:
         raise Rejection(HTTPStatus.BAD_REQUEST)
+    name, value = found.groups()
     try:
-        return name.decode(), value.strip(b" \t").decode()
+        return name.decode().lower(), value.decode().strip(" \t")
     except UnicodeDecodeError:
         raise Rejection(HTTPStatus.BAD_REQUEST) from None
+
+
+def _merge(pairs: list[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """The joined values of each header, and the first one."""
+    headers = dict(pairs)
+    is_repeated = len(headers) < len(pairs)
+    return (fold(pairs), first_values(pairs)) if is_repeated else (headers, headers)
+
+
+def _values(pairs: Iterable[tuple[str, str]], wanted: str) -> list[str]:
+    return [value for name, value in pairs if name == wanted]
 
 
 def _parse_target(method: str, target: str, host: str) -> tuple[str, str]:
@@ -143,12 +188,7 @@ def _is_chunked(transfer_encoding: str | None) -> bool:
     return True
 
 
-def _renamed(name: str) -> str:
-    return "X-Content-Length" if name.lower() == "content-length" else name
-
-
-def _content_length(headers: Sequence[tuple[str, str]]) -> int | None:
-    lengths = [value for name, value in headers if name.lower() == "content-length"]
+def _content_length(lengths: Sequence[str]) -> int | None:
     if not lengths:
         return None
     if lengths[1:] or not _LENGTH.fullmatch(lengths[0]):

@@ -75,12 +75,12 @@ class Route:
     Attributes:
         template: with the prefix, without outer slashes.
         pattern: matches the whole path; its groups are the parameters.
-        checks: the constraints, by parameter.
+        checks: the constraints, with the parameters that they are for.
     """
 
     template: str
     pattern: re.Pattern[str]
-    checks: dict[str, list[Check]]
+    checks: list[tuple[str, Check]]
 
     @classmethod
     def parse(cls, prefix: str, template: str) -> "Route":
@@ -102,13 +102,15 @@ class Route:
         if not found:
             return None
         values = {name: value for name, value in found.groupdict().items() if value}
-        checks = ((name, check) for name, given in self.checks.items() for check in given)
-        valid = all(check(values[name]) for name, check in checks if name in values)
-        return values if valid else None
+        for name, check in self.checks:
+            if name in values and not check(values[name]):
+                return None
+        return values
 
 
-def _compile(template: str) -> tuple[str, dict[str, list[Check]]]:
-    pattern, checks = "", {}
+def _compile(template: str) -> tuple[str, list[tuple[str, Check]]]:
+    pattern = ""
+    checks: list[tuple[str, Check]] = []
     names: set[str] = set()
     segments = template.split("/")
     for position, segment in enumerate(segments, 1):
@@ -119,9 +121,8 @@ def _compile(template: str) -> tuple[str, dict[str, list[Check]]]:
             if name.lower() in names:
                 raise RouteError(f"The route parameter {name!r} appears twice in {template!r}.")
             names.add(name.lower())
-            checks[name] = [
-                _check(*found) for found in _CONSTRAINT.findall(parameter["constraints"])
-            ]
+            constraints = _CONSTRAINT.findall(parameter["constraints"])
+            checks += [(name, _check(*found)) for found in constraints]
     return pattern + "/?", checks
 
 

@@ -8,20 +8,19 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
-from local.functions_host.http import BodyError, Handler, Request, Response, first_values, fold
-from local.functions_host.request_head import Head, Rejection, parse_head
+from local.functions_host.http import BodyError, Handler, Request, Response
+from local.functions_host.request_head import Head, Rejection, parse_head, take_lines
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_BODY_LIMIT = 104_857_600
-_REQUEST_LINE_LIMIT = 8_192
-_HEADERS_LIMIT = 32_768
-_HEADER_COUNT_LIMIT = 100
-# Longer lines are rejected without reading them to their end.
+# For one read, and for a line of a chunked body.
 _BUFFER_LIMIT = 65_536
 # Seconds.
 _KEEP_ALIVE_TIMEOUT = 130.0
@@ -37,18 +36,28 @@ _BODILESS = (204, 205, 304)
 logger = logging.getLogger(__name__)
 
 
+class _Input:
+    """What a client sends. `buffer` has what is not used yet."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self.buffer = bytearray()
+
+    async def more(self) -> bool:
+        """Wait for more bytes. False at their end."""
+        data = await self._reader.read(_BUFFER_LIMIT)
+        self.buffer += data
+        return bool(data)
+
+
 class _Body:
     """The body of one request, which is read only when it is needed."""
 
     def __init__(
-        self,
-        head: Head,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        limit: int,
+        self, head: Head, source: _Input, writer: asyncio.StreamWriter, limit: int
     ) -> None:
         self._head = head
-        self._reader = reader
+        self._input = source
         self._writer = writer
         self._limit = limit
         self._length = head.content_length or 0
@@ -93,7 +102,7 @@ class _Body:
         return self.is_read
 
     def _expects_continue(self) -> bool:
-        expected = first_values(self._head.headers).get("expect", "")
+        expected = self._head.first.get("expect", "")
         return expected.lower() == "100-continue" and not self._head.is_http_10
 
     async def _parts(self) -> AsyncIterator[bytes]:
@@ -101,39 +110,53 @@ class _Body:
         if self.is_read:
             return
         started, received = asyncio.get_running_loop().time(), 0
-        parts = self._chunks() if self._head.is_chunked else self._take(self._length)
         try:
-            while not self.is_read:
-                async with asyncio.timeout_at(started + _GRACE + received / _BYTES_PER_SECOND):
-                    part = await anext(parts, None)
-                if part is None:
-                    self.is_read = True
-                else:
+            for part in self._chunks() if self._head.is_chunked else self._take(self._length):
+                if part:
                     received += len(part)
                     yield part
+                    continue
+                async with asyncio.timeout_at(started + _GRACE + received / _BYTES_PER_SECOND):
+                    if not await self._input.more():
+                        raise BodyError("the body is cut off")
         except TimeoutError:
             raise BodyError("the body has stalled") from None
-        except (asyncio.IncompleteReadError, OSError):
+        except OSError:
             raise BodyError("the body is cut off") from None
-        except (ValueError, asyncio.LimitOverrunError):
+        except ValueError:
             raise BodyError("the body is badly chunked") from None
+        self.is_read = True
 
-    async def _take(self, size: int) -> AsyncIterator[bytes]:
+    def _take(self, size: int) -> Iterator[bytes]:
+        """The next bytes, in parts. An empty part asks for more input, here and below."""
+        buffer = self._input.buffer
         while size:
-            part = await self._reader.read(min(size, _BUFFER_LIMIT))
-            if not part:
-                raise asyncio.IncompleteReadError(b"", size)
+            part = bytes(buffer[:size])
+            del buffer[:size]
             size -= len(part)
             yield part
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while size := _chunk_size(await self._reader.readuntil(b"\r\n")):
-            async for part in self._take(size):
-                yield part
-            if await self._reader.readexactly(2) != b"\r\n":
+    def _chunks(self) -> Iterator[bytes]:
+        buffer = self._input.buffer
+        while size := _chunk_size((yield from self._take_line())):
+            yield from self._take(size)
+            while len(buffer) < len(b"\r\n"):
+                yield b""
+            if not buffer.startswith(b"\r\n"):
                 raise ValueError("a chunk does not end with a line break")
-        while (await self._reader.readuntil(b"\r\n")).strip():  # trailers
+            del buffer[:2]
+        while (yield from self._take_line()).strip():  # trailers
             pass
+
+    def _take_line(self) -> Generator[bytes, None, bytes]:
+        buffer = self._input.buffer
+        while (end := buffer.find(b"\r\n")) < 0 and len(buffer) <= _BUFFER_LIMIT:
+            yield b""
+        if not 0 <= end <= _BUFFER_LIMIT:
+            raise ValueError("a line is too long")
+        line = bytes(buffer[:end])
+        del buffer[: end + 2]
+        return line
 
 
 def _chunk_size(line: bytes) -> int:
@@ -149,7 +172,7 @@ class _Connection:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body_limit: int
     ) -> None:
-        self._reader = reader
+        self._input = _Input(reader)
         self._writer = writer
         self._body_limit = body_limit
 
@@ -174,7 +197,7 @@ class _Connection:
         except Rejection as rejection:
             self._writer.write(frame(rejection.response)[0])
             return False
-        body = _Body(head, self._reader, self._writer, self._body_limit)
+        body = _Body(head, self._input, self._writer, self._body_limit)
         response = await _respond(_to_request(head, body), handler)
         framed, keeps_alive = frame(
             response,
@@ -188,61 +211,39 @@ class _Connection:
 
     async def _read_lines(self) -> list[bytes]:
         """The lines of a head, or none if the connection ends before one."""
-        async with asyncio.timeout(_KEEP_ALIVE_TIMEOUT):
-            line = await self._read_line(HTTPStatus.REQUEST_URI_TOO_LONG)
-            while line in (b"\r\n", b"\n"):
-                line = await self._read_line(HTTPStatus.REQUEST_URI_TOO_LONG)
-        if not line:
-            return []
-        if len(line) > _REQUEST_LINE_LIMIT:
-            raise Rejection(HTTPStatus.REQUEST_URI_TOO_LONG)
+        buffer, is_started = self._input.buffer, False
         try:
-            async with asyncio.timeout(_HEAD_TIMEOUT):
-                return [_without_end(line), *await self._read_header_lines()]
+            async with asyncio.timeout(_KEEP_ALIVE_TIMEOUT) as timeout:
+                while not (lines := take_lines(buffer)):
+                    if not is_started and b"\n" in buffer:
+                        is_started = True
+                        timeout.reschedule(asyncio.get_running_loop().time() + _HEAD_TIMEOUT)
+                    if not await self._input.more():
+                        break
         except TimeoutError:
-            raise Rejection(HTTPStatus.REQUEST_TIMEOUT) from None
-
-    async def _read_header_lines(self) -> list[bytes]:
-        lines, size = [], 0
-        while (line := await self._read_line(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)) not in (
-            b"\r\n",
-            b"\n",
-        ):
-            size += len(line)
-            lines.append(_without_end(line))
-            if size > _HEADERS_LIMIT or len(lines) > _HEADER_COUNT_LIMIT:
-                raise Rejection(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            if not line.endswith(b"\n"):
-                raise Rejection(HTTPStatus.BAD_REQUEST)
+            if is_started:
+                raise Rejection(HTTPStatus.REQUEST_TIMEOUT) from None
+            raise
+        if buffer and not lines:
+            raise Rejection(HTTPStatus.BAD_REQUEST)
         return lines
-
-    async def _read_line(self, too_long: HTTPStatus) -> bytes:
-        try:
-            return await self._reader.readline()
-        except ValueError:
-            raise Rejection(too_long) from None
 
     async def _end(self) -> None:
         """End the connection so that the client can read the response before it is closed."""
         if self._writer.can_write_eof():
             self._writer.write_eof()
         async with asyncio.timeout(_DRAIN_TIMEOUT):
-            while await self._reader.read(_BUFFER_LIMIT):
-                pass
-
-
-def _without_end(line: bytes) -> bytes:
-    return line.removesuffix(b"\n").removesuffix(b"\r")
+            while await self._input.more():
+                self._input.buffer.clear()
 
 
 def _to_request(head: Head, body: _Body) -> Request:
-    lower = [(name.lower(), value) for name, value in head.headers]
     return Request(
         head.method.upper(),
         head.path,
         head.query_string,
-        headers=fold(lower),
-        first=first_values(lower),
+        headers=head.headers,
+        first=head.first,
         read_body=body.read,
     )
 
@@ -288,13 +289,18 @@ def frame(
     elif is_http_10:
         added.append(("Connection", "keep-alive"))
     if "date" not in headers:
-        added.append(("Date", formatdate(usegmt=True)))
+        added.append(("Date", _date(int(time.time()))))
     if "server" not in headers:
         added.append(("Server", "Kestrel"))
     given = [each for each in response.headers if each[0].lower() != "connection"]
     status = f"{int(response.status)} {_REASONS.get(response.status, '')}"
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in [*given, *added])]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body, keeps_alive
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 class PortError(Exception):

@@ -1,10 +1,10 @@
 """Facts about the layers and their configuration in environment variables."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from local.entra import Issuer, SignIn
 from local.front_end import take_layers, through

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
-from socket import SHUT_WR, create_connection
+from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY, create_connection
 
 import pytest
 
 from local.functions_host.http import Response
-from local.functions_host.request_head import Rejection, parse_head
+from local.functions_host.request_head import Rejection, parse_head, take_lines
 from local.functions_host.server import frame
 from tests.local.running_host import TIMEOUT, WITH_MASTER_KEY, RunningHost
 
@@ -48,6 +48,17 @@ def exchange(host: RunningHost, sent: bytes, *, half_closes: bool = False) -> by
         client.sendall(sent)
         if half_closes:
             client.shutdown(SHUT_WR)
+        with client.makefile("rb") as stream:
+            return stream.read()
+
+
+def exchange_slowly(host: RunningHost, sent: bytes) -> bytes:
+    """Sends the bytes one by one."""
+    with create_connection(("127.0.0.1", host.port), TIMEOUT) as client:
+        client.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        for byte in sent:
+            client.sendall(bytes([byte]))
+            time.sleep(0.001)
         with client.makefile("rb") as stream:
             return stream.read()
 
@@ -99,6 +110,14 @@ def test_a_body_that_stalls_fails_the_invocation(host: RunningHost) -> None:
 
     assert statuses(received) == [500]
     assert 4.5 < time.monotonic() - started < 15
+
+
+def test_a_body_may_arrive_in_pieces(host: RunningHost) -> None:
+    """Chunked or not. A function gets only one that is not."""
+    chunked = ADMIN + b'a;x=y\r\n{"input":"\r\n2\r\n"}\r\n0\r\nTrailer: x\r\n\r\n'
+
+    assert statuses(exchange_slowly(host, chunked)) == [202]
+    assert b"abc" in exchange_slowly(host, post(3, "Connection: close\r\n") + b"abc")
 
 
 def test_a_client_that_leaves_before_the_response_is_no_error(host: RunningHost) -> None:
@@ -229,6 +248,34 @@ def test_a_length_has_64_bits(text: str, length: int) -> None:
     assert head.content_length == length
 
 
+def test_a_head_is_taken_when_it_is_complete() -> None:
+    """Empty lines before it are skipped. What follows it stays."""
+    buffer, taken = bytearray(), []
+    for byte in b"\r\n\nGET / HTTP/1.1\r\nHost: h\n\r\nbody":
+        buffer.append(byte)
+        taken += take_lines(buffer)
+
+    assert taken == [b"GET / HTTP/1.1", b"Host: h"]
+    assert buffer == b"body"
+
+
+@pytest.mark.parametrize(
+    ("longest", "status"),
+    [
+        (b"GET /" + b"a" * 8_176 + b" HTTP/1.1\r", HTTPStatus.REQUEST_URI_TOO_LONG),
+        (b"GET / HTTP/1.1\nX:" + b"a" * 32_764 + b"\r", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+        (b"GET / HTTP/1.1" + b"\nX:" * 100, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+    ],
+)
+def test_a_head_that_is_too_long_is_rejected(longest: bytes, status: HTTPStatus) -> None:
+    """Even if it is not complete."""
+    assert take_lines(bytearray(longest + b"\n\r\n"))
+    with pytest.raises(Rejection) as raised:
+        take_lines(bytearray(longest.replace(b" ", b" /", 1) + b"\nX:1\n"))
+
+    assert raised.value.response.status == status
+
+
 def test_a_method_in_lower_case_is_another_method_for_the_server(host: RunningHost) -> None:
     """The app sees it in upper case, but the response to `head` has a body."""
     received = exchange(host, LAST_GET.replace(b"GET", b"head"))
@@ -243,7 +290,7 @@ def test_a_chunked_request_has_no_length() -> None:
     head = parse_head([b"POST / HTTP/1.1", *lines])
 
     assert (head.is_chunked, head.content_length) == (True, None)
-    assert ("X-Content-Length", "3") in head.headers
+    assert head.headers["x-content-length"] == "3"
 
 
 def framed(response: Response, method: str = "GET", **facts: bool) -> Iterator[str]:
