@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+import uvloop
 from msgspec.structs import replace
 
 from local import front_end
@@ -60,8 +61,13 @@ def main() -> int:
     try:
         bound = _take_socket(os.environ) or bind(options.port)
         # Standard output carries only the address: what the app prints goes to the log.
-        with contextlib.redirect_stdout(sys.stderr):
-            return asyncio.run(_run(options.app.resolve(), keys, layers, bound, restart))
+        # The event loop is that of Azure's worker for Python 3.13 and newer. Source:
+        # start_worker.py of Azure/azure-functions-python-worker.
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            return runner.run(_run(options.app.resolve(), keys, layers, bound, restart))
     except PortError as error:
         print(f"cannot use port {options.port}: {error}", file=sys.stderr)
         return PORT_TAKEN
@@ -118,13 +124,6 @@ def _take_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
     return socket.socket(fileno=int(number)) if number else None
 
 
-def _restart_soon(restart: Callable[[socket.socket], NoReturn], bound: socket.socket) -> None:
-    """Leave new connections to the next process, and restart when all responses are sent."""
-    loop = asyncio.get_running_loop()
-    loop.remove_reader(bound)
-    loop.call_later(_FLUSH, restart, bound)
-
-
 def _restart(folder: Path, environ: dict[str, str], bound: socket.socket) -> NoReturn:
     """Replace this process by a new one that serves the same socket."""
     bound.set_inheritable(True)
@@ -147,17 +146,23 @@ async def _run(
     if loaded is None:
         return APP_FAILED
     functions, host_json = loaded
-    invoker = Invoker(tracing, host_json.timeout, partial(_restart_soon, restart, bound))
+
+    def restart_soon() -> None:
+        """Leave new connections to the next process, and restart when all responses are sent."""
+        server.close()
+        asyncio.get_running_loop().call_later(_FLUSH, restart, bound)
+
+    invoker = Invoker(tracing, host_json.timeout, restart_soon)
     monitor = Monitor(Path(folder) if folder else None)
     host = Host(functions, keys, host_json, os.environ, invoker, monitor)
     host.start()
     requests = _Requests(front_end.through(layers, host.respond))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, requests.finish, bound)
     limit = int(os.environ.get(BODY_LIMIT, DEFAULT_BODY_LIMIT))
-    async with await serve(bound, requests.respond, limit):
-        address = f"http://localhost:{bound.getsockname()[1]}"
-        print(f"listening {address}", file=sys.__stdout__, flush=True)
-        await asyncio.Event().wait()
+    # A copy, so that the next process can listen after this one has closed it.
+    server = await serve(bound.dup(), requests.respond, limit)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, requests.finish, server)
+    print(f"listening http://localhost:{bound.getsockname()[1]}", file=sys.__stdout__, flush=True)
+    await asyncio.Event().wait()
     return 0
 
 
@@ -184,9 +189,9 @@ class _Requests:
             return replace(response, headers=(*response.headers, ("Connection", "close")))
         return response
 
-    def finish(self, bound: socket.socket) -> None:
+    def finish(self, server: asyncio.Server) -> None:
         """Leave new connections to another process, and end when all responses are sent."""
-        asyncio.get_running_loop().remove_reader(bound)
+        server.close()
         self._end = self._end or asyncio.create_task(self._finish())
 
     async def _finish(self) -> NoReturn:
