@@ -1,9 +1,9 @@
 """What the survival tests and the benchmarks add to the product: a clock, a count, bulk writes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from azure.data.tables.aio import TableClient
 
@@ -22,7 +22,7 @@ from identity_service.azure.transport import StreamingTransport, Transport
 from identity_service.identity import Identity
 from identity_service.services import SystemClock
 
-T = TypeVar("T", StreamingTransport, Transport)
+S = TypeVar("S", bound=Callable[..., Awaitable[Any]])
 
 # The table service accepts up to 100 entities in a transaction.
 _BATCH = 100
@@ -48,20 +48,19 @@ class CountedRegistry:
 
     def __init__(self, tables: str, name: str, credential: Credential) -> None:
         self.requests = 0
-        options = CONNECTION | {"transport": self._counted(StreamingTransport(CONNECT, RESPONSE))}
+        streaming, transport = StreamingTransport(CONNECT, RESPONSE), Transport(CONNECT, RESPONSE)
+        streaming.send = self._counted(streaming.send)
+        transport.exchange = self._counted(transport.exchange)  # type: ignore[method-assign]
+        options = CONNECTION | {"transport": streaming}
         self.table = TableClient(tables, name, credential=credential, **options)
-        transport = self._counted(Transport(CONNECT, RESPONSE))
         self.registry = TableRegistry(self.table, RowReader(tables, name, credential, transport))
 
-    def _counted(self, transport: T) -> T:
-        send = transport.send
-
+    def _counted(self, send: S) -> S:
         async def counted(*arguments: Any, **options: Any) -> Any:
             self.requests += 1
             return await send(*arguments, **options)
 
-        transport.send = counted  # type: ignore[method-assign]  # of this transport only
-        return transport
+        return cast("S", counted)
 
 
 def batches(rows: Iterable[Identity]) -> Iterator[list[Change]]:
