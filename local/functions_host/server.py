@@ -15,6 +15,8 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
+from msgspec.structs import replace
+
 from local.functions_host.http import BodyError, Handler, Request, Response
 from local.functions_host.request_head import Head, Rejection, parse_head, take_lines
 
@@ -70,13 +72,7 @@ class _Body:
         Raises:
             BodyError: it is too large, cut off, stalled or badly chunked.
         """
-        try:
-            return await self._read()
-        except BodyError:
-            self.has_failed = True
-            raise
-
-    async def _read(self) -> bytes:
+        self.has_failed = True  # until it has ended
         too_large = BodyError(f"the body is larger than {self._limit} bytes")
         if self._length > self._limit:
             raise too_large
@@ -87,6 +83,7 @@ class _Body:
             data += part
             if len(data) > self._limit:
                 raise too_large
+        self.has_failed = False
         return bytes(data)
 
     async def drain(self) -> bool:
@@ -102,7 +99,7 @@ class _Body:
         return self.is_read
 
     def _expects_continue(self) -> bool:
-        expected = self._head.first.get("expect", "")
+        expected = self._head.request.first.get("expect", "")
         return expected.lower() == "100-continue" and not self._head.is_http_10
 
     async def _parts(self) -> AsyncIterator[bytes]:
@@ -137,22 +134,17 @@ class _Body:
             yield part
 
     def _chunks(self) -> Iterator[bytes]:
-        buffer = self._input.buffer
         while size := _chunk_size((yield from self._take_line())):
             yield from self._take(size)
-            while len(buffer) < len(b"\r\n"):
-                yield b""
-            if not buffer.startswith(b"\r\n"):
-                raise ValueError("a chunk does not end with a line break")
-            del buffer[:2]
+            yield from self._take_line(0)
         while (yield from self._take_line()).strip():  # trailers
             pass
 
-    def _take_line(self) -> Generator[bytes, None, bytes]:
+    def _take_line(self, limit: int = _BUFFER_LIMIT) -> Generator[bytes, None, bytes]:
         buffer = self._input.buffer
-        while (end := buffer.find(b"\r\n")) < 0 and len(buffer) <= _BUFFER_LIMIT:
+        while (end := buffer.find(b"\r\n")) < 0 and len(buffer) < limit + 2:
             yield b""
-        if not 0 <= end <= _BUFFER_LIMIT:
+        if not 0 <= end <= limit:
             raise ValueError("a line is too long")
         line = bytes(buffer[:end])
         del buffer[: end + 2]
@@ -198,7 +190,7 @@ class _Connection:
             self._writer.write(frame(rejection.response)[0])
             return False
         body = _Body(head, self._input, self._writer, self._body_limit)
-        response = await _respond(_to_request(head, body), handler)
+        response = await _respond(replace(head.request, read_body=body.read), handler)
         framed, keeps_alive = frame(
             response,
             head.method,
@@ -219,14 +211,14 @@ class _Connection:
                         is_started = True
                         timeout.reschedule(asyncio.get_running_loop().time() + _HEAD_TIMEOUT)
                     if not await self._input.more():
+                        if buffer:
+                            raise Rejection(HTTPStatus.BAD_REQUEST)
                         break
+                return lines
         except TimeoutError:
             if is_started:
                 raise Rejection(HTTPStatus.REQUEST_TIMEOUT) from None
             raise
-        if buffer and not lines:
-            raise Rejection(HTTPStatus.BAD_REQUEST)
-        return lines
 
     async def _end(self) -> None:
         """End the connection so that the client can read the response before it is closed."""
@@ -235,17 +227,6 @@ class _Connection:
         async with asyncio.timeout(_DRAIN_TIMEOUT):
             while await self._input.more():
                 self._input.buffer.clear()
-
-
-def _to_request(head: Head, body: _Body) -> Request:
-    return Request(
-        head.method.upper(),
-        head.path,
-        head.query_string,
-        headers=head.headers,
-        first=head.first,
-        read_body=body.read,
-    )
 
 
 async def _respond(request: Request, handler: Handler) -> Response:
