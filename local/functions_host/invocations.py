@@ -17,9 +17,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 from local.functions_host.http import new_guid
 from local.functions_host.indexing import Code
@@ -36,8 +37,7 @@ _HOST_TELEMETRY = "AzureFunctionsJobHost__telemetryMode"
 _WORKER_TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(Struct, frozen=True):
     """The invocation's place in a distributed trace, as in W3C Trace Context."""
 
     trace_parent: str = ""
@@ -52,8 +52,7 @@ class TraceContext:
         return TraceContext(parent, self.trace_state if caller else "")
 
 
-@dataclass(frozen=True, slots=True)
-class RetryContext:
+class RetryContext(Struct, frozen=True):
     """Always the first attempt: retry policies are not supported here."""
 
     retry_count: int = 0
@@ -61,8 +60,7 @@ class RetryContext:
     exception: None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InvocationContext:
+class InvocationContext(Struct, frozen=True):
     """The value of a `context` parameter, with the attributes of `func.Context`."""
 
     invocation_id: str
@@ -133,7 +131,7 @@ class Invoker:
         """
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._timeout, self._expire, code)
-        task = loop.create_task(self._traced(code, bind, encode, trace or TraceContext()))
+        task = loop.create_task(self._run(code, bind, encode, trace or TraceContext()))
         self._running[task] = loop.create_future()
 
         def ended(_: object) -> None:
@@ -167,7 +165,7 @@ class Invoker:
         if self._kill:
             self._kill()
 
-    async def _traced(
+    async def _run(
         self,
         code: Code,
         bind: Callable[[], Awaitable[object]],
@@ -176,28 +174,19 @@ class Invoker:
     ) -> Encoded | None:
         with self._tracing(code.name, trace) as child:
             context = InvocationContext(new_guid(), code.name, code.directory, child)
-            return await self._run(code, bind, encode, context)
-
-    async def _run(
-        self,
-        code: Code,
-        bind: Callable[[], Awaitable[object]],
-        encode: Callable[[object], Encoded],
-        context: InvocationContext,
-    ) -> Encoded | None:
-        _current.set(context.invocation_id)
-        _active.add(context.invocation_id)
-        try:
-            arguments = {code.parameter: await bind()}
-            if code.takes_context:
-                arguments["context"] = context
-            return encode(await self._call(partial(code.call, **arguments)))
-        # A cancellation that leaves the function is a failure like any other.
-        except (Exception, asyncio.CancelledError):
-            logger.exception("Executed 'Functions.%s' (Failed)", code.name)
-            return None
-        finally:
-            _active.discard(context.invocation_id)
+            _current.set(context.invocation_id)
+            _active.add(context.invocation_id)
+            try:
+                arguments = {code.parameter: await bind()}
+                if code.takes_context:
+                    arguments["context"] = context
+                return encode(await self._call(partial(code.call, **arguments)))
+            # A cancellation that leaves the function is a failure like any other.
+            except (Exception, asyncio.CancelledError):
+                logger.exception("Executed 'Functions.%s' (Failed)", code.name)
+                return None
+            finally:
+                _active.discard(context.invocation_id)
 
     async def _call(self, call: "partial[Any]") -> object:
         if inspect.iscoroutinefunction(call.func):
