@@ -61,12 +61,12 @@ def take_lines(buffer: bytearray) -> list[bytes]:
     """Take a request line and its header lines from what has arrived; none if they are incomplete.
 
     Raises:
-        Rejection: they are too long, which may show before they are complete.
+        Rejection: they are too long, even if they are incomplete.
     """
     if buffer.startswith((b"\r", b"\n")):
         buffer[:] = _EMPTY_LINES.sub(b"", buffer)
     end = _END.search(buffer)
-    # The last line break may be that of the end.
+    # A `\r` that came last may belong to the empty line at the end.
     head = buffer[: end.start() + 1] if end else buffer.removesuffix(b"\r")
     lines = head.split(b"\n")
     if len(lines[0]) >= _REQUEST_LINE_LIMIT:
