@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import math
 import re
 import secrets
 import sys
@@ -16,9 +17,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 from local.functions_host.http import new_guid
 from local.functions_host.indexing import Code
@@ -35,8 +37,7 @@ _HOST_TELEMETRY = "AzureFunctionsJobHost__telemetryMode"
 _WORKER_TELEMETRY = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(Struct, frozen=True):
     """The invocation's place in a distributed trace, as in W3C Trace Context."""
 
     trace_parent: str = ""
@@ -51,8 +52,7 @@ class TraceContext:
         return TraceContext(parent, self.trace_state if caller else "")
 
 
-@dataclass(frozen=True, slots=True)
-class RetryContext:
+class RetryContext(Struct, frozen=True):
     """Always the first attempt: retry policies are not supported here."""
 
     retry_count: int = 0
@@ -60,8 +60,7 @@ class RetryContext:
     exception: None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InvocationContext:
+class InvocationContext(Struct, frozen=True):
     """The value of a `context` parameter, with the attributes of `func.Context`."""
 
     invocation_id: str
@@ -112,15 +111,12 @@ class Invoker:
         kill: Callable[[], None] | None = None,
     ) -> None:
         self._tracing = tracing
-        self._timeout = timeout
+        self._timeout = math.inf if timeout is None else timeout
         self._kill = kill
         self._is_killed = False
         self._threads = ThreadPoolExecutor(thread_name_prefix="function")
-        # The invocations that run, because the loop itself keeps only weak references to its tasks;
-        # with what their callers wait for, and their timeouts.
-        self._running: dict[
-            asyncio.Task[Any], tuple[asyncio.Future[None], asyncio.TimerHandle | None]
-        ] = {}
+        # The loop itself keeps only weak references to its tasks.
+        self._running: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
 
     def start(
         self,
@@ -133,18 +129,17 @@ class Invoker:
 
         The task never raises: an error is logged, and the result is None.
         """
-        loop, seconds = asyncio.get_running_loop(), self._timeout
-        task = loop.create_task(self._traced(code, bind, encode, trace or TraceContext()))
-        timer = None if seconds is None else loop.call_later(seconds, self._expire, code)
-        self._running[task] = (loop.create_future(), timer)
-        task.add_done_callback(self._ended)
-        return task
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._timeout, self._expire, code)
+        task = loop.create_task(self._run(code, bind, encode, trace or TraceContext()))
+        self._running[task] = loop.create_future()
 
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
-        end, timer = self._running.pop(task)
-        if timer:
+        def ended(_: object) -> None:
             timer.cancel()
-        _release(end)
+            _release(self._running.pop(task))
+
+        task.add_done_callback(ended)
+        return task
 
     async def result(self, task: "asyncio.Task[Encoded | None]") -> Encoded | None:
         """The result of an invocation, or None if it fails or the worker is killed.
@@ -152,7 +147,7 @@ class Invoker:
         A caller that is cancelled does not cancel the invocation.
         """
         if task in self._running and not self._is_killed:
-            await self._running[task][0]
+            await self._running[task]
         return task.result() if task.done() else None
 
     def _expire(self, code: Code) -> None:
@@ -165,12 +160,12 @@ class Invoker:
         if self._is_killed:
             return
         self._is_killed = True
-        for end, _ in self._running.values():
+        for end in self._running.values():
             _release(end)
         if self._kill:
             self._kill()
 
-    async def _traced(
+    async def _run(
         self,
         code: Code,
         bind: Callable[[], Awaitable[object]],
@@ -179,28 +174,19 @@ class Invoker:
     ) -> Encoded | None:
         with self._tracing(code.name, trace) as child:
             context = InvocationContext(new_guid(), code.name, code.directory, child)
-            return await self._run(code, bind, encode, context)
-
-    async def _run(
-        self,
-        code: Code,
-        bind: Callable[[], Awaitable[object]],
-        encode: Callable[[object], Encoded],
-        context: InvocationContext,
-    ) -> Encoded | None:
-        _current.set(context.invocation_id)
-        _active.add(context.invocation_id)
-        try:
-            arguments = {code.parameter: await bind()}
-            if code.takes_context:
-                arguments["context"] = context
-            return encode(await self._call(partial(code.call, **arguments)))
-        # A cancellation that leaves the function is a failure like any other.
-        except (Exception, asyncio.CancelledError):
-            logger.exception("Executed 'Functions.%s' (Failed)", code.name)
-            return None
-        finally:
-            _active.discard(context.invocation_id)
+            _current.set(context.invocation_id)
+            _active.add(context.invocation_id)
+            try:
+                arguments = {code.parameter: await bind()}
+                if code.takes_context:
+                    arguments["context"] = context
+                return encode(await self._call(partial(code.call, **arguments)))
+            # A cancellation that leaves the function is a failure like any other.
+            except (Exception, asyncio.CancelledError):
+                logger.exception("Executed 'Functions.%s' (Failed)", code.name)
+                return None
+            finally:
+                _active.discard(context.invocation_id)
 
     async def _call(self, call: "partial[Any]") -> object:
         if inspect.iscoroutinefunction(call.func):
@@ -232,21 +218,15 @@ def _is_accepted(_record: logging.LogRecord) -> bool:
 class _Line(logging.Formatter):
     def __init__(self) -> None:
         super().__init__(
-            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(invocation)s] %(message)s"
+            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(invocation)s] %(message)s",
+            "%Y-%m-%dT%H:%M:%S",
         )
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 -- as inherited
-        return _format_time(int(record.created))
+        self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         record.invocation = _current_invocation() or "-"
         # Indented, so that a message with a line break cannot forge a second record.
         return "\n    ".join(super().format(record).splitlines())
-
-
-@lru_cache(maxsize=1)
-def _format_time(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def log_to_stderr() -> None:

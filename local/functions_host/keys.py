@@ -28,9 +28,10 @@ class Keys:
     function: str = field(repr=False)
     master: str = field(repr=False)
 
+    @cache  # noqa: B019 -- there is one object
     def of(self, function: str) -> str:
         """The function's own `default` key: always the same for the same master key."""
-        return _derive(self.master, function)
+        return hmac.digest(self.master.encode(), function.encode(), "sha256").hex()
 
     def level(self, request: Request, function: str | None = None) -> AuthLevel:
         """The level of the key in `x-functions-key`, or in `?code=` without that header.
@@ -44,11 +45,6 @@ class Keys:
             return AuthLevel.ADMIN
         own = function is not None and _same(given, self.of(function))
         return AuthLevel.FUNCTION if own or _same(given, self.function) else AuthLevel.ANONYMOUS
-
-
-@cache
-def _derive(master: str, function: str) -> str:
-    return hmac.digest(master.encode(), function.encode(), "sha256").hex()
 
 
 def _same(given: str, key: str) -> bool:

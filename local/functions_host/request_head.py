@@ -5,12 +5,12 @@ dotnet/aspnetcore 8.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from msgspec import Struct
 
-from local.functions_host.http import PathError, Response, decode_path, first_values, fold
+from local.functions_host.http import PathError, Request, Response, decode_path, first_values, fold
 
 _REQUEST_LINE_LIMIT = 8_192
 _HEADERS_LIMIT = 32_768
@@ -45,18 +45,13 @@ class Head(Struct, frozen=True):
     Attributes:
         method: as it is written. Kestrel knows methods only in upper case: after `head`, it sends a
             body.
-        path: decoded; empty for `OPTIONS *` and CONNECT.
-        headers: by lower-case name; repeated headers are joined by commas.
-        first: the first value of each header, by lower-case name.
+        request: without its body. The path is empty for `OPTIONS *` and CONNECT.
         content_length: None if the body is chunked or there is no body.
     """
 
     method: str
-    path: str
-    query_string: str
+    request: Request
     is_http_10: bool
-    headers: dict[str, str]
-    first: dict[str, str]
     content_length: int | None
     is_chunked: bool
     keeps_alive: bool
@@ -66,12 +61,12 @@ def take_lines(buffer: bytearray) -> list[bytes]:
     """Take a request line and its header lines from what has arrived; none if they are incomplete.
 
     Raises:
-        Rejection: they are too long, which may show before they are complete.
+        Rejection: they are too long, even if they are incomplete.
     """
     if buffer.startswith((b"\r", b"\n")):
         buffer[:] = _EMPTY_LINES.sub(b"", buffer)
     end = _END.search(buffer)
-    # The last line break may be that of the end.
+    # A `\r` that came last may belong to the empty line at the end.
     head = buffer[: end.start() + 1] if end else buffer.removesuffix(b"\r")
     lines = head.split(b"\n")
     if len(lines[0]) >= _REQUEST_LINE_LIMIT:
@@ -94,7 +89,7 @@ def parse_head(lines: Sequence[bytes]) -> Head:
     pairs = [_parse_header(line) for line in lines[1:]]
     headers, first = _merge(pairs)
     host = headers.get("host")
-    if len(_values(pairs, "host")) > 1 or (host is None and not is_http_10):
+    if [name for name, _ in pairs].count("host") > 1 or (host is None and not is_http_10):
         raise Rejection(HTTPStatus.BAD_REQUEST)
     if host and not _HOST.fullmatch(host):
         raise Rejection(HTTPStatus.BAD_REQUEST)
@@ -103,14 +98,13 @@ def parse_head(lines: Sequence[bytes]) -> Head:
     if is_chunked:
         # A request with both could be read in two ways, so Kestrel renames the other header.
         headers, first = _merge([(_RENAMED.get(name, name), value) for name, value in pairs])
-    length = None if is_chunked else _content_length(_values(pairs, "content-length"))
+    length = None if is_chunked else _content_length(pairs)
     if is_http_10 and method in ("POST", "PUT") and length is None and not is_chunked:
         raise Rejection(HTTPStatus.BAD_REQUEST)
     connection = {each.strip().lower() for each in headers.get("connection", "").split(",")}
     keeps_alive = "keep-alive" in connection if is_http_10 else "close" not in connection
-    return Head(
-        *(method, path, query_string, is_http_10, headers, first, length, is_chunked, keeps_alive)
-    )
+    request = Request(method.upper(), path, query_string, headers, first)
+    return Head(method, request, is_http_10, length, is_chunked, keeps_alive)
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str, bool]:
@@ -142,10 +136,6 @@ def _merge(pairs: list[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]
     headers = dict(pairs)
     is_repeated = len(headers) < len(pairs)
     return (fold(pairs), first_values(pairs)) if is_repeated else (headers, headers)
-
-
-def _values(pairs: Iterable[tuple[str, str]], wanted: str) -> list[str]:
-    return [value for name, value in pairs if name == wanted]
 
 
 def _parse_target(method: str, target: str, host: str) -> tuple[str, str]:
@@ -188,7 +178,8 @@ def _is_chunked(transfer_encoding: str | None) -> bool:
     return True
 
 
-def _content_length(lengths: Sequence[str]) -> int | None:
+def _content_length(headers: Sequence[tuple[str, str]]) -> int | None:
+    lengths = [value for name, value in headers if name == "content-length"]
     if not lengths:
         return None
     if lengths[1:] or not _LENGTH.fullmatch(lengths[0]):

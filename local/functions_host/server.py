@@ -15,6 +15,8 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
+from msgspec.structs import replace
+
 from local.functions_host.http import BodyError, Handler, Request, Response
 from local.functions_host.request_head import Head, Rejection, parse_head, take_lines
 
@@ -36,29 +38,12 @@ _BODILESS = (204, 205, 304)
 logger = logging.getLogger(__name__)
 
 
-class _Input:
-    """What a client sends. `buffer` has what is not used yet."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
-        self.buffer = bytearray()
-
-    async def more(self) -> bool:
-        """Wait for more bytes. False at their end."""
-        data = await self._reader.read(_BUFFER_LIMIT)
-        self.buffer += data
-        return bool(data)
-
-
 class _Body:
     """The body of one request, which is read only when it is needed."""
 
-    def __init__(
-        self, head: Head, source: _Input, writer: asyncio.StreamWriter, limit: int
-    ) -> None:
+    def __init__(self, head: Head, connection: "_Connection", limit: int) -> None:
         self._head = head
-        self._input = source
-        self._writer = writer
+        self._connection = connection
         self._limit = limit
         self._length = head.content_length or 0
         self.is_read = not (self._length or head.is_chunked)
@@ -70,23 +55,18 @@ class _Body:
         Raises:
             BodyError: it is too large, cut off, stalled or badly chunked.
         """
-        try:
-            return await self._read()
-        except BodyError:
-            self.has_failed = True
-            raise
-
-    async def _read(self) -> bytes:
+        self.has_failed = True  # until it has ended
         too_large = BodyError(f"the body is larger than {self._limit} bytes")
         if self._length > self._limit:
             raise too_large
         if not self.is_read and self._expects_continue():
-            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._connection.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         data = bytearray()
         async for part in self._parts():
             data += part
             if len(data) > self._limit:
                 raise too_large
+        self.has_failed = False
         return bytes(data)
 
     async def drain(self) -> bool:
@@ -102,7 +82,7 @@ class _Body:
         return self.is_read
 
     def _expects_continue(self) -> bool:
-        expected = self._head.first.get("expect", "")
+        expected = self._head.request.first.get("expect", "")
         return expected.lower() == "100-continue" and not self._head.is_http_10
 
     async def _parts(self) -> AsyncIterator[bytes]:
@@ -117,7 +97,7 @@ class _Body:
                     yield part
                     continue
                 async with asyncio.timeout_at(started + _GRACE + received / _BYTES_PER_SECOND):
-                    if not await self._input.more():
+                    if not await self._connection.more():
                         raise BodyError("the body is cut off")
         except TimeoutError:
             raise BodyError("the body has stalled") from None
@@ -129,7 +109,7 @@ class _Body:
 
     def _take(self, size: int) -> Iterator[bytes]:
         """The next bytes, in parts. An empty part asks for more input, here and below."""
-        buffer = self._input.buffer
+        buffer = self._connection.buffer
         while size:
             part = bytes(buffer[:size])
             del buffer[:size]
@@ -137,22 +117,17 @@ class _Body:
             yield part
 
     def _chunks(self) -> Iterator[bytes]:
-        buffer = self._input.buffer
         while size := _chunk_size((yield from self._take_line())):
             yield from self._take(size)
-            while len(buffer) < len(b"\r\n"):
-                yield b""
-            if not buffer.startswith(b"\r\n"):
-                raise ValueError("a chunk does not end with a line break")
-            del buffer[:2]
+            yield from self._take_line(0)
         while (yield from self._take_line()).strip():  # trailers
             pass
 
-    def _take_line(self) -> Generator[bytes, None, bytes]:
-        buffer = self._input.buffer
-        while (end := buffer.find(b"\r\n")) < 0 and len(buffer) <= _BUFFER_LIMIT:
+    def _take_line(self, limit: int = _BUFFER_LIMIT) -> Generator[bytes, None, bytes]:
+        buffer = self._connection.buffer
+        while (end := buffer.find(b"\r\n")) < 0 and len(buffer) < limit + 2:
             yield b""
-        if not 0 <= end <= _BUFFER_LIMIT:
+        if not 0 <= end <= limit:
             raise ValueError("a line is too long")
         line = bytes(buffer[:end])
         del buffer[: end + 2]
@@ -167,13 +142,18 @@ def _chunk_size(line: bytes) -> int:
 
 
 class _Connection:
-    """One connection: a sequence of requests and responses."""
+    """One connection: a sequence of requests and responses.
+
+    Attributes:
+        buffer: what has arrived and is not used yet.
+    """
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body_limit: int
     ) -> None:
-        self._input = _Input(reader)
-        self._writer = writer
+        self._reader = reader
+        self.writer = writer
+        self.buffer = bytearray()
         self._body_limit = body_limit
 
     async def serve(self, handler: Handler) -> None:
@@ -185,7 +165,7 @@ class _Connection:
         except OSError:
             pass  # the client has gone, or takes too long
         finally:
-            self._writer.close()
+            self.writer.close()
 
     async def _exchange(self, handler: Handler) -> bool:
         """Respond to one request. False if it was the last one."""
@@ -195,57 +175,52 @@ class _Connection:
                 return False
             head = parse_head(lines)
         except Rejection as rejection:
-            self._writer.write(frame(rejection.response)[0])
+            self.writer.write(frame(rejection.response)[0])
             return False
-        body = _Body(head, self._input, self._writer, self._body_limit)
-        response = await _respond(_to_request(head, body), handler)
+        body = _Body(head, self, self._body_limit)
+        response = await _respond(replace(head.request, read_body=body.read), handler)
         framed, keeps_alive = frame(
             response,
             head.method,
             is_http_10=head.is_http_10,
             keeps_alive=head.keeps_alive and not body.has_failed,
         )
-        self._writer.write(framed)
-        await self._writer.drain()
+        self.writer.write(framed)
+        await self.writer.drain()
         return keeps_alive and await body.drain()
 
     async def _read_lines(self) -> list[bytes]:
         """The lines of a head, or none if the connection ends before one."""
-        buffer, is_started = self._input.buffer, False
+        is_started = False
         try:
             async with asyncio.timeout(_KEEP_ALIVE_TIMEOUT) as timeout:
-                while not (lines := take_lines(buffer)):
-                    if not is_started and b"\n" in buffer:
+                while not (lines := take_lines(self.buffer)):
+                    if not is_started and b"\n" in self.buffer:
                         is_started = True
                         timeout.reschedule(asyncio.get_running_loop().time() + _HEAD_TIMEOUT)
-                    if not await self._input.more():
+                    if not await self.more():
+                        if self.buffer:
+                            raise Rejection(HTTPStatus.BAD_REQUEST)
                         break
+                return lines
         except TimeoutError:
             if is_started:
                 raise Rejection(HTTPStatus.REQUEST_TIMEOUT) from None
             raise
-        if buffer and not lines:
-            raise Rejection(HTTPStatus.BAD_REQUEST)
-        return lines
+
+    async def more(self) -> bool:
+        """Wait for more bytes. False at their end."""
+        data = await self._reader.read(_BUFFER_LIMIT)
+        self.buffer += data
+        return bool(data)
 
     async def _end(self) -> None:
         """End the connection so that the client can read the response before it is closed."""
-        if self._writer.can_write_eof():
-            self._writer.write_eof()
+        if self.writer.can_write_eof():
+            self.writer.write_eof()
         async with asyncio.timeout(_DRAIN_TIMEOUT):
-            while await self._input.more():
-                self._input.buffer.clear()
-
-
-def _to_request(head: Head, body: _Body) -> Request:
-    return Request(
-        head.method.upper(),
-        head.path,
-        head.query_string,
-        headers=head.headers,
-        first=head.first,
-        read_body=body.read,
-    )
+            while await self.more():
+                self.buffer.clear()
 
 
 async def _respond(request: Request, handler: Handler) -> Response:
@@ -268,34 +243,33 @@ def frame(
     A body is chunked, or ends with the connection for an HTTP/1.0 client. A Content-Length that
     the app has set is kept; if it is too small or too large, the response is cut off.
     """
-    headers = {name.lower(): (name, value) for name, value in response.headers}
+    headers = {name.lower(): value for name, value in response.headers}
     body = b"" if method == "HEAD" else response.body
-    keeps_alive = keeps_alive and headers.pop("connection", ("", ""))[1].lower() != "close"
-    added: list[tuple[str, str]] = []
+    keeps_alive = keeps_alive and headers.get("connection", "").lower() != "close"
+    sent = [each for each in response.headers if each[0].lower() != "connection"]
     if response.status in _BODILESS:
         keeps_alive, body = keeps_alive and not body, b""
     elif "content-length" in headers:
-        length = int(headers["content-length"][1])
+        length = int(headers["content-length"])
         keeps_alive, body = keeps_alive and length == len(response.body), body[:length]
     elif not response.body:
-        added.append(("Content-Length", "0"))
+        sent.append(("Content-Length", "0"))
     elif is_http_10:
         keeps_alive = False
     elif body:
-        added.append(("Transfer-Encoding", "chunked"))
+        sent.append(("Transfer-Encoding", "chunked"))
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     if not keeps_alive:
-        added.append(("Connection", "close"))
+        sent.append(("Connection", "close"))
     elif is_http_10:
-        added.append(("Connection", "keep-alive"))
+        sent.append(("Connection", "keep-alive"))
     if "date" not in headers:
-        added.append(("Date", _date(int(time.time()))))
+        sent.append(("Date", _date(int(time.time()))))
     if "server" not in headers:
-        added.append(("Server", "Kestrel"))
-    given = [each for each in response.headers if each[0].lower() != "connection"]
-    status = f"{int(response.status)} {_REASONS.get(response.status, '')}"
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in [*given, *added])]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body, keeps_alive
+        sent.append(("Server", "Kestrel"))
+    status = f"HTTP/1.1 {int(response.status)} {_REASONS.get(response.status, '')}"
+    lines = [status, *[f"{name}: {value}" for name, value in sent], "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body, keeps_alive
 
 
 @lru_cache(maxsize=1)

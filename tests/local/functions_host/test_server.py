@@ -237,7 +237,7 @@ def test_a_request_line_is_accepted(line: str, host: str, parsed: tuple[str, str
     """Its method, path and query, in each form of a target."""
     head = parse_head([line.encode(), f"Host: {host}".encode()])
 
-    assert (head.method, head.path, head.query_string) == parsed
+    assert (head.method, head.request.path, head.request.query_string) == parsed
 
 
 @pytest.mark.parametrize(("text", "length"), [("0" * 5000 + "3", 3), (str(2**63 - 1), 2**63 - 1)])
@@ -290,7 +290,7 @@ def test_a_chunked_request_has_no_length() -> None:
     head = parse_head([b"POST / HTTP/1.1", *lines])
 
     assert (head.is_chunked, head.content_length) == (True, None)
-    assert head.headers["x-content-length"] == "3"
+    assert head.request.headers["x-content-length"] == "3"
 
 
 def framed(response: Response, method: str = "GET", **facts: bool) -> Iterator[str]:
