@@ -5,7 +5,6 @@ upstream calls alone: with Microsoft's clients, and as plain HTTP requests. All 
 and its event loop. The figures are printed as JSON.
 """
 
-import asyncio
 import dataclasses
 import json
 import logging
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 import aiohttp
 import azure.functions as func
+import uvloop
 from azure.communication.identity import CommunicationUserIdentifier
 from azure.communication.identity.aio import CommunicationIdentityClient
 from azure.data.tables.aio import TableClient
@@ -170,4 +170,4 @@ async def _measure(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_measure(int(sys.argv[1])))
+    uvloop.run(_measure(int(sys.argv[1])))

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 import msgspec
+import uvloop
 
 from bench.process import mebibytes, run_python
 from bench.product import DELETES_PER_30S, Product
@@ -183,4 +184,4 @@ async def _sample(memory: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(int(sys.argv[1]), float(sys.argv[2])))
+    uvloop.run(_run(int(sys.argv[1]), float(sys.argv[2])))

@@ -61,13 +61,10 @@ def main() -> int:
     try:
         bound = _take_socket(os.environ) or bind(options.port)
         # Standard output carries only the address: what the app prints goes to the log.
-        # The event loop is that of Azure's worker for Python 3.13 and newer. Source:
-        # start_worker.py of Azure/azure-functions-python-worker.
-        with (
-            contextlib.redirect_stdout(sys.stderr),
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            return runner.run(_run(options.app.resolve(), keys, layers, bound, restart))
+        with contextlib.redirect_stdout(sys.stderr):
+            # As Azure's worker for Python 3.13 and newer. Source: start_worker.py of
+            # Azure/azure-functions-python-worker.
+            return uvloop.run(_run(options.app.resolve(), keys, layers, bound, restart))
     except PortError as error:
         print(f"cannot use port {options.port}: {error}", file=sys.stderr)
         return PORT_TAKEN

@@ -125,3 +125,17 @@ def test_packages_are_imported_before_the_apps_own_modules(tmp_path: Path) -> No
         assert host.call("GET", "/hello").body == b"hello"
         assert f"{str(tmp_path)!r}]\n" in host.log()
         assert f"{str(ROOT)!r}," not in host.log()
+
+
+def test_functions_run_on_the_event_loop_of_azures_worker(tmp_path: Path) -> None:
+    """It is uvloop, as on Python 3.13 and newer in Azure."""
+    source = APP + dedent("""
+        import asyncio
+
+        @app.route(route="loop", methods=["GET"])
+        async def loop(req: func.HttpRequest) -> func.HttpResponse:
+            return func.HttpResponse(type(asyncio.get_running_loop()).__module__)
+    """)
+
+    with running_host(write_app(tmp_path, source)) as host:
+        assert host.call("GET", "/api/loop").body == b"uvloop"
