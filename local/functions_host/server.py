@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 
 from msgspec.structs import replace
@@ -34,6 +34,8 @@ _GRACE = 5.0
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS = (204, 205, 304)
+# Of whole seconds.
+_format_date = lru_cache(maxsize=1)(partial(formatdate, usegmt=True))
 
 logger = logging.getLogger(__name__)
 
@@ -264,17 +266,12 @@ def frame(
     elif is_http_10:
         sent.append(("Connection", "keep-alive"))
     if "date" not in headers:
-        sent.append(("Date", _date(int(time.time()))))
+        sent.append(("Date", _format_date(int(time.time()))))
     if "server" not in headers:
         sent.append(("Server", "Kestrel"))
     status = f"HTTP/1.1 {int(response.status)} {_REASONS.get(response.status, '')}"
     lines = [status, *[f"{name}: {value}" for name, value in sent], "", ""]
     return "\r\n".join(lines).encode("latin-1") + body, keeps_alive
-
-
-@lru_cache(maxsize=1)
-def _date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)
 
 
 class PortError(Exception):
