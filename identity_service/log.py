@@ -204,7 +204,7 @@ class EventLog:
         if scrub(text) != text:
             values = {key: scrub(v) if isinstance(v, str) else v for key, v in values.items()}
             text = scrub(line(event, values))
-        extra = {key: values[key] for key in values.keys() - _RESERVED}
+        extra = {key: value for key, value in values.items() if key not in _RESERVED}
         scrubbed = _Scrubbed(text + trace)
         self._log.log(level, scrubbed, extra={"event": event, **extra}, stacklevel=3)
         if invocation.is_over:
@@ -261,7 +261,7 @@ def _scrub_record(record: logging.LogRecord) -> None:
 
 def line(event: str, values: dict[str, object]) -> str:
     """The event as one line that KQL's `parse-kv` can read."""
-    return " ".join([event, *(f"{key}={_text(value)}" for key, value in values.items())])
+    return " ".join([event, *[f"{key}={_text(value)}" for key, value in values.items()]])
 
 
 def _replay() -> None:

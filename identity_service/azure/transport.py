@@ -30,8 +30,6 @@ from identity_service.log import connected, current_invocation
 # A response and its body, decompressed.
 Received = tuple[aiohttp.ClientResponse, bytes]
 
-_CONTENT_TYPE = ("Content-Type",)
-
 _only_if_awaited: ContextVar[bool] = ContextVar("only_if_awaited", default=False)
 _not_after: ContextVar[datetime | None] = ContextVar("not_after", default=None)
 
@@ -147,18 +145,16 @@ class Transport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
             await self.open()
         assert self.session  # noqa: S101 -- for mypy
         try:
-            async with self.session.request(
+            received = await self.session.request(
                 method,
                 url,
                 headers=headers,
                 data=content,
-                # Without a body, aiohttp would still name its type.
-                skip_auto_headers=() if content else _CONTENT_TYPE,
                 timeout=self._timeout,
                 allow_redirects=False,
                 proxy=self._proxy if url.startswith("https:") else None,
-            ) as received:
-                return received, await received.read()
+            )
+            return received, await received.read()  # this releases the connection
         except aiohttp.ClientResponseError as error:
             raise ServiceResponseError(error, error=error) from error
         except aiohttp.ConnectionTimeoutError as error:
@@ -212,6 +208,8 @@ def new_session(
         connector=_Connector(limit=0, ssl=ssl),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=auto_decompress,
+        # Without a body, aiohttp would still name its type. The SDKs name the type of a body.
+        skip_auto_headers=("Content-Type",),
     )
 
 

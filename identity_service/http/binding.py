@@ -68,6 +68,7 @@ class BoundOperation:
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
         }
         self.parameters = set(self._sources)
+        self._changes_something = bool(_CHANGING & self.parameters)
         if roles and "caller" in self.parameters:
             raise BindingError(f"{self.name}: a service is no signed-in user: leave out the roles.")
 
@@ -90,7 +91,7 @@ class BoundOperation:
         return await self._operation(**self._arguments(_NO_REQUEST))
 
     async def _start(self, arguments: dict[str, Any]) -> Any:
-        if _CHANGING & self.parameters:
+        if self._changes_something:
             await self._services.resource.check()
         return await self._operation(**arguments)
 

@@ -121,8 +121,11 @@ def own_parameters(url: str) -> list[tuple[str, str]]:
     Raises:
         InvalidQuery: a percent-encoded text is not UTF-8, or the URL has a second query.
     """
+    _, mark, query = url.partition("?")
+    if not mark:
+        return []
     try:
-        pairs = parse_qsl(url.partition("?")[2], keep_blank_values=True, errors="strict")
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError as error:
         raise InvalidQuery("The query must be percent-encoded UTF-8.") from error
     own = []
