@@ -223,7 +223,7 @@ class Table:
                     raise InvalidQuery.continuation() from error
                 raise
 
-        return await self._ask(page), pages.continuation_token  # type: ignore[attr-defined]  # of the SDK's own iterator
+        return await self._limited(page), pages.continuation_token  # type: ignore[attr-defined]  # of the SDK's own iterator
 
     async def _in_order(
         self, ranges: Iterable[tuple[str, str]], decode: Callable[[str], T]
@@ -239,7 +239,7 @@ class Table:
             return await asyncio.gather(*(read() for read in readers))
 
         # One call, so that an outage is logged once and not once for each partition.
-        pages = await self._ask(first_pages)
+        pages = await self._limited(first_pages)
         streams = [self._stream(*each) for each in zip(pages, readers, strict=True)]
         heads = [await anext(stream, None) for stream in streams]
         heap: list[tuple[Any, int]] = [(head, number) for number, head in enumerate(heads) if head]
@@ -258,7 +258,7 @@ class Table:
         count = 0
         for number in range(PARTITIONS):
             read = self._key_pages(number, first, last, str, _LARGEST_PAGE)
-            while count < at_most and (page := await self._ask(read)) is not None:
+            while count < at_most and (page := await self._limited(read)) is not None:
                 count += len(page)
         return min(count, at_most)
 
@@ -293,26 +293,23 @@ class Table:
         while page is not None:
             for each in page:
                 yield each
-            page = await self._ask(read)
+            page = await self._limited(read)
 
     async def _read(self, partition_key: str, row_key: str, decode: _Decode[T]) -> T | None:
         """One row. None if there is none."""
 
         async def get() -> T | None:
             try:
-                return decode(*await self._row(partition_key, row_key))
+                columns, etag = await self._columns(partition_key, row_key)
             except HttpResponseError as error:
                 if _code(error) in ROW_NOT_FOUND:
                     return None
                 raise
+            if not isinstance(etag, str) or columns.get("RowKey") != row_key:
+                raise ValueError("the response is not this row")
+            return decode(columns, etag)
 
-        return await self._ask(get)
-
-    async def _row(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], str]:
-        columns, etag = await self._columns(partition_key, row_key)
-        if not isinstance(etag, str) or columns.get("RowKey") != row_key:
-            raise ValueError("the response is not this row")
-        return columns, etag
+        return await self._limited(get)
 
     async def _columns(self, partition_key: str, row_key: str) -> tuple[Mapping[str, Any], object]:
         if self._reader:
@@ -325,10 +322,6 @@ class Table:
         """Write a row. Returns it with its new ETag."""
         results = await self._send_batch(*changes, if_awaited=if_awaited)
         return row.with_etag(results[0].get("etag", ""))
-
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Read. A read can be abandoned at any time."""
-        return await self._limited(CONNECT + RESPONSE, call)
 
     async def _send_batch(self, *changes: Change, if_awaited: bool = False) -> list[Any]:
         """Send one batch: all changes are made, or none.
@@ -353,7 +346,7 @@ class Table:
                 raise ValueError(f"{len(results)} results for {len(changes)} changes")
             return list(results)
 
-        return await self._limited(WRITE, submit)
+        return await self._limited(submit, WRITE)
 
     async def _ensure_table(self) -> None:
         """Create the table, unless this worker knows that it exists. Parallel calls share this."""
@@ -372,10 +365,13 @@ class Table:
                 raise
         self._exists = True
 
-    async def _limited(self, seconds: float, call: Callable[[], Awaitable[T]]) -> T:
+    async def _limited(
+        self, call: Callable[[], Awaitable[T]], seconds: float = CONNECT + RESPONSE
+    ) -> T:
         """Limit and measure a call, whatever the SDK waits for, and translate its errors.
 
-        If the registry is unavailable, the cause is logged.
+        The default is the limit of a read, which can be abandoned at any time. If the registry is
+        unavailable, the cause is logged.
         """
         try:
             async with asyncio.timeout(seconds):

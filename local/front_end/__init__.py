@@ -6,6 +6,7 @@ itself, pass a changed request on, or change the response.
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial, wraps
+from uuid import uuid4
 
 from msgspec.structs import replace
 
@@ -13,7 +14,7 @@ from local.front_end.cors import Cors
 from local.front_end.easy_auth import EasyAuth
 from local.front_end.landing import LandingPage
 from local.front_end.pages import LocalSignIn, StaticFiles
-from local.functions_host.http import Handler, Request, Response, new_guid
+from local.functions_host.http import Handler, Request, Response
 
 STATIC_FILES = "LOCAL_HOST_STATIC_FILES"
 LANDING_PAGE = "LOCAL_HOST_LANDING_PAGE"
@@ -58,7 +59,7 @@ def take_layers(environ: MutableMapping[str, str]) -> list[Layer]:
 
 async def from_outside(request: Request, rest: Handler) -> Response:
     """Mark a request as one from outside. Without the mark, the host trusts it more."""
-    return await rest(replace(request, headers={**request.headers, _LOG_ID: new_guid()}))
+    return await rest(replace(request, headers={**request.headers, _LOG_ID: str(uuid4())}))
 
 
 def _parse(name: str, text: str) -> Layer:

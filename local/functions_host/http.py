@@ -1,6 +1,5 @@
 """Requests and responses, and the host's rules for URLs, queries and repeated headers."""
 
-import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import quote
@@ -15,12 +14,6 @@ _ESCAPED_SLASH = re.compile("%2f", re.IGNORECASE)
 
 class BodyError(Exception):
     """A request's body is too large, cut off, stalled, or badly chunked."""
-
-
-def new_guid() -> str:
-    """A random GUID of version 4. `uuid4` costs three times as much."""
-    text = os.urandom(16).hex()
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
 
 async def no_body() -> bytes:

@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from msgspec import Struct, field
 
-from local.functions_host.http import new_guid
 from local.functions_host.indexing import Code
 
 Encoded = TypeVar("Encoded")
@@ -173,7 +173,7 @@ class Invoker:
         trace: TraceContext,
     ) -> Encoded | None:
         with self._tracing(code.name, trace) as child:
-            context = InvocationContext(new_guid(), code.name, code.directory, child)
+            context = InvocationContext(str(uuid4()), code.name, code.directory, child)
             _current.set(context.invocation_id)
             _active.add(context.invocation_id)
             try:

@@ -1,19 +1,10 @@
-"""Facts about paths, queries, repeated headers and ids."""
-
-from uuid import UUID
+"""Facts about paths, queries and repeated headers."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.functions_host.http import (
-    PathError,
-    decode_path,
-    encode_path,
-    fold,
-    new_guid,
-    parse_query,
-)
+from local.functions_host.http import PathError, decode_path, encode_path, fold, parse_query
 
 
 @pytest.mark.parametrize(
@@ -81,11 +72,3 @@ def test_folding_keeps_an_empty_header_and_skips_empty_parts() -> None:
     folded = fold([("a", ""), ("b", ""), ("B", "1"), ("b", ""), ("b", "2")])
 
     assert folded == {"a": "", "B": "1,2"}
-
-
-def test_a_new_guid_is_random() -> None:
-    """It is a UUID of version 4, as `uuid4` writes it."""
-    guid = new_guid()
-
-    assert str(UUID(guid, version=4)) == guid
-    assert new_guid() != guid
