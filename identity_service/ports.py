@@ -186,8 +186,8 @@ class AccessRegistry(Protocol):
     async def remove(self, access: Access) -> None:
         """Delete the row, if it is still as it was read."""
 
-    def due(self, until: datetime, after: AccessDue | None = None) -> AsyncIterator[AccessDue]:
-        """The due entries in order, after `after` and up to those that are due at `until`.
+    def due(self, until: datetime) -> AsyncIterator[AccessDue]:
+        """The due entries in order, up to those that are due at `until`.
 
         The cost grows with the number of entries read, not with the number of rows.
         """

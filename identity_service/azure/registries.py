@@ -191,12 +191,9 @@ class TableAccessRegistry(Table):
         change = ("delete", encode_access(access), _if_match(access.etag))
         await self._write(access, change, *access_due_changes(access, None))
 
-    async def due(
-        self, until: datetime, after: AccessDue | None = None
-    ) -> AsyncIterator[AccessDue]:
+    async def due(self, until: datetime) -> AsyncIterator[AccessDue]:
         """See `ports.AccessRegistry`."""
-        first = after.position if after else ""
-        entries = (f"{ACCESS_DUE}{first}", f"{ACCESS_DUE}{timestamp(until)}~")
+        entries = (ACCESS_DUE, f"{ACCESS_DUE}{timestamp(until)}~")
         async for entry in self._in_order([entries], decode_access_due):
             yield entry
 

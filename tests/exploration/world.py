@@ -234,12 +234,10 @@ class GatedAccessRegistry(MemoryAccessRegistry):
         value: T = await remote_call("registry", call, effect)
         return value
 
-    async def due(
-        self, until: datetime, after: AccessDue | None = None
-    ) -> AsyncIterator[AccessDue]:
+    async def due(self, until: datetime) -> AsyncIterator[AccessDue]:
         """See `ports.AccessRegistry`."""
         if self.is_explored:
-            async for entry in super().due(until, after):
+            async for entry in super().due(until):
                 yield entry
 
     def load(self, snapshot: Snapshot) -> None:

@@ -485,17 +485,11 @@ class MemoryAccessRegistry(Rows[AccessDue], AccessRegistry):
         self._reschedule(access.due_entry, None)
         del self.rows[access.tenant_id, access.object_id]
 
-    async def due(
-        self, until: datetime, after: AccessDue | None = None
-    ) -> AsyncIterator[AccessDue]:
+    async def due(self, until: datetime) -> AsyncIterator[AccessDue]:
         """See `ports.AccessRegistry`. It is read at once, so an entry can be outdated."""
 
         def effect() -> list[AccessDue]:
-            return sorted(
-                entry
-                for entry in self.entries
-                if entry.due <= until and (after is None or entry > after)
-            )
+            return sorted(entry for entry in self.entries if entry.due <= until)
 
         for entry in await self.perform("due", effect):
             yield entry
