@@ -1,8 +1,11 @@
 """Facts about connections, which only raw bytes can show, and about how requests are parsed."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY, create_connection
 
@@ -380,3 +383,11 @@ def test_a_response_is_framed(
     lines = framed(response, method, is_http_10=is_http_10)
 
     assert "|".join(lines) == f"HTTP/1.1 {expected}"
+
+
+def test_a_response_has_the_current_date() -> None:
+    """In whole seconds, and in UTC."""
+    [date] = re.findall(rb"\r\nDate: (.+ GMT)\r\n", frame(Response(200))[0])
+
+    age = datetime.now(UTC) - parsedate_to_datetime(date.decode())
+    assert timedelta() <= age < timedelta(seconds=5)
