@@ -175,6 +175,7 @@ def test_a_client_that_leaves_before_the_response_is_no_error(host: RunningHost)
     ("body", "status"),
     [
         (b'c\r\n{"input":""}\r\n0\r\n\r\n', 202),
+        (b'c\r\n{"input":""}x\r\n0\r\n\r\n', 500),
         (b'2\r\n{"\r\na\r\ninput":""}\r\n\r\n0\r\n\r\n', 500),
         (b"zz\r\n", 500),
     ],
@@ -310,6 +311,7 @@ def test_a_head_is_taken_when_it_is_complete() -> None:
 def test_a_head_that_is_too_long_is_rejected(longest: bytes, status: HTTPStatus) -> None:
     """Even if it is not complete."""
     assert take_lines(bytearray(longest + b"\n\r\n"))
+    assert not take_lines(bytearray(longest + b"\n\r"))
     with pytest.raises(Rejection) as raised:
         take_lines(bytearray(longest.replace(b" ", b" /", 1) + b"\nX:1\n"))
 
