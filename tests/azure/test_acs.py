@@ -149,7 +149,7 @@ class StubClient:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[CommunicationUserIdentifier]]:
         async def call(*args: object, **kwargs: object) -> CommunicationUserIdentifier:
-            request_sent()  # as the SDK's request hook does
+            request_sent()  # as the adapter's policy does
             await asyncio.sleep(self._seconds)
             if self._error:
                 raise self._error.with_traceback(None)

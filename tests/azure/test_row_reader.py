@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -159,6 +160,8 @@ async def test_request_is_the_request_of_the_sdk(
         name: by_sdk.headers.get(name) for name in own.headers.keys() - VARIES
     }
     assert own.headers["Authorization"] == by_sdk.headers["Authorization"]
+    sent, sent_by_sdk = (parsedate_to_datetime(each.headers["x-ms-date"]) for each in (own, by_sdk))
+    assert abs(sent - sent_by_sdk) < timedelta(minutes=1)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
@@ -70,9 +70,13 @@ def write_app(directory: Path, source: str, host_json: str | None = '{"version":
 
 
 def start_process(
-    app: Path, stderr: int | IO[bytes], port: int = 0, settings: Mapping[str, str] | None = None
+    app: Path,
+    stderr: int | IO[bytes],
+    port: int = 0,
+    settings: Mapping[str, str] | None = None,
+    files: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a host that stops when its standard input closes."""
+    """Start a host that stops when its standard input closes. It inherits the open `files`."""
     return subprocess.Popen(  # noqa: S603 -- our own module
         [*COMMAND, "--port", str(port), "--app", str(app)],
         cwd=ROOT,
@@ -80,6 +84,7 @@ def start_process(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
+        pass_fds=files,
     )
 
 

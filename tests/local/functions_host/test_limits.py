@@ -72,6 +72,17 @@ def test_a_function_that_takes_too_long_restarts_the_worker(tmp_path: Path) -> N
     assert "exceeded by function: 'Functions." in log
 
 
+def test_a_function_that_ends_in_time_restarts_nothing(tmp_path: Path) -> None:
+    """The same worker still serves when the time of an earlier call is over."""
+    app = write_app(tmp_path, APP, host_json(functionTimeout="00:00:01"))
+    with running_host(app) as host:
+        before = host.call("GET", "/api/worker").body
+        time.sleep(1.5)
+
+        assert host.call("GET", "/api/worker").body == before
+        assert "exceeded" not in host.log()
+
+
 def test_invocations_beyond_the_limits_wait_or_get_429(tmp_path: Path) -> None:
     """Two run, one waits, and the fourth is rejected."""
     limits = {"maxConcurrentRequests": 2, "maxOutstandingRequests": 3}

@@ -3,6 +3,9 @@
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import dedent
 
@@ -14,6 +17,7 @@ from tests.local.running_host import (
     KEYS,
     ROOT,
     TIMEOUT,
+    RunningHost,
     failed_start,
     running_host,
     start_process,
@@ -139,3 +143,44 @@ def test_functions_run_on_the_event_loop_of_azures_worker(tmp_path: Path) -> Non
 
     with running_host(write_app(tmp_path, source)) as host:
         assert host.call("GET", "/api/loop").body == b"uvloop"
+
+
+def test_a_process_that_ends_leaves_new_connections_to_the_next_one(tmp_path: Path) -> None:
+    """After SIGQUIT it finishes its requests. A request that comes later waits for the next one."""
+    source = APP + dedent("""
+        import asyncio, logging, os
+
+        @app.route(route="process", methods=["GET"])
+        async def process(req: func.HttpRequest) -> func.HttpResponse:
+            logging.info("begun")
+            await asyncio.sleep(float(req.params["seconds"]))
+            return func.HttpResponse(str(os.getpid()))
+    """)
+    app, log = write_app(tmp_path, source), tmp_path / "host.log"
+    with ExitStack() as started, ThreadPoolExecutor() as threads:
+        shared, stderr = started.enter_context(bind(0)), started.enter_context(log.open("wb"))
+        host = RunningHost(shared.getsockname()[1], log)
+
+        def start() -> subprocess.Popen[bytes]:
+            number = shared.fileno()
+            settings = {"LOCAL_HOST_SOCKET": str(number)}
+            process = start_process(app, stderr, settings=settings, files=[number])
+            assert started.enter_context(process).stdout.readline()  # type: ignore[union-attr]  # piped
+            return process
+
+        first = start()
+        before = threads.submit(host.call, "GET", "/api/process?seconds=2")
+        deadline = time.monotonic() + TIMEOUT
+        while "begun" not in host.log():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        first.send_signal(signal.SIGQUIT)
+        time.sleep(0.5)
+        after = threads.submit(host.call, "GET", "/api/process?seconds=0")
+
+        assert first.wait(TIMEOUT) == 0
+        second = start()
+
+        assert before.result().body == str(first.pid).encode()
+        assert after.result().body == str(second.pid).encode()
+        second.terminate()

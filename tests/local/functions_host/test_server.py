@@ -1,15 +1,19 @@
 """Facts about connections, which only raw bytes can show, and about how requests are parsed."""
 
+import asyncio
+import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY, create_connection
 
 import pytest
 
-from local.functions_host.http import Response
+from local.functions_host.http import Request, Response
 from local.functions_host.request_head import Rejection, parse_head, take_lines
-from local.functions_host.server import frame
+from local.functions_host.server import bind, frame, serve
 from tests.local.running_host import TIMEOUT, WITH_MASTER_KEY, RunningHost
 
 APP = """
@@ -78,6 +82,7 @@ def statuses(received: bytes) -> list[int]:
         (GET.replace(b"1.1", b"1.0") + GET, [200]),
         (GET.replace(b"1.1\r\n", b"1.0\r\nConnection: keep-alive\r\n") + LAST_GET, [200]),
         (GET + b"nonsense\r\n\r\n" + GET, [200, 400]),
+        (GET + b"GET / HTTP/1.1\r\nHost: h\r\n", [200, 400]),
         # A body that the host did not read is skipped before the next request.
         (post(3).replace(b"echo", b"none") + b"abc" + LAST_GET, [404, 200]),
         (post(3).replace(b"Content-Length: 3", b"Transfer-Encoding: chunked")
@@ -92,12 +97,13 @@ def test_requests_share_a_connection(host: RunningHost, sent: bytes, expected: l
 
 @pytest.mark.parametrize("head", [post(3), post(3, "Connection: close\r\n")])
 def test_a_body_that_is_cut_off_fails_the_invocation(host: RunningHost, head: bytes) -> None:
-    """The response is an empty 500, the app is not called, and the log has a failure."""
+    """The response is an empty 500 and the last one, the app is not called, and it is logged."""
     before = host.log().count(FAILED)
 
     received = exchange(host, head + b"ab", half_closes=True)
 
     assert statuses(received) == [500]
+    assert b"\r\nConnection: close\r\n" in received
     assert received.endswith(b"\r\n\r\n")
     assert host.log().count(FAILED) == before + 1
 
@@ -110,6 +116,40 @@ def test_a_body_that_stalls_fails_the_invocation(host: RunningHost) -> None:
 
     assert statuses(received) == [500]
     assert 4.5 < time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected", "seconds"),
+    [
+        (b"", [], 130),
+        (b"GET / HTTP/1.1", [], 130),
+        (b"GET / HTTP/1.1\r\nHost: h", [408], 30),
+        (GET + b"\r\n", [200], 130),
+        (GET + b"GET / HTTP/1.1\r\n", [200, 408], 30),
+    ],
+)
+def test_a_head_must_arrive_in_time(
+    virtual_time: asyncio.Runner, sent: bytes, expected: list[int], seconds: float
+) -> None:
+    """A connection may be idle for 130 seconds. Headers have 30 seconds after the request line."""
+
+    async def respond(_: Request) -> Response:
+        return Response(200)
+
+    async def send() -> tuple[bytes, float]:
+        with bind(0) as bound:
+            async with await serve(bound, respond, 0):
+                reader, writer = await asyncio.open_connection(*bound.getsockname())
+                writer.write(sent)
+                received = await reader.read()
+                ended = asyncio.get_running_loop().time()
+                writer.close()
+                return received, ended
+
+    received, ended = virtual_time.run(send())
+
+    assert statuses(received) == expected
+    assert ended == pytest.approx(seconds, abs=1)
 
 
 def test_a_body_may_arrive_in_pieces(host: RunningHost) -> None:
@@ -135,6 +175,7 @@ def test_a_client_that_leaves_before_the_response_is_no_error(host: RunningHost)
     ("body", "status"),
     [
         (b'c\r\n{"input":""}\r\n0\r\n\r\n', 202),
+        (b'c\r\n{"input":""}x\r\n0\r\n\r\n', 500),
         (b'2\r\n{"\r\na\r\ninput":""}\r\n\r\n0\r\n\r\n', 500),
         (b"zz\r\n", 500),
     ],
@@ -270,6 +311,7 @@ def test_a_head_is_taken_when_it_is_complete() -> None:
 def test_a_head_that_is_too_long_is_rejected(longest: bytes, status: HTTPStatus) -> None:
     """Even if it is not complete."""
     assert take_lines(bytearray(longest + b"\n\r\n"))
+    assert not take_lines(bytearray(longest + b"\n\r"))
     with pytest.raises(Rejection) as raised:
         take_lines(bytearray(longest.replace(b" ", b" /", 1) + b"\nX:1\n"))
 
@@ -343,3 +385,11 @@ def test_a_response_is_framed(
     lines = framed(response, method, is_http_10=is_http_10)
 
     assert "|".join(lines) == f"HTTP/1.1 {expected}"
+
+
+def test_a_response_has_the_current_date() -> None:
+    """In whole seconds, and in UTC."""
+    [date] = re.findall(rb"\r\nDate: (.+ GMT)\r\n", frame(Response(200))[0])
+
+    age = datetime.now(UTC) - parsedate_to_datetime(date.decode())
+    assert timedelta() <= age < timedelta(seconds=5)
