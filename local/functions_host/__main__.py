@@ -152,11 +152,11 @@ async def _run(
     invoker = Invoker(tracing, host_json.timeout, restart_soon)
     monitor = Monitor(Path(folder) if folder else None)
     host = Host(functions, keys, host_json, os.environ, invoker, monitor)
-    host.start()
     requests = _Requests(front_end.through(layers, host.respond))
     limit = int(os.environ.get(BODY_LIMIT, DEFAULT_BODY_LIMIT))
     # A copy, so that the next process can listen after this one has closed it.
     server = await serve(bound.dup(), requests.respond, limit)
+    host.start()
     asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, requests.finish, server)
     print(f"listening http://localhost:{bound.getsockname()[1]}", file=sys.__stdout__, flush=True)
     await asyncio.Event().wait()
