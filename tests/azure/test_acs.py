@@ -9,6 +9,8 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from azure.communication.identity import CommunicationUserIdentifier
 from azure.communication.identity.aio import CommunicationIdentityClient
 from azure.core.credentials import AzureKeyCredential
@@ -20,6 +22,7 @@ from azure.core.exceptions import (
     StreamConsumedError,
     TooManyRedirectsError,
 )
+from azure.core.rest import HttpRequest
 from azure.identity import AuthenticationRequiredError
 
 from identity_service.azure import transport as own
@@ -217,6 +220,27 @@ async def acs(request: pytest.FixtureRequest) -> AsyncIterator[Acs]:
     )
     yield client
     await client.close()
+
+
+def _app(respond: Callable[[web.BaseRequest], Awaitable[web.Response]]) -> web.Application:
+    application = web.Application()
+    application.router.add_route("*", "/", respond)
+    return application
+
+
+async def test_request_without_a_body_names_no_type() -> None:
+    """Not even a POST, for which aiohttp would name one."""
+    received: list[web.BaseRequest] = []
+
+    async def respond(request: web.BaseRequest) -> web.Response:
+        received.append(request)
+        return web.Response(status=204)
+
+    async with TestServer(_app(respond)) as server, own.Transport(CONNECT, None) as sender:
+        await sender.send(HttpRequest("POST", str(server.make_url("/"))))
+        await sender.send(HttpRequest("POST", str(server.make_url("/")), json={}))
+
+    assert [each.headers.get("Content-Type") for each in received] == [None, "application/json"]
 
 
 # Facts about every implementation of the port

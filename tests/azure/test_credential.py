@@ -123,6 +123,16 @@ async def test_token_of_the_source_is_returned() -> None:
     assert (token.token, source.options) == ("secret-1", [{"tenant_id": "t"}])
 
 
+async def test_options_are_independent() -> None:
+    """A call with other options gets a token of its own."""
+    credential = Credential(FakeSource())
+    plain = await credential.get_token_info(SCOPE)
+    of_tenant = await credential.get_token_info(SCOPE, options={"tenant_id": "t"})
+    again = await credential.get_token_info(SCOPE)
+
+    assert (plain.token, of_tenant.token, again.token) == ("secret-1", "secret-2", "secret-1")
+
+
 async def test_older_protocol() -> None:
     """The older form of azure-core's protocol returns the same token."""
     token = await Credential(FakeSource()).get_token(
