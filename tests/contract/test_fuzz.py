@@ -8,7 +8,7 @@ from tests.contract.fuzzing import fuzz
 from tests.support.client import Control
 
 # Examples per operation. `make fuzz` sends more, and different ones in each run.
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
 REPEATABLE = () if "FUZZ_EXAMPLES" in os.environ else ("--seed", "7")
 
 # A fault may cause a refusal, a repeated effect, and a resource that is not where it was.
