@@ -122,7 +122,7 @@ class Record(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     async def send(
         self, request: PipelineRequest[HttpRequest]
     ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
-        """The credential is there, and the request goes out. The response has an id."""
+        """Send the request, which has its credential. Note the response's id, and a 429."""
         request.http_request.headers.setdefault("User-Agent", self._user_agent)
         request_sent()
         response = await self.next.send(request)

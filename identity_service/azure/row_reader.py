@@ -1,6 +1,6 @@
 """Reads a row of a table with one plain request: each token costs one such read.
 
-The tables SDK needs more CPU for it than aiohttp and the identity SDK together.
+The tables SDK needs more than twice the CPU for it.
 """
 
 import time
@@ -81,7 +81,7 @@ class RowReader:
         """
         address = f"{self._address}(PartitionKey='{partition_key}',RowKey='{quote(row_key)}')"
         response, body = await self._get(address)
-        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # once more, as `RetryOnce`
             response, body = await self._get(address)
         if response.status != HTTPStatus.OK:
             raise RefusedRead(Response(HttpRequest("GET", address), response, body))
