@@ -196,11 +196,11 @@ class FaultInjector:
 
     @asynccontextmanager
     async def _storage(self, _fault: Fault) -> AsyncIterator[None]:
-        self._stage.tables.freeze()
+        self._stage.tables.suspend()
         try:
             yield
         finally:
-            self._stage.tables.thaw()
+            self._stage.tables.resume()
 
     @asynccontextmanager
     async def _kill(self, _fault: Fault) -> AsyncIterator[None]:

@@ -22,7 +22,7 @@ class Stage:
     """The local Azure, and the worker that serves now.
 
     Attributes:
-        tables: The storage of the registry, which can be frozen.
+        tables: The storage of the registry, which can be suspended.
         app: The worker.
     """
 

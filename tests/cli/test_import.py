@@ -5,8 +5,8 @@ import os
 import signal
 import stat
 import subprocess
-import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.conftest import Outcome, Run, command
 from tests.cli.service import Answer, Service, identity, problem
+from tests.support.waiting import wait_until
 
 JOURNAL, REPORT = "ids.csv.acsid-import.jsonl", "ids.csv.acsid-import-report.jsonl"
 # The app asks for a longer wait than acsid's patience, so the command ends at once.
@@ -343,14 +344,6 @@ def started(variables: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for(condition: Any) -> None:
-    """Waits until the condition holds."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 @pytest.mark.parametrize("kills", [5])
 def test_a_killed_import_continues(
     acsid: Run, service: Service, tmp_path: Path, variables: dict[str, str], kills: int
@@ -358,10 +351,14 @@ def test_a_killed_import_continues(
     """Killed five times, the import has every record once in the end, and an exact report."""
     write(tmp_path, 2000)
     service.delay = 0.02
+
+    def has_sent(number: int) -> Callable[[], bool]:
+        return lambda: len(service.received) >= number
+
     for _ in range(kills):
         before = len(service.received)
         with started(variables, tmp_path) as process:
-            wait_for(lambda before=before: len(service.received) >= before + 2)
+            wait_until(has_sent(before + 2))
             process.send_signal(signal.SIGKILL)
     ended = do_import(acsid)
 
@@ -382,7 +379,7 @@ def test_two_imports_at_once(
     write(tmp_path, 2000)
     service.delay = 0.05
     with started(variables, tmp_path) as process:
-        wait_for(lambda: service.received)
+        wait_until(lambda: len(service.received) > 0)
         ended = do_import(acsid)
         process.kill()
 
@@ -409,7 +406,7 @@ def test_ctrl_c(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        wait_for(lambda: len(service.received) > 1)
+        wait_until(lambda: len(service.received) > 1)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
 

@@ -22,6 +22,7 @@ import pytest
 
 from tests.cli.service import KEY, Answer, Received, Service, serving
 from tests.support.stack import PATIENCE, ROOT
+from tests.support.waiting import wait_until
 
 HERE = Path(__file__).parent
 DRIVERS = {
@@ -64,10 +65,7 @@ class FaultyService(Service):
 
     def wait_for(self, path: str, count: int = 1) -> None:
         """Waits until so many requests to this path have arrived."""
-        deadline = time.monotonic() + PATIENCE
-        while self.calls("POST").count(path) < count:
-            assert time.monotonic() < deadline, path
-            time.sleep(0.002)
+        wait_until(lambda: self.calls("POST").count(path) >= count, lambda: path)
 
     def respond(self, request: Received) -> Answer:
         """Acts as the app does."""

@@ -1,7 +1,6 @@
 """Facts about the child processes of a local Azure."""
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import PIPE
@@ -12,6 +11,7 @@ from local import children
 from local.azurite import UNTIL_STDIN_CLOSES
 from local.children import Children, born
 from tests.support.stack import PATIENCE
+from tests.support.waiting import wait_until
 
 # It ignores that its standard input closes.
 SLEEP = ("sleep", "600")
@@ -76,13 +76,10 @@ def test_a_birth_identifies_a_process(
     """It stays the same, processes of other times have another, and a zombie has none."""
     first, again, other = ask(sleeper.pid), ask(sleeper.pid), ask(1)
     sleeper.kill()
-    until = time.monotonic() + PATIENCE
-    while (last := ask(sleeper.pid)) and time.monotonic() < until:
-        pass
 
     assert first == again != other
     assert other is not None
-    assert last is None
+    wait_until(lambda: ask(sleeper.pid) is None)
 
 
 def test_node_ends_with_its_standard_input() -> None:

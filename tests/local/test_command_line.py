@@ -7,7 +7,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.support.stack import ROOT, SERVING, Command, command, read_env, request_control
+from tests.support.waiting import suspend, wait_until
 
 # The files that may stay: keys for the next start, certificates for open shells, and logs.
 LEFT = {"keys.json", "lock", "ca-bundle.pem", "app.log", "app-without-retention.log"}
@@ -252,7 +252,7 @@ def test_nothing_outlives_a_start_that_is_killed(tmp_path: Path) -> None:
         running.process.kill()
 
         running.wait()
-        assert _soon(running.leaves_nothing_behind)
+        wait_until(running.leaves_nothing_behind)
 
 
 def test_the_next_start_ends_what_a_killed_one_has_left(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_the_next_start_ends_what_a_killed_one_has_left(tmp_path: Path) -> None:
     with command(tmp_path, "azure") as killed:
         killed.read_until(SERVING["azure"])
         [record] = (tmp_path / ".local" / "processes").read_text().splitlines()
-        os.kill(int(record.split()[0]), signal.SIGSTOP)
+        suspend(int(record.split()[0]))
         killed.process.kill()
         killed.wait()
         left_behind = not killed.leaves_nothing_behind()
@@ -467,14 +467,6 @@ def test_the_app_can_use_another_acs_resource(run: Command, tmp_path: Path) -> N
     state = json.loads(request_control(resource, "GET", f"identities/{identity_id}"))["state"]
     assert state == "active"
     assert "Create an identity" not in laptop.output
-
-
-def _soon(condition: Callable[[], bool]) -> bool:
-    """Wait a few seconds for the condition."""
-    until = time.monotonic() + 10
-    while not (holds := condition()) and time.monotonic() < until:
-        time.sleep(0.05)
-    return holds
 
 
 def _left_in(folder: Path) -> set[str]:

@@ -24,6 +24,7 @@ from local.azurite import ACCOUNT, KEEP_ALIVE
 from local.entra import STORAGE_AUDIENCE, Issuer
 from local.servers import HOST, Authority
 from tests.support.stack import PATIENCE, ROOT
+from tests.support.waiting import suspend
 
 _SCRIPT = ROOT / "local/node_modules/azurite/dist/src/azurite.js"
 _OPTIONS = ("--silent", "--oauth", "basic", "--disableTelemetry", "--skipApiVersionCheck")
@@ -80,11 +81,11 @@ class Tables:
         self._process.kill()
         self._process.communicate()
 
-    def freeze(self) -> None:
+    def suspend(self) -> None:
         """Stops it from responding."""
-        self._process.send_signal(signal.SIGSTOP)
+        suspend(self._process.pid)
 
-    def thaw(self) -> None:
+    def resume(self) -> None:
         """Lets it respond again."""
         self._process.send_signal(signal.SIGCONT)
 

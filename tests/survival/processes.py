@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tests.support.stack import start_module
+from tests.support.waiting import is_suspended, wait_until
 from tests.survival.worker import Done, Failed, Interrupted, Interruption, Message, Order, Task
 
 # Seconds within which a worker sends its next message, on a busy machine.
@@ -45,10 +46,11 @@ class Worker:
         assert end is None, end
         return message.name
 
-    async def frozen_pid(self) -> int:
-        """Wait until it is frozen and return the id of the process."""
+    async def suspended_pid(self) -> int:
+        """Wait until it is suspended and return the id of the process."""
         message = await self.next_message()
         assert isinstance(message, Interrupted), message
+        await asyncio.to_thread(wait_until, lambda: is_suspended(message.pid))
         return message.pid
 
 

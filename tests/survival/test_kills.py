@@ -1,4 +1,4 @@
-"""What a process leaves behind when it is killed or frozen at any remote call, a sweep repairs."""
+"""A process is killed or suspended at any remote call. A sweep repairs what it leaves behind."""
 
 import asyncio
 import itertools
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 # Cases that run at once.
 AT_ONCE = 4
-FROZEN = 40
+SUSPENDED = 40
 
 # Writes the initial records into a table and returns the task.
 SetUp = Callable[[Records, str], Awaitable[Task]]
@@ -194,28 +194,29 @@ async def test_retry_after_a_kill(operation: str, records: Records, workers: Wor
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("call", ["due_entries", "read", "update", "acs.delete", "remove"])
-async def test_frozen_while_another_sweeps(
+async def test_suspended_while_another_sweeps(
     call: str, moment: Moment, records: Records, workers: Workers, control: Control
 ) -> None:
-    """When a frozen sweep continues after another one, all is purged and no purge counted twice."""
+    """When it continues after another sweep, all is purged and no purge is counted twice."""
     table = await records.new_table()
-    names = await records.create_identities(FROZEN)
+    names = await records.create_identities(SUSPENDED)
     await records.write(table, map(due, names))
     task = Task(operation="sweep", table=table)
+    interruption = Interruption(SIGSTOP, SUSPENDED // 2, moment, call)
 
-    async with workers.working(task, Interruption(SIGSTOP, FROZEN // 2, moment, call)) as frozen:
-        process = await frozen.frozen_pid()
+    async with workers.working(task, interruption) as suspended:
+        process = await suspended.suspended_pid()
         second = await workers.run(task)
         os.kill(process, SIGCONT)
-        first = await frozen.result()
+        first = await suspended.result()
     third = await workers.run(Task(operation="sweep", table=table, ahead=SETTLED))
 
     reports = [done.swept for done in (first, second, third) if done.swept]
-    assert_each_reported_once(FROZEN, reports)
+    assert_each_reported_once(SUSPENDED, reports)
     snapshot = await records.snapshot(table)
     assert (snapshot.rows, snapshot.due, snapshot.alive) == ({}, set(), {})
     counts = await control.ask("GET", "counts")
-    assert counts["operations"]["delete"]["effects"] == FROZEN
+    assert counts["operations"]["delete"]["effects"] == SUSPENDED
 
 
 def assert_each_reported_once(number: int, reports: Iterable[Swept]) -> None:

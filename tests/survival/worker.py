@@ -2,7 +2,7 @@
 
 It prints a port. Each connection gets its own process, forked before any event loop or connection
 exists. The process reads one task, works on it with the product's own clients, and sends messages
-as lines of JSON. At a remote call that the order selects it may be killed or frozen.
+as lines of JSON. At a remote call that the order selects it may be killed or suspended.
 """
 
 import asyncio
@@ -119,7 +119,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Interrupted(msgspec.Struct, frozen=True, tag=True):
-    """The process of this id is killed or frozen at a call of this name."""
+    """The process of this id is killed or suspended at a call of this name."""
 
     name: str
     pid: int

@@ -3,7 +3,7 @@
 import http.client
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -14,20 +14,13 @@ from local.acs.faults import Drop, FaultInjector
 from local.acs.tokens import Signer
 from local.entra import ACS_AUDIENCE
 from tests.local.acs.support import CREATE, EmulatorClient, Response
+from tests.support.waiting import wait_until
 
 DISCONNECTED = (ConnectionError, ssl.SSLError)
 
 
 def _create(acs: EmulatorClient) -> Response:
     return acs.signed("POST", CREATE)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, at most ten seconds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.005)
 
 
 def _in_flight(acs: EmulatorClient) -> int:

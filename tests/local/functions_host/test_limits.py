@@ -8,13 +8,13 @@ from pathlib import Path
 
 from local.functions_host.host import CALLS_AT_ONCE
 from tests.local.running_host import (
-    TIMEOUT,
     WITH_FUNCTION_KEY,
     WITH_MASTER_KEY,
     RunningHost,
     running_host,
     write_app,
 )
+from tests.support.waiting import wait_until
 
 APP = """
 import asyncio, logging, uuid
@@ -107,10 +107,7 @@ def test_an_instance_gets_a_limited_number_of_calls_at_once(tmp_path: Path) -> N
         calls = [
             threads.submit(host.call, "GET", "/api/waits") for _ in range(CALLS_AT_ONCE + more)
         ]
-        deadline = time.monotonic() + TIMEOUT
-        while f"{CALLS_AT_ONCE} running" not in host.log():
-            assert time.monotonic() < deadline, host.log()
-            time.sleep(0.02)
+        wait_until(lambda: f"{CALLS_AT_ONCE} running" in host.log(), host.log)
         release(host)
 
         running = sorted(int(call.result().body) for call in calls)

@@ -3,9 +3,9 @@
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from pathlib import Path
 from textwrap import dedent
 
@@ -23,6 +23,7 @@ from tests.local.running_host import (
     start_process,
     write_app,
 )
+from tests.support.waiting import wait_until
 
 APP = """
 import threading
@@ -148,12 +149,17 @@ def test_functions_run_on_the_event_loop_of_azures_worker(tmp_path: Path) -> Non
 def test_a_process_that_ends_leaves_new_connections_to_the_next_one(tmp_path: Path) -> None:
     """After SIGQUIT it finishes its requests. A request that comes later waits for the next one."""
     source = APP + dedent("""
-        import asyncio, logging, os
+        import asyncio, logging, os, pathlib
 
         @app.route(route="process", methods=["GET"])
         async def process(req: func.HttpRequest) -> func.HttpResponse:
+            return func.HttpResponse(str(os.getpid()))
+
+        @app.route(route="slow", methods=["GET"])
+        async def slow(req: func.HttpRequest) -> func.HttpResponse:
             logging.info("begun")
-            await asyncio.sleep(float(req.params["seconds"]))
+            while not pathlib.Path("released").exists():
+                await asyncio.sleep(0.01)
             return func.HttpResponse(str(os.getpid()))
     """)
     app, log = write_app(tmp_path, source), tmp_path / "host.log"
@@ -169,18 +175,25 @@ def test_a_process_that_ends_leaves_new_connections_to_the_next_one(tmp_path: Pa
             return process
 
         first = start()
-        before = threads.submit(host.call, "GET", "/api/process?seconds=2")
-        deadline = time.monotonic() + TIMEOUT
-        while "begun" not in host.log():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        first.send_signal(signal.SIGQUIT)
-        time.sleep(0.5)
-        after = threads.submit(host.call, "GET", "/api/process?seconds=0")
+        before = threads.submit(host.call, "GET", "/api/slow")
+        wait_until(lambda: "begun" in host.log())
+        with closing(HTTPConnection("127.0.0.1", host.port, timeout=TIMEOUT)) as connection:
+            assert not _asks_to_close(connection)
+            first.send_signal(signal.SIGQUIT)
+            wait_until(lambda: _asks_to_close(connection))
+        after = threads.submit(host.call, "GET", "/api/process")
+        (app / "released").touch()
 
         assert first.wait(TIMEOUT) == 0
         second = start()
 
         assert before.result().body == str(first.pid).encode()
         assert after.result().body == str(second.pid).encode()
-        second.terminate()
+
+
+def _asks_to_close(connection: HTTPConnection) -> bool:
+    """Whether the response to a request says that the connection ends with it."""
+    connection.request("GET", "/api/process")
+    with connection.getresponse() as response:
+        response.read()
+        return response.getheader("Connection") == "close"
