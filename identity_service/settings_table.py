@@ -346,15 +346,17 @@ MAX_ATTEMPTS = Setting(
     "CLEANUP_MAX_ATTEMPTS",
     _whole_number(1, 1000),
     CleanupPolicy.max_attempts,
-    "After this many failures in a row, an identity is stuck: the sweep retries it once a day, and"
-    " `GET deleted-identities?stuck=true` lists it.",
+    "After this many failures in a row, an identity or Teams Phone access is stuck: the sweep"
+    " retries it once a day, and logs it. `GET deleted-identities?stuck=true` lists the deleted"
+    " identities among them.",
 )
 PURGE_HOLD = Setting(
     "PURGE_HOLD",
     _FLAG,
     False,
-    "`true`: the sweep purges nothing. It still revokes and finishes interrupted work. A purge by"
-    " hand still works.",
+    "`true`: the sweep starts no purge of a deleted identity. It still revokes, finishes purges"
+    " that have begun, and purges what an interrupted call has created. A purge by hand still"
+    " works.",
 )
 VERIFICATIONS = Setting(
     "VERIFICATIONS_PER_30S",

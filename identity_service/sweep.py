@@ -291,7 +291,9 @@ class _IdentityWork(DueWork[DueEntry, Identity]):
         events.info("sweep_skipped", identity_id=_id(due))
 
     def _log_stuck(self, row: Identity, attempts: int, code: str) -> None:
-        events.error("identity_stuck", identity_id=row.id, attempts=attempts, code=code)
+        events.error(
+            "identity_stuck", identity_id=row.id, state=row.state, attempts=attempts, code=code
+        )
 
     def _log_bug(self, error: Exception, due: DueEntry | Identity) -> None:
         events.error("internal_error", error, identity_id=_id(due))
@@ -351,6 +353,7 @@ class _AccessWork(DueWork[AccessDue, Access]):
             "teams_access_stuck",
             tenant_id=row.tenant_id,
             object_id=row.object_id,
+            state=row.state,
             attempts=attempts,
             code=code,
         )

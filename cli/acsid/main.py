@@ -221,7 +221,7 @@ def deleted(
 
 @app.command()
 def stuck(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
-    """List deleted identities that the sweep failed to purge too often."""
+    """List deleted identities whose tokens the sweep cannot revoke or that it cannot purge."""
     query = {"stuck": "true"}
     show_list(context, "deleted-identities", query, _DELETED_COLUMNS, limit, as_json=as_json)
 

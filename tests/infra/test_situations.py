@@ -279,14 +279,16 @@ async def role_removed(stage: Stage) -> None:
 
 async def stuck_identity(stage: Stage) -> None:
     """The sweep has failed too often."""
-    events.error("identity_stuck", identity_id="8:acs:1_2", attempts=10, code="acs_unavailable")
+    stuck: dict[str, Any] = {"state": "purging", "attempts": 10, "code": "acs_unavailable"}
+    events.error("identity_stuck", identity_id="8:acs:1_2", **stuck)
     await stage.minutes(5)
 
 
 async def stuck_access(stage: Stage) -> None:
     """The sweep has failed too often to remove Teams Phone access."""
     user: dict[str, Any] = {"tenant_id": TENANT_ID, "object_id": OBJECT_ID}
-    events.error("teams_access_stuck", **user, attempts=10, code="acs_unavailable")
+    stuck: dict[str, Any] = {"state": "removing", "attempts": 10, "code": "acs_unavailable"}
+    events.error("teams_access_stuck", **user, **stuck)
     await stage.minutes(5)
 
 

@@ -107,16 +107,22 @@ async def test_held(workspace: Workspace) -> None:
 
 async def test_stuck(world: World, workspace: Workspace) -> None:
     """Each stuck identity, and each stuck access, is listed once, with its last attempt."""
-    events.error("identity_stuck", identity_id="8:acs:1_2", attempts=12, code="acs_too_slow")
+
+    def identity(number: int, state: str, attempts: int, code: str) -> None:
+        kept: dict[str, Any] = {"state": state, "attempts": attempts, "code": code}
+        events.error("identity_stuck", identity_id=f"8:acs:1_{number}", **kept)
+
+    identity(2, "deleted", 12, "acs_too_slow")
     world.clock.advance(MINUTE)
-    events.error("identity_stuck", identity_id="8:acs:1_2", attempts=11, code="acs_unavailable")
-    events.error("identity_stuck", identity_id="8:acs:1_3", attempts=10, code="acs_too_slow")
-    events.error("teams_access_stuck", tenant_id="1", object_id="2", attempts=9, code="throttled")
+    identity(2, "purging", 11, "acs_unavailable")
+    identity(3, "suspended", 10, "acs_too_slow")
+    access: dict[str, Any] = {"state": "removing", "attempts": 9, "code": "throttled"}
+    events.error("teams_access_stuck", tenant_id="1", object_id="2", **access)
 
     assert set(ask(workspace, "stuck")) == {
-        ("8:acs:1_2", 11, "acs_unavailable"),
-        ("8:acs:1_3", 10, "acs_too_slow"),
-        ("1/2", 9, "throttled"),
+        ("8:acs:1_2", "purging", 11, "acs_unavailable"),
+        ("8:acs:1_3", "suspended", 10, "acs_too_slow"),
+        ("1/2", "removing", 9, "throttled"),
     }
 
 

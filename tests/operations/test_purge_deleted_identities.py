@@ -354,7 +354,9 @@ async def test_stuck(world: World, caplog: pytest.LogCaptureFixture) -> None:
     assert (report.stuck, report.deferred) == (1, 1)
     assert world.row(identity_id).due == now + DAY
     assert record.levelno == logging.ERROR
-    assert f"identity_id={identity_id} attempts=3 code=acs_unavailable" in record.getMessage()
+    assert record.getMessage().startswith(
+        f"identity_stuck identity_id={identity_id} state=purging attempts=3 code=acs_unavailable"
+    )
 
 
 @pytest.mark.parametrize(

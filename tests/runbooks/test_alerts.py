@@ -9,14 +9,14 @@ from tests.runbooks.operator import Operator
 from tests.runbooks.page import section
 from tests.support.client import Control, until
 
-STUCK = section("deletions-stuck").command("acsid purge")
+STUCK = section("deletions-stuck")
 LOST = section("identity-lost").command("acsid delete")
 DOWN = {"operation": "delete", "status": 503}
-# The calls that a deletion in ACS makes before it fails.
+# The calls that one call of ACS makes before it fails.
 ATTEMPTS = 2
 
 
-async def test_a_stuck_identity_is_purged(operate: Operate, control: Control) -> None:
+async def test_a_stuck_purge_is_repeated(operate: Operate, control: Control) -> None:
     """As soon as ACS works, the command removes it."""
     settings = {
         "CLEANUP_MAX_ATTEMPTS": "1",
@@ -35,10 +35,36 @@ async def test_a_stuck_identity_is_purged(operate: Operate, control: Control) ->
     await until(is_stuck)
     await control.clear()
 
-    await operator.run(STUCK, ID=identity_id)
+    await operator.run(STUCK.command("acsid purge"), ID=identity_id)
 
     assert await operator.api.is_gone(identity_id)
     assert await control.state(identity_id) == "deleted"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "command", "undo"),
+    [
+        ("DELETE", "", "acsid delete", "deleted-identities/{}/restore"),
+        ("POST", "/suspend", "acsid suspend", "identities/{}/resume"),
+    ],
+)
+async def test_a_revocation_that_failed_is_repeated(  # noqa: PLR0913, PLR0917 -- one case each
+    operator: Operator, control: Control, method: str, path: str, command: str, undo: str
+) -> None:
+    """As soon as ACS works, the command revokes the tokens. The mark can still be undone."""
+    api = operator.api
+    identity_id = await api.new_identity()
+    token = await api.new_token(identity_id)
+    await control.inject("status", operation="revoke", status=503, times=ATTEMPTS)
+    failed = await api.call(method, f"identities/{identity_id}{path}")
+    failed.assert_problem(503, "acs_unavailable")
+    assert await control.token_state(token) == "valid"
+
+    await operator.run(STUCK.command(command), ID=identity_id)
+
+    assert await control.token_state(token) == "revoked"
+    (await api.post(undo.format(identity_id))).assert_success()
+    assert await api.is_active(identity_id)
 
 
 @pytest.fixture
