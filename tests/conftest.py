@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 
 import hypothesis
@@ -15,6 +16,11 @@ pytest_plugins = ["tests.support.fixtures"]
 # A slow machine must not fail a test.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of tests out of garbage collections: each would take half a second."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
