@@ -15,7 +15,7 @@ import aiohttp
 
 SCOPES = {"scopes": ["chat", "voip"]}
 # Seconds that the sweep may take to purge one identity.
-SWEEP_TIMEOUT = 10.0
+SWEEP_TIMEOUT = 30.0
 
 
 class UnexpectedResponse(Exception):
@@ -90,6 +90,7 @@ class Walkthrough:
                 async with self._session.get(deleted) as response:
                     if response.status == 404:  # noqa: PLR2004 -- not found
                         return
+                await asyncio.sleep(0.05)
 
     async def _call(  # noqa: PLR0913 -- the parts of a request
         self,

@@ -4,6 +4,7 @@ import socket
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 from acsid.client import Client, RateLimiter
@@ -55,7 +56,7 @@ def test_no_wait_that_is_longer_than_the_patience(acsid: Run, service: Service) 
 
     assert ended.code == 4
     assert "Try again in 3600 s." in ended.errors
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("failure", [DROPPED, Answer(500), Answer(502), Answer(504)])
@@ -245,7 +246,7 @@ def test_nothing_listens(acsid: Run) -> None:
 
     assert ended.code == 4
     assert "No connection to 127.0.0.1" in ended.errors
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 def test_no_proxy_gets_the_key_of_a_local_app(acsid: Run, service: Service) -> None:
@@ -259,9 +260,9 @@ def test_no_proxy_gets_the_key_of_a_local_app(acsid: Run, service: Service) -> N
 def test_requests_are_spaced() -> None:
     """The limiter lets the first request through and spaces the others."""
     limiter = RateLimiter(10)
-    waits = [limiter.reserve() for _ in range(4)]
+    starts = [time.monotonic() + limiter.reserve() for _ in range(4)]
 
-    assert [round(wait, 1) for wait in waits] == [0.0, 0.1, 0.2, 0.3]
+    assert all(after - before > 0.09 for before, after in pairwise(starts))
 
 
 def test_the_client_limits_its_rate(service: Service) -> None:

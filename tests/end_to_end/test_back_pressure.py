@@ -15,7 +15,7 @@ import pytest
 from bench.process import clean_environment, mebibytes, sockets
 from bench.soak.accounting import last_sweeps
 from local.functions_host.host import CALLS_AT_ONCE
-from tests.support.client import CHAT, DEADLINE, Client, Control, Reply, until
+from tests.support.client import CHAT, DEADLINE, PAUSES, Client, Control, Reply, until
 from tests.support.fixtures import StartApp
 from tests.support.stack import App
 
@@ -31,6 +31,8 @@ IMPATIENCE = 0.1
 RECOVERY = 2.0
 # A busy machine makes single calls this many times as slow.
 NOISE = 5
+# Seconds for which it may pause: less than a call that waits for one that hangs.
+PAUSE = 1.0
 # What may remain of a crowd in the process: MiB that Python keeps for later, and noise.
 MEMORY, SOCKETS, TASKS = 24.0, 8, 4
 # Seconds. Unused connections are kept for up to half a minute, and closing one takes as long if the
@@ -83,6 +85,11 @@ def p95(seconds: list[float]) -> float:
     return sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
 
 
+def is_as_fast(seconds: list[float], usual: list[Call]) -> bool:
+    """Whether calls take no longer than usual, as far as a busy machine can show."""
+    return p95(seconds) <= max(PAUSE, NOISE * p95([call.ended - call.started for call in usual]))
+
+
 @pytest.mark.parametrize("hanging", ["create", "issue"])
 async def test_an_operation_that_hangs_does_not_slow_down_the_others(
     api: Client, control: Control, hanging: str
@@ -108,7 +115,7 @@ async def test_an_operation_that_hangs_does_not_slow_down_the_others(
         call.reply.assert_success(call.reply.status)
         assert call.reply.status < 300
     later = [call.seconds_after(settled) for call in served if call.ended > settled]
-    assert p95(later) <= NOISE * p95([call.ended - call.started for call in usual])
+    assert is_as_fast(later, usual)
     for call in refused:
         call.reply.assert_problem(call.reply.status, call.reply.code)
         assert call.reply.code in {"overloaded", "acs_too_slow"}
@@ -227,10 +234,9 @@ async def test_two_thousand_callers_of_create_while_acs_hangs(
     recovered = await repeat_all(creations, RECOVERY)
 
     assert {caller.status for caller in callers} <= {429, 503, 504}
-    assert max(caller.seconds for caller in callers) < DEADLINE
+    assert max(caller.seconds for caller in callers) < DEADLINE + PAUSES
     assert {call.reply.status for call in recovered} == {201}
-    late = p95([call.ended - call.started for call in recovered])
-    assert late <= NOISE * p95([call.ended - call.started for call in usual])
+    assert is_as_fast([call.ended - call.started for call in recovered], usual)
 
     remains = await last_sweeps({**clean_environment(), **azure.env, **azure.settings}, 0)
     made = {

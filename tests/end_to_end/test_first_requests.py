@@ -80,10 +80,10 @@ async def test_the_warm_up_fetches_the_tokens(start_app: StartApp, control: Cont
 async def test_the_first_requests_wait_for_a_slow_managed_identity(
     start_app: StartApp, api: Client, control: Control
 ) -> None:
-    """With two seconds for each token, every operation succeeds in time."""
+    """With a second for each token, every operation succeeds in time."""
     identity_id = await api.new_identity()
     cold = start_app()
-    await control.inject_identity_fault(delaySeconds=2)
+    await control.inject_identity_fault(delaySeconds=1)
 
     replies = await asyncio.gather(*every_operation(cold, identity_id))
 

@@ -72,7 +72,7 @@ async def test_an_imported_user_loses_access_on_the_date(
 ) -> None:
     """Access that was given elsewhere is taken over with an end, and the sweep ends it."""
     await control.assign(teams_user)
-    end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6)
     record = {"tenantId": teams_user.tenant_id, "objectId": teams_user.user_id}
     body = {"access": [{**record, "expiresOn": end.isoformat()}]}
 

@@ -99,9 +99,9 @@ def test_a_valid_token_is_kept_until_it_expires(driver: Driver, service: FaultyS
     driver.do("advance", DUE + 1)
     service.answers.extend([UNAVAILABLE] * 100)
     [due] = driver.get(USER)
-    driver.do("advance", EXPIRED - DUE - 10)
+    driver.do("advance", EXPIRED - DUE - 60)
     [almost] = driver.get(USER)
-    driver.do("advance", 10)
+    driver.do("advance", 60)
 
     [expired] = driver.get(USER)
 
@@ -228,7 +228,7 @@ def test_callers_keep_a_valid_token_during_a_refresh(
     [second] = driver.get(USER)
 
     assert second == first
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 15
 
 
 def test_users_do_not_wait_for_each_other(driver: Driver, service: FaultyService) -> None:
@@ -272,7 +272,7 @@ def test_time_is_limited(driver: Driver, service: FaultyService, drips: bool) ->
     started = time.perf_counter()
 
     assert driver.get(USER) == [error(0)]
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 30
 
 
 def test_the_size_of_a_response_is_limited(driver: Driver, service: FaultyService) -> None:

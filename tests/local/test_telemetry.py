@@ -13,6 +13,7 @@ from local.servers import listen, serving
 from local.telemetry import app_with_telemetry, report, run_operations
 from local.workspace import Workspace
 from tests.support.leaks import leaks
+from tests.support.stack import DEFAULTS
 
 FREE = Ports(0, 0, 0, 0, 0, 0)
 
@@ -34,7 +35,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     log = workspace.folder / "app.log"
 
     async def watch() -> Watched:
-        async with local_azure(workspace, FREE) as azure, app_with_telemetry(azure, 0, log) as app:
+        async with (
+            local_azure(workspace, FREE, DEFAULTS) as azure,
+            app_with_telemetry(azure, 0, log) as app,
+        ):
             identity_id = await run_operations(app.url, azure)
             return Watched(azure, azure.insights, identity_id, log.read_text())
 

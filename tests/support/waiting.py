@@ -41,4 +41,4 @@ def is_suspended(pid: int) -> bool:
     except OSError:  # one of them has just ended
         return False
     # The name of the program, in parentheses, can contain anything.
-    return all(thread.rpartition(")")[2].split()[0] == "T" for thread in threads)
+    return bool(threads) and all(thread.rpartition(")")[2].split()[0] == "T" for thread in threads)

@@ -74,7 +74,7 @@ class EmulatorClient:
         self, method: str, target: str, headers: dict[str, str], body: bytes = b""
     ) -> Response:
         """Send a request. The target is sent without changes."""
-        connection = HTTPSConnection("localhost", self.port, timeout=10, context=self.tls)
+        connection = HTTPSConnection("localhost", self.port, timeout=60, context=self.tls)
         with closing(connection):
             connection.request(method, target, body, headers)
             response = connection.getresponse()
@@ -188,7 +188,7 @@ def run_in_thread(context: AbstractAsyncContextManager[Value]) -> Iterator[Value
     thread.start()
 
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout=60)
 
     stack = AsyncExitStack()
     try:
@@ -196,5 +196,5 @@ def run_in_thread(context: AbstractAsyncContextManager[Value]) -> Iterator[Value
     finally:
         run(stack.aclose())
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         loop.close()

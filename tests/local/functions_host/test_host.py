@@ -12,7 +12,11 @@ from tests.local.running_host import (
     write_app,
 )
 
-SETTINGS = {"EVERY_SECOND": "* * * * * *", "AzureWebJobs.disabled_timer.Disabled": "true"}
+SETTINGS = {
+    "EVERY_SECOND": "* * * * * *",
+    "AzureWebJobs.disabled_timer.Disabled": "true",
+    "AzureWebJobs.never_started.Disabled": "true",
+}
 APP = '''
 import asyncio, json, logging
 import azure.functions as func
@@ -46,6 +50,10 @@ async def never_ends(timer: func.TimerRequest) -> None:
 @app.timer_trigger(arg_name="timer", schedule="* * * * * *")
 async def disabled_timer(timer: func.TimerRequest) -> None:
     await count_run("disabled_timer")
+
+@app.timer_trigger(arg_name="timer", schedule="* * * * * *")
+async def never_started(timer: func.TimerRequest) -> None:
+    await count_run("never_started")
 
 @app.timer_trigger(arg_name="timer", schedule="%MISSING%")
 async def unresolved(timer: func.TimerRequest) -> None:
@@ -95,7 +103,7 @@ def test_timers_run_on_schedule_and_never_overlap(host: RunningHost) -> None:
     runs = host.call("GET", f"/api/runs/fast/{before + 2}").json()
 
     assert runs["never_ends"] == 1
-    assert "disabled_timer" not in runs
+    assert "never_started" not in runs
 
 
 def test_a_function_in_error_is_logged_and_listed(host: RunningHost) -> None:

@@ -115,7 +115,7 @@ def test_a_body_that_stalls_fails_the_invocation(host: RunningHost) -> None:
     received = exchange(host, post(3) + b"ab")
 
     assert statuses(received) == [500]
-    assert 4.5 < time.monotonic() - started < 15
+    assert 4.5 < time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize(
@@ -392,4 +392,4 @@ def test_a_response_has_the_current_date() -> None:
     [date] = re.findall(rb"\r\nDate: (.+ GMT)\r\n", frame(Response(200))[0])
 
     age = datetime.now(UTC) - parsedate_to_datetime(date.decode())
-    assert timedelta() <= age < timedelta(seconds=5)
+    assert timedelta() <= age < timedelta(minutes=1)
