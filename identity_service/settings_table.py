@@ -218,8 +218,8 @@ RESOURCE_ID = Setting(
     "",
     "The `immutableResourceId` of the ACS resource: the GUID in the ids of its identities,"
     " `8:acs:<GUID>_…`. If it is not the resource that the registry belongs to, the app changes"
-    " nothing: [`wrong_resource`](problems.md#wrong_resource). If absent, only ACS's own responses"
-    " show this.",
+    " nothing: [`wrong_resource`](problems.md#wrong_resource). Without this setting, the app can"
+    " detect that only from ACS's responses.",
     sample=None,
 )
 TOKEN_CREDENTIALS = Setting(
@@ -461,8 +461,9 @@ WORKER_TELEMETRY = Setting(
     "PYTHON_ENABLE_OPENTELEMETRY",
     _TEXT,
     "",
-    "`true` as well on Python 3.11 and 3.12, whose workers read it instead. Not on newer versions:"
-    " if the packages are missing, Azure then shows no log, and some workers fail every call.",
+    "On Python 3.11 and 3.12, set it to `true` too: their workers read this setting instead. Do not"
+    " set it on newer versions: if the packages are missing, Azure then shows no log, and some"
+    " workers fail every call.",
     sample=None,
 )
 TELEMETRY_MODE = Setting(

@@ -18,7 +18,7 @@ param communicationResourceId string = ''
 @minLength(1)
 param dataLocation string
 
-@description('Whether the host and the registry share a storage account. two: each has its own. one: both in the first. prepared: as one, but the second exists. An app deployed by an earlier release has one; docs/operate.md says how to move. Empty: as before, and two for a new app.')
+@description('Whether the host and the registry share a storage account. one: shared. two: separate. prepared: shared, and the second account is created for the move. An app deployed by an earlier release has one; docs/operate.md says how to move. Empty (the default of azd): unchanged; two for a new app.')
 @allowed(['', 'one', 'prepared', 'two'])
 param storageAccounts string = 'one'
 

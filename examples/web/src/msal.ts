@@ -19,7 +19,7 @@ export class MsalSignIn implements SignIn {
     private readonly scopes: string[],
   ) {}
 
-  /** `scope` is what your app registration exposes, such as `api://APP-ID/user_impersonation`. */
+  /** `scope` is what the service's app registration exposes, such as `api://CLIENT_ID/user_impersonation`. */
   static async create(tenantId: string, clientId: string, scope: string): Promise<MsalSignIn> {
     const msal = await createStandardPublicClientApplication({
       auth: {
