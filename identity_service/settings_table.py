@@ -370,8 +370,8 @@ REGISTERED_ONLY = Setting(
     "REGISTERED_IDENTITIES_ONLY",
     _FLAG,
     False,
-    "`true`: calls for an identity that the registry does not know get 404. `false`: the app also"
-    " serves identities that were created elsewhere in the ACS resource.",
+    "`true`, as `infra/` sets it: calls for an identity that the registry does not know get 404."
+    " `false`: the app also serves identities that were created elsewhere in the ACS resource.",
 )
 TEAMS_APP_ID = Setting(
     "TEAMS_APP_ID",

@@ -44,8 +44,8 @@ async def test_a_stuck_purge_is_repeated(operate: Operate, control: Control) -> 
 @pytest.mark.parametrize(
     ("method", "path", "command", "undo"),
     [
-        ("DELETE", "", "acsid delete", "deleted-identities/{}/restore"),
-        ("POST", "/suspend", "acsid suspend", "identities/{}/resume"),
+        ("DELETE", "", STUCK.command("acsid delete"), "deleted-identities/{}/restore"),
+        ("POST", "/suspend", STUCK.command("acsid suspend"), "identities/{}/resume"),
     ],
 )
 async def test_a_revocation_that_failed_is_repeated(  # noqa: PLR0913, PLR0917 -- one case each
@@ -60,7 +60,7 @@ async def test_a_revocation_that_failed_is_repeated(  # noqa: PLR0913, PLR0917 -
     failed.assert_problem(503, "acs_unavailable")
     assert await control.token_state(token) == "valid"
 
-    await operator.run(STUCK.command(command), ID=identity_id)
+    await operator.run(command, ID=identity_id)
 
     assert await control.token_state(token) == "revoked"
     (await api.post(undo.format(identity_id))).assert_success()

@@ -22,6 +22,8 @@ ONLY_IN_AZURE = {
     "az functionapp function keys delete": "the local host has one fixed key",
     "az functionapp restart": "tests restart the local app in their own way",
     "az functionapp function list": "the local host lists its functions in another way",
+    "az communication show": "only resources of Azure have an id",
+    "az storage account show": "only resources of Azure have an id",
     "az monitor activity-log list": "the local Azure has no activity log",
     "azd env new": "here, a second deployment is another local Azure",
     "azd up": "here, a second deployment is another local Azure",
