@@ -157,6 +157,7 @@ class _Connection:
         self.writer = writer
         self.buffer = bytearray()
         self._body_limit = body_limit
+        self._is_reading = False
 
     async def serve(self, handler: Handler) -> None:
         """Respond until either side ends the connection."""
@@ -212,7 +213,11 @@ class _Connection:
 
     async def more(self) -> bool:
         """Wait for more bytes. False at their end."""
-        data = await self._reader.read(_BUFFER_LIMIT)
+        self._is_reading = True
+        try:
+            data = await self._reader.read(_BUFFER_LIMIT)
+        finally:
+            self._is_reading = False
         self.buffer += data
         return bool(data)
 
@@ -221,7 +226,8 @@ class _Connection:
         if self.writer.can_write_eof():
             self.writer.write_eof()
         async with asyncio.timeout(_DRAIN_TIMEOUT):
-            while await self.more():
+            # A function that is killed may still be reading its body.
+            while not self._is_reading and await self.more():
                 self.buffer.clear()
 
 

@@ -1,6 +1,7 @@
 """Facts about the limits of the platform and of host.json, and about the worker's restart."""
 
 import json
+import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from local.functions_host.host import CALLS_AT_ONCE
 from tests.local.running_host import (
+    TIMEOUT,
     WITH_FUNCTION_KEY,
     WITH_MASTER_KEY,
     RunningHost,
@@ -27,6 +29,10 @@ RUNNING, RELEASED = [], asyncio.Event()
 @app.route(route="worker")
 async def worker(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(WORKER, headers={"X-App": "app"})
+
+@app.route(route="echo", methods=["POST"])
+async def echo(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(req.get_body())
 
 @app.route(route="hangs")
 async def hangs(req: func.HttpRequest) -> func.HttpResponse:
@@ -70,6 +76,22 @@ def test_a_function_that_takes_too_long_restarts_the_worker(tmp_path: Path) -> N
     assert (after.status, locked.status) == (200, 200)
     assert after.body != before
     assert "exceeded by function: 'Functions." in log
+
+
+def test_a_body_that_is_still_being_read_ends_with_the_worker(tmp_path: Path) -> None:
+    """The response is 500, and the connection ends without an error of the host."""
+    app = write_app(tmp_path, APP, host_json(functionTimeout="00:00:03"))
+    head = b"POST /api/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n"
+    with running_host(app) as host:
+        with socket.create_connection(("127.0.0.1", host.port), TIMEOUT) as client:
+            client.sendall(head + b"ab")
+            with client.makefile("rb") as stream:
+                received = stream.read()
+
+        assert host.call("GET", "/api/worker").status == 200
+        log = host.log()
+    assert received.startswith(b"HTTP/1.1 500 ")
+    assert "Unhandled" not in log
 
 
 def test_a_function_that_ends_in_time_restarts_nothing(tmp_path: Path) -> None:
