@@ -105,12 +105,13 @@ class Traffic:
         """
         started = asyncio.get_running_loop().time()
         self._admit(operation, started)
+        deadline = current_invocation().deadline = started + DEADLINE
         self._calls += 1
         try:
             task = asyncio.ensure_future(start())
             self._running[operation].add(task)
             task.add_done_callback(self._running[operation].discard)
-            await self._wait(operation, task, started + DEADLINE)
+            await self._wait(operation, task, deadline)
             return task.result()
         finally:
             self._calls -= 1

@@ -66,6 +66,7 @@ class Invocation:
         table: The time that calls to the table took, with the wait for their credential.
         credential: The time that calls to ACS waited for the app's own credential.
         is_over: The response has been returned. The host ignores what is logged after this.
+        deadline: When the caller stops waiting, on the event loop's clock. None if nobody waits.
     """
 
     id: str = ""
@@ -77,6 +78,7 @@ class Invocation:
     table: Stopwatch = field(default_factory=Stopwatch)
     credential: Stopwatch = field(default_factory=Stopwatch)
     is_over: bool = False
+    deadline: float | None = None
     _waiting: set["UpstreamCall"] = field(default_factory=set)
 
     def acs_call(self) -> "UpstreamCall":

@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, Generic, TypeVar
 
 from identity_service.errors import AcsTooSlow, InternalError, ServiceError, Throttled
-from identity_service.limits import Verifications
-from identity_service.log import EventLog
+from identity_service.limits import DEADLINE, Verifications
+from identity_service.log import EventLog, current_invocation
 
 events = EventLog(__name__)
 
-# Seconds after which an import starts no new record, and after which it stops waiting. The caller's
-# deadline is later.
-START_UNTIL = 6.0
-WAIT_UNTIL = 8.0
+# Seconds before the caller's deadline from which on an import starts no new record, and when it
+# responds with the results that it has.
+START_NONE = 2.0
+RESPOND = 0.5
 # How many records of one import are worked on at the same time.
 CONCURRENCY = 8
 
@@ -50,7 +50,7 @@ class Import(Generic[R, S]):
         self._result = result
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
+        self._deadline = current_invocation().deadline or self._loop.time() + DEADLINE
 
     async def run(self, records: list[R]) -> list[S]:
         """The results in the order of the records."""
@@ -64,7 +64,7 @@ class Import(Generic[R, S]):
             task.add_done_callback(_importing.discard)
             last.update(dict.fromkeys(about, task))
             tasks.append(task)
-        await asyncio.wait(tasks, timeout=self._started + WAIT_UNTIL - self._loop.time())
+        await asyncio.wait(tasks, timeout=self._deadline - RESPOND - self._loop.time())
         late = AcsTooSlow("The import of this record may still complete. Repeat it.")
         return [
             task.result() if task.done() else self._result(record, late)
@@ -73,7 +73,7 @@ class Import(Generic[R, S]):
 
     async def _one(self, record: R, earlier: set[asyncio.Task[S]]) -> S:
         try:
-            async with asyncio.timeout_at(self._started + START_UNTIL):
+            async with asyncio.timeout_at(self._deadline - START_NONE):
                 if earlier:
                     await asyncio.wait(earlier)
                 await self._slots.acquire()
@@ -93,7 +93,7 @@ class Import(Generic[R, S]):
         return self._result(record, outcome)
 
     async def _admit(self) -> None:
-        left = self._started + START_UNTIL - self._loop.time()
+        left = self._deadline - START_NONE - self._loop.time()
         try:
             await self._verifications.acquire(left)
         except Throttled as error:
