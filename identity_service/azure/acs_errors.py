@@ -37,6 +37,8 @@ Subject = Literal["identity", "new assignment", "assignment"] | None
 # ACS does not promise a Retry-After. It counts its quotas per 30 seconds.
 # Source: https://learn.microsoft.com/azure/communication-services/concepts/service-limits
 QUOTA_WINDOW = 30
+# Seconds. Nothing in ACS lasts longer: a longer Retry-After is a mistake.
+LONGEST_WAIT = 24 * 60 * 60
 
 _HEADERS_OF_ACS = ("MS-CV", "api-supported-versions")
 
@@ -164,16 +166,19 @@ def _names_identity(code: str, message: str) -> bool:
 
 
 def _retry_after(error: HttpResponseError) -> int | None:
-    """The response's Retry-After in whole seconds. The header has a number or a date."""
-    text = _headers(error).get("Retry-After")
-    if not text:
-        return None
+    """The response's Retry-After in whole seconds, at most a day."""
+    seconds = _seconds(_headers(error).get("Retry-After") or "")
+    return None if seconds is None else min(max(0, seconds), LONGEST_WAIT)
+
+
+def _seconds(text: str) -> int | None:
+    """The seconds until a Retry-After, which is a number or a date."""
     try:
-        return max(0, int(text))
+        return int(text)
     except ValueError:
         pass
     try:
-        return max(0, round((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()))
+        return round((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
         return None
 

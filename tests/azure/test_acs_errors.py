@@ -108,6 +108,7 @@ ODD_BODIES: dict[str, object] = {
 }
 
 
+DAY = 86_400
 # Status, Retry-After, and the seconds that the caller should wait.
 WAITS = {
     "absent": (429, None, QUOTA_WINDOW),
@@ -121,6 +122,8 @@ WAITS = {
     "date without a zone": (429, "Wed, 21 Oct 2015 07:28:00", QUOTA_WINDOW),
     "truncated date": (429, "Wed, 21 Oct", QUOTA_WINDOW),
     "10,000 digits": (429, "9" * 10_000, QUOTA_WINDOW),
+    "a trillion": (429, "1" + 12 * "0", DAY),
+    "date in a thousand years": (429, "Wed, 21 Oct 3015 07:28:00 GMT", DAY),
     "absent in an outage": (503, None, None),
     "seconds in an outage": (503, "5", 5),
 }
