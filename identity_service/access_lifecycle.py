@@ -199,11 +199,16 @@ class TeamsAccess:
     async def postpone(self, access: Access, delay: timedelta, code: str) -> None:
         """Let the sweep try again later. What it has sent until now has taken effect then.
 
+        Access that ends on a date is due on that date at the latest.
+
         Raises:
             Conflict: another call has changed the row.
         """
-        postponed = access.postpone(self._clock.now() + max(delay, LEASE), code)
-        await self._registry.update(access, postponed)
+        now = self._clock.now()
+        earliest, until = now + LEASE, now + max(delay, LEASE)
+        if access.is_given and access.expires_on:
+            until = min(until, max(access.expires_on, earliest))
+        await self._registry.update(access, access.postpone(until, code))
 
     async def finish(self, access: Access) -> Finished:
         """Make ACS agree with the row, which is due. The sweep's work.

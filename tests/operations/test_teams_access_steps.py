@@ -467,6 +467,22 @@ async def test_stuck(world: World, caplog: pytest.LogCaptureFixture) -> None:
     assert "teams_access_stuck tenant_id=tenant object_id=" in caplog.text
 
 
+async def test_what_is_stuck_ends_on_its_date(world: World) -> None:
+    """A failure does not let access outlive its date."""
+    world.cleanup = CleanupPolicy(max_attempts=1)
+    await assign(world, expires=timedelta(hours=1))
+    for number in range(2):
+        await unanswered(world, number)
+    world.clock.advance(LEASE + SECOND)
+    world.assignments.fails("get", ACS_IS_DOWN)
+    report = await world.sweep()
+    assert report.stuck == 1
+
+    await sweep(world, timedelta(hours=1))
+
+    assert PRINCIPAL not in world.assignments.assignments
+
+
 async def test_table_fails(world: World) -> None:
     """If the registry fails for one access, it stays due."""
     await assign(world)
