@@ -93,8 +93,7 @@ class Progress:
     Attributes:
         processed: How many entries were processed.
         failures: How many of the last ones failed in a row.
-        registry_failures: The last failures of the registry in a row. A failure of ACS ends the
-            row, because the registry has responded before.
+        registry_failures: The failures of the registry since the last entry for which it responded.
     """
 
     started: datetime
@@ -178,12 +177,17 @@ class DueWork(ABC, Generic[E, R]):
             failed, (_, last) = len(calls.failures), calls.failures[-1]
             events.warning("sweep_without_acs", failed=failed, code=last)
             return
+        unavailable: RegistryUnavailable | None = None
         for row, code in calls.failures:
+            if unavailable:  # each write could take long, and the time of the sweep may be over
+                self._defer(row, unavailable.code)
+                continue
             try:
                 await self._postpone(row, code)
             except Conflict:
                 self._leave_changed(row)
             except RegistryUnavailable as error:
+                unavailable = error
                 self._defer(row, error.code)
 
     async def _process_some(self, entries: AsyncIterator[E]) -> list[E]:
@@ -301,7 +305,7 @@ class RateLimiter:
         return False
 
     def give_back(self) -> None:
-        """Allow another call instead of one that was acquired and not made."""
+        """Allow another call instead of one that was acquired and not made, but none in a pause."""
         self._next = max(self._next - self._interval, self._resume)
 
     def pause(self, seconds: float) -> None:

@@ -185,13 +185,13 @@ class _IdentityWork(DueWork[DueEntry, Identity]):
         return self._progress.counted(self._registry.due_entries([kind], until=started))
 
     async def _process(self, entry: DueEntry) -> None:
-        if self._waiting is not None and self._needs_no_call(entry, await self._read(entry)):
+        if self._waiting is not None and self._handled_without_call(entry, await self._read(entry)):
             return
         if not await self._limiter.acquire():
             return
         # Read after the wait, because the identity may have been restored meanwhile.
         identity = await self._read(entry)
-        if self._needs_no_call(entry, identity) or identity is None:
+        if self._handled_without_call(entry, identity) or identity is None:
             self._limiter.give_back()
             return
         if self._must_purge(identity):
@@ -204,8 +204,8 @@ class _IdentityWork(DueWork[DueEntry, Identity]):
         current = identity.found_at(entry) if identity else None
         return None if current and current.state is State.ACTIVE else current
 
-    def _needs_no_call(self, entry: DueEntry, current: Identity | None) -> bool:
-        """Whether ACS need not be called for it now. If so, it is counted or kept for later."""
+    def _handled_without_call(self, entry: DueEntry, current: Identity | None) -> bool:
+        """Count what needs no call to ACS, and keep purges for later. False if a call is needed."""
         if current is None:
             self._report.done += 1
         elif self._waiting is not None and self._is_purge(current):
@@ -236,11 +236,12 @@ class _IdentityWork(DueWork[DueEntry, Identity]):
             self._fail(calls, identity, error.code)
         except Conflict:
             raise
-        except Exception as error:  # noqa: BLE001 -- the same
+        except Exception as error:  # noqa: BLE001 -- a bug in one entry must not end the sweep
             if not isinstance(error, ServiceError):
                 self._log_bug(error, identity)
-            self._progress.failures += 1
+            # If this fails too, it is one failure: that of the registry.
             await self._postpone(identity, getattr(error, "code", InternalError.code))
+            self._progress.failures += 1
         else:
             self._report.done += 1
             self._succeed(calls)
@@ -260,7 +261,7 @@ class _IdentityWork(DueWork[DueEntry, Identity]):
         return is_time and not identity.adopted and not self._cleanup.purge_hold
 
     def _calls(self, identity: Identity) -> Calls[Identity]:
-        """Where the call to ACS of its next step counts."""
+        """Where the call to ACS of its next step counts. Other steps only change the registry."""
         if identity.state is State.PURGING:
             return self._deletions
         has_mark = identity.state in (State.SUSPENDED, State.DELETED)

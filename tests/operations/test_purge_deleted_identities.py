@@ -563,6 +563,34 @@ async def test_outage_of_the_table(  # noqa: PLR0913, PLR0917 -- a table
     assert caplog.messages[-1].startswith("sweep_failed code=registry_unavailable kind=dns due=- ")
 
 
+async def test_outage_of_the_table_during_revocations(world: World) -> None:
+    """An entry counts as one failure, although the sweep also tries to postpone it."""
+    for _ in range(100):
+        await world.unrevoked()
+    world.clock.advance(LEASE + SECOND)
+    world.registry.passes("update", times=20)
+    world.registry.fails("update", TABLE_IS_DOWN, times=1000)
+
+    with pytest.raises(RegistryUnavailable):
+        await world.sweep()
+
+
+async def test_postponing_ends_with_the_table(world: World) -> None:
+    """One write shows that the table fails. What is left stays due."""
+    await due_for_purge(world, 40)
+    for _ in range(10):
+        world.acs.fails("delete", ACS_IS_DOWN)
+        world.acs.passes("delete", times=2)
+    world.registry.calls.clear()
+    world.registry.passes("update", times=40)  # the starts of the purges
+    world.registry.fails("update", TABLE_IS_DOWN, times=1000)
+
+    report = await world.sweep()
+
+    assert (report.purged, report.deferred) == (30, 10)
+    assert world.registry.calls.count("update") == 41
+
+
 @pytest.mark.parametrize(
     ("call", "good", "bad"), [("read", 0, 2), ("read", 2, 0), ("update", 1, 1)]
 )
