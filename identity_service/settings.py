@@ -286,13 +286,15 @@ def _read_storage(env: _Environment) -> Storage:
 def _read_host_storage(env: _Environment) -> Storage:
     """The account of the Functions host. A connection string wins, as in the host itself."""
     if env.has(table.STORAGE):
-        connection_string = env.text(table.STORAGE)
-        if not _is_account(connection_string):
+        # The SDK accepts no empty part, and no name twice; the host does.
+        parts = _parts(env.text(table.STORAGE))
+        storage = Storage(connection_string=";".join(f"{name}={parts[name]}" for name in parts))
+        if not _is_account(parts, storage.address):
             env.invalid.append(
                 f"{table.STORAGE.name} must be the connection string of a storage account: copy it"
                 f" from the account, or remove it and set {table.ACCOUNT_NAME.name}."
             )
-        return Storage(connection_string=connection_string)
+        return storage
     env.get(table.STORAGE_CREDENTIAL)  # for the host
     if env.has(table.TABLE_SERVICE):
         address = env.get(table.TABLE_SERVICE)
@@ -302,20 +304,22 @@ def _read_host_storage(env: _Environment) -> Storage:
     return Storage(table_service=address, client_id=env.get(table.STORAGE_CLIENT_ID))
 
 
-def _is_account(connection_string: str) -> bool:
-    """Whether it names an account and a key, or a shared access signature for its tables."""
-    parts = _parts(connection_string)
-    if parts.get("sharedaccesssignature"):
-        return bool(parts.get("accountname") or parts.get("tableendpoint"))
+def _is_account(parts: Mapping[str, str], address: str) -> bool:
+    """Whether they name an account and a key, or a shared access signature for its tables."""
     try:
-        return bool(parts.get("accountname") and table.base64_text(parts.get("accountkey", "")))
-    except ValueError:
+        table.plain_url(address, "https", "http")
+        if "sharedaccesssignature" in parts:
+            return "accountname" in parts or "tableendpoint" in parts
+        return "accountname" in parts and bool(table.base64_text(parts["accountkey"]))
+    except (KeyError, ValueError):
         return False
 
 
 def _parts(connection_string: str) -> dict[str, str]:
+    """Its parts that have a value, by their names in lower case. The last one of a name wins."""
     pairs = (part.partition("=") for part in connection_string.split(";"))
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+    parts = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return {name: value for name, value in parts.items() if name and value}
 
 
 def _read_token_policy(env: _Environment, settings: table.TokenSettings) -> TokenPolicy:

@@ -100,10 +100,15 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-
 _PATH = re.compile(r"[A-Za-z0-9/._-]*")
 
 
-def _https(text: str) -> SplitResult:
+def plain_url(text: str, *schemes: str) -> SplitResult:
+    """Return the parts of a URL with one of these schemes that has only a host and a path.
+
+    Raises:
+        ValueError: it is another text.
+    """
     url = urlsplit(text)
     has_more = url.query or url.fragment or "@" in url.netloc
-    is_plain = url.scheme == "https" and _HOST.fullmatch(url.netloc) and not has_more
+    is_plain = url.scheme in schemes and _HOST.fullmatch(url.netloc) and not has_more
     if not is_plain or url.port == 0 or not _PATH.fullmatch(url.path):
         raise ValueError
     return url
@@ -111,14 +116,14 @@ def _https(text: str) -> SplitResult:
 
 def _endpoint(text: str) -> str:
     """The endpoint in the only spelling that the SDK signs and sends correctly."""
-    url = _https(text)
+    url = plain_url(text, "https")
     if url.path.strip("/"):
         raise ValueError
     return f"https://{url.netloc.lower()}"
 
 
 def _address(text: str) -> str:
-    _https(text)
+    plain_url(text, "https")
     return text.rstrip("/")
 
 

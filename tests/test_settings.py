@@ -36,6 +36,10 @@ RETENTION = "DELETED_IDENTITY_RETENTION_DAYS"
 URL = "https://contoso.communication.azure.com"
 KEY = "c2VjcmV0LWtleQ=="
 ACCOUNT = "DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey=c2VjcmV0;EndpointSuffix=x"
+# The same, as the app passes it to the SDK.
+SAME_ACCOUNT = (
+    "defaultendpointsprotocol=https;accountname=contoso;accountkey=c2VjcmV0;endpointsuffix=x"
+)
 TABLES = "https://contoso.table.core.windows.net"
 PROXY = "http://proxy.example:3128"
 GUID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -384,8 +388,8 @@ def test_key_without_endpoint() -> None:
         (MINIMAL | {f"{STORAGE}__credential": "ManagedIdentity"}, Storage("", TABLES)),
         # The URL wins over the name, the connection string over both.
         ({ACCOUNT_NAME: "other", TABLE_SERVICE: TABLES}, Storage("", TABLES)),
-        ({STORAGE: ACCOUNT}, Storage(ACCOUNT)),
-        ({STORAGE: ACCOUNT, TABLE_SERVICE: "not read"}, Storage(ACCOUNT)),
+        ({STORAGE: ACCOUNT}, Storage(SAME_ACCOUNT)),
+        ({STORAGE: ACCOUNT, TABLE_SERVICE: "not read"}, Storage(SAME_ACCOUNT)),
     ],
 )
 def test_storage(environ: dict[str, str], storage: Storage) -> None:
@@ -461,8 +465,9 @@ def test_invalid_storage_connection_string(text: str) -> None:
 )
 async def test_url_of_the_tables(text: str, address: str) -> None:
     """The URL is known for every kind of connection string, which the SDK accepts as well."""
-    assert valid(**{STORAGE: text}).storage.address == address
-    assert TableRegistry.from_connection_string(text)
+    found = valid(**{STORAGE: text}).storage
+    assert found.address == address
+    assert TableRegistry.from_connection_string(found.connection_string)
 
 
 PARTS = st.lists(
@@ -472,6 +477,41 @@ PARTS = st.lists(
     ),
     max_size=5,
 )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ";AccountName=a;;AccountKey=a2V5;",
+        "AccountName=a;AccountKey=a2V5;TableEndpoint=",
+        "AccountName=b;accountname=a;AccountKey=a2V5",
+        " AccountName = a ; AccountKey = a2V5 ; EndpointSuffix=core.windows.net",
+    ],
+)
+async def test_storage_connection_string_as_the_host_accepts_it(text: str) -> None:
+    """Empty parts, repeated names and spaces do no harm. The SDK alone would refuse them."""
+    found = valid(**{STORAGE: text}).storage
+
+    assert found.address == "https://a.table.core.windows.net"
+    assert TableRegistry.from_connection_string(found.connection_string)
+
+
+NAMES = ["", "AccountName", "EndpointSuffix", "TableEndpoint", "SharedAccessSignature"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.sampled_from(NAMES), st.text(max_size=5)), st.text(max_size=9)),
+        max_size=4,
+    )
+)
+async def test_the_sdk_accepts_every_valid_connection_string(parts: list[tuple[str, str]]) -> None:
+    """A client can be created with what the settings accept."""
+    text = ";".join(map("=".join, [*parts, ("AccountName", "a"), ("AccountKey", "a2V5")]))
+    reading = read(**{STORAGE: text})
+
+    if not reading.invalid:
+        assert TableRegistry.from_connection_string(reading.settings.storage.connection_string)
 
 
 @given(
