@@ -904,11 +904,15 @@ def _require_own(identity: Identity | None, user_id: str) -> Identity | None:
 
 
 def _deleted(identity: Identity) -> IdentityDeleted:
+    if identity.state is State.PURGING:
+        return IdentityDeleted(
+            "The identity is being purged and cannot be restored.", identity_id=identity.id
+        )
     return IdentityDeleted(
         f"The identity is deleted. POST deleted-identities/{identity.id}/restore restores it,"
         " until it is purged.",
         identity_id=identity.id,
-        deleted_by=identity.deleter if identity.state is State.DELETED else None,
+        deleted_by=identity.deleter,
     )
 
 

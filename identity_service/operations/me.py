@@ -178,6 +178,8 @@ def _with_restore_hint() -> Iterator[None]:
     try:
         yield
     except (DeletedIdentityHidden, IdentityDeleted) as error:
+        if error.deleted_by is None:  # it is being purged
+            raise
         hint = (
             "A service has deleted your identity. Only a service can restore it."
             if error.deleted_by == Actor.SERVICE
