@@ -16,15 +16,14 @@ from azure.core.pipeline.policies import ContentDecodePolicy
 from identity_service.azure.acs_calls import (
     REPEATABLE,
     RETRY_ONCE,
-    Authenticate,
-    Record,
+    authentication,
     new_transport,
     policies,
     result_of,
 )
 from identity_service.azure.acs_errors import Subject
 from identity_service.azure.credential import Credential
-from identity_service.azure.transport import RetryOnce, only_if_awaited
+from identity_service.azure.transport import only_if_awaited
 from identity_service.errors import InvalidBody, TeamsTokenRefused
 from identity_service.identity import is_identity_id
 from identity_service.log import EventLog
@@ -62,24 +61,13 @@ class AcsClient:
             proxy: The URL of the proxy. Empty if there is none.
             traced: Whether OpenTelemetry records the requests.
         """
-        transport = new_transport(proxy)
-        if isinstance(credential, str):
-            # The policy that signs with a key is not public, so the SDK's other policies stay too.
-            client = CommunicationIdentityClient(
-                endpoint,
-                AzureKeyCredential(credential),
-                transport=transport,
-                retry_policy=RetryOnce(),
-                custom_hook_policy=Record(),
-                permit_redirects=False,
-            )
-        else:
-            client = CommunicationIdentityClient(
-                endpoint,
-                credential,
-                transport=transport,
-                policies=policies(Authenticate(credential), ContentDecodePolicy(), traced=traced),
-            )
+        client = CommunicationIdentityClient(
+            endpoint,
+            # It only checks the type: the policies authenticate.
+            AzureKeyCredential(credential) if isinstance(credential, str) else credential,
+            transport=new_transport(proxy),
+            policies=policies(authentication(credential), ContentDecodePolicy(), traced=traced),
+        )
         return cls(client, host=urlsplit(endpoint).netloc)
 
     async def create(self) -> str:

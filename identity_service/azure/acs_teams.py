@@ -1,11 +1,7 @@
 """The `TeamsAssignments` port on azure-core's pipeline: no SDK for Python has these calls."""
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Callable
 from datetime import datetime
-from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar, get_args
@@ -14,14 +10,12 @@ from urllib.parse import urlsplit
 import msgspec
 from azure.core import AsyncPipelineClient
 from azure.core.exceptions import HttpResponseError
-from azure.core.pipeline import PipelineRequest
-from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AsyncHttpResponse
 from azure.core.rest import HttpRequest
 
 from identity_service.azure.acs_calls import (
     RETRY_ONCE,
-    Authenticate,
+    authentication,
     new_transport,
     policies,
     result_of,
@@ -61,15 +55,10 @@ class AcsTeamsAssignments:
             proxy: The URL of the proxy. Empty if there is none.
             traced: Whether OpenTelemetry records the requests.
         """
-        authentication: SignWithKey | Authenticate
-        if isinstance(credential, str):
-            authentication = SignWithKey(credential)
-        else:
-            authentication = Authenticate(credential)
         client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
             endpoint,
             transport=new_transport(proxy),
-            policies=policies(authentication, traced=traced),
+            policies=policies(authentication(credential), traced=traced),
         )
         return cls(client, endpoint)
 
@@ -126,39 +115,6 @@ class AcsTeamsAssignments:
         raise error
 
 
-class SignWithKey(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    """Signs each request with an access key.
-
-    Source: https://learn.microsoft.com/azure/communication-services/tutorials/hmac-header-tutorial
-
-    Args:
-        access_key: The key in base64.
-    """
-
-    def __init__(self, access_key: str) -> None:
-        self._key = base64.b64decode(access_key)
-
-    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
-        """Add the headers that authenticate the request."""
-        sent = request.http_request
-        url = urlsplit(sent.url)
-        content = sent.content or b""
-        content = content.encode() if isinstance(content, str) else content
-        digest = _base64(hashlib.sha256(content).digest())
-        date = formatdate(usegmt=True)
-        text = f"{sent.method}\n{url.path}?{url.query}\n{date};{url.netloc};{digest}"
-        signature = _base64(hmac.digest(self._key, text.encode(), "sha256"))
-        names = "x-ms-date;host;x-ms-content-sha256"
-        sent.headers.update(
-            {
-                "Host": url.netloc,
-                "x-ms-date": date,
-                "x-ms-content-sha256": digest,
-                "Authorization": f"HMAC-SHA256 SignedHeaders={names}&Signature={signature}",
-            }
-        )
-
-
 class _Received(msgspec.Struct, rename="camel"):
     tenant_id: str
     object_id: str
@@ -187,7 +143,3 @@ def _assignment(
 
 def _nothing(_: object) -> None:
     """The response has no content."""
-
-
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode()

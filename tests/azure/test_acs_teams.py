@@ -16,8 +16,14 @@ from azure.core.pipeline.transport import AsyncHttpResponse
 from azure.core.rest import HttpRequest
 
 from identity_service.azure import transport as own
-from identity_service.azure.acs_calls import CONNECT, REPEATABLE, Authenticate, policies
-from identity_service.azure.acs_teams import AcsTeamsAssignments, SignWithKey
+from identity_service.azure.acs_calls import (
+    CONNECT,
+    REPEATABLE,
+    Authenticate,
+    SignWithKey,
+    policies,
+)
+from identity_service.azure.acs_teams import AcsTeamsAssignments
 from identity_service.azure.credential import Credential
 from identity_service.errors import (
     AcsRefusedUs,

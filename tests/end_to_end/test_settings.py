@@ -47,9 +47,11 @@ async def test_each_credential_works(
     }[credential]
     before = await control.token_requests()
 
-    created = await start_app(**settings).post("identities/with-token", CHAT)
+    app = start_app(**settings)
+    created = (await app.post("identities/with-token", CHAT)).assert_success(201)
+    issued = await app.new_token(created["id"])  # here the path has an id, which a key signs
 
-    assert await control.token_state(created.assert_success(201)["token"]) == "valid"
+    assert [await control.token_state(each) for each in (created["token"], issued)] == ["valid"] * 2
     after = await control.token_requests()
     requests = [after.get(name, 0) - before.get(name, 0) for name in (ACS, STORAGE)]
     assert requests == [tokens_for_acs, 1]
