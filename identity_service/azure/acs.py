@@ -24,7 +24,6 @@ from identity_service.azure.acs_calls import (
 from identity_service.azure.acs_errors import Subject
 from identity_service.azure.credential import Credential
 from identity_service.azure.transport import only_if_awaited
-from identity_service.errors import InvalidBody, TeamsTokenRefused
 from identity_service.identity import is_identity_id
 from identity_service.log import EventLog
 from identity_service.policies import AccessToken, TokenGrant
@@ -115,15 +114,8 @@ class AcsClient:
     async def exchange_teams_token(self, token: str, app_id: str, user_id: str) -> AccessToken:
         """See `ports.Acs`."""
         call = self._client.get_token_for_teams_user(token, app_id, user_id, **RETRY_ONCE)
-        try:
-            with only_if_awaited():
-                return await self._result(call, _access_token, subject=None)
-        except InvalidBody as refused:
-            raise TeamsTokenRefused(
-                refused.detail,
-                field=refused.field,
-                upstream_request_id=refused.upstream_request_id,
-            ) from refused
+        with only_if_awaited():
+            return await self._result(call, _access_token, subject="Teams token")
 
     async def _result(
         self,

@@ -31,8 +31,8 @@ from identity_service.scrubbing import excerpt
 events = EventLog(__name__)
 
 # What a call is about: an existing identity, an assignment that it creates, an assignment that it
-# only names, or none of these.
-Subject = Literal["identity", "new assignment", "assignment"] | None
+# only names, the token of a Teams user, or none of these.
+Subject = Literal["identity", "new assignment", "assignment", "Teams token"] | None
 
 # ACS does not promise a Retry-After. It counts its quotas per 30 seconds.
 # Source: https://learn.microsoft.com/azure/communication-services/concepts/service-limits
@@ -104,7 +104,7 @@ def _translate_response(  # noqa: PLR0911 -- a table
     match status, code:
         case 401, "IdentityNotOwned" if subject == "identity":
             return WrongResource("ACS has no such identity in this resource.", **about)
-        case 401, "InvalidAccessToken":
+        case 401, "InvalidAccessToken" if subject == "Teams token":
             return TeamsTokenRefused(
                 "ACS does not accept this Entra token: it has expired, or is not an Entra token.",
                 field="token",
@@ -121,6 +121,8 @@ def _translate_response(  # noqa: PLR0911 -- a table
         case 404, str() if subject == "identity" and _names_identity(code, _message(error)):
             # Any other 404 may come from anywhere, such as another service behind the endpoint.
             return IdentityNotFound("ACS has no such identity.", **about)
+        case 400, "ValidationError" if subject == "Teams token":
+            return TeamsTokenRefused(f"ACS: {_message(error)}", field=_field(error), **about)
         # Our caller has sent two GUIDs and no body, so nothing of it is invalid.
         case 400, "ValidationError" if subject != "assignment":
             return InvalidBody(
