@@ -28,8 +28,9 @@ from identity_service.errors import InvalidIdentityId
 
 T = TypeVar("T")
 
-# How long an operation may take before the sweep finishes its work. Correctness does not depend on
-# it: it only decides how soon something is finished.
+# How long an operation may take before the sweep finishes its work. For identities it only decides
+# how soon something is finished. Teams Phone access depends on it: what a call sends to ACS must
+# have taken effect by then (docs/teams-protocol.md, rule 4).
 LEASE = timedelta(seconds=60)
 # ACS has answered "doesn't exist" about an identity that it had just created. Before this age, such
 # an answer proves nothing.

@@ -568,6 +568,7 @@ class Lifecycle:
                     return identity
                 marked_now = await self._write_mark(identity_id, identity, mark, registered_only)
                 await self.revoke(marked_now)  # 3
+                # Not earlier: after a conflict in the revocation, nothing is ours yet.
                 marked = marked_now
                 return await self._record_revocation(marked)  # 4, 5
         raise _busy()

@@ -154,7 +154,7 @@ class CleanupPolicy:
         time_budget: The time after which a sweep starts no new work.
         max_attempts: After this many failures in a row an entry is stuck: it is listed as stuck
             and retried once a day.
-        purge_hold: Whether the sweep purges nothing.
+        purge_hold: Whether the sweep starts no purge of a deleted identity.
         schedule: When it runs.
     """
 

@@ -22,9 +22,8 @@ class Acs(Protocol):
 
     Every method raises `AcsUnavailable`, `AcsTooSlow`, `AcsRefusedUs` or `Throttled`. Creating and
     issuing tokens raises `CallerGone`, and does nothing, if the caller of the invocation has got a
-    response before the request was sent. Methods that
-    take an id also raise `IdentityNotFound`, and `WrongResource` if ACS says that the identity is
-    not in this resource.
+    response before the request was sent. Methods that take an id also raise `IdentityNotFound`, and
+    `WrongResource` if ACS says that the identity is not in this resource.
     """
 
     async def create(self) -> str:

@@ -831,7 +831,7 @@ class Check(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """The result of asking one upstream.
 
     Attributes:
-        status: `ok`, or a problem code.
+        status: `ok`, `too_slow`, or a problem code.
         kind: How it failed: `dns`, `connect`, `tls`, `proxy`, `timeout`, `status` for an unexpected
             response or a refusal, or `credential` if this service got no token of its own.
         latency_ms: How long it took, in milliseconds.

@@ -15,8 +15,7 @@ from identity_service.azure.table_codec import (
     ACCESS,
     ACCESS_DUE,
     RESOURCE_KEY,
-    SWEEP_KEYS,
-    access_due_changes,
+    SWEEP_KEY,
     access_key,
     decode_access,
     decode_access_due,
@@ -31,6 +30,7 @@ from identity_service.azure.table_codec import (
     encode_resource,
     encode_user,
     identity_key,
+    keys_of,
     partition,
     user_key,
 )
@@ -147,8 +147,7 @@ class TableRegistry(Table):
 
     async def read_sweep(self) -> SweepRecord:
         """See `ports.Registry`."""
-        key = SWEEP_KEYS["PartitionKey"], SWEEP_KEYS["RowKey"]
-        return await self._read(*key, decode_sweep) or SweepRecord()
+        return await self._read(*SWEEP_KEY, decode_sweep) or SweepRecord()
 
     async def record_sweep_start(self, now: datetime) -> None:
         """See `ports.Registry`."""
@@ -160,7 +159,9 @@ class TableRegistry(Table):
 
     async def _record_sweep(self, columns: dict[str, Any]) -> None:
         """Write these columns and keep all others."""
-        await self._send_batch(("upsert", SWEEP_KEYS | columns, {"mode": UpdateMode.MERGE}))
+        await self._send_batch(
+            ("upsert", keys_of(*SWEEP_KEY) | columns, {"mode": UpdateMode.MERGE})
+        )
 
     async def _remove(self, identity: Identity) -> None:
         change = ("delete", encode_identity(identity), _if_match(identity.etag))
@@ -178,18 +179,18 @@ class TableAccessRegistry(Table):
         """See `ports.AccessRegistry`."""
         with not_sent_after(not_after):
             change = ("create", encode_access(access))
-            return await self._write(access, change, *access_due_changes(None, access))
+            return await self._write(access, change, *due_changes(None, access))
 
     async def update(self, old: Access, new: Access) -> Access:
         """See `ports.AccessRegistry`."""
         options = {"mode": UpdateMode.REPLACE, **_if_match(old.etag)}
         change = ("update", encode_access(new), options)
-        return await self._write(new, change, *access_due_changes(old, new))
+        return await self._write(new, change, *due_changes(old, new))
 
     async def remove(self, access: Access) -> None:
         """See `ports.AccessRegistry`."""
         change = ("delete", encode_access(access), _if_match(access.etag))
-        await self._write(access, change, *access_due_changes(access, None))
+        await self._write(access, change, *due_changes(access, None))
 
     async def due(self, until: datetime) -> AsyncIterator[AccessDue]:
         """See `ports.AccessRegistry`."""

@@ -21,9 +21,9 @@ events = EventLog(__name__)
 # Never change this number: rows would be looked for in the wrong partitions.
 PARTITIONS = 16
 
-# PartitionKey and RowKey of the resource row.
+# PartitionKey and RowKey of the resource row and of the sweep row.
 RESOURCE_KEY = ("00", "r|resource")
-SWEEP_KEYS = {"PartitionKey": "00", "RowKey": "s|sweep"}
+SWEEP_KEY = ("00", "s|sweep")
 
 # How the keys of access rows and of their due entries start.
 ACCESS, ACCESS_DUE = "a|", "d|"
@@ -52,6 +52,11 @@ def partition(name: str) -> str:
     return f"{int(_digest(name)[0], 16):02d}"
 
 
+def keys_of(partition_key: str, row_key: str) -> Entity:
+    """The columns of a row's key."""
+    return {"PartitionKey": partition_key, "RowKey": row_key}
+
+
 def identity_key(identity_id: str) -> str:
     """The RowKey of an identity row."""
     return f"i|{identity_id}"
@@ -66,7 +71,7 @@ def encode_identity(identity: Identity) -> Entity:
     """The entity of an identity row. Default values have no column."""
     # Unknown columns may have values of the SDK's own types. They are written unchanged, see below.
     columns = msgspec.to_builtins(identity, enc_hook=repr)
-    keys = {"PartitionKey": partition(identity.id), "RowKey": identity_key(identity.id)}
+    keys = keys_of(partition(identity.id), identity_key(identity.id))
     known = {name: value for name, value in columns.items() if name in _COLUMNS}
     return {**keys, **known, **dict(identity.unknown_columns)}
 
@@ -92,9 +97,17 @@ def decode_identity(entity: Mapping[str, Any], etag: str) -> Identity:
         return Identity(**row, state=State.UNKNOWN)
 
 
-def due_changes(old: Identity | None, new: Identity | None) -> list[Change]:
-    """What happens to due entries when `old` becomes `new`. None stands for no row."""
-    return _key_changes(_due_key(old), _due_key(new))
+def due_changes(old: Identity | Access | None, new: Identity | Access | None) -> list[Change]:
+    """What happens to due entries when `old` becomes `new`. None stands for no row.
+
+    A due entry has a key and no columns.
+    """
+    before, after = _due_key(old), _due_key(new)
+    if before == after:
+        return []
+    return [
+        (change, keys_of(*key)) for change, key in (("delete", before), ("create", after)) if key
+    ]
 
 
 def decode_due_entry(row_key: str) -> DueEntry:
@@ -114,8 +127,7 @@ def encode_access(access: Access) -> Entity:
     known = {name: value for name, value in columns.items() if name in _ACCESS_COLUMNS}
     if access.client_ids:
         known["clientIds"] = " ".join(access.client_ids)
-    partition_key, row_key = access_key(access.tenant_id, access.object_id)
-    keys = {"PartitionKey": partition_key, "RowKey": row_key}
+    keys = keys_of(*access_key(access.tenant_id, access.object_id))
     return {**keys, **known, **dict(access.unknown_columns)}
 
 
@@ -145,11 +157,6 @@ def decode_access(entity: Mapping[str, Any], etag: str) -> Access:
         )
 
 
-def access_due_changes(old: Access | None, new: Access | None) -> list[Change]:
-    """As `due_changes`."""
-    return _key_changes(_access_due_key(old), _access_due_key(new))
-
-
 def decode_access_due(row_key: str) -> AccessDue:
     """The due entry with this key."""
     return AccessDue.at(row_key.removeprefix(ACCESS_DUE))
@@ -157,11 +164,7 @@ def decode_access_due(row_key: str) -> AccessDue:
 
 def encode_user(user_id: str, identity_id: str) -> Entity:
     """The entity of a user row."""
-    return {
-        "PartitionKey": partition(user_id),
-        "RowKey": user_key(user_id),
-        "identityId": identity_id,
-    }
+    return {**keys_of(partition(user_id), user_key(user_id)), "identityId": identity_id}
 
 
 def decode_user(user_id: str, entity: Mapping[str, Any], etag: str) -> UserRow:
@@ -171,7 +174,7 @@ def decode_user(user_id: str, entity: Mapping[str, Any], etag: str) -> UserRow:
 
 def encode_resource(resource: str) -> Entity:
     """The entity of the resource row."""
-    return {"PartitionKey": RESOURCE_KEY[0], "RowKey": RESOURCE_KEY[1], "resource": resource}
+    return {**keys_of(*RESOURCE_KEY), "resource": resource}
 
 
 def decode_resource(entity: Mapping[str, Any], _: str) -> str:
@@ -188,24 +191,11 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _due_key(identity: Identity | None) -> _Key | None:
-    entry = identity.due_entry if identity else None
-    return (partition(entry.identity_id), f"{entry.kind}|{entry.position}") if entry else None
-
-
-def _access_due_key(access: Access | None) -> _Key | None:
-    if access is None or access.due_entry is None:
-        return None
-    partition_key, _ = access_key(access.tenant_id, access.object_id)
-    return partition_key, f"{ACCESS_DUE}{access.due_entry.position}"
-
-
-def _key_changes(old: _Key | None, new: _Key | None) -> list[Change]:
-    """Delete the row with the old key, and create one with the new key that has no columns."""
-    if old == new:
-        return []
-    return [
-        (change, {"PartitionKey": key[0], "RowKey": key[1]})
-        for change, key in (("delete", old), ("create", new))
-        if key
-    ]
+def _due_key(row: Identity | Access | None) -> _Key | None:
+    match row.due_entry if row else None:
+        case DueEntry() as entry:
+            return partition(entry.identity_id), f"{entry.kind}|{entry.position}"
+        case AccessDue() as entry:
+            partition_key, _ = access_key(entry.tenant_id, entry.object_id)
+            return partition_key, f"{ACCESS_DUE}{entry.position}"
+    return None

@@ -17,11 +17,11 @@ from identity_service.errors import NotAllowed, NotSignedIn, SignInNotEnabled
 from identity_service.identity import SignedInUser
 from identity_service.log import current_invocation
 from identity_service.policies import Role, SignInPolicy
+from identity_service.schemas import LONGEST_USER_ID
 
 HEADER = "x-ms-client-principal"
 # Bytes. The platform sends no longer headers. A user in 200 groups needs about 20 KiB.
 LONGEST = 32 * 1024
-LONGEST_USER_ID = 256
 
 ENTRA = "aad"
 # Has no slash, and no two names become equal in lower case.

@@ -101,4 +101,4 @@ class Import(Generic[R, S]):
 
 
 class _TimeIsUp(Exception):
-    """A record was not reached. Nothing has been written for it."""
+    """The time is up before ACS may be asked. Repeating the record finishes it."""

@@ -6,7 +6,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from identity_service.azure.table_codec import (
-    access_due_changes,
     due_changes,
     encode_access,
     encode_identity,
@@ -71,7 +70,7 @@ def test_stored_access() -> None:
         "changedOn": "2030-01-01T12:30:00.000005Z",
         "due": "2030-01-01T12:31:00.000005Z",
     }
-    assert access_due_changes(None, access) == [
+    assert due_changes(None, access) == [
         (
             "create",
             {"PartitionKey": "13", "RowKey": "d|2030-01-01T12:31:00.000005Z|tenant|object"},

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from datetime import timedelta
 from typing import Any, NoReturn
 
 import pytest
@@ -18,6 +19,7 @@ from identity_service.errors import (
 )
 from identity_service.http.binding import Operation
 from identity_service.http.triggers import Triggers, add_timer, add_warmup, run
+from identity_service.identity import LEASE
 from identity_service.limits import DEADLINE
 from identity_service.log import current_invocation
 from identity_service.operations import status
@@ -32,6 +34,7 @@ from identity_service.schemas import (
     Response,
 )
 from identity_service.services import Services
+from identity_service.teams_access import SEND_WITHIN
 from tests.http.edge import CONTEXT, INVOCATION, content, memory_services, request, serve
 from tests.support.acs_transport import IDENTITY
 from tests.support.memory import UNKNOWN
@@ -287,6 +290,11 @@ def test_timeouts_are_nested() -> None:
     """A caller waits longer than what it calls. The README promises ten seconds."""
     assert credential.TIMEOUT < acs_calls.REPEATABLE < DEADLINE < 10
     assert credential.TIMEOUT < status.TIMEOUT < DEADLINE
+
+
+def test_what_is_sent_about_access_takes_effect_within_the_lease() -> None:
+    """Half of the lease is left for clocks that differ, and for what ACS does later."""
+    assert SEND_WITHIN + timedelta(seconds=acs_calls.REPEATABLE) < LEASE / 2
 
 
 # The log

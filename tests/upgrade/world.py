@@ -10,7 +10,7 @@ import pytest
 from azure.data.tables.aio import TableClient
 
 from identity_service.azure.registries import TableRegistry
-from identity_service.azure.table_codec import SWEEP_KEYS
+from identity_service.azure.table_codec import SWEEP_KEY
 from identity_service.errors import ServiceError
 from identity_service.identity import Identity
 from identity_service.lifecycle import Lifecycle
@@ -103,7 +103,7 @@ class Shared(World):
         rows: dict[str, Columns] = {
             entity["RowKey"]: dict(entity) async for entity in self.table.list_entities()
         }
-        rows.pop(SWEEP_KEYS["RowKey"], None)
+        rows.pop(SWEEP_KEY[1], None)
         return rows
 
     async def columns(self, identity_id: str) -> Columns:
