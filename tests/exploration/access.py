@@ -158,6 +158,8 @@ def _possible(
         yield None
         if first.access and first.access.is_given and not first.access.removed_before:
             yield first.assignment
+        if any(one.operation.title == "assign for a day" for one in changes):
+            yield ASSIGNMENT  # with the end of the refused one, which has none
     if not deciding:
         yield _wanted(first)
     for one in changes:

@@ -507,11 +507,18 @@ _TITLES = (
     *("register", REGISTER, REGISTER_OTHER, "unregister", "held sweep", MOVE),
     *("suspend", "resume", "delete by user", "restore by user"),
 )
+_ACCESS_TITLES = (
+    *("assign", "assign other", "assign refused", "assign for a day", "remove", "import", "sweep"),
+)
 
 
 def random_scenario(chance: random.Random) -> Scenario:
-    """A random scenario: mostly a listed one, otherwise any operations after anything."""
+    """A random scenario: mostly a listed one, otherwise any operations after anything.
+
+    It is about identities or about access: the sweep of a scenario does only the one or the other.
+    """
     if chance.random() < LISTED:
         return chance.choice(ALL)
-    operations = tuple(chance.choices(_TITLES, k=chance.choice((2, 3, 3, 4, 5))))
-    return Scenario(operations, chance.choice(list(BEFORE)))
+    before = chance.choice(list(BEFORE))
+    titles = _ACCESS_TITLES if before in ACCESS_BEFORE else _TITLES
+    return Scenario(tuple(chance.choices(titles, k=chance.choice((2, 3, 3, 4, 5)))), before)

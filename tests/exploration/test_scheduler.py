@@ -1,5 +1,6 @@
 """A schedule is determined by its decisions: it can be rendered, shortened and replayed."""
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 
@@ -13,7 +14,7 @@ from tests.exploration.invariants import (
     UNREPORTED,
     USER_ROW_LEFT,
 )
-from tests.exploration.scenarios import ALL, Scenario
+from tests.exploration.scenarios import ALL, Scenario, random_scenario
 from tests.exploration.scheduler import (
     UNLIMITED,
     Budget,
@@ -97,6 +98,17 @@ def test_one_line() -> None:
 def test_scenario_name(scenario: Scenario) -> None:
     """The name of a scenario describes it completely."""
     assert Scenario.parse(str(scenario)) == scenario
+
+
+def test_random_scenarios_are_about_one_thing() -> None:
+    """What is about identities is no start for what is about access, and the other way round."""
+    of_access = {name for each in ALL if each.is_access for name in each.operations}
+    of_identities = {name for each in ALL if not each.is_access for name in each.operations}
+    chance = random.Random(0)  # noqa: S311 -- it must be repeatable
+
+    for one in (random_scenario(chance) for _ in range(1000)):
+        other = of_identities if one.is_access else of_access
+        assert not set(one.operations) & (other - {"sweep"}), one
 
 
 def test_seed() -> None:
