@@ -189,7 +189,8 @@ class Table:
     ) -> Page[T]:
         """Up to `size` rows between two keys. Reads one partition after the other."""
         condition = " and ".join([_RANGE, *conditions])
-        number, resume = _position(continuation)
+        first = range_[0]
+        number, resume = _position(first, continuation)
         rows: list[T] = []
         for _ in range(PARTITIONS):
             parameters = _parameters(number, *range_)
@@ -200,7 +201,7 @@ class Table:
                 number += 1
             if number == PARTITIONS or len(rows) >= size:
                 break
-        return Page(rows, None if number == PARTITIONS else _continuation(number, resume))
+        return Page(rows, None if number == PARTITIONS else _continuation(first, number, resume))
 
     async def _rows_in(
         self,
@@ -436,17 +437,23 @@ def _code(error: AzureError) -> str:
     return str(getattr(code, "value", code) or "")
 
 
-def _continuation(number: int, resume: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps([number, resume]).encode()).decode().rstrip("=")
+def _continuation(first: str, number: int, resume: object) -> str:
+    text = json.dumps([number, resume, first])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _position(continuation: str | None) -> tuple[int, object]:
-    """The partition, and the table service's own position in it, from `_continuation`."""
+def _position(first: str, continuation: str | None) -> tuple[int, object]:
+    """The partition, and the table service's own position in it, from `_continuation`.
+
+    A continuation of a list that starts at another key is refused: nothing would follow it.
+    """
     if continuation is None:
         return 0, None
     try:
         text = base64.urlsafe_b64decode(continuation + "=" * (-len(continuation) % 4))
-        number, resume = msgspec.json.decode(text, type=tuple[_Partition, _Resume | None])
+        number, resume, of = msgspec.json.decode(text, type=tuple[_Partition, _Resume | None, str])
     except (ValueError, msgspec.DecodeError) as error:
         raise InvalidQuery.continuation() from error
+    if of != first:
+        raise InvalidQuery.continuation()
     return number, resume

@@ -79,17 +79,19 @@ INVALID_CONTINUATIONS = {
     "not ASCII": "é👍",
     "control characters": "\x00\r\n",
     "no JSON": base64.urlsafe_b64encode(b"\xff\xfe").decode(),
-    "no pair": encoded({}),
-    "no number": encoded(["0", None]),
-    "partition too high": encoded([PARTITIONS, None]),
-    "partition too low": encoded([-1, None]),
-    "no position": encoded([0, 1]),
-    "position of numbers": encoded([0, {"PartitionKey": 1}]),
-    "position with another name": encoded([0, {"PartitionKey": "00", "Timestamp": "x"}]),
-    "position not ASCII": encoded([0, {"PartitionKey": "é"}]),
-    "position with a line end": encoded([0, {"RowKey": "i|\n"}]),
-    "position with half a character": encoded([0, {"RowKey": "\ud800"}]),
-    "position too long for a URL": encoded([0, {"RowKey": "i" * 3000}]),
+    "no list": encoded({}),
+    "no name of a list": encoded([0, None]),
+    "of another list": encoded([0, None, "a|"]),
+    "no number": encoded(["0", None, "i|"]),
+    "partition too high": encoded([PARTITIONS, None, "i|"]),
+    "partition too low": encoded([-1, None, "i|"]),
+    "no position": encoded([0, 1, "i|"]),
+    "position of numbers": encoded([0, {"PartitionKey": 1}, "i|"]),
+    "position with another name": encoded([0, {"PartitionKey": "00", "Timestamp": "x"}, "i|"]),
+    "position not ASCII": encoded([0, {"PartitionKey": "é"}, "i|"]),
+    "position with a line end": encoded([0, {"RowKey": "i|\n"}, "i|"]),
+    "position with half a character": encoded([0, {"RowKey": "\ud800"}, "i|"]),
+    "position too long for a URL": encoded([0, {"RowKey": "i" * 3000}, "i|"]),
     "a due entry's position": DueEntry(NOW, "8:acs:one").position,
     "long": "A" * 3000,
 }
@@ -628,7 +630,7 @@ async def test_invalid_continuation_is_refused(registry: Registry, continuation:
 
 async def test_half_a_position_is_enough() -> None:
     """The table service may name only a partition as the position after a page."""
-    position = encoded([0, {"PartitionKey": "00", "RowKey": None}])
+    position = encoded([0, {"PartitionKey": "00", "RowKey": None}, "i|"])
     async with FailingService(200, body=("application/json", '{"value":[]}')).registry() as any_one:
         page = await any_one.list_identities([State.ACTIVE], position, 10)
 
@@ -722,7 +724,7 @@ async def test_wrong_key(table: TableClient, caplog: pytest.LogCaptureFixture) -
         table.url, table.table_name, credential=wrong, transport=transport, retry_total=0
     )
     registry = TableRegistry(client)
-    position = encoded([0, {"PartitionKey": "00", "RowKey": "i|"}])
+    position = encoded([0, {"PartitionKey": "00", "RowKey": "i|"}, "i|"])
     for call in [*all_calls(registry), registry.list_identities([State.ACTIVE], position, 10)]:
         caplog.clear()
         with pytest.raises(RegistryUnavailable):
@@ -786,7 +788,7 @@ async def test_error_by_its_code(
 ) -> None:
     """The code decides, and not the status. Only a failure of the registry is logged, once."""
     status, code, (read, listed, write), event = case
-    position = encoded([0, {"PartitionKey": "00", "RowKey": "i|"}])
+    position = encoded([0, {"PartitionKey": "00", "RowKey": "i|"}, "i|"])
     calls: list[tuple[Callable[[Registry], Awaitable[object]], Outcome]] = [
         (lambda registry: registry.read(some_id(1)), read),
         (lambda registry: registry.read_user("alice"), read),

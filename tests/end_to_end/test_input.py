@@ -112,14 +112,15 @@ async def test_a_query_is_parsed_strictly(
     assert problem in fields["detail"]
 
 
-# A due position, the table's position, and texts that look like them.
+# A due position, the table's positions in two lists, and texts that look like them.
 CONTINUATIONS = (
     f"2030-01-01T12:00:00.000000Z%7C{OF_ANOTHER_RESOURCE}",
     "2030-01-01T12:00:00.000000Z%7Csomeone",
     f"2030-01-01T12:00:00.000000Z%7C{OF_ANOTHER_RESOURCE}{'0' * 3000}",
-    "WzAsbnVsbF0",
-    "WzAsIHsiUGFydGl0aW9uS2V5IjogIsOpIn1d",
-    "WzAsIHsiUm93S2V5IjogMX1d",
+    "WzAsIG51bGwsICJpfCJd",  # [0, null, "i|"]
+    "WzAsIG51bGwsICJhfCJd",  # [0, null, "a|"]
+    "WzAsIHsiUGFydGl0aW9uS2V5IjogIlx1MDBlOSJ9LCAiaXwiXQ",
+    "WzAsIHsiUm93S2V5IjogMX0sICJpfCJd",
     "%F0%9F%91%8D",
     "x" * 3000,
 )
@@ -132,6 +133,8 @@ CONTINUATIONS = (
         ("identities?", CONTINUATIONS[3]),
         ("deleted-identities?", CONTINUATIONS[0]),
         ("deleted-identities?stuck=true&", CONTINUATIONS[3]),
+        ("teams/access?", CONTINUATIONS[4]),
+        ("teams/access?tenantId=00000000-0000-0000-0000-000000000000&", ""),
     ],
 )
 async def test_invented_continuation_is_refused(

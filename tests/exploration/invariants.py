@@ -543,5 +543,6 @@ def _permitted(progress: Progress, received: tuple[Received, ...]) -> str | None
     if not rest and progress.is_killed:
         return KILLED_NEXT
     unrecorded = rest[:1] == [("insert", True)]
-    undeleted = rest[1:] == [("delete", True)] or (len(rest) == 1 and progress.is_killed)
+    # What comes after that are other steps of an operation that consists of several.
+    undeleted = rest[1:2] == [("delete", True)] or (len(rest) == 1 and progress.is_killed)
     return UNDELETABLE if unrecorded and undeleted else None
