@@ -841,14 +841,16 @@ def _require_registrable(identity: Identity | None, user_id: str | None) -> None
     _require_readable(identity)
     _require_unmarked(identity)
     if identity.state is State.PURGING:
-        raise IdentityNotFound("The identity is being purged.")
+        raise _being_purged()
     if identity.state is not State.REGISTERING or identity.user_id != user_id:
         raise _busy()
 
 
 def _require_unregistrable(identity: Identity | None) -> Identity:
-    if identity is None or identity.state is State.PURGING:
+    if identity is None:
         raise _not_registered()
+    if identity.state is State.PURGING:
+        raise _being_purged()
     _require_readable(identity)
     _require_unmarked(identity)
     if identity.state not in (State.ACTIVE, State.REGISTERING):
@@ -862,10 +864,7 @@ def _require_suspendable(identity: Identity | None) -> None:
     _require_readable(identity)
     if identity.state is State.DELETED:
         raise _deleted(identity)
-    if identity.state is State.REGISTERING:
-        raise _busy()
-    if identity.state not in (State.ACTIVE, State.SUSPENDED):
-        raise IdentityNotFound("The identity does not exist.")
+    _require_finished(identity)
 
 
 def _require_resumable(identity: Identity | None) -> Identity:
@@ -879,16 +878,26 @@ def _require_deletable(identity: Identity | None) -> None:
     if identity is None:
         return
     _require_readable(identity)
-    if identity.state is State.REGISTERING:
-        raise _busy()
-    if identity.state not in (State.ACTIVE, State.SUSPENDED, State.DELETED):
-        raise IdentityNotFound("The identity does not exist.")
+    _require_finished(identity)
+
+
+def _require_finished(identity: Identity) -> None:
+    """Require that it is neither on its way nor being purged."""
+    match identity.state:
+        case State.REGISTERING:
+            raise _busy()
+        case State.CREATING:
+            raise unfinished(identity)
+        case State.PURGING:
+            raise _being_purged()
 
 
 def _require_restorable(identity: Identity | None) -> Identity:
     if identity is None:
         raise IdentityNotFound("There is no such deleted identity.")
     _require_readable(identity)
+    if identity.state is State.PURGING:
+        raise _being_purged()
     if identity.state not in (State.ACTIVE, State.SUSPENDED, State.DELETED):
         raise IdentityNotFound("There is no such deleted identity.")
     if identity.state is State.SUSPENDED and not identity.revoked:
@@ -915,6 +924,16 @@ def _deleted(identity: Identity) -> IdentityDeleted:
         identity_id=identity.id,
         deleted_by=identity.deleter,
     )
+
+
+def unfinished(identity: Identity) -> IdentityNotFound:
+    """The error about an identity that its caller does not have yet."""
+    doing = "registered" if identity.state is State.REGISTERING else "created"
+    return IdentityNotFound(f"The identity is still being {doing}.")
+
+
+def _being_purged() -> IdentityNotFound:
+    return IdentityNotFound("The identity is being purged. Nothing can stop this.")
 
 
 def _mismatch(identity_id: str, detail: str) -> UserMismatch:

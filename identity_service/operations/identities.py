@@ -4,7 +4,7 @@ from msgspec import UNSET
 
 from identity_service.errors import DeletedIdentityHidden, IdentityNotFound
 from identity_service.identity import Identity, Page, State
-from identity_service.lifecycle import Lifecycle, identity_of_user
+from identity_service.lifecycle import Lifecycle, identity_of_user, unfinished
 from identity_service.policies import DeletionPolicy, TokenPolicy
 from identity_service.ports import Registry
 from identity_service.schemas import (
@@ -59,9 +59,9 @@ async def get_identity(identity_id: str, registry: Registry) -> IdentityResponse
     """Get an active or suspended identity from the registry.
 
     Raises:
-        IdentityNotFound: the registry has no such identity, or its creation, registration or purge
-            is not finished.
-        DeletedIdentityHidden: it is deleted: get it from deleted-identities.
+        IdentityNotFound: the registry has no such identity, or its creation or registration is not
+            finished.
+        DeletedIdentityHidden: it is deleted or being purged: get it from deleted-identities.
     """
     identity = await registry.read(identity_id)
     if identity is None:
@@ -74,12 +74,17 @@ def visible(identity: Identity) -> IdentityResponse:
 
     Raises: as `get_identity`.
     """
-    if identity.state is State.DELETED:
-        raise DeletedIdentityHidden(
-            f"See deleted-identities/{identity.id}.", deleted_by=identity.deleter
-        )
-    if identity.state not in (State.ACTIVE, State.SUSPENDED, State.UNKNOWN):
-        raise IdentityNotFound("The registry has no such identity.")
+    match identity.state:
+        case State.DELETED:
+            raise DeletedIdentityHidden(
+                f"See deleted-identities/{identity.id}.", deleted_by=identity.deleter
+            )
+        case State.PURGING:
+            raise DeletedIdentityHidden(
+                f"The identity is being purged. See deleted-identities/{identity.id}."
+            )
+        case State.CREATING | State.REGISTERING:
+            raise unfinished(identity)
     return IdentityResponse.of(identity)
 
 

@@ -301,24 +301,26 @@ _MARK_ANY_STATE = Change(
 DELETE_REGISTERING = (
     Change(
         """\
-    if identity.state is State.REGISTERING:
-        raise _busy()
-    if identity.state not in (State.ACTIVE, State.SUSPENDED, State.DELETED):
-        raise IdentityNotFound("The identity does not exist.")
-""",
-        "",
+    _require_finished(identity)
+
+
+def _require_finished""",
+        """\
+
+
+def _require_finished""",
     ),
     _MARK_ANY_STATE,
 )
 SUSPEND_REGISTERING = (
     Change(
         """\
-    if identity.state is State.REGISTERING:
-        raise _busy()
-    if identity.state not in (State.ACTIVE, State.SUSPENDED):
-        raise IdentityNotFound("The identity does not exist.")
+        raise _deleted(identity)
+    _require_finished(identity)
 """,
-        "",
+        """\
+        raise _deleted(identity)
+""",
     ),
     _MARK_ANY_STATE,
 )

@@ -103,14 +103,6 @@ async def test_way_out_only_for_what_can_be_deleted(
     assert await refusal(world.issue(UNKNOWN)) is error
 
 
-async def test_what_is_being_purged_cannot_be_restored(world: World) -> None:
-    """The error offers nothing that would fail."""
-    with pytest.raises(IdentityDeleted) as caught:
-        await world.issue(await world.purging())
-
-    assert caught.value.detail == "The identity is being purged and cannot be restored."
-
-
 @pytest.mark.parametrize(
     ("state", "error"),
     [

@@ -106,7 +106,7 @@ TABLE: dict[str, list[type[Exception] | None]] = {
                            [OK,   OK,   OK,    BUSY,  OK,    HELD,  GONE,   OK,   NEW,  GONE],
     "register_identity":   [NONE, OK,   BUSY,  OK,    OK,    HELD,  GONE,   NONE, NEW,  GONE],
     "unregister_identity": [NONE, NONE, BUSY,  OK,    OK,    HELD,  GONE,   NONE, NEW,  GONE],
-    "get_identity":        [NONE, NONE, NONE,  NONE,  OK,    OK,    HIDDEN, NONE, OK,   HIDDEN],
+    "get_identity":        [NONE, NONE, NONE,  NONE,  OK,    OK,    HIDDEN, HIDDEN, OK, HIDDEN],
     "suspend_identity":    [NONE, OK,   NONE,  BUSY,  OK,    OK,    GONE,   NONE, NEW,  GONE],
     "resume_identity":     [NONE, NONE, NONE,  BUSY,  OK,    OK,    GONE,   NONE, NEW,  GONE],
     "delete_identity":     [NONE, OK,   NONE,  BUSY,  OK,    OK,    OK,     NONE, NEW,  OK],
@@ -156,6 +156,20 @@ async def test_state(world: World, operation: str, state: str) -> None:
 ME = ["get_me", "issue_my_token", "revoke_my_tokens", "delete_me", "restore_me"]
 # The operations that find out which identity they are about. Others have it in their URL.
 OF_A_USER = ["create_identity", "create_identity_with_token", *ME]
+REFUSED_WHILE_PURGING = [
+    name
+    for name, errors in TABLE.items()
+    if errors[STATES.index(State.PURGING)] and name not in OF_A_USER
+]
+
+
+@pytest.mark.parametrize("operation", REFUSED_WHILE_PURGING)
+async def test_what_is_being_purged_is_said_to_be(world: World, operation: str) -> None:
+    """ACS may still have it. So no error says that it is unknown, or that it can be restored."""
+    with pytest.raises(ServiceError) as caught:
+        await CALLS[operation](world, await world.purging())
+
+    assert caught.value.detail.startswith("The identity is being purged")
 
 
 @pytest.mark.parametrize("state", list(State))
