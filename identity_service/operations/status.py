@@ -115,9 +115,11 @@ class Readiness:
         return self._result
 
     async def _check(self) -> ReadyResponse:
-        (acs, _), (registry, sweep) = await asyncio.gather(
-            _timed(self._ask_acs), _timed(self._ask_registry)
+        (acs, _), (registry, sweep), (resource, _) = await asyncio.gather(
+            _timed(self._ask_acs), _timed(self._ask_registry), _timed(self._check_resource)
         )
+        if resource.status == WrongResource.code:
+            acs.status = resource.status
         runs = None
         if sweep:
             registry.oldest_overdue_seconds = round(sweep.overdue.total_seconds())
@@ -161,10 +163,13 @@ class Readiness:
         return self._schedule.next_after(first) + grace <= self._clock.now()
 
     async def _ask_acs(self) -> None:
-        """Whether ACS responds, and is the registry's resource."""
+        """Whether ACS responds."""
         with suppress(IdentityNotFound, WrongResource):
             await self._acs.issue_token(NOBODY, VERIFICATION)
-        with suppress(RegistryUnavailable):  # the other check reports it
+
+    async def _check_resource(self) -> None:
+        """Whether ACS is the registry's resource."""
+        with suppress(RegistryUnavailable):  # another check reports it
             await self._resource.check()
 
     async def _ask_registry(self) -> "_Sweep":

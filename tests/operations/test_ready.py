@@ -22,6 +22,7 @@ from identity_service.errors import (
 from identity_service.identity import LEASE
 from identity_service.operations.status import MAX_AGE, NOBODY, Readiness, ready
 from identity_service.policies import CleanupPolicy
+from identity_service.resource import ResourceGuard
 from identity_service.schemas import NotReadyResponse, ReadyResponse, SweepCheck, SweepStatus
 from tests.support.world import ACS_IS_DOWN, HOUR, RETENTION, SECOND, TABLE_IS_DOWN, World
 
@@ -127,6 +128,16 @@ async def test_no_response(world: World, readiness: Readiness) -> None:
     assert (response.acs.status, response.registry.status) == ("too_slow", "too_slow")
     assert (response.acs.kind, response.registry.kind) == ("timeout", "timeout")
     assert world.clock.now() - started < timedelta(seconds=6)
+
+
+async def test_a_registry_that_hangs_is_not_charged_to_acs(world: World) -> None:
+    """Whether ACS is the registry's resource is asked apart from whether it responds."""
+    world.resource = ResourceGuard(world.acs, world.registry, "")
+    world.registry.precede("read_resource", lambda: asyncio.sleep(3600))
+
+    response = await ready(world.readiness())
+
+    assert (response.acs.status, response.registry.status) == ("ok", "ok")
 
 
 async def test_slow_check_goes_on(world: World, readiness: Readiness) -> None:
