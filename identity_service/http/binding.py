@@ -14,8 +14,8 @@ from identity_service.errors import InvalidBody
 from identity_service.http.decoding import (
     decode_body,
     decode_query,
-    refuse_body_fields,
-    refuse_query_fields,
+    refuse_ignored_body,
+    refuse_ignored_query,
 )
 from identity_service.http.principal import admit_service, signed_in_user
 from identity_service.identity import SignedInUser, identity_id
@@ -68,6 +68,7 @@ class BoundOperation:
             name: self._source(name, hints.get(name)) for name in signature(operation).parameters
         }
         self.parameters = set(self._sources)
+        self._body, self._query = hints.get("body"), hints.get("query")
         self._changes_something = bool(_CHANGING & self.parameters)
         if roles and "caller" in self.parameters:
             raise BindingError(f"{self.name}: a service is no signed-in user: leave out the roles.")
@@ -79,6 +80,7 @@ class BoundOperation:
             ServiceError: the request or the settings are invalid, or the operation failed.
         """
         self._admit(req)
+        self._refuse_ignored(req)
         arguments = self._arguments(req)
         return await self._services.traffic.run(self.name, lambda: self._start(arguments))
 
@@ -104,6 +106,13 @@ class BoundOperation:
         else:
             admit_service(req.headers, self.roles, sign_in_enabled=self._services.sign_in_enabled)
 
+    def _refuse_ignored(self, req: HttpRequest) -> None:
+        """Refuse what the operation would ignore although its caller may rely on it."""
+        if self._query is None:
+            refuse_ignored_query(req.url, self._body)
+        if self._body is None:
+            refuse_ignored_body(req.get_body(), self._query)
+
     def _arguments(self, req: HttpRequest) -> dict[str, Any]:
         return {name: source(req) for name, source in self._sources.items()}
 
@@ -121,10 +130,10 @@ class BoundOperation:
                 return self._signed_in_user
             case "query":
                 self._check(name, kind, Query)
-                return lambda req: _decoded_query(req, kind)
+                return lambda req: decode_query(req.url, kind)
             case "body":
                 self._check(name, kind, Request)
-                return lambda req: _decoded_body(req, kind)
+                return lambda req: decode_body(_body(req), kind)
         return self._provided(name, kind)
 
     def _signed_in_user(self, req: HttpRequest) -> SignedInUser:
@@ -167,16 +176,6 @@ def _parts(services: type[Services]) -> dict[str, Any]:
         if isinstance(part, cached_property | property) and not name.startswith("_")
     }
     return {**get_type_hints(services), **parts}
-
-
-def _decoded_body(req: HttpRequest, kind: type[Request]) -> Request:
-    refuse_body_fields(req.url, kind)
-    return decode_body(_body(req), kind)
-
-
-def _decoded_query(req: HttpRequest, kind: type[Query]) -> Query:
-    refuse_query_fields(req.get_body(), kind)
-    return decode_query(req.url, kind)
 
 
 def _body(req: HttpRequest) -> bytes:

@@ -86,31 +86,46 @@ def _require_spelling(parameters: dict[str, str], decoded: Query) -> None:
             raise msgspec.ValidationError(f"Another spelling - at `$.{name}`")
 
 
-def refuse_body_fields(url: str, kind: type[Request]) -> None:
-    """Refuse a query with a field of the body: the operation would ignore it.
+def refuse_ignored_query(url: str, body: type[Request] | None) -> None:
+    """Refuse a query with a name that the API knows: an operation without a query would ignore it.
+
+    Args:
+        url: The URL of the request.
+        body: What the operation takes in the body.
 
     Raises:
         InvalidQuery: it has one, or a percent-encoded text is not UTF-8.
     """
     for name, _ in own_parameters(url):
-        for field in _fields(kind):
-            if field.lower() == name.lower():
-                raise InvalidQuery(f"Send {field} in the body, not in the query.", field=field)
+        if field := _known().get(name.lower()):
+            raise InvalidQuery(_misplaced(field, body, "body"), field=field)
 
 
-def refuse_query_fields(raw: bytes, kind: type[Query]) -> None:
-    """Refuse a body with a parameter of the query: an operation without a body would ignore it.
+def refuse_ignored_body(raw: bytes, query: type[Query] | None) -> None:
+    """Refuse a body with a name that the API knows: an operation without a body would ignore it.
+
+    Args:
+        raw: The body.
+        query: What the operation takes in the query.
 
     Raises:
         InvalidBody: it has one.
     """
+    if not raw:
+        return
     try:
-        sent = msgspec.json.decode(raw or b"{}", type=dict[str, msgspec.Raw])
+        sent = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return  # whatever it is, the operation does not read it
-    for field in _fields(kind):
+    for field in _known().values():
         if field in sent:
-            raise InvalidBody(f"Send {field} in the query, not in the body.", field=field)
+            raise InvalidBody(_misplaced(field, query, "query"), field=field)
+
+
+def _misplaced(field: str, taken: type[Request | Query] | None, place: str) -> str:
+    if taken and field in _fields(taken):
+        return f"Send {field} in the {place}, and only there."
+    return f"This operation does not take {field}: leave it out."
 
 
 def own_parameters(url: str) -> list[tuple[str, str]]:
@@ -149,6 +164,18 @@ def _scopes_problem(raw: bytes) -> str:
 def _fields(kind: type[Request | Query]) -> tuple[str, ...]:
     """The names of its fields in JSON, or in a query. msgspec computes them for each call."""
     return tuple(field.encode_name for field in msgspec.structs.fields(kind))
+
+
+@cache
+def _known() -> dict[str, str]:
+    """The names of the fields and parameters of all operations, by themselves in lower case."""
+    kinds = [*_kinds(Request), *_kinds(Query)]
+    records = {_record(kind, name) for kind in kinds for name in _fields(kind)}
+    return {name.lower(): name for kind in kinds if kind not in records for name in _fields(kind)}
+
+
+def _kinds(base: type[Any]) -> list[Any]:
+    return [kind for each in base.__subclasses__() for kind in (each, *_kinds(each))]
 
 
 @cache

@@ -20,8 +20,8 @@ from identity_service.errors import (
 from identity_service.http.decoding import (
     decode_body,
     decode_query,
-    refuse_body_fields,
-    refuse_query_fields,
+    refuse_ignored_body,
+    refuse_ignored_query,
 )
 from identity_service.schemas import (
     CreateIdentityRequest,
@@ -395,15 +395,26 @@ BODY_FIELDS = {
 def test_field_of_the_body_in_the_query(query: str, field: str | None) -> None:
     """It is refused: if it were ignored, the call would create an identity without a user."""
     with pytest.raises(InvalidQuery) as caught:
-        refuse_body_fields(f"{URL}?{query}", CreateIdentityWithTokenRequest)
+        refuse_ignored_query(f"{URL}?{query}", CreateIdentityWithTokenRequest)
 
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("query", ["", "?", "?code=a&clientId=b", "?userIds=a", "?appId=a", "?&"])
+@pytest.mark.parametrize("query", ["userId=alice", "STATE=any", "appId=a"])
+@pytest.mark.parametrize("body", [None, IssueMyTokenRequest])
+def test_a_name_of_other_operations_in_the_query(body: type[Request] | None, query: str) -> None:
+    """Its caller expects what the operation would not do."""
+    with pytest.raises(InvalidQuery, match="This operation does not take") as caught:
+        refuse_ignored_query(f"{URL}?{query}", body)
+
+    assert caught.value.field
+    assert caught.value.field.lower() == query.partition("=")[0].lower()
+
+
+@pytest.mark.parametrize("query", ["", "?", "?code=a&clientId=b", "?userIds=a", "?id=a", "?&"])
 def test_other_query_of_an_operation_with_a_body(query: str) -> None:
     """Other parameters are ignored: they have no meaning for the operation."""
-    refuse_body_fields(URL + query, CreateIdentityWithTokenRequest)
+    refuse_ignored_query(URL + query, CreateIdentityWithTokenRequest)
 
 
 @pytest.mark.parametrize("text", BAD_SIZES, ids=lambda text: ascii(text[:8]))
@@ -493,16 +504,22 @@ def test_any_query(query: str) -> None:
 @pytest.mark.parametrize("body", ['{"userId":"alice"}', ' {"x":[1],"userId":null}'])
 def test_query_field_in_the_body(body: str) -> None:
     """A parameter of the query in the body is refused, because the operation would ignore it."""
-    with pytest.raises(InvalidBody, match="in the query, not in the body") as caught:
-        refuse_query_fields(body.encode(), UnregisterIdentityQuery)
+    with pytest.raises(InvalidBody, match="Send userId in the query, and only there") as caught:
+        refuse_ignored_body(body.encode(), UnregisterIdentityQuery)
 
     assert caught.value.field == "userId"
+
+
+def test_a_name_of_other_operations_in_the_body() -> None:
+    """It is refused, also if the operation takes nothing at all."""
+    with pytest.raises(InvalidBody, match="This operation does not take userId: leave it out"):
+        refuse_ignored_body(b'{"userId": "alice"}', None)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"user":1}', b"[]", b"\xff", b"[" * 10_000])
 def test_any_other_body_without_an_operation_that_reads_it(body: bytes) -> None:
     """Any other body of an operation that reads none is ignored."""
-    refuse_query_fields(body, UnregisterIdentityQuery)
+    refuse_ignored_body(body, UnregisterIdentityQuery)
 
 
 # Records
