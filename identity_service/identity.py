@@ -89,7 +89,10 @@ _LOOK_ALIKES = (
         "This is a value that was not converted to text. Send the `id` field of the identity.",
     ),
     (r"[{<:].*|%(25)*7B.*", "This is the placeholder of a URL, or JSON. Send the id itself."),
-    (r".*%[0-9A-F]{2}.*", "The id is percent-encoded more than once. Encode it once."),
+    (
+        r".*%[0-9A-F]{2}.*",
+        "The id is encoded twice, or has a character that no id has.",
+    ),
     (rf"[\"'].*{_GUID}_{_GUID}.*", "The id has quotation marks. Send it without them."),
     (rf"(acs:)?{_GUID}_{_GUID}", "The prefix 8:acs: is missing or incomplete."),
     (_GUID, "This is a single GUID. The id of an identity has a prefix and two GUIDs."),

@@ -244,7 +244,7 @@ class AssignTeamsAccessRequest(Request):
     def __post_init__(self) -> None:
         if self.principal_type == "user" and not self.client_ids:
             raise InvalidBody(
-                "clientIds is missing: a user has access with certain applications only.",
+                "clientIds names no application: a user has access with certain ones only.",
                 field="clientIds",
                 allowed=f"1 to {MOST_CLIENTS} GUIDs of Entra applications",
             )
