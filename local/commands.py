@@ -6,11 +6,12 @@ import os
 import shlex
 import ssl
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -52,12 +53,16 @@ class Start:
 async def run(start: Start) -> int:
     """Start everything, walk through it, and serve."""
     async with _everything(start) as (azure, app):
-        if azure.uses_emulator:
-            await _walk_through(azure, app, start.workspace)
-        else:
-            print("The walkthrough is skipped: it would create identities in your ACS resource.")
-        print(_addresses(azure, app, start.workspace), flush=True)
-        await app.follow_changes(_show)
+        return await _while_storage_runs(azure, _serve(azure, app, start.workspace))
+
+
+async def _serve(azure: LocalAzure, app: App, workspace: Workspace) -> int:
+    if azure.uses_emulator:
+        await _walk_through(azure, app, workspace)
+    else:
+        print("The walkthrough is skipped: it would create identities in your ACS resource.")
+    print(_addresses(azure, app, workspace), flush=True)
+    await app.follow_changes(_show)
     print("The app has stopped unexpectedly: see its log.", file=sys.stderr)
     return 1
 
@@ -70,7 +75,7 @@ async def quickstart(start: Start) -> int:
     """Start everything and walk through it. The exit code is 0 if every step succeeds."""
     async with _everything(start) as (azure, app):
         _require_emulator(azure)
-        return await _walk_through(azure, app, start.workspace)
+        return await _while_storage_runs(azure, _walk_through(azure, app, start.workspace))
 
 
 async def acs(start: Start) -> int:
@@ -112,8 +117,7 @@ async def azure(start: Start) -> int:
             print(f"storage at {azure.storage.table}")
             print(message)
             print(f"shell assignments: . {shlex.quote(str(workspace.env_file))}", flush=True)
-            await asyncio.Event().wait()
-    return 0
+            return await _while_storage_runs(azure, asyncio.Event().wait())
 
 
 async def telemetry(start: Start) -> int:
@@ -190,6 +194,22 @@ async def _everything(start: Start) -> AsyncIterator[tuple[LocalAzure, App]]:
     ):
         start.workspace.write_env(azure.environment(app.url))
         yield azure, app
+
+
+async def _while_storage_runs(azure: LocalAzure, work: Coroutine[Any, Any, int]) -> int:
+    """Do the work and return its exit code. If Azurite ends before, cancel the work."""
+    working = asyncio.create_task(work)
+    storage = asyncio.create_task(azure.storage.wait())
+    try:
+        await asyncio.wait([working, storage], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        print(f"Azurite has stopped unexpectedly: {storage.result()}", file=sys.stderr)
+        return 1
+    finally:
+        working.cancel()
+        storage.cancel()
+        await asyncio.gather(working, storage, return_exceptions=True)
 
 
 def _require_emulator(azure: LocalAzure) -> None:

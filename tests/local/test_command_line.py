@@ -244,6 +244,33 @@ def test_a_signal_during_the_walkthrough_leaves_nothing_behind(
     assert _left_in(tmp_path) <= LEFT
 
 
+@pytest.mark.parametrize("name", ["run", "azure"])
+def test_storage_that_ends_stops_everything(tmp_path: Path, name: str) -> None:
+    """The error says so, the exit code is 1, and no process is left."""
+    with command(tmp_path, name) as running:
+        running.read_until(SERVING[name])
+
+        os.kill(_pid_of_azurite(tmp_path), signal.SIGKILL)
+
+        code = running.wait()
+        assert running.leaves_nothing_behind()
+    assert (code, running.errors) == (1, "Azurite has stopped unexpectedly: exit code -9\n")
+    assert _left_in(tmp_path) <= LEFT
+
+
+def test_storage_that_ends_stops_the_walkthrough(tmp_path: Path) -> None:
+    """It does not wait for a purge that can no longer happen."""
+    with command(tmp_path, "run") as running:
+        running.read_until("Create an identity")
+
+        os.kill(_pid_of_azurite(tmp_path), signal.SIGKILL)
+
+        code = running.wait()
+        assert running.leaves_nothing_behind()
+    assert code == 1
+    assert running.errors.endswith("Azurite has stopped unexpectedly: exit code -9\n")
+
+
 def test_nothing_outlives_a_start_that_is_killed(tmp_path: Path) -> None:
     """Both apps and Azurite end by themselves, because nothing else could end them."""
     with command(tmp_path, "run") as running:
@@ -259,8 +286,7 @@ def test_the_next_start_ends_what_a_killed_one_has_left(tmp_path: Path) -> None:
     """A process that is suspended cannot end by itself."""
     with command(tmp_path, "azure") as killed:
         killed.read_until(SERVING["azure"])
-        [record] = (tmp_path / ".local" / "processes").read_text().splitlines()
-        suspend(int(record.split()[0]))
+        suspend(_pid_of_azurite(tmp_path))
         killed.process.kill()
         killed.wait()
         left_behind = not killed.leaves_nothing_behind()
@@ -467,6 +493,11 @@ def test_the_app_can_use_another_acs_resource(run: Command, tmp_path: Path) -> N
     state = json.loads(request_control(resource, "GET", f"identities/{identity_id}"))["state"]
     assert state == "active"
     assert "Create an identity" not in laptop.output
+
+
+def _pid_of_azurite(folder: Path) -> int:
+    """It is the first process that a start records."""
+    return int((folder / ".local" / "processes").read_text().split()[0])
 
 
 def _left_in(folder: Path) -> set[str]:
