@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import difflib
+import os
 import signal
+import stat
 import sys
 from collections.abc import Coroutine
 from dataclasses import fields
@@ -48,10 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         with workspace.locked():
             start = Start(workspace, ports, changes)
             command = COMMANDS[options.command](start)
-            return asyncio.run(_run_until_stopped(command, options.command in _FINITE))
+            return asyncio.run(_run_until_stopped(command))
     except CannotStart as reason:
         print(reason, file=sys.stderr)
         return 1
+    except (asyncio.CancelledError, BrokenPipeError):
+        # A command that serves was stopped on purpose. A finite one has failed.
+        return INTERRUPTED if options.command in _FINITE else 0
+    finally:
+        _flush()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,10 +146,10 @@ def _token_request(options: argparse.Namespace) -> tuple[str, dict[str, object]]
     return "app-token", body
 
 
-async def _run_until_stopped(command: Coroutine[Any, Any, int], is_finite: bool) -> int:
-    """Run the command until it ends, or until a signal stops it and its processes.
+async def _run_until_stopped(command: Coroutine[Any, Any, int]) -> int:
+    """Run the command until it ends.
 
-    A command that serves is stopped on purpose: exit code 0. A finite command has then failed.
+    A signal cancels it, and so does the end of the program that reads its output.
     """
     task = asyncio.create_task(command)
     stops = [signal.SIGINT, signal.SIGTERM]
@@ -150,16 +157,29 @@ async def _run_until_stopped(command: Coroutine[Any, Any, int], is_finite: bool)
         stops.append(signal.SIGHUP)
     for number in stops:
         asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        return INTERRUPTED if is_finite else 0
+    if sys.stdout and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        # As for asyncio's own pipes: the end for writing is readable when no reader is left.
+        asyncio.get_running_loop().add_reader(sys.stdout, _end_output, task)
+    return await task
 
 
 def _cancel_once(task: asyncio.Task[int]) -> None:
     # A second signal must not interrupt the cleanup that the first one started.
     if not task.cancelling():
         task.cancel()
+
+
+def _end_output(task: asyncio.Task[int]) -> None:
+    asyncio.get_running_loop().remove_reader(sys.stdout)
+    _cancel_once(task)
+
+
+def _flush() -> None:
+    """Write the rest of the output. If nothing reads it, Python must not fail at its exit."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from azure.communication.identity import CommunicationTokenScope as Scope
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.support.stack import ROOT, SERVING, Command, command, read_env, request_control
+from tests.support.stack import PATIENCE, ROOT, SERVING, Command, command, read_env, request_control
 from tests.support.waiting import suspend, wait_until
 
 # The files that may stay: keys for the next start, certificates for open shells, and logs.
@@ -242,6 +242,43 @@ def test_a_signal_during_the_walkthrough_leaves_nothing_behind(
         assert running.leaves_nothing_behind()
     assert "Traceback" not in running.errors
     assert _left_in(tmp_path) <= LEFT
+
+
+@pytest.mark.parametrize(
+    ("name", "seen", "code"),
+    [
+        ("run", "Create an identity", 0),  # it still writes
+        ("run", SERVING["run"], 0),
+        ("acs", SERVING["acs"], 0),
+        ("quickstart", "Create an identity", 130),
+    ],
+)
+def test_the_end_of_its_reader_stops_everything(
+    tmp_path: Path, name: str, seen: str, code: int
+) -> None:
+    """`python -m local | head` ends like a closed terminal: no error and no process."""
+    with command(tmp_path, name) as running:
+        running.read_until(seen)
+        assert running.process.stdout
+
+        running.process.stdout.close()
+
+        assert running.process.wait(PATIENCE) == code
+        assert running.leaves_nothing_behind()
+        assert running.errors == ""
+    assert _left_in(tmp_path) <= LEFT
+
+
+def test_output_that_nothing_reads_is_no_error(tmp_path: Path) -> None:
+    """This also holds if Python still has the output in its buffer when it ends."""
+    script = f"{sys.executable} -m local acs --folder '{tmp_path}' --acs-port 0 | head -n 1"
+
+    done = subprocess.run(  # noqa: S602 -- a user types it into a shell
+        script, shell=True, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+
+    assert done.stdout.startswith("ACS emulator at ")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("name", ["run", "azure"])
