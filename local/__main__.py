@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from local.azure import ROOT, Ports, setting_names
+from local.azure import NOT_LOCAL, ROOT, Ports, setting_names
 from local.commands import COMMANDS, Start, fetch_token
 from local.entra import ROLES, SIGN_IN_MINUTES
 from local.workspace import CannotStart, Workspace
@@ -123,15 +123,18 @@ def _settings(texts: list[str]) -> tuple[dict[str, str], list[str]]:
 
     Returns the settings, and what is wrong with those that are invalid. The app checks the values.
     """
-    known = {name.lower(): name for name in setting_names()}
+    settable = setting_names()
+    known = {name.lower(): name for name in (*settable, *NOT_LOCAL)}
     settings, invalid = {}, []
     for text in texts:
         name, separator, value = text.partition("=")
         lower = name.strip().lower()
         if not (lower and separator):
             invalid.append(f"{text} does not have the form NAME=VALUE")
-        elif lower in known:
+        elif known.get(lower) in settable:
             settings[known[lower]] = value
+        elif lower in known:
+            invalid.append(f"{known[lower]} cannot be set locally: {NOT_LOCAL[known[lower]]}")
         else:
             similar = difflib.get_close_matches(lower, known, 1)
             hint = f"did you mean {known[similar[0]]}?" if similar else "see docs/settings.md"

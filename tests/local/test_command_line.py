@@ -16,6 +16,8 @@ from azure.communication.identity import CommunicationTokenScope as Scope
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from identity_service.settings_table import SETTINGS
+from local.azure import NOT_LOCAL, setting_names
 from tests.support.stack import PATIENCE, ROOT, SERVING, Command, command, read_env, request_control
 from tests.support.waiting import suspend, wait_until
 
@@ -408,19 +410,32 @@ def test_set_changes_a_setting_of_the_app(tmp_path: Path) -> None:
             ),
         ),
         (
-            ["WEBSITE_AUTH_ENABLED=True"],
-            "WEBSITE_AUTH_ENABLED is not a setting: see docs/settings.md",
+            ["website_auth_enabled=True", "OTHER=1"],
+            (
+                "WEBSITE_AUTH_ENABLED cannot be set locally: the local front end sets it;"
+                " OTHER is not a setting: see docs/settings.md"
+            ),
         ),
     ],
 )
 def test_unknown_settings_are_rejected(tmp_path: Path, options: list[str], error: str) -> None:
-    """Each is named, and nothing is started. The platform's own variables are no settings."""
+    """Each is named, and nothing is started. A setting that cannot be set locally has a reason."""
     with command(tmp_path, "run", *(f"--set={option}" for option in options)) as running:
         code = running.wait()
 
     assert (code, running.output) == (2, "")
     assert running.errors.endswith(f"error: argument --set: {error}\n")
     assert _left_in(tmp_path) == set()
+
+
+def test_every_setting_can_be_set_or_has_a_reason() -> None:
+    """The README lists those that cannot be set, and no setting of docs/settings.md is unknown."""
+    readme = (ROOT / "local" / "README.md").read_text()
+    listed = readme.partition("cannot be set locally:")[2].partition("Each port")[0]
+
+    assert {*setting_names(), *NOT_LOCAL} == {setting.name for setting in SETTINGS}
+    assert not set(setting_names()) & set(NOT_LOCAL)
+    assert [name for name in NOT_LOCAL if f"`{name}`" not in listed] == []
 
 
 @pytest.mark.parametrize("name", ["run", "azure", "telemetry"])
