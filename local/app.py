@@ -255,6 +255,7 @@ def _landing_page(azure: LocalAzure, folder: Path) -> dict[str, object]:
         "authentication": _authentication(azure, folder.parent),
         "env": shlex.quote(str(folder / "env")),
         "functionKey": None if azure.services_use_entra else azure.keys.function_key,
+        "scopes": azure.token_scopes,
         "places": {
             "ACS emulator": azure.acs.endpoint,
             "Its control endpoint": azure.acs.control_url,

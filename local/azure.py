@@ -164,6 +164,18 @@ class LocalAzure:
         """Whether services authenticate with Entra, and not with function keys."""
         return self.settings().get("SERVICE_AUTHENTICATION") == "entra"
 
+    @property
+    def holds_purges(self) -> bool:
+        """Whether the sweep purges no deleted identity."""
+        return self.settings()["PURGE_HOLD"].strip().lower() == "true"
+
+    @property
+    def token_scopes(self) -> list[str]:
+        """The scopes to request in examples: chat and voip, or what the settings allow instead."""
+        allowed = self.settings()["SERVICE_TOKEN_SCOPES"].replace(",", " ").split()
+        shown = ["chat", "voip"]
+        return [scope for scope in shown if scope in allowed] or allowed or shown
+
     def service_headers(self) -> dict[str, str]:
         """The headers with which a service that may do everything calls the app."""
         if self.services_use_entra:

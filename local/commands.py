@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shlex
 import ssl
@@ -58,7 +59,8 @@ async def run(start: Start) -> int:
 
 async def _serve(azure: LocalAzure, app: App, workspace: Workspace) -> int:
     if azure.uses_emulator:
-        await _walk_through(azure, app, workspace)
+        if await _walk_through(azure, app, workspace):
+            print("The app keeps running.", file=sys.stderr)
     else:
         print("The walkthrough is skipped: it would create identities in your ACS resource.")
     print(_addresses(azure, app, workspace), flush=True)
@@ -228,18 +230,25 @@ async def _walk_through(azure: LocalAzure, app: App, workspace: Workspace) -> in
         aiohttp.ClientSession(headers=azure.service_headers()) as session,
         running_app(azure, without_retention, 0, log) as second,
     ):
-        walkthrough = Walkthrough(session, print)
+        walkthrough = Walkthrough(session, print, azure.token_scopes)
         sweep = f"{second.url}/admin/functions/purge_deleted_identities"
         tls = ssl.create_default_context(cafile=azure.acs.bundle)
         try:
             await walkthrough.quickstart(f"{app.url}/api")
             identity_id = await walkthrough.restore(f"{app.url}/api")
+            if azure.holds_purges:
+                print("\nThe purge is left out, because PURGE_HOLD is true.")
+                return 0
             master = azure.master_headers()
             await walkthrough.purge(f"{second.url}/api", identity_id, sweep, master)
             in_acs = f"{azure.acs.control_url}/identities/{identity_id}"
             await walkthrough.check_acs(in_acs, azure.keys.control_key, tls)
-        except (UnexpectedResponse, TimeoutError) as error:
-            print(f"The walkthrough failed: {error or 'the sweep took too long'}", file=sys.stderr)
+        except (UnexpectedResponse, aiohttp.ClientError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            print(f"The walkthrough failed at {walkthrough.step}: {reason}", file=sys.stderr)
+            if azure.changes:
+                names = ", ".join(azure.changes)
+                print(f"It does not work with every setting. You set: {names}.", file=sys.stderr)
             return 1
     return 0
 
@@ -266,7 +275,7 @@ Shell variables     . {shlex.quote(str(workspace.env_file))}
 
 Try it:
   curl -X POST {app.url}/api/identities/with-token \\
-    -H {authentication} -d '{{"scopes": ["chat", "voip"]}}'
+    -H {authentication} -d '{json.dumps({"scopes": azure.token_scopes})}'
 
 As a signed-in user, without a key:
   curl -X POST -d '' {app.url}/api/me/tokens \\

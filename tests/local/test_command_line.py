@@ -8,9 +8,13 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
+from uuid import uuid4
 
+import aiohttp
 import pytest
+from aiohttp import web
 from azure.communication.identity import CommunicationIdentityClient
 from azure.communication.identity import CommunicationTokenScope as Scope
 from cryptography import x509
@@ -18,6 +22,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from identity_service.settings_table import SETTINGS
 from local.azure import NOT_LOCAL, setting_names
+from local.quickstart import UnexpectedResponse, Walkthrough
+from local.servers import listen, serving
 from tests.support.stack import PATIENCE, ROOT, SERVING, Command, command, read_env, request_control
 from tests.support.waiting import suspend, wait_until
 
@@ -384,6 +390,72 @@ def test_the_quickstart_ignores_variables_of_the_shell(tmp_path: Path) -> None:
         assert quickstart.leaves_nothing_behind()
     assert (code, quickstart.errors) == (0, "")
     assert not (tmp_path / ".local" / "env").exists()
+
+
+def test_the_walkthrough_leaves_out_a_purge_that_is_held(tmp_path: Path) -> None:
+    """It says so, and the other steps succeed."""
+    with command(tmp_path, "quickstart", "--set=PURGE_HOLD=True") as quickstart:
+        code = quickstart.wait()
+
+    assert (code, quickstart.errors) == (0, "")
+    assert quickstart.output.endswith("The purge is left out, because PURGE_HOLD is true.\n")
+    assert "Run the sweep" not in quickstart.output
+
+
+@pytest.mark.usefixtures("curl")
+@pytest.mark.parametrize(
+    ("allowed", "requested"),
+    [("voip", ["voip"]), ("chat.join,voip.join", ["chat.join", "voip.join"])],
+)
+def test_the_walkthrough_requests_allowed_scopes(
+    tmp_path: Path, allowed: str, requested: list[str]
+) -> None:
+    """It succeeds with the settings of docs/retirement.md, and so does the printed command."""
+    with command(tmp_path, "run", f"--set=SERVICE_TOKEN_SCOPES={allowed}") as running:
+        running.read_until(SERVING["run"])
+        pasted = running.output.partition("Try it:\n")[2].partition("\n\n")[0]
+        done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+            pasted, shell=True, capture_output=True, check=True, timeout=60
+        )
+
+    assert running.errors == ""
+    assert f'/tokens {{"scopes": {json.dumps(requested)}}}' in running.output
+    assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
+
+
+def test_a_refused_step_is_explained(tmp_path: Path) -> None:
+    """The error has the step, the problem and the changed settings. The app keeps running."""
+    option = f"--set=COMMUNICATION_SERVICES_RESOURCE_ID={uuid4()}"
+    with command(tmp_path, "run", option) as running:
+        running.read_until(SERVING["run"])
+
+        assert running.end() == 0
+    assert running.errors == (
+        "The walkthrough failed at step 1, Create an identity: expected 201, got 503"
+        " wrong_resource: The registry belongs to another ACS resource than this app uses.\n"
+        "It does not work with every setting. You set: COMMUNICATION_SERVICES_RESOURCE_ID.\n"
+        "The app keeps running.\n"
+    )
+
+
+async def test_a_purge_that_does_not_happen_is_explained() -> None:
+    """The error has the step, how long it waited, and what the registry still has."""
+
+    async def respond(request: web.Request) -> web.Response:
+        status = HTTPStatus.OK if request.method == "GET" else HTTPStatus.ACCEPTED
+        return web.json_response({"state": "deleted"}, status=status)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", respond)
+    async with serving(application, listen(0, "-")) as served, aiohttp.ClientSession() as session:
+        url = f"http://localhost:{served.port}"
+        walkthrough = Walkthrough(session, lambda _: None, ["voip"], patience=0.1)
+
+        with pytest.raises(UnexpectedResponse, match="is not purged") as raised:
+            await walkthrough.purge(url, "8:acs:a", f"{url}/sweep", {})
+
+    assert str(raised.value).endswith('not purged after 0.1 seconds: {"state": "deleted"}')
+    assert walkthrough.step == "step 2, Run the sweep"
 
 
 def test_set_changes_a_setting_of_the_app(tmp_path: Path) -> None:
