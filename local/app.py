@@ -107,6 +107,11 @@ class App:
         for process in self._processes:
             await self._children.stop(process)
 
+    async def end(self) -> str:
+        """Wait until the process ends by itself. Returns a message for the user."""
+        await self._processes[-1].wait()
+        return "The app has stopped unexpectedly: see its log."
+
     async def check_settings(self) -> None:
         """Ask the app whether its settings are valid. It logs each of them that is not.
 

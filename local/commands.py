@@ -54,7 +54,8 @@ class Start:
 async def run(start: Start) -> int:
     """Start everything, walk through it, and serve."""
     async with _everything(start) as (azure, app):
-        return await _while_storage_runs(azure, _serve(azure, app, start.workspace))
+        serving = _serve(azure, app, start.workspace)
+        return await _unless_ended(serving, _follow(app), azure.storage.end())
 
 
 async def _serve(azure: LocalAzure, app: App, workspace: Workspace) -> int:
@@ -64,9 +65,12 @@ async def _serve(azure: LocalAzure, app: App, workspace: Workspace) -> int:
     else:
         print("The walkthrough is skipped: it would create identities in your ACS resource.")
     print(_addresses(azure, app, workspace), flush=True)
+    return await asyncio.Event().wait()
+
+
+async def _follow(app: App) -> str:
     await app.follow_changes(_show)
-    print("The app has stopped unexpectedly: see its log.", file=sys.stderr)
-    return 1
+    return await app.end()
 
 
 def _show(message: str) -> None:
@@ -74,10 +78,11 @@ def _show(message: str) -> None:
 
 
 async def quickstart(start: Start) -> int:
-    """Start everything and walk through it. The exit code is 0 if every step succeeds."""
+    """Start everything and walk through it. The exit code is 0 if no step fails."""
     async with _everything(start) as (azure, app):
         _require_emulator(azure)
-        return await _while_storage_runs(azure, _walk_through(azure, app, start.workspace))
+        walkthrough = _walk_through(azure, app, start.workspace)
+        return await _unless_ended(walkthrough, app.end(), azure.storage.end())
 
 
 async def acs(start: Start) -> int:
@@ -119,7 +124,7 @@ async def azure(start: Start) -> int:
             print(f"storage at {azure.storage.table}")
             print(message)
             print(f"shell assignments: . {shlex.quote(str(workspace.env_file))}", flush=True)
-            return await _while_storage_runs(azure, asyncio.Event().wait())
+            return await _unless_ended(asyncio.Event().wait(), azure.storage.end())
 
 
 async def telemetry(start: Start) -> int:
@@ -198,20 +203,19 @@ async def _everything(start: Start) -> AsyncIterator[tuple[LocalAzure, App]]:
         yield azure, app
 
 
-async def _while_storage_runs(azure: LocalAzure, work: Coroutine[Any, Any, int]) -> int:
-    """Do the work and return its exit code. If Azurite ends before, cancel the work."""
-    working = asyncio.create_task(work)
-    storage = asyncio.create_task(azure.storage.wait())
+async def _unless_ended(work: Coroutine[Any, Any, int], *ends: Coroutine[Any, Any, str]) -> int:
+    """Do the work and return its exit code. If a part ends before, say so and cancel the work."""
+    working, parts = asyncio.create_task(work), [asyncio.create_task(end) for end in ends]
     try:
-        await asyncio.wait([working, storage], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([working, *parts], return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        print(f"Azurite has stopped unexpectedly: {storage.result()}", file=sys.stderr)
+        print(next(part for part in parts if part.done()).result(), file=sys.stderr)
         return 1
     finally:
-        working.cancel()
-        storage.cancel()
-        await asyncio.gather(working, storage, return_exceptions=True)
+        for task in (working, *parts):
+            task.cancel()
+        await asyncio.gather(working, *parts, return_exceptions=True)
 
 
 def _require_emulator(azure: LocalAzure) -> None:

@@ -289,13 +289,29 @@ def test_output_that_nothing_reads_is_no_error(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("name", ["run", "quickstart"])
+def test_an_app_that_ends_stops_the_walkthrough(tmp_path: Path, name: str) -> None:
+    """The exit code is 1, and no process is left."""
+    with command(tmp_path, name) as running:
+        running.read_until("Create an identity")
+
+        os.kill(_recorded(tmp_path)[1], signal.SIGKILL)
+
+        code = running.wait()
+        assert running.leaves_nothing_behind()
+    assert code == 1
+    assert "Traceback" not in running.errors
+    reasons = ("The app has stopped unexpectedly", "The walkthrough failed at step")
+    assert running.errors.splitlines()[-1].startswith(reasons)
+
+
 @pytest.mark.parametrize("name", ["run", "azure"])
 def test_storage_that_ends_stops_everything(tmp_path: Path, name: str) -> None:
     """The error says so, the exit code is 1, and no process is left."""
     with command(tmp_path, name) as running:
         running.read_until(SERVING[name])
 
-        os.kill(_pid_of_azurite(tmp_path), signal.SIGKILL)
+        os.kill(_recorded(tmp_path)[0], signal.SIGKILL)
 
         code = running.wait()
         assert running.leaves_nothing_behind()
@@ -308,7 +324,7 @@ def test_storage_that_ends_stops_the_walkthrough(tmp_path: Path) -> None:
     with command(tmp_path, "run") as running:
         running.read_until("Create an identity")
 
-        os.kill(_pid_of_azurite(tmp_path), signal.SIGKILL)
+        os.kill(_recorded(tmp_path)[0], signal.SIGKILL)
 
         code = running.wait()
         assert running.leaves_nothing_behind()
@@ -331,7 +347,7 @@ def test_the_next_start_ends_what_a_killed_one_has_left(tmp_path: Path) -> None:
     """A process that is suspended cannot end by itself."""
     with command(tmp_path, "azure") as killed:
         killed.read_until(SERVING["azure"])
-        suspend(_pid_of_azurite(tmp_path))
+        suspend(_recorded(tmp_path)[0])
         killed.process.kill()
         killed.wait()
         left_behind = not killed.leaves_nothing_behind()
@@ -619,9 +635,10 @@ def test_the_app_can_use_another_acs_resource(run: Command, tmp_path: Path) -> N
     assert "Create an identity" not in laptop.output
 
 
-def _pid_of_azurite(folder: Path) -> int:
-    """It is the first process that a start records."""
-    return int((folder / ".local" / "processes").read_text().split()[0])
+def _recorded(folder: Path) -> list[int]:
+    """The processes that run, in the order of their start: Azurite, and then the app."""
+    record = (folder / ".local" / "processes").read_text().splitlines()
+    return [int(line.split()[0]) for line in record]
 
 
 def _left_in(folder: Path) -> set[str]:
