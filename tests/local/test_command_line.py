@@ -146,6 +146,26 @@ def test_run_works_with_entra_instead_of_keys(run_with_entra: Command) -> None:
     assert read_env(run_with_entra.folder)["FUNCTION_KEY"] not in run_with_entra.output
 
 
+async def test_after_a_reset_the_app_has_identities_that_acs_does_not_know(run: Command) -> None:
+    """Its tokens are 503 wrong_resource until the app forgets it. acs/README.md says so."""
+    env = read_env(run.folder)
+    request = {"userId": "bob", "scopes": ["chat"]}
+    headers = {"x-functions-key": env["FUNCTION_KEY"]}
+
+    async with aiohttp.ClientSession(f"{env['FUNCTIONS_URL']}/api/", headers=headers) as session:
+        before = await _post(session, "identities/with-token", request)
+        request_control(env, "POST", "reset")
+        known = await _post(session, "identities/with-token", request)
+        new = await _post(session, "identities/with-token", {"scopes": ["chat"]})
+        forgotten = await session.delete(f"identities/{before['id']}/registration")
+        after = await _post(session, "identities/with-token", request)
+
+    assert known["code"] == "wrong_resource"
+    assert forgotten.ok
+    assert {"token"} <= new.keys() & after.keys()
+    assert after["id"] != before["id"]
+
+
 @pytest.mark.parametrize("name", ["run", "azure", "acs"])
 def test_a_second_start_in_the_same_folder_is_rejected(everything: Path, name: str) -> None:
     """The error is one line, and the first start is not affected."""
@@ -633,6 +653,12 @@ def test_the_app_can_use_another_acs_resource(run: Command, tmp_path: Path) -> N
     state = json.loads(request_control(resource, "GET", f"identities/{identity_id}"))["state"]
     assert state == "active"
     assert "Create an identity" not in laptop.output
+
+
+async def _post(session: aiohttp.ClientSession, path: str, body: object) -> dict[str, str]:
+    async with session.post(path, json=body) as response:
+        document: dict[str, str] = await response.json(content_type=None)
+    return document
 
 
 def _recorded(folder: Path) -> list[int]:
