@@ -3,14 +3,16 @@
 import argparse
 import asyncio
 import difflib
+import os
 import signal
+import stat
 import sys
 from collections.abc import Coroutine
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from local.azure import ROOT, Ports, setting_names
+from local.azure import NOT_LOCAL, ROOT, Ports, setting_names
 from local.commands import COMMANDS, Start, fetch_token
 from local.entra import ROLES, SIGN_IN_MINUTES
 from local.workspace import CannotStart, Workspace
@@ -48,10 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         with workspace.locked():
             start = Start(workspace, ports, changes)
             command = COMMANDS[options.command](start)
-            return asyncio.run(_run_until_stopped(command, options.command in _FINITE))
+            return asyncio.run(_run_until_stopped(command))
     except CannotStart as reason:
         print(reason, file=sys.stderr)
         return 1
+    except (asyncio.CancelledError, BrokenPipeError):
+        # A command that serves was stopped on purpose. A finite one has failed.
+        return INTERRUPTED if options.command in _FINITE else 0
+    finally:
+        _flush()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,15 +123,18 @@ def _settings(texts: list[str]) -> tuple[dict[str, str], list[str]]:
 
     Returns the settings, and what is wrong with those that are invalid. The app checks the values.
     """
-    known = {name.lower(): name for name in setting_names()}
+    settable = setting_names()
+    known = {name.lower(): name for name in (*settable, *NOT_LOCAL)}
     settings, invalid = {}, []
     for text in texts:
         name, separator, value = text.partition("=")
         lower = name.strip().lower()
         if not (lower and separator):
             invalid.append(f"{text} does not have the form NAME=VALUE")
-        elif lower in known:
+        elif known.get(lower) in settable:
             settings[known[lower]] = value
+        elif lower in known:
+            invalid.append(f"{known[lower]} cannot be set locally: {NOT_LOCAL[known[lower]]}")
         else:
             similar = difflib.get_close_matches(lower, known, 1)
             hint = f"did you mean {known[similar[0]]}?" if similar else "see docs/settings.md"
@@ -139,10 +149,10 @@ def _token_request(options: argparse.Namespace) -> tuple[str, dict[str, object]]
     return "app-token", body
 
 
-async def _run_until_stopped(command: Coroutine[Any, Any, int], is_finite: bool) -> int:
-    """Run the command until it ends, or until a signal stops it and its processes.
+async def _run_until_stopped(command: Coroutine[Any, Any, int]) -> int:
+    """Run the command until it ends.
 
-    A command that serves is stopped on purpose: exit code 0. A finite command has then failed.
+    A signal cancels it, and so does the end of the program that reads its output.
     """
     task = asyncio.create_task(command)
     stops = [signal.SIGINT, signal.SIGTERM]
@@ -150,16 +160,29 @@ async def _run_until_stopped(command: Coroutine[Any, Any, int], is_finite: bool)
         stops.append(signal.SIGHUP)
     for number in stops:
         asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        return INTERRUPTED if is_finite else 0
+    if sys.stdout and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        # As for asyncio's own pipes: the end for writing is readable when no reader is left.
+        asyncio.get_running_loop().add_reader(sys.stdout, _end_output, task)
+    return await task
 
 
 def _cancel_once(task: asyncio.Task[int]) -> None:
     # A second signal must not interrupt the cleanup that the first one started.
     if not task.cancelling():
         task.cancel()
+
+
+def _end_output(task: asyncio.Task[int]) -> None:
+    asyncio.get_running_loop().remove_reader(sys.stdout)
+    _cancel_once(task)
+
+
+def _flush() -> None:
+    """Write the rest of the output. If nothing reads it, Python must not fail at its exit."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -107,6 +107,11 @@ class App:
         for process in self._processes:
             await self._children.stop(process)
 
+    async def end(self) -> str:
+        """Wait until the process ends by itself. Returns a message for the user."""
+        await self._processes[-1].wait()
+        return "The app has stopped unexpectedly: see its log."
+
     async def check_settings(self) -> None:
         """Ask the app whether its settings are valid. It logs each of them that is not.
 
@@ -255,6 +260,7 @@ def _landing_page(azure: LocalAzure, folder: Path) -> dict[str, object]:
         "authentication": _authentication(azure, folder.parent),
         "env": shlex.quote(str(folder / "env")),
         "functionKey": None if azure.services_use_entra else azure.keys.function_key,
+        "scopes": azure.token_scopes,
         "places": {
             "ACS emulator": azure.acs.endpoint,
             "Its control endpoint": azure.acs.control_url,

@@ -25,6 +25,33 @@ SAMPLE = "local.settings.sample.json"
 # Settings of which each selects another ACS resource than the emulator's.
 _OTHER_RESOURCE = ("COMMUNICATION_SERVICES_ENDPOINT", "COMMUNICATION_SERVICES_CONNECTION_STRING")
 _RESOURCE_ID = "COMMUNICATION_SERVICES_RESOURCE_ID"
+# Settings of the app that cannot be changed, each with the reason.
+NOT_LOCAL = {
+    **dict.fromkeys(
+        ("HTTPS_PROXY", "NO_PROXY"), "the app would use the proxy for loopback addresses too"
+    ),
+    **dict.fromkeys(
+        (
+            "AzureWebJobsStorage",
+            "AzureWebJobsStorage__accountName",
+            "AzureWebJobsStorage__clientId",
+            "REGISTRY_STORAGE__tableServiceUri",
+            "REGISTRY_STORAGE__clientId",
+        ),
+        "the registry is in Azurite, or at AzureWebJobsStorage__tableServiceUri",
+    ),
+    **dict.fromkeys(
+        (
+            "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+            "APPLICATIONINSIGHTS_CONNECTION_STRING",
+            "AzureFunctionsJobHost__telemetryMode",
+            "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
+            "PYTHON_ENABLE_OPENTELEMETRY",
+        ),
+        "`python -m local telemetry` enables telemetry",
+    ),
+    "WEBSITE_AUTH_ENABLED": "the local front end sets it",
+}
 
 
 @dataclass(frozen=True)
@@ -136,6 +163,18 @@ class LocalAzure:
     def services_use_entra(self) -> bool:
         """Whether services authenticate with Entra, and not with function keys."""
         return self.settings().get("SERVICE_AUTHENTICATION") == "entra"
+
+    @property
+    def holds_purges(self) -> bool:
+        """Whether the sweep purges no deleted identity."""
+        return self.settings()["PURGE_HOLD"].strip().lower() == "true"
+
+    @property
+    def token_scopes(self) -> list[str]:
+        """The scopes to request in examples: chat and voip, or what the settings allow instead."""
+        allowed = self.settings()["SERVICE_TOKEN_SCOPES"].replace(",", " ").split()
+        shown = ["chat", "voip"]
+        return [scope for scope in shown if scope in allowed] or allowed or shown
 
     def service_headers(self) -> dict[str, str]:
         """The headers with which a service that may do everything calls the app."""

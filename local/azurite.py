@@ -34,6 +34,14 @@ class Azurite:
     table: str
     process: Process
 
+    async def end(self) -> str:
+        """Wait until the process ends by itself. Returns a message for the user."""
+        assert self.process.stdout is not None  # noqa: S101 -- it is started with it
+        printed = (await self.process.stdout.read()).decode(errors="replace").strip()
+        code = await self.process.wait()
+        reason = printed or f"exit code {code}"
+        return f"Azurite has stopped unexpectedly: {reason}"
+
 
 @dataclass(frozen=True)
 class AzuritePorts:

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shlex
 import ssl
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -52,14 +54,23 @@ class Start:
 async def run(start: Start) -> int:
     """Start everything, walk through it, and serve."""
     async with _everything(start) as (azure, app):
-        if azure.uses_emulator:
-            await _walk_through(azure, app, start.workspace)
-        else:
-            print("The walkthrough is skipped: it would create identities in your ACS resource.")
-        print(_addresses(azure, app, start.workspace), flush=True)
-        await app.follow_changes(_show)
-    print("The app has stopped unexpectedly: see its log.", file=sys.stderr)
-    return 1
+        serving = _serve(azure, app, start.workspace)
+        return await _unless_ended(serving, _follow(app), azure.storage.end())
+
+
+async def _serve(azure: LocalAzure, app: App, workspace: Workspace) -> int:
+    if azure.uses_emulator:
+        if await _walk_through(azure, app, workspace):
+            print("The app keeps running.", file=sys.stderr)
+    else:
+        print("The walkthrough is skipped: it would create identities in your ACS resource.")
+    print(_addresses(azure, app, workspace), flush=True)
+    return await asyncio.Event().wait()
+
+
+async def _follow(app: App) -> str:
+    await app.follow_changes(_show)
+    return await app.end()
 
 
 def _show(message: str) -> None:
@@ -67,10 +78,11 @@ def _show(message: str) -> None:
 
 
 async def quickstart(start: Start) -> int:
-    """Start everything and walk through it. The exit code is 0 if every step succeeds."""
+    """Start everything and walk through it. The exit code is 0 if no step fails."""
     async with _everything(start) as (azure, app):
         _require_emulator(azure)
-        return await _walk_through(azure, app, start.workspace)
+        walkthrough = _walk_through(azure, app, start.workspace)
+        return await _unless_ended(walkthrough, app.end(), azure.storage.end())
 
 
 async def acs(start: Start) -> int:
@@ -112,8 +124,7 @@ async def azure(start: Start) -> int:
             print(f"storage at {azure.storage.table}")
             print(message)
             print(f"shell assignments: . {shlex.quote(str(workspace.env_file))}", flush=True)
-            await asyncio.Event().wait()
-    return 0
+            return await _unless_ended(asyncio.Event().wait(), azure.storage.end())
 
 
 async def telemetry(start: Start) -> int:
@@ -192,6 +203,21 @@ async def _everything(start: Start) -> AsyncIterator[tuple[LocalAzure, App]]:
         yield azure, app
 
 
+async def _unless_ended(work: Coroutine[Any, Any, int], *ends: Coroutine[Any, Any, str]) -> int:
+    """Do the work and return its exit code. If a part ends before, say so and cancel the work."""
+    working, parts = asyncio.create_task(work), [asyncio.create_task(end) for end in ends]
+    try:
+        await asyncio.wait([working, *parts], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        print(next(part for part in parts if part.done()).result(), file=sys.stderr)
+        return 1
+    finally:
+        for task in (working, *parts):
+            task.cancel()
+        await asyncio.gather(working, *parts, return_exceptions=True)
+
+
 def _require_emulator(azure: LocalAzure) -> None:
     if not azure.uses_emulator:
         raise CannotStart("This command creates identities, so it uses the ACS emulator only.")
@@ -208,18 +234,25 @@ async def _walk_through(azure: LocalAzure, app: App, workspace: Workspace) -> in
         aiohttp.ClientSession(headers=azure.service_headers()) as session,
         running_app(azure, without_retention, 0, log) as second,
     ):
-        walkthrough = Walkthrough(session, print)
+        walkthrough = Walkthrough(session, print, azure.token_scopes)
         sweep = f"{second.url}/admin/functions/purge_deleted_identities"
         tls = ssl.create_default_context(cafile=azure.acs.bundle)
         try:
             await walkthrough.quickstart(f"{app.url}/api")
             identity_id = await walkthrough.restore(f"{app.url}/api")
+            if azure.holds_purges:
+                print("\nThe purge is left out, because PURGE_HOLD is true.")
+                return 0
             master = azure.master_headers()
             await walkthrough.purge(f"{second.url}/api", identity_id, sweep, master)
             in_acs = f"{azure.acs.control_url}/identities/{identity_id}"
             await walkthrough.check_acs(in_acs, azure.keys.control_key, tls)
-        except (UnexpectedResponse, TimeoutError) as error:
-            print(f"The walkthrough failed: {error or 'the sweep took too long'}", file=sys.stderr)
+        except (UnexpectedResponse, aiohttp.ClientError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            print(f"The walkthrough failed at {walkthrough.step}: {reason}", file=sys.stderr)
+            if azure.changes:
+                names = ", ".join(azure.changes)
+                print(f"It does not work with every setting. You set: {names}.", file=sys.stderr)
             return 1
     return 0
 
@@ -246,7 +279,7 @@ Shell variables     . {shlex.quote(str(workspace.env_file))}
 
 Try it:
   curl -X POST {app.url}/api/identities/with-token \\
-    -H {authentication} -d '{{"scopes": ["chat", "voip"]}}'
+    -H {authentication} -d '{json.dumps({"scopes": azure.token_scopes})}'
 
 As a signed-in user, without a key:
   curl -X POST -d '' {app.url}/api/me/tokens \\

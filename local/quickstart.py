@@ -8,12 +8,12 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
-SCOPES = {"scopes": ["chat", "voip"]}
 # Seconds that the sweep may take to purge one identity.
 SWEEP_TIMEOUT = 30.0
 
@@ -25,27 +25,45 @@ class UnexpectedResponse(Exception):
 class Walkthrough:
     """Takes the steps one by one and shows each with its response.
 
+    Args:
+        session: it authenticates as a service.
+        show: prints text.
+        scopes: the scopes of the tokens to issue.
+        patience: how many seconds the sweep may take to purge one identity.
+
+    Attributes:
+        step: the number and the title of the last step.
+
     Every method raises UnexpectedResponse at the first step that fails.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, show: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        show: Callable[[str], None],
+        scopes: Sequence[str],
+        patience: float = SWEEP_TIMEOUT,
+    ) -> None:
         self._session = session
         self._show = show
-        self._step = 0
+        self._scopes = {"scopes": scopes}
+        self._patience = patience
+        self._number = 0
+        self.step = ""
 
     async def quickstart(self, app: str) -> None:
         """Follow Microsoft's quickstart."""
         created = await self._call("Create an identity", "POST", f"{app}/identities", 201)
         tokens = f"{app}/identities/{created['id']}/tokens"
-        await self._call("Issue an access token", "POST", tokens, 200, SCOPES)
+        await self._call("Issue an access token", "POST", tokens, 200, self._scopes)
         both = await self._call(
             "Create an identity and its first token in one call",
             "POST",
             f"{app}/identities/with-token",
             201,
-            {"scopes": ["voip"], "expiresInMinutes": 60},
+            {"scopes": self._scopes["scopes"][-1:], "expiresInMinutes": 60},
         )
-        await self._call("Refresh the token: issue the next one", "POST", tokens, 200, SCOPES)
+        await self._call("Refresh the token: issue the next one", "POST", tokens, 200, self._scopes)
         await self._call("Revoke all its tokens", "DELETE", tokens, 204)
         await self._call("Delete an identity", "DELETE", f"{app}/identities/{both['id']}", 202)
 
@@ -59,10 +77,10 @@ class Walkthrough:
         identity = f"{identities}/{created['id']}"
         tokens = f"{identity}/tokens"
         await self._call("Delete it", "DELETE", identity, 202)
-        await self._call("A deleted identity gets no token", "POST", tokens, 409, SCOPES)
+        await self._call("A deleted identity gets no token", "POST", tokens, 409, self._scopes)
         restore = f"{app}/deleted-identities/{created['id']}/restore"
         await self._call("Restore it", "POST", restore, 200)
-        await self._call("A restored identity gets tokens again", "POST", tokens, 200, SCOPES)
+        await self._call("A restored identity gets tokens again", "POST", tokens, 200, self._scopes)
         return str(created["id"])
 
     async def purge(
@@ -85,12 +103,16 @@ class Walkthrough:
         await self._call("ACS no longer has it", "GET", control, 200, headers=headers, tls=tls)
 
     async def _wait_until_purged(self, deleted: str) -> None:
-        async with asyncio.timeout(SWEEP_TIMEOUT):
-            while True:
-                async with self._session.get(deleted) as response:
-                    if response.status == 404:  # noqa: PLR2004 -- not found
-                        return
-                await asyncio.sleep(0.05)
+        until = time.monotonic() + self._patience
+        while time.monotonic() < until:
+            async with self._session.get(deleted) as response:
+                if response.status == 404:  # noqa: PLR2004 -- not found
+                    return
+                found = await response.text()
+            await asyncio.sleep(0.05)
+        raise UnexpectedResponse(
+            f"the identity is not purged after {self._patience:g} seconds: {found}"
+        )
 
     async def _call(  # noqa: PLR0913 -- the parts of a request
         self,
@@ -103,10 +125,11 @@ class Walkthrough:
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | bool = True,
     ) -> dict[str, Any]:
-        self._step += 1
+        self._number += 1
+        self.step = f"step {self._number}, {title}"
         path = "/" + address.split("/", 3)[3]
         sent = f" {json.dumps(body)}" if body else ""
-        self._show(f"\n{self._step}. {title}\n   {method} {path}{sent}")
+        self._show(f"\n{self._number}. {title}\n   {method} {path}{sent}")
         async with self._session.request(
             method, address, json=body, headers=headers, ssl=tls
         ) as response:
@@ -116,9 +139,8 @@ class Walkthrough:
         if token := document.get("token"):
             self._show(f"   its claims: {json.dumps(claims(token))}")
         if response.status != expected:
-            raise UnexpectedResponse(
-                f"step {self._step}: expected {expected}, got {response.status}"
-            )
+            problem = f" {document['code']}: {document['detail']}" if "code" in document else ""
+            raise UnexpectedResponse(f"expected {expected}, got {response.status}{problem}")
         return document
 
 

@@ -5,6 +5,7 @@ headers, they are nothing that a `<script>` could run, and `front_end` shows the
 machine's own names only.
 """
 
+import json
 from dataclasses import dataclass
 from html import escape
 from http import HTTPStatus
@@ -32,12 +33,14 @@ class _Content(msgspec.Struct, frozen=True, rename="camel"):
     Attributes:
         authentication: the header with which a service calls the app, quoted for `sh`.
         env: the path of the file with shell variables, quoted for `sh`.
+        scopes: of the token that the command requests.
         places: the address of each part besides the app and its host.
         function_key: None if services do not call with keys.
     """
 
     authentication: str
     env: str
+    scopes: list[str]
     places: dict[str, str]
     function_key: str | None = None
 
@@ -50,7 +53,7 @@ class LandingPage:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `{"authentication": …, "env": …, "places": {…}, "functionKey": …}`.
+        """Parse `{"authentication": …, "env": …, "scopes": […], "places": {…}, "functionKey": …}`.
 
         Raises:
             ValueError: the text is malformed.
@@ -71,7 +74,7 @@ class LandingPage:
         content, key = self.content, self.content.function_key
         places = {"App": f"{url}/api", "Functions host": f"{url}/admin", **content.places}
         return _TEMPLATE.substitute(
-            command=escape(_first_call(url, content.authentication)),
+            command=escape(_first_call(url, content)),
             env=escape(content.env),
             key=f'<code data-copy="function key">{escape(key)}</code>' if key else _NO_KEY,
             places="".join(_place(name, address) for name, address in places.items()),
@@ -79,11 +82,11 @@ class LandingPage:
         )
 
 
-def _first_call(url: str, authentication: str) -> str:
+def _first_call(url: str, content: _Content) -> str:
     return (
         f"curl -X POST {url}/api/identities/with-token \\\n"
-        f"  -H {authentication} \\\n"
-        """  -d '{"scopes": ["chat", "voip"]}'"""
+        f"  -H {content.authentication} \\\n"
+        f"  -d '{json.dumps({'scopes': content.scopes})}'"
     )
 
 

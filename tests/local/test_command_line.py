@@ -8,15 +8,23 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
+from uuid import uuid4
 
+import aiohttp
 import pytest
+from aiohttp import web
 from azure.communication.identity import CommunicationIdentityClient
 from azure.communication.identity import CommunicationTokenScope as Scope
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.support.stack import ROOT, SERVING, Command, command, read_env, request_control
+from identity_service.settings_table import SETTINGS
+from local.azure import NOT_LOCAL, setting_names
+from local.quickstart import UnexpectedResponse, Walkthrough
+from local.servers import listen, serving
+from tests.support.stack import PATIENCE, ROOT, SERVING, Command, command, read_env, request_control
 from tests.support.waiting import suspend, wait_until
 
 # The files that may stay: keys for the next start, certificates for open shells, and logs.
@@ -138,6 +146,26 @@ def test_run_works_with_entra_instead_of_keys(run_with_entra: Command) -> None:
     assert read_env(run_with_entra.folder)["FUNCTION_KEY"] not in run_with_entra.output
 
 
+async def test_after_a_reset_the_app_has_identities_that_acs_does_not_know(run: Command) -> None:
+    """Its tokens are 503 wrong_resource until the app forgets it. acs/README.md says so."""
+    env = read_env(run.folder)
+    request = {"userId": "bob", "scopes": ["chat"]}
+    headers = {"x-functions-key": env["FUNCTION_KEY"]}
+
+    async with aiohttp.ClientSession(f"{env['FUNCTIONS_URL']}/api/", headers=headers) as session:
+        before = await _post(session, "identities/with-token", request)
+        request_control(env, "POST", "reset")
+        known = await _post(session, "identities/with-token", request)
+        new = await _post(session, "identities/with-token", {"scopes": ["chat"]})
+        forgotten = await session.delete(f"identities/{before['id']}/registration")
+        after = await _post(session, "identities/with-token", request)
+
+    assert known["code"] == "wrong_resource"
+    assert forgotten.ok
+    assert {"token"} <= new.keys() & after.keys()
+    assert after["id"] != before["id"]
+
+
 @pytest.mark.parametrize("name", ["run", "azure", "acs"])
 def test_a_second_start_in_the_same_folder_is_rejected(everything: Path, name: str) -> None:
     """The error is one line, and the first start is not affected."""
@@ -244,6 +272,86 @@ def test_a_signal_during_the_walkthrough_leaves_nothing_behind(
     assert _left_in(tmp_path) <= LEFT
 
 
+@pytest.mark.parametrize(
+    ("name", "seen", "code"),
+    [
+        ("run", "Create an identity", 0),  # it still writes
+        ("run", SERVING["run"], 0),
+        ("acs", SERVING["acs"], 0),
+        ("quickstart", "Create an identity", 130),
+    ],
+)
+def test_the_end_of_its_reader_stops_everything(
+    tmp_path: Path, name: str, seen: str, code: int
+) -> None:
+    """`python -m local | head` ends like a closed terminal: no error and no process."""
+    with command(tmp_path, name) as running:
+        running.read_until(seen)
+        assert running.process.stdout
+
+        running.process.stdout.close()
+
+        assert running.process.wait(PATIENCE) == code
+        assert running.leaves_nothing_behind()
+        assert running.errors == ""
+    assert _left_in(tmp_path) <= LEFT
+
+
+def test_output_that_nothing_reads_is_no_error(tmp_path: Path) -> None:
+    """This also holds if Python still has the output in its buffer when it ends."""
+    script = f"{sys.executable} -m local acs --folder '{tmp_path}' --acs-port 0 | head -n 1"
+
+    done = subprocess.run(  # noqa: S602 -- a user types it into a shell
+        script, shell=True, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+
+    assert done.stdout.startswith("ACS emulator at ")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["run", "quickstart"])
+def test_an_app_that_ends_stops_the_walkthrough(tmp_path: Path, name: str) -> None:
+    """The exit code is 1, and no process is left."""
+    with command(tmp_path, name) as running:
+        running.read_until("Create an identity")
+
+        os.kill(_recorded(tmp_path)[1], signal.SIGKILL)
+
+        code = running.wait()
+        assert running.leaves_nothing_behind()
+    assert code == 1
+    assert "Traceback" not in running.errors
+    reasons = ("The app has stopped unexpectedly", "The walkthrough failed at step")
+    assert running.errors.splitlines()[-1].startswith(reasons)
+
+
+@pytest.mark.parametrize("name", ["run", "azure"])
+def test_storage_that_ends_stops_everything(tmp_path: Path, name: str) -> None:
+    """The error says so, the exit code is 1, and no process is left."""
+    with command(tmp_path, name) as running:
+        running.read_until(SERVING[name])
+
+        os.kill(_recorded(tmp_path)[0], signal.SIGKILL)
+
+        code = running.wait()
+        assert running.leaves_nothing_behind()
+    assert (code, running.errors) == (1, "Azurite has stopped unexpectedly: exit code -9\n")
+    assert _left_in(tmp_path) <= LEFT
+
+
+def test_storage_that_ends_stops_the_walkthrough(tmp_path: Path) -> None:
+    """It does not wait for a purge that can no longer happen."""
+    with command(tmp_path, "run") as running:
+        running.read_until("Create an identity")
+
+        os.kill(_recorded(tmp_path)[0], signal.SIGKILL)
+
+        code = running.wait()
+        assert running.leaves_nothing_behind()
+    assert code == 1
+    assert running.errors.endswith("Azurite has stopped unexpectedly: exit code -9\n")
+
+
 def test_nothing_outlives_a_start_that_is_killed(tmp_path: Path) -> None:
     """Both apps and Azurite end by themselves, because nothing else could end them."""
     with command(tmp_path, "run") as running:
@@ -259,8 +367,7 @@ def test_the_next_start_ends_what_a_killed_one_has_left(tmp_path: Path) -> None:
     """A process that is suspended cannot end by itself."""
     with command(tmp_path, "azure") as killed:
         killed.read_until(SERVING["azure"])
-        [record] = (tmp_path / ".local" / "processes").read_text().splitlines()
-        suspend(int(record.split()[0]))
+        suspend(_recorded(tmp_path)[0])
         killed.process.kill()
         killed.wait()
         left_behind = not killed.leaves_nothing_behind()
@@ -321,6 +428,72 @@ def test_the_quickstart_ignores_variables_of_the_shell(tmp_path: Path) -> None:
     assert not (tmp_path / ".local" / "env").exists()
 
 
+def test_the_walkthrough_leaves_out_a_purge_that_is_held(tmp_path: Path) -> None:
+    """It says so, and the other steps succeed."""
+    with command(tmp_path, "quickstart", "--set=PURGE_HOLD=True") as quickstart:
+        code = quickstart.wait()
+
+    assert (code, quickstart.errors) == (0, "")
+    assert quickstart.output.endswith("The purge is left out, because PURGE_HOLD is true.\n")
+    assert "Run the sweep" not in quickstart.output
+
+
+@pytest.mark.usefixtures("curl")
+@pytest.mark.parametrize(
+    ("allowed", "requested"),
+    [("voip", ["voip"]), ("chat.join,voip.join", ["chat.join", "voip.join"])],
+)
+def test_the_walkthrough_requests_allowed_scopes(
+    tmp_path: Path, allowed: str, requested: list[str]
+) -> None:
+    """It succeeds with the settings of docs/retirement.md, and so does the printed command."""
+    with command(tmp_path, "run", f"--set=SERVICE_TOKEN_SCOPES={allowed}") as running:
+        running.read_until(SERVING["run"])
+        pasted = running.output.partition("Try it:\n")[2].partition("\n\n")[0]
+        done = subprocess.run(  # noqa: S602 -- a user pastes it into a shell
+            pasted, shell=True, capture_output=True, check=True, timeout=60
+        )
+
+    assert running.errors == ""
+    assert f'/tokens {{"scopes": {json.dumps(requested)}}}' in running.output
+    assert json.loads(done.stdout).keys() >= {"id", "token", "expiresOn"}
+
+
+def test_a_refused_step_is_explained(tmp_path: Path) -> None:
+    """The error has the step, the problem and the changed settings. The app keeps running."""
+    option = f"--set=COMMUNICATION_SERVICES_RESOURCE_ID={uuid4()}"
+    with command(tmp_path, "run", option) as running:
+        running.read_until(SERVING["run"])
+
+        assert running.end() == 0
+    assert running.errors == (
+        "The walkthrough failed at step 1, Create an identity: expected 201, got 503"
+        " wrong_resource: The registry belongs to another ACS resource than this app uses.\n"
+        "It does not work with every setting. You set: COMMUNICATION_SERVICES_RESOURCE_ID.\n"
+        "The app keeps running.\n"
+    )
+
+
+async def test_a_purge_that_does_not_happen_is_explained() -> None:
+    """The error has the step, how long it waited, and what the registry still has."""
+
+    async def respond(request: web.Request) -> web.Response:
+        status = HTTPStatus.OK if request.method == "GET" else HTTPStatus.ACCEPTED
+        return web.json_response({"state": "deleted"}, status=status)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", respond)
+    async with serving(application, listen(0, "-")) as served, aiohttp.ClientSession() as session:
+        url = f"http://localhost:{served.port}"
+        walkthrough = Walkthrough(session, lambda _: None, ["voip"], patience=0.1)
+
+        with pytest.raises(UnexpectedResponse, match="is not purged") as raised:
+            await walkthrough.purge(url, "8:acs:a", f"{url}/sweep", {})
+
+    assert str(raised.value).endswith('not purged after 0.1 seconds: {"state": "deleted"}')
+    assert walkthrough.step == "step 2, Run the sweep"
+
+
 def test_set_changes_a_setting_of_the_app(tmp_path: Path) -> None:
     """The case of the name does not matter. A value may contain `=`, and the last one wins."""
     options = ("SIGN_IN_SCOPE=first", "sign_in_scope=a=b", "PURGE_HOLD=true")
@@ -345,19 +518,32 @@ def test_set_changes_a_setting_of_the_app(tmp_path: Path) -> None:
             ),
         ),
         (
-            ["WEBSITE_AUTH_ENABLED=True"],
-            "WEBSITE_AUTH_ENABLED is not a setting: see docs/settings.md",
+            ["website_auth_enabled=True", "OTHER=1"],
+            (
+                "WEBSITE_AUTH_ENABLED cannot be set locally: the local front end sets it;"
+                " OTHER is not a setting: see docs/settings.md"
+            ),
         ),
     ],
 )
 def test_unknown_settings_are_rejected(tmp_path: Path, options: list[str], error: str) -> None:
-    """Each is named, and nothing is started. The platform's own variables are no settings."""
+    """Each is named, and nothing is started. A setting that cannot be set locally has a reason."""
     with command(tmp_path, "run", *(f"--set={option}" for option in options)) as running:
         code = running.wait()
 
     assert (code, running.output) == (2, "")
     assert running.errors.endswith(f"error: argument --set: {error}\n")
     assert _left_in(tmp_path) == set()
+
+
+def test_every_setting_can_be_set_or_has_a_reason() -> None:
+    """The README lists those that cannot be set, and no setting of docs/settings.md is unknown."""
+    readme = (ROOT / "local" / "README.md").read_text()
+    listed = readme.partition("cannot be set locally:")[2].partition("Each port")[0]
+
+    assert {*setting_names(), *NOT_LOCAL} == {setting.name for setting in SETTINGS}
+    assert not set(setting_names()) & set(NOT_LOCAL)
+    assert [name for name in NOT_LOCAL if f"`{name}`" not in listed] == []
 
 
 @pytest.mark.parametrize("name", ["run", "azure", "telemetry"])
@@ -467,6 +653,18 @@ def test_the_app_can_use_another_acs_resource(run: Command, tmp_path: Path) -> N
     state = json.loads(request_control(resource, "GET", f"identities/{identity_id}"))["state"]
     assert state == "active"
     assert "Create an identity" not in laptop.output
+
+
+async def _post(session: aiohttp.ClientSession, path: str, body: object) -> dict[str, str]:
+    async with session.post(path, json=body) as response:
+        document: dict[str, str] = await response.json(content_type=None)
+    return document
+
+
+def _recorded(folder: Path) -> list[int]:
+    """The processes that run, in the order of their start: Azurite, and then the app."""
+    record = (folder / ".local" / "processes").read_text().splitlines()
+    return [int(line.split()[0]) for line in record]
 
 
 def _left_in(folder: Path) -> set[str]:

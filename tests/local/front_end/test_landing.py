@@ -1,6 +1,7 @@
 """Facts about the landing page, and about who cannot read the key on it."""
 
 import json
+from html import unescape
 
 import pytest
 
@@ -11,6 +12,7 @@ CONTENT: dict[str, object] = {
     "authentication": "'x-functions-key: the-key'",
     "env": "/folder/.local/env",
     "functionKey": "the-key",
+    "scopes": ["voip"],
     "places": {"ACS emulator": "https://localhost:7072"},
 }
 ENVIRON = {
@@ -27,6 +29,13 @@ async def test_the_page_shows_addresses_under_the_requested_name() -> None:
     assert "curl -X POST http://127.0.0.1:7171/api/identities/with-token" in page
     assert "https://localhost:7072" in page
     assert "the-key" in page
+
+
+async def test_the_command_requests_allowed_scopes() -> None:
+    """It works as it is printed, whatever SERVICE_TOKEN_SCOPES is."""
+    page = (await send(ENVIRON)).response.body.decode()
+
+    assert unescape(page).count("""-d '{"scopes": ["voip"]}'""") == 1
 
 
 async def test_the_key_is_json() -> None:

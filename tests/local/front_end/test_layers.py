@@ -10,6 +10,7 @@ from local.entra import Issuer, SignIn
 from local.front_end import take_layers, through
 from local.functions_host.http import Handler, Request, Response
 from local.servers import Authority
+from tests.local.front_end.test_landing import CONTENT
 
 ISSUER = {"issuer": "https://sts.example/", "audience": "api://app"}
 KEYS = Issuer().jwks()
@@ -70,7 +71,7 @@ def test_the_environment_configures_the_layers(tmp_path: Path) -> None:
         "LOCAL_HOST_CORS_ORIGINS": "http://localhost:5173",
         "LOCAL_HOST_SIGN_IN": json.dumps(endpoint),
         "LOCAL_HOST_STATIC_FILES": "{}",
-        "LOCAL_HOST_LANDING_PAGE": '{"authentication": "x", "env": "x", "places": {}}',
+        "LOCAL_HOST_LANDING_PAGE": json.dumps(CONTENT),
     }
 
     layers = take_layers(environ)
