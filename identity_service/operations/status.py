@@ -115,11 +115,12 @@ class Readiness:
         return self._result
 
     async def _check(self) -> ReadyResponse:
-        (acs, _), (registry, sweep), (resource, _) = await asyncio.gather(
-            _timed(self._ask_acs), _timed(self._ask_registry), _timed(self._check_resource)
+        until = asyncio.get_running_loop().time() + TIMEOUT
+        (acs, _), (registry, sweep) = await asyncio.gather(
+            _timed(self._ask_acs), _timed(self._ask_registry)
         )
-        if resource.status == WrongResource.code:
-            acs.status = resource.status
+        if acs.status == registry.status == "ok":
+            acs.status = await self._check_resource(until)
         runs = None
         if sweep:
             registry.oldest_overdue_seconds = round(sweep.overdue.total_seconds())
@@ -167,10 +168,15 @@ class Readiness:
         with suppress(IdentityNotFound, WrongResource):
             await self._acs.issue_token(NOBODY, VERIFICATION)
 
-    async def _check_resource(self) -> None:
-        """Whether ACS is the registry's resource."""
-        with suppress(RegistryUnavailable):  # another check reports it
-            await self._resource.check()
+    async def _check_resource(self, until: float) -> str:
+        """The status of ACS: whether it is the registry's resource, as far as that is known."""
+        with suppress(RegistryUnavailable, TimeoutError):
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._resource.check()
+            except WrongResource as error:
+                return error.code
+        return "ok"
 
     async def _ask_registry(self) -> "_Sweep":
         """What waits for the sweep."""
