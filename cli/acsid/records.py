@@ -7,6 +7,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -199,6 +200,9 @@ class RecordFile(Generic[R]):
 
     It is open from the start, so that a file that is replaced meanwhile does not matter.
 
+    Attributes:
+        started: When the work on it was begun, if that decides which rows are good.
+
     Raises:
         Failure: the file cannot be read.
     """
@@ -207,6 +211,7 @@ class RecordFile(Generic[R]):
         self.path = path
         self._skip_bad = skip_bad
         self._csv = False
+        self.started: datetime | None = None
         if path.exists() and not path.is_file():
             raise usage(f"{path} is not a regular file, so it could not be read a second time.")
         try:

@@ -308,8 +308,9 @@ def _work(
 ) -> None:
     """Work on the records of a file, after saying what they are."""
     target = current.target()
-    with AccessReader(file, options) as reader:
+    work_name = f"teams-{name}"
+    with AccessReader(file, options, transfer.started(file, work_name)) as reader:
         summary = reader.check()
         describe(current.screen, summary)
         text = f"{do} {summary.count:,} users and resource accounts at {target.url}"
-        FileRun(current, target, reader, f"teams-{name}", text, work).run(yes=yes)
+        FileRun(current, target, reader, work_name, text, work).run(yes=yes)

@@ -13,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, Self
 
 from acsid.client import Answer, Client
@@ -81,6 +83,20 @@ class Numbered(Generic[R]):
 Result = tuple[Numbered[Any], str, Mapping[str, Any]]
 
 
+def started(file: Path, work: str) -> datetime:
+    """Return when the work on a file was begun: now, if there is no journal of it."""
+    with (
+        contextlib.suppress(OSError, ValueError, KeyError, TypeError),
+        _journal_path(file, work).open("rb") as journal,
+    ):
+        return datetime.fromisoformat(json.loads(journal.readline())["started"]).astimezone(UTC)
+    return datetime.now(UTC)
+
+
+def _journal_path(file: Path, work: str) -> Path:
+    return file.with_name(f"{file.name}.acsid-{work}.jsonl")
+
+
 class Journal:
     """The results so far of one piece of work, in a file beside the input.
 
@@ -97,7 +113,7 @@ class Journal:
         self, reader: RecordFile[Any], work: str, url: str, deleted_by: str | None = None
     ) -> None:
         summary = reader.summary
-        self.path = reader.path.with_name(f"{reader.path.name}.acsid-{work}.jsonl")
+        self.path = _journal_path(reader.path, work)
         self.report = reader.path.with_name(f"{reader.path.name}.acsid-{work}-report.jsonl")
         self.results: Counter[str] = Counter()
         self._done = bytearray(summary.count)
@@ -109,6 +125,7 @@ class Journal:
             "records": summary.count,
             "sha256": summary.digest,
             **({"deletedBy": deleted_by} if deleted_by else {}),
+            **({"started": reader.started.isoformat()} if reader.started else {}),
         }
         with plain_errors(self.path), contextlib.ExitStack() as opened:
             self._file = opened.enter_context(self._open())
