@@ -17,6 +17,7 @@ class Exit(IntEnum):
     NO_ANSWER = 4
     KEY_REFUSED = 5
     NOT_CONFIRMED = 6
+    NOT_WRITTEN = 7
     INTERRUPTED = 130
 
 

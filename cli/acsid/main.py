@@ -14,6 +14,7 @@ import typer
 
 from acsid import __version__, teams, transfer
 from acsid.client import Answer, Client, Repeat
+from acsid.display import Screen, Stream
 from acsid.exports import WRITERS, Format
 from acsid.failures import Exit, Failure
 from acsid.profile import master_key
@@ -49,8 +50,9 @@ from acsid.session import (
 _EPILOG = (
     "Exit codes: 0 done, 1 refused (also in part), 2 wrong arguments, settings or file: nothing was"
     " sent, 3 not found, 4 no answer: try again later, 5 the key or the token is not accepted,"
-    " 6 not confirmed, 130 interrupted. ACSID_URL and ACSID_KEY, or ACSID_SCOPE for an app that"
-    " accepts Entra tokens, or a profile, say which app to call."
+    " 6 not confirmed, 7 standard output or a file cannot be written, 130 interrupted. ACSID_URL"
+    " and ACSID_KEY, or ACSID_SCOPE for an app that accepts Entra tokens, or a profile, say which"
+    " app to call."
 )
 
 app = typer.Typer(
@@ -560,11 +562,16 @@ app.add_typer(teams.app)
 
 def run() -> None:
     """Run the command line."""
+    sys.stdout = Stream.wrap(sys.stdout, must_arrive=True)
+    sys.stderr = Stream.wrap(sys.stderr, must_arrive=False)
     try:
         app()
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         raise SystemExit(Exit.INTERRUPTED) from None
+    except Failure as failure:  # of the help, for example, which is no command with a screen
+        Screen().failure(failure)
+        raise SystemExit(failure.exit_code) from None
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def show_list(
         items = chain.from_iterable(client.pages(path, query, size))
         if not limit:
             # A screen full at a time, so that any number of rows needs little memory.
-            while rows := list(islice(items, _ROWS)):
+            while not current.screen.is_closed and (rows := list(islice(items, _ROWS))):
                 current.screen.rows(columns, rows)
             return
         rows = list(islice(items, limit + 1))
