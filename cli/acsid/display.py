@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -170,18 +169,21 @@ class Screen:
         """
         if yes:
             return
-        if not sys.stdin.isatty():
+        if not (sys.stdin and sys.stdin.isatty()):
             raise Failure(
                 Exit.NOT_CONFIRMED,
                 "not_confirmed",
                 f"{question} There is no terminal to ask on, so nothing was done.",
                 hint="Add --yes to confirm.",
             )
+        self._err.print(Text(f"{escaped(question)} [y/N]: "), end="", soft_wrap=True)
+        answer = ""
         try:
-            confirmed = typer.confirm(escaped(question), err=True)
-        except typer.Abort:
-            confirmed = False
-        if not confirmed:
+            answer = sys.stdin.readline()
+        finally:  # Ctrl-C and Ctrl-D leave the cursor behind the question
+            if not answer.endswith("\n"):
+                self._err.print()
+        if answer.strip().lower() not in ("y", "yes"):
             raise Failure(Exit.NOT_CONFIRMED, "not_confirmed", "Nothing was done.")
 
     @contextmanager

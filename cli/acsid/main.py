@@ -16,7 +16,7 @@ from acsid import __version__, teams, transfer
 from acsid.client import Answer, Client, Repeat
 from acsid.display import Screen, Stream
 from acsid.exports import WRITERS, Format
-from acsid.failures import Exit, Failure
+from acsid.failures import Exit, Failure, usage
 from acsid.profile import master_key
 from acsid.records import (
     IdentityRecord,
@@ -121,7 +121,7 @@ def ready(context: typer.Context, as_json: AsJson = False) -> None:
             current.screen.rows(list(columns), rows)
         if answer.failure:
             raise Failure(
-                Exit.REFUSED,
+                Exit.NO_ANSWER,
                 "not_ready",
                 "The app is not ready.",
                 hint="docs/operate.md explains each kind of failure.",
@@ -143,6 +143,8 @@ def find(
 ) -> None:
     """Find the identity of a user, or an identity by its id, in any state."""
     with session(context, as_json=as_json) as current, current.client() as client:
+        if not who:
+            raise usage("USER or ID is empty.")
         found = _by_id(client, who) if is_identity_id(who) else _by_user(client, who)
         current.screen.item(found)
 

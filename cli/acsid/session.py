@@ -1,6 +1,7 @@
 """What the commands share: the app they call, questions, and the work on whole files."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +15,7 @@ import typer
 from acsid import transfer
 from acsid.client import PAGE_SIZE, Answer, Client
 from acsid.display import Screen
-from acsid.exports import Writer, write_export
+from acsid.exports import Writer, check_destination, write_export
 from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target, find_target
 from acsid.records import Reader, RecordFile, Summary, bad_lines, checked_identity
@@ -133,6 +134,7 @@ def export_list(
     """Write a whole list of the app, in every state, to a file. `what` is a word for its items."""
     with session_for(context, file, rate, as_json=as_json, dry_run=False) as current:
         target = current.target()
+        check_destination(file)
         if file.exists():
             current.screen.confirm(f"Replace {file}?", yes=yes)
         with current.client(target) as client, current.screen.progress("Exporting") as bar:
@@ -162,6 +164,7 @@ def show_list(
     ):
         if limit is None:
             limit = 0 if as_json else _ROWS
+        limit = min(limit, sys.maxsize - 1)
         # One more than shown, to learn whether there are more.
         size = min(limit + 1, PAGE_SIZE) if limit else PAGE_SIZE
         items = chain.from_iterable(client.pages(path, query, size))
@@ -281,7 +284,7 @@ class FileRun:
             screen.note(f"Continuing: {journal.done:,} of {total:,} are done.")
         try:
             screen.confirm(f"{self.text}?", yes=yes)
-        except Failure:
+        except (Failure, KeyboardInterrupt):
             journal.discard()
             raise
         with (

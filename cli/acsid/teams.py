@@ -155,7 +155,8 @@ def list_access(
     as_json: AsJson = False,
 ) -> None:
     """List who has access."""
-    query = {"tenantId": tenant or "", "state": state or ""}
+    with session(context, as_json=as_json):
+        query = {"tenantId": _tenant(tenant) or "", "state": state or ""}
     chosen = {name: value for name, value in query.items() if value}
     show_list(context, "teams/access", chosen, _SHOWN, limit, as_json=as_json)
 

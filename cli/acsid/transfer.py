@@ -127,7 +127,10 @@ class Journal:
             **({"deletedBy": deleted_by} if deleted_by else {}),
             **({"started": reader.started.isoformat()} if reader.started else {}),
         }
-        with plain_errors(self.path), contextlib.ExitStack() as opened:
+        if self.report.is_dir():
+            raise usage(f"{self.report} is a folder, so the report could not be written.")
+        # Nothing was sent yet.
+        with plain_errors(self.path, Exit.USAGE), contextlib.ExitStack() as opened:
             self._file = opened.enter_context(self._open())
             if not self._resume(self._complete_lines(), header):
                 self._append([header])
@@ -215,10 +218,17 @@ class Journal:
             self._count(numbered.number, result)
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
-        self._file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
-        self._file.flush()
+        left = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        number = self._file.fileno()
+        end = os.fstat(number).st_size
+        try:
+            while left:
+                left = left[os.write(number, left) :]
+        except OSError:
+            os.ftruncate(number, end)  # the next line would join a part of this one
+            raise
         if time.monotonic() - self._synced > _SYNC_INTERVAL:
-            os.fsync(self._file.fileno())
+            os.fsync(number)
             self._synced = time.monotonic()
 
     def finish(self) -> None:
@@ -226,6 +236,7 @@ class Journal:
         with plain_errors(self.path):
             os.fsync(self._file.fileno())
             self.close()  # Windows cannot rename an open file
+        with plain_errors(self.report):
             self.path.replace(self.report)
 
     def discard(self) -> None:

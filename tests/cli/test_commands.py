@@ -153,13 +153,13 @@ def test_ready_shows_each_check(acsid: Run) -> None:
 
 
 def test_an_app_that_is_not_ready_fails(acsid: Run, service: Service) -> None:
-    """`ready` shows a failed check and ends with exit code 1, without trying again."""
+    """`ready` shows a failed check and ends with exit code 4, without trying again."""
     failed = {"status": "acs_unavailable", "kind": "dns", "latencyMs": 3}
     body = {"acs": failed, "registry": {"status": "ok", "latencyMs": 7}}
     service.answers.append(Answer(503, body))
     shown = acsid("ready", "--json")
 
-    assert shown.code == 1
+    assert shown.code == 4
     assert shown.json() == {"ready": False, **body}
     assert len(service.received) == 1
 
@@ -203,6 +203,12 @@ def test_an_argument_that_is_not_utf_8(acsid: Run, service: Service, arguments: 
     assert "not UTF-8" in ended.errors
 
 
+def test_nothing_to_find(acsid: Run, service: Service) -> None:
+    """An empty argument, for example an unset variable of a script, is not sent: exit code 2."""
+    assert acsid("find", "").code == 2
+    assert service.received == []
+
+
 @pytest.mark.parametrize("who", ["alice", ID])
 def test_nothing_found(acsid: Run, who: str) -> None:
     """If nothing is found, the exit code is 3 and there is no output."""
@@ -231,6 +237,16 @@ def test_a_long_list_says_that_there_is_more(acsid: Run, service: Service) -> No
 
     assert len(shown.output.splitlines()) == 101
     assert "--limit 0" in shown.errors
+
+
+@pytest.mark.parametrize("limit", [1, 2**63 - 1, 2**63, 10**20])
+def test_any_limit(acsid: Run, service: Service, limit: int) -> None:
+    """Any whole number limits a list."""
+    service.add(1)
+    service.add(2)
+    shown = acsid("list", "--limit", limit)
+
+    assert (shown.code, len(shown.output.splitlines())) == (0, 1 + min(limit, 2))
 
 
 def test_a_script_gets_the_whole_list(acsid: Run, service: Service) -> None:

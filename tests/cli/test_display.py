@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 from pathlib import Path
 
@@ -23,6 +24,7 @@ HOSTILE = {
     "line separator": "a\u2028b",
     "emoji code": ":warning:",
 }
+CTRL_C = b"\x03"
 each_text = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 
 
@@ -108,9 +110,17 @@ def on_a_terminal(arguments: list[str], variables: dict[str, str], typed: bytes)
         command(*arguments), stdin=terminal, stdout=terminal, stderr=terminal, env=environ
     ) as process:
         os.close(terminal)
-        os.write(main, typed)
         shown = b""
         try:
+            while part := os.read(main, 1024):
+                shown += part
+                if b"[y/N]" not in shown:
+                    continue
+                if typed == CTRL_C:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    os.write(main, typed)
+                break
             while part := os.read(main, 1024):
                 shown += part
         except OSError:  # the end, on Linux
@@ -120,11 +130,25 @@ def on_a_terminal(arguments: list[str], variables: dict[str, str], typed: bytes)
     return code, shown.decode()
 
 
-@pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"n\n", 6), (b"\n", 6), (b"\x04", 6)])
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        (b"y\n", 0),
+        (b"YES\n", 0),
+        (b"n\n", 6),
+        (b"\n", 6),
+        (b"yet\n", 6),
+        (b"\x04", 6),  # Ctrl-D
+        (CTRL_C, 130),
+    ],
+)
 def test_a_question_on_a_terminal(
     service: Service, variables: dict[str, str], typed: bytes, code: int
 ) -> None:
-    """On a terminal, the operator is asked; anything but yes does nothing."""
+    """On a terminal, the operator is asked; anything but yes does nothing.
+
+    Ctrl-C ends the command as everywhere.
+    """
     service.add(1, state="deleted")
     ended, shown = on_a_terminal(["purge", identity(1)], variables, typed)
 

@@ -90,13 +90,23 @@ def test_an_export_is_complete_or_not_there(acsid: Run, service: Service, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["all.csv"]
 
 
-@pytest.mark.parametrize("target", [".", "/dev/null", "missing/all.csv"])
-def test_where_no_file_can_be(acsid: Run, target: str) -> None:
-    """An export writes a regular file, or nothing."""
-    ended = acsid("export", target, "--yes")
+@pytest.mark.parametrize("command", [["export"], ["teams", "export"]])
+@pytest.mark.parametrize("target", [".", "/dev/null", "missing/all.csv", "-"])
+def test_where_no_file_can_be(
+    acsid: Run, service: Service, tmp_path: Path, command: list[str], target: str
+) -> None:
+    """An export writes a regular file, or nothing: exit code 2, without a question or a request."""
+    ended = acsid(*command, target)
 
-    assert ended.code in (1, 2)
+    assert ended.code == 2
+    assert service.received == []
+    assert list(tmp_path.iterdir()) == []
     assert not Path("/dev/null").is_file()
+
+
+def test_standard_output_is_no_file(acsid: Run) -> None:
+    """The message of `export -` says what prints everything instead."""
+    assert "list --state any --json" in acsid("export", "-").errors
 
 
 def test_an_export_replaces_no_link(acsid: Run, service: Service, tmp_path: Path) -> None:

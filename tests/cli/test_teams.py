@@ -481,6 +481,14 @@ def test_the_list(acsid: Run, service: Service) -> None:
     assert listed("--tenant", CLIENT) == []
 
 
+def test_a_tenant_that_is_no_guid_is_not_sent(acsid: Run, service: Service) -> None:
+    """It is named before anything is sent: exit code 2."""
+    ended = acsid("teams", "list", "--tenant", "contoso.com")
+
+    assert (ended.code, service.received) == (2, [])
+    assert "--tenant contoso.com is not an id" in ended.errors
+
+
 def test_what_ends_soon(acsid: Run, service: Service) -> None:
     """Those whose access ends in the next days, the first end first. The others are left out."""
     now = datetime.now(UTC)
