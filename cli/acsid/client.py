@@ -276,8 +276,9 @@ class Client:
             if pause is None:
                 pause = delay * random.uniform(0.8, 1.2)  # noqa: S311 -- no secret
                 delay = min(delay * 2, _LONGEST_DELAY)
-            never_reached = failure.code == "unreachable" and not self._has_responded
-            if time.monotonic() + pause > deadline or never_reached:
+            if failure.code == "unreachable" and not self._has_responded:
+                raise failure
+            if time.monotonic() + pause > deadline:
                 raise _in_the_end(failure, pause)
             was_repeated |= may_have_acted
             self.wait(max(pause, _SHORTEST_DELAY), failure.message)

@@ -20,7 +20,7 @@ from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target, find_target
 from acsid.records import Reader, RecordFile, Summary, bad_lines, checked_identity
 
-# Seconds for which one request is repeated, in a command about one identity, and about many.
+# Seconds for which one request is repeated, in a command without a file, and in one with a file.
 PATIENCE, BULK_PATIENCE = 30.0, 300.0
 # Identities that are shown before all of them are restored.
 _EXAMPLES = 3
@@ -159,7 +159,7 @@ def show_list(
 ) -> None:
     """Print a list of the app."""
     with (
-        session(context, as_json=as_json, patience=BULK_PATIENCE) as current,
+        session(context, as_json=as_json) as current,
         current.client() as client,
     ):
         if limit is None:

@@ -17,7 +17,6 @@ from acsid.exports import CsvWriter, Format, JsonLinesWriter, Writer
 from acsid.failures import Exit, Failure, usage
 from acsid.records import is_guid
 from acsid.session import (
-    BULK_PATIENCE,
     AsJson,
     DryRun,
     FileRun,
@@ -99,8 +98,10 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """End the access of one, or of those in a file. ACS revokes their tokens."""
-    with session_for(context, Path(who), rate, as_json=as_json, dry_run=dry_run) as current:
-        if one := AccessRecord.named(who):
+    one = AccessRecord.named(who)
+    file = None if one else Path(who)
+    with session_for(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+        if one:
             _remove_one(current, one, yes=yes)
             return
         options = AccessOptions(_KEYS, _tenant(tenant), skip_ended=False, skip_bad=skip_bad)
@@ -170,7 +171,7 @@ def soon(
     """List whose access ends in the next days, the first end first."""
     until = datetime.now(UTC) + timedelta(days=min(days, 36_500))
     with (
-        session(context, as_json=as_json, patience=BULK_PATIENCE) as current,
+        session(context, as_json=as_json) as current,
         current.client() as client,
         current.screen.progress("Reading who has access"),
     ):
@@ -194,11 +195,10 @@ def check(
 ) -> None:
     """Compare what the app knows with what ACS has, and list what differs."""
     with (
-        session(context, as_json=as_json, rate=rate, patience=BULK_PATIENCE) as current,
+        session(context, as_json=as_json, rate=rate) as current,
         current.client() as client,
         current.screen.progress("Comparing") as bar,
     ):
-        client.on_wait = bar.waiting
         compared = 0
         different = []
         for item in _compared(client, who):
