@@ -330,6 +330,8 @@ def problem_failure(problem: Mapping[str, Any], exit_code: Exit) -> Failure:
     """Return the failure that a problem describes."""
     code = str(problem.get("code", ""))
     title, detail = str(problem.get("title", "")), str(problem.get("detail", ""))
+    if detail.startswith(title):
+        title = ""
     text = f"{title}: {detail}" if title and detail else title or detail or code
     if problem.get("field"):
         text += f" (field: {problem['field']})"
@@ -338,7 +340,7 @@ def problem_failure(problem: Mapping[str, Any], exit_code: Exit) -> Failure:
     identity_id = problem.get("identityId")
     hint = _HINTS.get(code, "")
     if identity_id:
-        text += f" Identity: {identity_id}."
+        text += "" if str(identity_id) in text else f" Identity: {identity_id}."
         hint = hint.replace("ID", str(identity_id))
     if problem.get("upstreamRequestId"):
         text += f" Request id for Microsoft's support: {problem['upstreamRequestId']}."

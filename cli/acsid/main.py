@@ -26,6 +26,7 @@ from acsid.records import (
     checked_tenant,
     checked_user,
     is_identity_id,
+    is_like_an_identity_id,
 )
 from acsid.session import (
     AsJson,
@@ -161,6 +162,8 @@ def _by_id(client: Client, identity_id: str) -> dict[str, Any]:
 
 def _by_user(client: Client, user: str) -> dict[str, Any]:
     items = list(chain.from_iterable(client.pages("identities", {"userId": user})))
+    if not items and is_like_an_identity_id(user):
+        checked_identity(user)
     if not items:
         raise Failure(
             Exit.NOT_FOUND,

@@ -59,6 +59,11 @@ def is_identity_id(text: str) -> bool:
     return _IDENTITY.fullmatch(text) is not None
 
 
+def is_like_an_identity_id(text: str) -> bool:
+    """Whether the text is meant as the id of an ACS identity: the app accepts no such user id."""
+    return _LIKE_AN_IDENTITY.match(text.strip()) is not None
+
+
 def checked_identity(text: str) -> str:
     """Return the text if it is the id of an identity.
 
@@ -66,7 +71,11 @@ def checked_identity(text: str) -> str:
         Failure: it is not.
     """
     if problem := _id_problem(text):
-        raise usage(f"{text} is not the id of an identity: it {problem}.", code="invalid_id")
+        raise usage(
+            f"{text} is not the id of an identity: it {problem}.",
+            "An id looks like 8:acs:<GUID>_<GUID>, in lower case.",
+            "invalid_id",
+        )
     return text
 
 
@@ -533,6 +542,8 @@ def _id_problem(text: str) -> str:
         return ""
     if not text:
         return "is missing"
+    if _IDENTITY.fullmatch(text.strip()):
+        return "must have no white space around it"
     if _IDENTITY.fullmatch(text.lower()):
         return "must be in lower case"
     return "must look like 8:acs:<GUID>_<GUID>"
