@@ -40,8 +40,6 @@ _ID_NAMES = ("communicationservicesid", "communicationuserid", "acsuserid", "id"
 _USER_NAMES = ("userid", "customid", "id")
 _ENTRA_NAMES = ("entraobjectid", "aadobjectid", "objectid", "oid", *_USER_NAMES)
 _GRAPH_MAP = ("acsuserid", "entraobjectid", "targettenantid")
-# Columns of an export that say nothing about the user.
-_EXPORTED = {"state", "createdon", "knownon", "suspendedon", "deletedby"}
 # An identity in one of these states cannot be registered.
 _NOT_IMPORTED = {"creating", "registering", "suspended", "deleted", "purging", "unknown"}
 
@@ -453,8 +451,8 @@ class Reader(RecordFile[IdentityRecord]):
         self.summary.columns = f"ids from {columns.id}, " + (
             f"users from {columns.user}" if columns.user else "no users"
         )
-        others = {plain(name) for name in names} - {plain(columns.id)} - _EXPORTED
-        if not columns.user and others and self._options.with_users and not self._options.no_users:
+        with_users = self._options.with_users and not self._options.no_users
+        if not columns.user and len(names) > 1 and with_users:
             raise usage(
                 f"{self.path} has no column of users that acsid knows: it has {', '.join(names)}.",
                 "Choose one with --user-column, or register without users: --no-users.",

@@ -151,6 +151,27 @@ def test_json_lines_whose_users_are_unknown(tmp_path: Path) -> None:
         read(tmp_path, f'{{"id":"{ONE}","name":"alice"}}\n', "file.jsonl")
 
 
+def test_a_file_of_ids_only(tmp_path: Path) -> None:
+    """If the ids are all that a file has, it is clear that no users are meant."""
+    assert pairs(tmp_path, f"id\n{ONE}\n") == [(ONE, None)]
+
+
+def test_lines_are_counted_from_the_start_of_the_file(tmp_path: Path) -> None:
+    """Blank lines before the header count."""
+    assert problems(tmp_path, "\n\nid,userId\nx,alice\n")[0][0] == 4
+
+
+def test_a_file_in_another_encoding(tmp_path: Path) -> None:
+    """If user ids are not UTF-8, the message says how to save the file."""
+    path = tmp_path / "file.csv"
+    path.write_bytes(b"id,userId\n%s,Zo\xeb\n" % ONE.encode())
+    with Reader(path, Options()) as reader, pytest.raises(Failure) as failure:
+        reader.check()
+
+    assert failure.value.message.endswith("has 1 bad row.")
+    assert "Save the file in UTF-8" in failure.value.hint
+
+
 def test_no_users(tmp_path: Path) -> None:
     """`--no-users` registers the identities of any table without users."""
     assert pairs(tmp_path, f"id,name\n{ONE},alice\n", no_users=True) == [(ONE, None)]
