@@ -25,10 +25,12 @@ from acsid.records import (
     checked_identity,
     checked_tenant,
     checked_user,
+    counted,
     is_identity_id,
     is_like_an_identity_id,
 )
 from acsid.session import (
+    IDENTITIES,
     AsJson,
     Choice,
     DryRun,
@@ -499,7 +501,7 @@ def import_file(
         with Reader(file, options) as reader:
             summary = reader.check()
             describe(current.screen, summary)
-            text = f"Register {summary.count:,} identities"
+            text = f"Register {counted(summary.count, *IDENTITIES)}"
             text += f", {summary.with_user:,} of them with a user, at {target.url}"
             work = partial(transfer.Importer[IdentityRecord], operation=transfer.IMPORT)
             FileRun(current, target, reader, "import", text, work).run(yes=yes)
@@ -518,9 +520,7 @@ def export_file(
 ) -> None:
     """Write every identity, in every state, to a file that only you can read."""
     new_writer = WRITERS[kind or Format.of(file)]
-    export_list(
-        context, "identities", "identities", file, new_writer, rate, yes=yes, as_json=as_json
-    )
+    export_list(context, "identities", IDENTITIES, file, new_writer, rate, yes=yes, as_json=as_json)
 
 
 def _the_id(identity_id: str | None, file: Path | None) -> str:

@@ -301,8 +301,6 @@ class RecordFile(Generic[R]):
         suffix = self.path.suffix.lower()
         json_lines = suffix in (".jsonl", ".ndjson", ".json") or text.startswith(b"{")
         self._csv = not json_lines
-        if self._csv and not start.removeprefix(BOM_UTF8):
-            raise usage(f"{self.path} is empty.", "The first line must name the columns.")
         yield from self._json_rows() if json_lines else self._csv_rows()
 
     def _json_rows(self) -> Iterator[_Row]:
@@ -324,9 +322,11 @@ class RecordFile(Generic[R]):
 
     def _csv_rows(self) -> Iterator[_Row]:
         lines = _lines(self._file)
-        first = next(lines)
+        line, first = next(((n, each) for n, each in enumerate(lines, 1) if each.strip()), (0, ""))
+        if not first:
+            raise usage(f"{self.path} is empty.", "The first line must name the columns.")
+        blank = line - 1
         reader = csv.reader(_chained(first, lines), delimiter=_delimiter(first), strict=True)
-        line = 1
         names: list[str] = []
         try:
             for cells in reader:
@@ -334,16 +334,21 @@ class RecordFile(Generic[R]):
                     names = [cell.strip() for cell in cells]
                     self._check_header(names)
                 elif cells and len(cells) != len(names):
-                    yield line, f"it has {len(cells)} values, but the header has {len(names)}"
+                    values = counted(len(cells), "value", "values")
+                    yield line, f"it has {values}, but the header has {len(names)}"
                 elif cells:
                     yield line, dict(zip(names, cells, strict=True))
-                line = reader.line_num + 1
+                line = blank + reader.line_num + 1
         except csv.Error as error:
+            reason, hint = str(error), "Is a quotation mark missing, or not doubled?"
+            if "new-line" in reason:
+                reason = "a line ends with CR only, as on an old Mac"
+                hint = "Save it with the line ends of Windows or Unix."
             raise Failure(
                 Exit.USAGE,
                 "invalid_csv",
-                f"{self.path}, line {line}: this is not valid CSV: {error}.",
-                hint="Is a quotation mark missing, or not doubled? Nothing was sent.",
+                f"{self.path}, line {line}: this is not valid CSV: {reason}.",
+                hint=f"{hint} Nothing was sent.",
             ) from error
 
     def _check_header(self, names: Sequence[str]) -> None:
@@ -472,12 +477,15 @@ def bad_lines(summary: Summary) -> list[str]:
 
 def bad_rows(path: Path, summary: Summary) -> Failure:
     """Return the failure that lists the bad rows of a file."""
+    fix = "Fix the file"
+    if any(row.problem.endswith("is not UTF-8") for row in summary.bad):
+        fix = "Save the file in UTF-8"
     return Failure(
         Exit.USAGE,
         "bad_rows",
-        f"{path} has {len(summary.bad):,} bad rows.",
+        f"{path} has {counted(len(summary.bad), 'bad row', 'bad rows')}.",
         lines=bad_lines(summary),
-        hint="Nothing was sent. Fix the file, or send only the good rows: --skip-bad.",
+        hint=f"Nothing was sent. {fix}, or send only the good rows: --skip-bad.",
         problem={"rows": [{"line": row.line, "problem": row.problem} for row in summary.bad]},
     )
 
@@ -506,6 +514,11 @@ def _resolve(names: tuple[str, ...], options: Options) -> _Columns | None:
 def first(by_name: Mapping[str, str], wanted: Sequence[str]) -> str | None:
     """Return the column with the first of these names that is there."""
     return next((by_name[name] for name in wanted if name in by_name), None)
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Return the number, with the words for one or for many."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def plain(name: str) -> str:

@@ -18,10 +18,11 @@ from acsid.display import Screen
 from acsid.exports import Writer, check_destination, write_export
 from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target, find_target
-from acsid.records import Reader, RecordFile, Summary, bad_lines, checked_identity
+from acsid.records import Reader, RecordFile, Summary, bad_lines, checked_identity, counted
 
 # Seconds for which one request is repeated, in a command without a file, and in one with a file.
 PATIENCE, BULK_PATIENCE = 30.0, 300.0
+IDENTITIES = ("identity", "identities")
 # Identities that are shown before all of them are restored.
 _EXAMPLES = 3
 # Rows of a table, unless --limit says otherwise.
@@ -123,7 +124,7 @@ def session_for(
 def export_list(
     context: typer.Context,
     path: str,
-    what: str,
+    what: tuple[str, str],
     file: Path,
     new_writer: Callable[[TextIO], Writer],
     rate: float,
@@ -131,7 +132,10 @@ def export_list(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Write a whole list of the app, in every state, to a file. `what` is a word for its items."""
+    """Write a whole list of the app, in every state, to a file.
+
+    `what` has the words for one item and for many.
+    """
     with session_for(context, file, rate, as_json=as_json, dry_run=False) as current:
         target = current.target()
         check_destination(file)
@@ -143,7 +147,7 @@ def export_list(
             counts = write_export(pages, file, new_writer, bar.advance)
         total = counts.total()
         by_state = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
-        written = f"{total:,} {what}".rstrip()
+        written = counted(total, *what)
         text = f"Wrote {written} to {file}" + (f": {by_state}." if total else ".")
         current.screen.item({"file": str(file), "total": total, "states": counts}, text)
 
@@ -274,7 +278,8 @@ class FileRun:
                     hint=f"{journal.report} has the reasons.",
                 )
             if bad := self.found["badRows"]:
-                text = f"{bad:,} bad rows were left out. The report does not have them."
+                text = counted(bad, "bad row was left out", "bad rows were left out")
+                text += ". The report has only good rows."
                 raise Failure(Exit.REFUSED, "bad_rows_left_out", text)
 
     def _work(self, journal: transfer.Journal, *, yes: bool) -> Failure | None:
@@ -319,9 +324,10 @@ def describe(screen: Screen, summary: Summary) -> None:
     for record in summary.examples:
         screen.note(f"  line {record.line}: {record}")
     if summary.duplicates:
-        screen.note(f"{summary.duplicates:,} rows repeat an earlier one and count once.")
+        rows = counted(summary.duplicates, "row repeats", "rows repeat")
+        screen.note(f"{rows} an earlier one, which counts once.")
     for reason, count in sorted(summary.skipped.items()):
-        screen.note(f"{count:,} rows are left out: {reason}.")
+        screen.note(f"{counted(count, 'row is', 'rows are')} left out: {reason}.")
     for line in bad_lines(summary):
         screen.note(f"Left out: {line}")
 
@@ -342,7 +348,7 @@ def preview(
         current.screen.note(f"  {count:,} {text}")
     text, facts = kind.name.capitalize(), {"states": Counter(one.state for one in each)}
     if kind.deleted_by is None:
-        return f"{text} {len(ids):,} identities at {target.url}", facts
+        return f"{text} {counted(len(ids), *IDENTITIES)} at {target.url}", facts
     if any(one.state == "deleted" and not one.deleted_by for one in each):
         raise usage(
             "This app does not say who has deleted an identity: it is older than this acsid.",
@@ -353,6 +359,6 @@ def preview(
     chosen = [one for one in ids if kind.chooses(found.get(one))]
     for one in chosen[:_EXAMPLES]:
         current.screen.note(f"  to restore: {one}, {found[one]} on {found[one].deleted_on}")
-    other = "users" if kind.deleted_by == "service" else "services"
-    text += f" {len(chosen):,} identities, and leave out {left_out:,} that {other} have"
+    other = "users have" if kind.deleted_by == "service" else "services have"
+    text += f" {counted(len(chosen), *IDENTITIES)}, and leave out {left_out:,} that {other}"
     return f"{text} deleted, at {target.url}", {**facts, "leftOut": left_out}

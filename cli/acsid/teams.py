@@ -15,7 +15,7 @@ from acsid.access_records import AccessOptions, AccessReader, AccessRecord
 from acsid.client import Client
 from acsid.exports import CsvWriter, Format, JsonLinesWriter, Writer
 from acsid.failures import Exit, Failure, usage
-from acsid.records import is_guid
+from acsid.records import counted, is_guid
 from acsid.session import (
     AsJson,
     DryRun,
@@ -51,6 +51,8 @@ _COLUMNS = (
     "changedOn",
 )
 _SHOWN = (*_KEYS, "state", "principalType", "expiresOn", "attempts", "lastError")
+
+_WHO = ("user or resource account", "users and resource accounts")
 
 Tenant = Annotated[
     str | None, typer.Option(metavar="ID", help="The Entra tenant of rows that name none.")
@@ -139,7 +141,7 @@ def export_file(
     new_writer: Callable[[TextIO], Writer] = partial(JsonLinesWriter, first=_KEYS)
     if Format.of(file) is Format.CSV:
         new_writer = partial(CsvWriter, columns=_COLUMNS)
-    export_list(context, "teams/access", "", file, new_writer, rate, yes=yes, as_json=as_json)
+    export_list(context, "teams/access", _WHO, file, new_writer, rate, yes=yes, as_json=as_json)
 
 
 @app.command("list")
@@ -208,7 +210,8 @@ def check(
                 different.append({**item, "difference": _difference(item)})
         if different or as_json:
             current.screen.rows((*_KEYS, "state", "difference"), different)
-        current.screen.note(f"Compared {compared:,}: {len(different):,} differ.")
+        differ = counted(len(different), "differs", "differ")
+        current.screen.note(f"Compared {compared:,}: {differ}.")
         if different:
             raise Failure(
                 Exit.REFUSED,
@@ -313,5 +316,5 @@ def _work(
     with AccessReader(file, options, transfer.started(file, work_name)) as reader:
         summary = reader.check()
         describe(current.screen, summary)
-        text = f"{do} {summary.count:,} users and resource accounts at {target.url}"
+        text = f"{do} {counted(summary.count, *_WHO)} at {target.url}"
         FileRun(current, target, reader, work_name, text, work).run(yes=yes)

@@ -106,7 +106,7 @@ def test_a_list_of_object_ids_is_assigned(acsid: Run, service: Service, tmp_path
 
     assert ended.code == 0, ended.errors
     assert service.access[who(1)]["clientIds"] == [CLIENT, OTHER_CLIENT]
-    assert "1 rows are left out: no objectId." in ended.errors
+    assert "1 row is left out: no objectId." in ended.errors
     assert "Ignored: acs_user_id, decision_owner, status." in ended.errors
 
 
@@ -129,7 +129,7 @@ def test_what_will_happen_is_shown_first(acsid: Run, service: Service, tmp_path:
     columns = "tenantId, objectId, principalType, clientIds, expiresOn"
     assert f"Reading {columns}.\n" in ended.errors
     assert f"line 2: user {who(1)} with {CLIENT} until {END}" in ended.errors
-    assert f"Give access to 1 users and resource accounts at {service.url}?" in ended.errors
+    assert f"Give access to 1 user or resource account at {service.url}?" in ended.errors
     assert service.received == []
 
 
@@ -523,6 +523,14 @@ def test_other_name_of_a_resource_account_is_no_difference(acsid: Run, service: 
     ended = acsid("teams", "check", "--json")
 
     assert [one["difference"] for one in ended.lines()] == [f"ACS has the clients {OTHER_CLIENT}"]
+
+
+def test_a_script_gets_only_differences(acsid: Run, service: Service) -> None:
+    """If everything agrees, `teams check --json` prints nothing, as an empty list does."""
+    has_access(service, 1)
+    ended = acsid("teams", "check", "--json")
+
+    assert (ended.code, ended.output, ended.errors) == (0, "", "")
 
 
 def test_differences(acsid: Run, service: Service) -> None:
