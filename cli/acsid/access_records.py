@@ -6,7 +6,9 @@ CSV with spaces between them) and `expiresOn`.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -15,8 +17,14 @@ from acsid.failures import usage
 from acsid.records import RecordFile, first, is_guid, plain, short
 
 _TYPES = ("user", "resourceAccount", "teamsResourceAccount")
-# The app compares with its own clock: what is past is its own refusal.
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
+# What the app accepts as `expiresOn` is in `identity_service/schemas.py`; a test compares them.
+_HOUR = "([01][0-9]|2[0-3])"
+_INSTANT = re.compile(
+    rf"\d{{4}}-\d\d-\d\d[T ]{_HOUR}:\d\d:\d\d(\.\d+)?(Z|[+-]{_HOUR}:?[0-5]\d)",
+    re.IGNORECASE | re.ASCII,
+)
+_LATEST_YEAR = 9998
+_TOO_LATE = datetime(_LATEST_YEAR + 1, 1, 1, tzinfo=UTC)
 # Access in one of these states cannot be assigned or imported from an export.
 _ENDED = {"removing", "removed", "unknown"}
 
@@ -93,11 +101,17 @@ class AccessOptions:
 
 
 class AccessReader(RecordFile[AccessRecord]):
-    """Reads a file of users and resource accounts."""
+    """Reads a file of users and resource accounts.
 
-    def __init__(self, path: Path, options: AccessOptions) -> None:
+    Args:
+        started: When the work on the file was begun. Access must end later. A run that continues
+            has the time of the first one: a row that was good must not become bad meanwhile.
+    """
+
+    def __init__(self, path: Path, options: AccessOptions, started: datetime) -> None:
         self._options = options
         super().__init__(path, skip_bad=options.skip_bad)
+        self.started = self._started = started
 
     def _content(self, record: AccessRecord) -> str:
         return f"{record.content}\n"
@@ -140,7 +154,7 @@ class AccessReader(RecordFile[AccessRecord]):
         if self._is_left_out(values):
             return None
         try:
-            return _parsed(line, values, self._options)
+            return _parsed(line, values, self._options, self._started)
         except ValueError as problem:
             self._bad(line, str(problem))
             return None
@@ -165,7 +179,9 @@ def _columns(names: tuple[str, ...]) -> Mapping[str, str]:
     return {name: column for name, column in found.items() if column}
 
 
-def _parsed(line: int, values: Mapping[str, Any], options: AccessOptions) -> AccessRecord:
+def _parsed(
+    line: int, values: Mapping[str, Any], options: AccessOptions, started: datetime
+) -> AccessRecord:
     """Return the record of a row.
 
     Raises:
@@ -189,12 +205,31 @@ def _parsed(line: int, values: Mapping[str, Any], options: AccessOptions) -> Acc
     _require(isinstance(clients, Sequence), "clientIds must be GUIDs")
     client_ids = tuple(_guid(each, "clientIds must be GUIDs") for each in clients)
     _require(len(set(client_ids)) == len(client_ids), "clientIds has the same GUID twice")
-    _require(
-        not end or (isinstance(end, str) and _INSTANT.fullmatch(end)),
-        "expiresOn must have a date, a time and an offset, such as 2030-01-01T12:00:00Z",
-    )
+    if end:
+        checked_end(end, started)
     shown = kind if "principalType" in options.reads else ""
     return AccessRecord(line, tenant_id, object_id, shown, client_ids, end)
+
+
+def checked_end(text: object, started: datetime) -> None:
+    """Refuse a time that the app does not accept as the end of access.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    moment = None
+    if isinstance(text, str) and _INSTANT.fullmatch(text):
+        with suppress(ValueError):  # such as 30 February
+            moment = datetime.fromisoformat(text.upper())
+    if moment is None:
+        raise ValueError(
+            "expiresOn must have a date, a time and an offset, such as 2030-01-01T12:00:00Z"
+        )
+    _require(moment > started, "expiresOn has passed: acsid teams remove ends access")
+    _require(
+        moment < _TOO_LATE,
+        f"expiresOn is after {_LATEST_YEAR}: without it, access does not end by itself",
+    )
 
 
 def _guid(value: object, problem: str) -> str:

@@ -276,8 +276,9 @@ class Client:
             if pause is None:
                 pause = delay * random.uniform(0.8, 1.2)  # noqa: S311 -- no secret
                 delay = min(delay * 2, _LONGEST_DELAY)
-            never_reached = failure.code == "unreachable" and not self._has_responded
-            if time.monotonic() + pause > deadline or never_reached:
+            if failure.code == "unreachable" and not self._has_responded:
+                raise failure
+            if time.monotonic() + pause > deadline:
                 raise _in_the_end(failure, pause)
             was_repeated |= may_have_acted
             self.wait(max(pause, _SHORTEST_DELAY), failure.message)
@@ -329,6 +330,8 @@ def problem_failure(problem: Mapping[str, Any], exit_code: Exit) -> Failure:
     """Return the failure that a problem describes."""
     code = str(problem.get("code", ""))
     title, detail = str(problem.get("title", "")), str(problem.get("detail", ""))
+    if detail.startswith(title):
+        title = ""
     text = f"{title}: {detail}" if title and detail else title or detail or code
     if problem.get("field"):
         text += f" (field: {problem['field']})"
@@ -337,7 +340,7 @@ def problem_failure(problem: Mapping[str, Any], exit_code: Exit) -> Failure:
     identity_id = problem.get("identityId")
     hint = _HINTS.get(code, "")
     if identity_id:
-        text += f" Identity: {identity_id}."
+        text += "" if str(identity_id) in text else f" Identity: {identity_id}."
         hint = hint.replace("ID", str(identity_id))
     if problem.get("upstreamRequestId"):
         text += f" Request id for Microsoft's support: {problem['upstreamRequestId']}."

@@ -10,9 +10,8 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -43,6 +42,62 @@ def json_line(content: object) -> str:
     return json.dumps(content, ensure_ascii=True).replace("\x7f", "\\u007f")
 
 
+class Stream(io.RawIOBase):
+    """Standard output or standard error, of which nothing is worth a traceback.
+
+    If the reader of a pipe has gone, as in `acsid list | head -1`, the rest is dropped. So is
+    everything that standard error does not take, because nobody could be told.
+
+    Attributes:
+        is_closed: Whether everything is dropped from now on.
+
+    Raises:
+        Failure: standard output cannot be written.
+    """
+
+    def __init__(self, raw: Any, *, must_arrive: bool) -> None:
+        self._raw = raw
+        self._must_arrive = must_arrive
+        self.is_closed = False
+
+    @classmethod
+    def wrap(cls, text: TextIO, *, must_arrive: bool) -> TextIO:
+        """Return the stream with these rules."""
+        if not isinstance(text, io.TextIOWrapper):  # closed, or replaced by a test
+            return text
+        buffer = text.buffer  # with PYTHONUNBUFFERED, there is none
+        stream = cls(getattr(buffer, "raw", buffer), must_arrive=must_arrive)
+        return io.TextIOWrapper(
+            io.BufferedWriter(stream), text.encoding, text.errors, line_buffering=text.isatty()
+        )
+
+    def writable(self) -> bool:
+        """See `io`."""
+        return True
+
+    def isatty(self) -> bool:
+        """See `io`."""
+        return bool(self._raw.isatty())
+
+    def fileno(self) -> int:
+        """See `io`."""
+        return int(self._raw.fileno())
+
+    def write(self, data: Any) -> int:
+        """See `io`."""
+        if self.is_closed:
+            return len(data)
+        try:
+            return int(self._raw.write(data))
+        except OSError as error:
+            # What is left in the buffers would fail again when the program ends.
+            self.is_closed = True
+            if self._must_arrive and not isinstance(error, BrokenPipeError):
+                text = f"Standard output cannot be written: {error.strerror}."
+                raise Failure(Exit.NOT_WRITTEN, "output", text) from None
+            return len(data)
+
+
 class Screen:
     """Writes results to standard output, and everything else to standard error.
 
@@ -59,11 +114,16 @@ class Screen:
         self._out = Console(markup=False, highlight=False, emoji=False, width=_WIDTH)
         self._err = Console(stderr=True, markup=False, highlight=False, emoji=False)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody reads standard output any more."""
+        stream = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+        return isinstance(stream, Stream) and stream.is_closed
+
     def rows(self, columns: Sequence[str], items: Iterable[Mapping[str, Any]]) -> None:
         """Print a table, or one line of JSON for each item."""
         if self.as_json:
-            for item in items:
-                self._out.file.write(f"{json_line(item)}\n")
+            self._print("".join(f"{json_line(item)}\n" for item in items))
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
@@ -73,15 +133,19 @@ class Screen:
         self._out.print(table, soft_wrap=True)
 
     def item(self, content: Mapping[str, Any], text: str = "") -> None:
-        """Print one result: as JSON, as this text, or as one line for each field."""
-        if self.as_json:
-            self._print_line(json_line(content))
-        elif text:
-            self._print_line(escaped(text))
-        else:
-            width = max(map(len, content), default=0)
-            for name, value in content.items():
-                self._print_line(f"{escaped(name):<{width}}  {escaped(value)}")
+        """Print one result: as JSON, as this text, or as one line for each field.
+
+        Raises:
+            Failure: it cannot be printed. The failure has the text, which says what was done.
+        """
+        width = max(map(len, content), default=0)
+        fields = [f"{escaped(name):<{width}}  {escaped(value)}" for name, value in content.items()]
+        lines = [escaped(text)] if text else fields
+        try:
+            self._print("\n".join([json_line(content)] if self.as_json else lines) + "\n")
+        except Failure as failure:
+            failure.message += f" The result: {text}" if text else ""
+            raise
 
     def note(self, text: str) -> None:
         """Tell people one line. A script gets none: for it, standard error has only a failure."""
@@ -105,18 +169,21 @@ class Screen:
         """
         if yes:
             return
-        if not sys.stdin.isatty():
+        if not (sys.stdin and sys.stdin.isatty()):
             raise Failure(
                 Exit.NOT_CONFIRMED,
                 "not_confirmed",
                 f"{question} There is no terminal to ask on, so nothing was done.",
                 hint="Add --yes to confirm.",
             )
+        self._err.print(Text(f"{escaped(question)} [y/N]: "), end="", soft_wrap=True)
+        answer = ""
         try:
-            confirmed = typer.confirm(escaped(question), err=True)
-        except typer.Abort:
-            confirmed = False
-        if not confirmed:
+            answer = sys.stdin.readline()
+        finally:  # Ctrl-C and Ctrl-D leave the cursor behind the question
+            if not answer.endswith("\n"):
+                self._err.print()
+        if answer.strip().lower() not in ("y", "yes"):
             raise Failure(Exit.NOT_CONFIRMED, "not_confirmed", "Nothing was done.")
 
     @contextmanager
@@ -135,9 +202,9 @@ class Screen:
             task = progress.add_task(action, total=total, completed=done, of=of, rate="", note="")
             yield Bar(progress, task, None if shown else self.note)
 
-    def _print_line(self, line: str) -> None:
+    def _print(self, text: str) -> None:
         # Not with the console, which would wrap. At once, so that it stands before later notes.
-        self._out.file.write(f"{line}\n")
+        self._out.file.write(text)
         self._out.file.flush()
 
 

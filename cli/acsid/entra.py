@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from acsid.failures import Exit, Failure, usage
+from acsid.failures import Exit, Failure
 
 # Seconds before a token expires at which a new one is needed. The Azure CLI gives a cached one
 # until five minutes before.
@@ -78,10 +78,11 @@ def _ask(scope: str) -> tuple[str, float]:
     """Return a token, and when it expires."""
     program = shutil.which("az")
     if program is None:
-        raise usage(
-            "The Azure CLI, which gets the token, is not installed.",
-            "Install az, or set ACSID_TOKEN to a token.",
+        raise Failure(
+            Exit.KEY_REFUSED,
             "no_token",
+            "The Azure CLI, which gets the token, is not installed.",
+            hint="Install az, or set ACSID_TOKEN to a token.",
         )
     command = [program, "account", "get-access-token", "--scope", scope, "--output", "json"]
     try:

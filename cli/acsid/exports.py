@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from acsid.failures import plain_errors, usage
+from acsid.failures import Exit, plain_errors, usage
 from acsid.records import FORMULA, GUID
 
 _COLUMNS = ("id", "userId", "state", "createdOn", "knownOn", "suspendedOn", "deletedBy")
@@ -103,6 +103,22 @@ WRITERS: Mapping[Format, type[CsvWriter | JsonLinesWriter | GraphMapWriter]] = {
 }
 
 
+def check_destination(path: Path) -> None:
+    """Refuse what no export can be written to.
+
+    Raises:
+        Failure: it is no regular file, or cannot become one.
+    """
+    if str(path) == "-":
+        raise usage(
+            "An export is written to a file, not to standard output.",
+            "list --state any --json prints everything.",
+        )
+    # Replacing a link would not change the file that it leads to, or would break /dev/stdout.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise usage(f"{path} is not a regular file.")
+
+
 def write_export(
     pages: Iterator[list[dict[str, Any]]],
     path: Path,
@@ -114,14 +130,12 @@ def write_export(
     Raises:
         Failure: the app does not respond, or the file cannot be written.
     """
-    # Replacing a link would not change the file that it leads to, or would break /dev/stdout.
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise usage(f"{path} is not a regular file.")
     counts: Counter[str] = Counter()
-    with plain_errors(path):
+    with plain_errors(path, Exit.USAGE):  # nothing was sent yet
         # Readable by its owner only, from the start.
         number, name = tempfile.mkstemp(".acsid-part", f"{path.name}.", path.parent)
-        part = Path(name)
+    part = Path(name)
+    with plain_errors(path):
         try:
             with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
                 writer = new_writer(file)

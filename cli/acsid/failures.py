@@ -17,6 +17,7 @@ class Exit(IntEnum):
     NO_ANSWER = 4
     KEY_REFUSED = 5
     NOT_CONFIRMED = 6
+    NOT_WRITTEN = 7
     INTERRUPTED = 130
 
 
@@ -56,10 +57,10 @@ def usage(message: str, hint: str = "", code: str = "usage") -> Failure:
 
 
 @contextmanager
-def plain_errors(path: Path) -> Iterator[None]:
+def plain_errors(path: Path, exit_code: Exit = Exit.NOT_WRITTEN) -> Iterator[None]:
     """Explain an error of the file system."""
     try:
         yield
     except OSError as error:
         text = f"{path} cannot be read or written: {error.strerror}."
-        raise Failure(Exit.REFUSED, "file", text) from error
+        raise Failure(exit_code, "file", text) from error

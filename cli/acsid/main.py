@@ -14,8 +14,9 @@ import typer
 
 from acsid import __version__, teams, transfer
 from acsid.client import Answer, Client, Repeat
+from acsid.display import Screen, Stream
 from acsid.exports import WRITERS, Format
-from acsid.failures import Exit, Failure
+from acsid.failures import Exit, Failure, usage
 from acsid.profile import master_key
 from acsid.records import (
     IdentityRecord,
@@ -24,9 +25,12 @@ from acsid.records import (
     checked_identity,
     checked_tenant,
     checked_user,
+    counted,
     is_identity_id,
+    is_like_an_identity_id,
 )
 from acsid.session import (
+    IDENTITIES,
     AsJson,
     Choice,
     DryRun,
@@ -49,8 +53,9 @@ from acsid.session import (
 _EPILOG = (
     "Exit codes: 0 done, 1 refused (also in part), 2 wrong arguments, settings or file: nothing was"
     " sent, 3 not found, 4 no answer: try again later, 5 the key or the token is not accepted,"
-    " 6 not confirmed, 130 interrupted. ACSID_URL and ACSID_KEY, or ACSID_SCOPE for an app that"
-    " accepts Entra tokens, or a profile, say which app to call."
+    " 6 not confirmed, 7 standard output or a file cannot be written, 130 interrupted. ACSID_URL"
+    " and ACSID_KEY, or ACSID_SCOPE for an app that accepts Entra tokens, or a profile, say which"
+    " app to call."
 )
 
 app = typer.Typer(
@@ -119,7 +124,7 @@ def ready(context: typer.Context, as_json: AsJson = False) -> None:
             current.screen.rows(list(columns), rows)
         if answer.failure:
             raise Failure(
-                Exit.REFUSED,
+                Exit.NO_ANSWER,
                 "not_ready",
                 "The app is not ready.",
                 hint="docs/operate.md explains each kind of failure.",
@@ -141,6 +146,8 @@ def find(
 ) -> None:
     """Find the identity of a user, or an identity by its id, in any state."""
     with session(context, as_json=as_json) as current, current.client() as client:
+        if not who:
+            raise usage("USER or ID is empty.")
         found = _by_id(client, who) if is_identity_id(who) else _by_user(client, who)
         current.screen.item(found)
 
@@ -157,6 +164,8 @@ def _by_id(client: Client, identity_id: str) -> dict[str, Any]:
 
 def _by_user(client: Client, user: str) -> dict[str, Any]:
     items = list(chain.from_iterable(client.pages("identities", {"userId": user})))
+    if not items and is_like_an_identity_id(user):
+        checked_identity(user)
     if not items:
         raise Failure(
             Exit.NOT_FOUND,
@@ -492,7 +501,7 @@ def import_file(
         with Reader(file, options) as reader:
             summary = reader.check()
             describe(current.screen, summary)
-            text = f"Register {summary.count:,} identities"
+            text = f"Register {counted(summary.count, *IDENTITIES)}"
             text += f", {summary.with_user:,} of them with a user, at {target.url}"
             work = partial(transfer.Importer[IdentityRecord], operation=transfer.IMPORT)
             FileRun(current, target, reader, "import", text, work).run(yes=yes)
@@ -511,9 +520,7 @@ def export_file(
 ) -> None:
     """Write every identity, in every state, to a file that only you can read."""
     new_writer = WRITERS[kind or Format.of(file)]
-    export_list(
-        context, "identities", "identities", file, new_writer, rate, yes=yes, as_json=as_json
-    )
+    export_list(context, "identities", IDENTITIES, file, new_writer, rate, yes=yes, as_json=as_json)
 
 
 def _the_id(identity_id: str | None, file: Path | None) -> str:
@@ -560,11 +567,16 @@ app.add_typer(teams.app)
 
 def run() -> None:
     """Run the command line."""
+    sys.stdout = Stream.wrap(sys.stdout, must_arrive=True)
+    sys.stderr = Stream.wrap(sys.stderr, must_arrive=False)
     try:
         app()
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         raise SystemExit(Exit.INTERRUPTED) from None
+    except Failure as failure:  # of the help, for example, which is no command with a screen
+        Screen().failure(failure)
+        raise SystemExit(failure.exit_code) from None
 
 
 if __name__ == "__main__":

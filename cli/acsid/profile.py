@@ -123,15 +123,15 @@ def address(text: str, source: str) -> str:
     return str(url.copy_with(path="/")).rstrip("/")
 
 
-def checked_key(text: str, source: str) -> str:
-    """Return the key without white space around it.
+def checked_key(text: str, source: str, what: str = "key") -> str:
+    """Return the key, or the token, without white space around it.
 
     Raises:
-        Failure: it cannot be a key.
+        Failure: it cannot be one.
     """
     key = text.strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise usage(f"{source} holds no key: a key is one word of ASCII characters.")
+        raise usage(f"{source} holds no {what}: a {what} is one word of ASCII characters.")
     return key
 
 
@@ -172,7 +172,7 @@ def _from_environment(
         address(url, "ACSID_URL"),
         None,
         scope=checked_scope(scope, "ACSID_SCOPE") if scope else None,
-        token=checked_key(token, "ACSID_TOKEN") if token else None,
+        token=checked_key(token, "ACSID_TOKEN", "token") if token else None,
     )
     if token or scope:
         return target
@@ -224,8 +224,11 @@ def _section(path: Path, name: str) -> dict[str, str]:
         raise usage(f"{path} is not valid TOML: {error}.") from error
     section = document.get(name)
     if not isinstance(section, dict):
-        names = ", ".join(document) or "none"
-        raise usage(f"{path} has no profile {name}.", f"It has: {names}. Choose with --profile.")
+        sections = [name for name, content in document.items() if isinstance(content, dict)]
+        raise usage(
+            f"{path} has no profile {name}: that is a section, [{name}].",
+            f"It has: {', '.join(sections) or 'none'}. Choose with --profile.",
+        )
     wrong = [key for key, value in section.items() if key not in _FIELDS or type(value) is not str]
     if "url" not in section:
         wrong.append("url is missing")

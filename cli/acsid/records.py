@@ -7,6 +7,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -39,8 +40,6 @@ _ID_NAMES = ("communicationservicesid", "communicationuserid", "acsuserid", "id"
 _USER_NAMES = ("userid", "customid", "id")
 _ENTRA_NAMES = ("entraobjectid", "aadobjectid", "objectid", "oid", *_USER_NAMES)
 _GRAPH_MAP = ("acsuserid", "entraobjectid", "targettenantid")
-# Columns of an export that say nothing about the user.
-_EXPORTED = {"state", "createdon", "knownon", "suspendedon", "deletedby"}
 # An identity in one of these states cannot be registered.
 _NOT_IMPORTED = {"creating", "registering", "suspended", "deleted", "purging", "unknown"}
 
@@ -58,6 +57,11 @@ def is_identity_id(text: str) -> bool:
     return _IDENTITY.fullmatch(text) is not None
 
 
+def is_like_an_identity_id(text: str) -> bool:
+    """Whether the text is meant as the id of an ACS identity: the app accepts no such user id."""
+    return _LIKE_AN_IDENTITY.match(text.strip()) is not None
+
+
 def checked_identity(text: str) -> str:
     """Return the text if it is the id of an identity.
 
@@ -65,7 +69,11 @@ def checked_identity(text: str) -> str:
         Failure: it is not.
     """
     if problem := _id_problem(text):
-        raise usage(f"{text} is not the id of an identity: it {problem}.", code="invalid_id")
+        raise usage(
+            f"{text} is not the id of an identity: it {problem}.",
+            "An id looks like 8:acs:<GUID>_<GUID>, in lower case.",
+            "invalid_id",
+        )
     return text
 
 
@@ -199,6 +207,9 @@ class RecordFile(Generic[R]):
 
     It is open from the start, so that a file that is replaced meanwhile does not matter.
 
+    Attributes:
+        started: When the work on it was begun, if that decides which rows are good.
+
     Raises:
         Failure: the file cannot be read.
     """
@@ -207,6 +218,7 @@ class RecordFile(Generic[R]):
         self.path = path
         self._skip_bad = skip_bad
         self._csv = False
+        self.started: datetime | None = None
         if path.exists() and not path.is_file():
             raise usage(f"{path} is not a regular file, so it could not be read a second time.")
         try:
@@ -289,8 +301,6 @@ class RecordFile(Generic[R]):
         suffix = self.path.suffix.lower()
         json_lines = suffix in (".jsonl", ".ndjson", ".json") or text.startswith(b"{")
         self._csv = not json_lines
-        if self._csv and not start.removeprefix(BOM_UTF8):
-            raise usage(f"{self.path} is empty.", "The first line must name the columns.")
         yield from self._json_rows() if json_lines else self._csv_rows()
 
     def _json_rows(self) -> Iterator[_Row]:
@@ -312,9 +322,11 @@ class RecordFile(Generic[R]):
 
     def _csv_rows(self) -> Iterator[_Row]:
         lines = _lines(self._file)
-        first = next(lines)
+        line, first = next(((n, each) for n, each in enumerate(lines, 1) if each.strip()), (0, ""))
+        if not first:
+            raise usage(f"{self.path} is empty.", "The first line must name the columns.")
+        blank = line - 1
         reader = csv.reader(_chained(first, lines), delimiter=_delimiter(first), strict=True)
-        line = 1
         names: list[str] = []
         try:
             for cells in reader:
@@ -322,16 +334,21 @@ class RecordFile(Generic[R]):
                     names = [cell.strip() for cell in cells]
                     self._check_header(names)
                 elif cells and len(cells) != len(names):
-                    yield line, f"it has {len(cells)} values, but the header has {len(names)}"
+                    values = counted(len(cells), "value", "values")
+                    yield line, f"it has {values}, but the header has {len(names)}"
                 elif cells:
                     yield line, dict(zip(names, cells, strict=True))
-                line = reader.line_num + 1
+                line = blank + reader.line_num + 1
         except csv.Error as error:
+            reason, hint = str(error), "Is a quotation mark missing, or not doubled?"
+            if "new-line" in reason:
+                reason = "a line ends with CR only, as on an old Mac"
+                hint = "Save it with the line ends of Windows or Unix."
             raise Failure(
                 Exit.USAGE,
                 "invalid_csv",
-                f"{self.path}, line {line}: this is not valid CSV: {error}.",
-                hint="Is a quotation mark missing, or not doubled? Nothing was sent.",
+                f"{self.path}, line {line}: this is not valid CSV: {reason}.",
+                hint=f"{hint} Nothing was sent.",
             ) from error
 
     def _check_header(self, names: Sequence[str]) -> None:
@@ -439,8 +456,8 @@ class Reader(RecordFile[IdentityRecord]):
         self.summary.columns = f"ids from {columns.id}, " + (
             f"users from {columns.user}" if columns.user else "no users"
         )
-        others = {plain(name) for name in names} - {plain(columns.id)} - _EXPORTED
-        if not columns.user and others and self._options.with_users and not self._options.no_users:
+        with_users = self._options.with_users and not self._options.no_users
+        if not columns.user and len(names) > 1 and with_users:
             raise usage(
                 f"{self.path} has no column of users that acsid knows: it has {', '.join(names)}.",
                 "Choose one with --user-column, or register without users: --no-users.",
@@ -460,12 +477,15 @@ def bad_lines(summary: Summary) -> list[str]:
 
 def bad_rows(path: Path, summary: Summary) -> Failure:
     """Return the failure that lists the bad rows of a file."""
+    fix = "Fix the file"
+    if any(row.problem.endswith("is not UTF-8") for row in summary.bad):
+        fix = "Save the file in UTF-8"
     return Failure(
         Exit.USAGE,
         "bad_rows",
-        f"{path} has {len(summary.bad):,} bad rows.",
+        f"{path} has {counted(len(summary.bad), 'bad row', 'bad rows')}.",
         lines=bad_lines(summary),
-        hint="Nothing was sent. Fix the file, or send only the good rows: --skip-bad.",
+        hint=f"Nothing was sent. {fix}, or send only the good rows: --skip-bad.",
         problem={"rows": [{"line": row.line, "problem": row.problem} for row in summary.bad]},
     )
 
@@ -494,6 +514,11 @@ def _resolve(names: tuple[str, ...], options: Options) -> _Columns | None:
 def first(by_name: Mapping[str, str], wanted: Sequence[str]) -> str | None:
     """Return the column with the first of these names that is there."""
     return next((by_name[name] for name in wanted if name in by_name), None)
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Return the number, with the words for one or for many."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def plain(name: str) -> str:
@@ -528,6 +553,8 @@ def _id_problem(text: str) -> str:
         return ""
     if not text:
         return "is missing"
+    if _IDENTITY.fullmatch(text.strip()):
+        return "must have no white space around it"
     if _IDENTITY.fullmatch(text.lower()):
         return "must be in lower case"
     return "must look like 8:acs:<GUID>_<GUID>"

@@ -1,6 +1,7 @@
 """What the commands share: the app they call, questions, and the work on whole files."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,13 +15,14 @@ import typer
 from acsid import transfer
 from acsid.client import PAGE_SIZE, Answer, Client
 from acsid.display import Screen
-from acsid.exports import Writer, write_export
+from acsid.exports import Writer, check_destination, write_export
 from acsid.failures import Exit, Failure, usage
 from acsid.profile import Target, find_target
-from acsid.records import Reader, RecordFile, Summary, bad_lines, checked_identity
+from acsid.records import Reader, RecordFile, Summary, bad_lines, checked_identity, counted
 
-# Seconds for which one request is repeated, in a command about one identity, and about many.
+# Seconds for which one request is repeated, in a command without a file, and in one with a file.
 PATIENCE, BULK_PATIENCE = 30.0, 300.0
+IDENTITIES = ("identity", "identities")
 # Identities that are shown before all of them are restored.
 _EXAMPLES = 3
 # Rows of a table, unless --limit says otherwise.
@@ -122,7 +124,7 @@ def session_for(
 def export_list(
     context: typer.Context,
     path: str,
-    what: str,
+    what: tuple[str, str],
     file: Path,
     new_writer: Callable[[TextIO], Writer],
     rate: float,
@@ -130,9 +132,13 @@ def export_list(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Write a whole list of the app, in every state, to a file. `what` is a word for its items."""
+    """Write a whole list of the app, in every state, to a file.
+
+    `what` has the words for one item and for many.
+    """
     with session_for(context, file, rate, as_json=as_json, dry_run=False) as current:
         target = current.target()
+        check_destination(file)
         if file.exists():
             current.screen.confirm(f"Replace {file}?", yes=yes)
         with current.client(target) as client, current.screen.progress("Exporting") as bar:
@@ -141,7 +147,7 @@ def export_list(
             counts = write_export(pages, file, new_writer, bar.advance)
         total = counts.total()
         by_state = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
-        written = f"{total:,} {what}".rstrip()
+        written = counted(total, *what)
         text = f"Wrote {written} to {file}" + (f": {by_state}." if total else ".")
         current.screen.item({"file": str(file), "total": total, "states": counts}, text)
 
@@ -157,17 +163,18 @@ def show_list(
 ) -> None:
     """Print a list of the app."""
     with (
-        session(context, as_json=as_json, patience=BULK_PATIENCE) as current,
+        session(context, as_json=as_json) as current,
         current.client() as client,
     ):
         if limit is None:
             limit = 0 if as_json else _ROWS
+        limit = min(limit, sys.maxsize - 1)
         # One more than shown, to learn whether there are more.
         size = min(limit + 1, PAGE_SIZE) if limit else PAGE_SIZE
         items = chain.from_iterable(client.pages(path, query, size))
         if not limit:
             # A screen full at a time, so that any number of rows needs little memory.
-            while rows := list(islice(items, _ROWS)):
+            while not current.screen.is_closed and (rows := list(islice(items, _ROWS))):
                 current.screen.rows(columns, rows)
             return
         rows = list(islice(items, limit + 1))
@@ -271,7 +278,8 @@ class FileRun:
                     hint=f"{journal.report} has the reasons.",
                 )
             if bad := self.found["badRows"]:
-                text = f"{bad:,} bad rows were left out. The report does not have them."
+                text = counted(bad, "bad row was left out", "bad rows were left out")
+                text += ". The report has only good rows."
                 raise Failure(Exit.REFUSED, "bad_rows_left_out", text)
 
     def _work(self, journal: transfer.Journal, *, yes: bool) -> Failure | None:
@@ -281,7 +289,7 @@ class FileRun:
             screen.note(f"Continuing: {journal.done:,} of {total:,} are done.")
         try:
             screen.confirm(f"{self.text}?", yes=yes)
-        except Failure:
+        except (Failure, KeyboardInterrupt):
             journal.discard()
             raise
         with (
@@ -316,9 +324,10 @@ def describe(screen: Screen, summary: Summary) -> None:
     for record in summary.examples:
         screen.note(f"  line {record.line}: {record}")
     if summary.duplicates:
-        screen.note(f"{summary.duplicates:,} rows repeat an earlier one and count once.")
+        rows = counted(summary.duplicates, "row repeats", "rows repeat")
+        screen.note(f"{rows} an earlier one, which counts once.")
     for reason, count in sorted(summary.skipped.items()):
-        screen.note(f"{count:,} rows are left out: {reason}.")
+        screen.note(f"{counted(count, 'row is', 'rows are')} left out: {reason}.")
     for line in bad_lines(summary):
         screen.note(f"Left out: {line}")
 
@@ -339,7 +348,7 @@ def preview(
         current.screen.note(f"  {count:,} {text}")
     text, facts = kind.name.capitalize(), {"states": Counter(one.state for one in each)}
     if kind.deleted_by is None:
-        return f"{text} {len(ids):,} identities at {target.url}", facts
+        return f"{text} {counted(len(ids), *IDENTITIES)} at {target.url}", facts
     if any(one.state == "deleted" and not one.deleted_by for one in each):
         raise usage(
             "This app does not say who has deleted an identity: it is older than this acsid.",
@@ -350,6 +359,6 @@ def preview(
     chosen = [one for one in ids if kind.chooses(found.get(one))]
     for one in chosen[:_EXAMPLES]:
         current.screen.note(f"  to restore: {one}, {found[one]} on {found[one].deleted_on}")
-    other = "users" if kind.deleted_by == "service" else "services"
-    text += f" {len(chosen):,} identities, and leave out {left_out:,} that {other} have"
+    other = "users have" if kind.deleted_by == "service" else "services have"
+    text += f" {counted(len(chosen), *IDENTITIES)}, and leave out {left_out:,} that {other}"
     return f"{text} deleted, at {target.url}", {**facts, "leftOut": left_out}

@@ -15,9 +15,8 @@ from acsid.access_records import AccessOptions, AccessReader, AccessRecord
 from acsid.client import Client
 from acsid.exports import CsvWriter, Format, JsonLinesWriter, Writer
 from acsid.failures import Exit, Failure, usage
-from acsid.records import is_guid
+from acsid.records import counted, is_guid
 from acsid.session import (
-    BULK_PATIENCE,
     AsJson,
     DryRun,
     FileRun,
@@ -52,6 +51,8 @@ _COLUMNS = (
     "changedOn",
 )
 _SHOWN = (*_KEYS, "state", "principalType", "expiresOn", "attempts", "lastError")
+
+_WHO = ("user or resource account", "users and resource accounts")
 
 Tenant = Annotated[
     str | None, typer.Option(metavar="ID", help="The Entra tenant of rows that name none.")
@@ -99,8 +100,10 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """End the access of one, or of those in a file. ACS revokes their tokens."""
-    with session_for(context, Path(who), rate, as_json=as_json, dry_run=dry_run) as current:
-        if one := AccessRecord.named(who):
+    one = AccessRecord.named(who)
+    file = None if one else Path(who)
+    with session_for(context, file, rate, as_json=as_json, dry_run=dry_run) as current:
+        if one:
             _remove_one(current, one, yes=yes)
             return
         options = AccessOptions(_KEYS, _tenant(tenant), skip_ended=False, skip_bad=skip_bad)
@@ -138,7 +141,7 @@ def export_file(
     new_writer: Callable[[TextIO], Writer] = partial(JsonLinesWriter, first=_KEYS)
     if Format.of(file) is Format.CSV:
         new_writer = partial(CsvWriter, columns=_COLUMNS)
-    export_list(context, "teams/access", "", file, new_writer, rate, yes=yes, as_json=as_json)
+    export_list(context, "teams/access", _WHO, file, new_writer, rate, yes=yes, as_json=as_json)
 
 
 @app.command("list")
@@ -155,7 +158,8 @@ def list_access(
     as_json: AsJson = False,
 ) -> None:
     """List who has access."""
-    query = {"tenantId": tenant or "", "state": state or ""}
+    with session(context, as_json=as_json):
+        query = {"tenantId": _tenant(tenant) or "", "state": state or ""}
     chosen = {name: value for name, value in query.items() if value}
     show_list(context, "teams/access", chosen, _SHOWN, limit, as_json=as_json)
 
@@ -169,7 +173,7 @@ def soon(
     """List whose access ends in the next days, the first end first."""
     until = datetime.now(UTC) + timedelta(days=min(days, 36_500))
     with (
-        session(context, as_json=as_json, patience=BULK_PATIENCE) as current,
+        session(context, as_json=as_json) as current,
         current.client() as client,
         current.screen.progress("Reading who has access"),
     ):
@@ -193,11 +197,10 @@ def check(
 ) -> None:
     """Compare what the app knows with what ACS has, and list what differs."""
     with (
-        session(context, as_json=as_json, rate=rate, patience=BULK_PATIENCE) as current,
+        session(context, as_json=as_json, rate=rate) as current,
         current.client() as client,
         current.screen.progress("Comparing") as bar,
     ):
-        client.on_wait = bar.waiting
         compared = 0
         different = []
         for item in _compared(client, who):
@@ -207,7 +210,8 @@ def check(
                 different.append({**item, "difference": _difference(item)})
         if different or as_json:
             current.screen.rows((*_KEYS, "state", "difference"), different)
-        current.screen.note(f"Compared {compared:,}: {len(different):,} differ.")
+        differ = counted(len(different), "differs", "differ")
+        current.screen.note(f"Compared {compared:,}: {differ}.")
         if different:
             raise Failure(
                 Exit.REFUSED,
@@ -308,8 +312,9 @@ def _work(
 ) -> None:
     """Work on the records of a file, after saying what they are."""
     target = current.target()
-    with AccessReader(file, options) as reader:
+    work_name = f"teams-{name}"
+    with AccessReader(file, options, transfer.started(file, work_name)) as reader:
         summary = reader.check()
         describe(current.screen, summary)
-        text = f"{do} {summary.count:,} users and resource accounts at {target.url}"
-        FileRun(current, target, reader, f"teams-{name}", text, work).run(yes=yes)
+        text = f"{do} {counted(summary.count, *_WHO)} at {target.url}"
+        FileRun(current, target, reader, work_name, text, work).run(yes=yes)

@@ -13,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, Self
 
 from acsid.client import Answer, Client
@@ -81,6 +83,20 @@ class Numbered(Generic[R]):
 Result = tuple[Numbered[Any], str, Mapping[str, Any]]
 
 
+def started(file: Path, work: str) -> datetime:
+    """Return when the work on a file was begun: now, if there is no journal of it."""
+    with (
+        contextlib.suppress(OSError, ValueError, KeyError, TypeError),
+        _journal_path(file, work).open("rb") as journal,
+    ):
+        return datetime.fromisoformat(json.loads(journal.readline())["started"]).astimezone(UTC)
+    return datetime.now(UTC)
+
+
+def _journal_path(file: Path, work: str) -> Path:
+    return file.with_name(f"{file.name}.acsid-{work}.jsonl")
+
+
 class Journal:
     """The results so far of one piece of work, in a file beside the input.
 
@@ -97,7 +113,7 @@ class Journal:
         self, reader: RecordFile[Any], work: str, url: str, deleted_by: str | None = None
     ) -> None:
         summary = reader.summary
-        self.path = reader.path.with_name(f"{reader.path.name}.acsid-{work}.jsonl")
+        self.path = _journal_path(reader.path, work)
         self.report = reader.path.with_name(f"{reader.path.name}.acsid-{work}-report.jsonl")
         self.results: Counter[str] = Counter()
         self._done = bytearray(summary.count)
@@ -109,8 +125,12 @@ class Journal:
             "records": summary.count,
             "sha256": summary.digest,
             **({"deletedBy": deleted_by} if deleted_by else {}),
+            **({"started": reader.started.isoformat()} if reader.started else {}),
         }
-        with plain_errors(self.path), contextlib.ExitStack() as opened:
+        if self.report.is_dir():
+            raise usage(f"{self.report} is a folder, so the report could not be written.")
+        # Nothing was sent yet.
+        with plain_errors(self.path, Exit.USAGE), contextlib.ExitStack() as opened:
             self._file = opened.enter_context(self._open())
             if not self._resume(self._complete_lines(), header):
                 self._append([header])
@@ -198,10 +218,17 @@ class Journal:
             self._count(numbered.number, result)
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
-        self._file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
-        self._file.flush()
+        left = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        number = self._file.fileno()
+        end = os.fstat(number).st_size
+        try:
+            while left:
+                left = left[os.write(number, left) :]
+        except OSError:
+            os.ftruncate(number, end)  # the next line would join a part of this one
+            raise
         if time.monotonic() - self._synced > _SYNC_INTERVAL:
-            os.fsync(self._file.fileno())
+            os.fsync(number)
             self._synced = time.monotonic()
 
     def finish(self) -> None:
@@ -209,6 +236,7 @@ class Journal:
         with plain_errors(self.path):
             os.fsync(self._file.fileno())
             self.close()  # Windows cannot rename an open file
+        with plain_errors(self.report):
             self.path.replace(self.report)
 
     def discard(self) -> None:

@@ -260,7 +260,7 @@ class Service:
         item = self.identities.get(identity_id)
         if item is None:
             return problem(404, "identity_not_found", detail="No such identity.")
-        if (item["state"] == "deleted") != (name == "deleted-identities"):
+        if (item["state"] in {"deleted", "purging"}) != (name == "deleted-identities"):
             return problem(404, "identity_deleted", detail="See deleted-identities.")
         return Answer(200, item)
 

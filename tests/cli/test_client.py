@@ -246,7 +246,25 @@ def test_nothing_listens(acsid: Run) -> None:
 
     assert ended.code == 4
     assert "No connection to 127.0.0.1" in ended.errors
+    assert "Check ACSID_URL" in ended.errors
+    assert "Try again" not in ended.errors
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["deleted"], ["teams", "list"], ["teams", "soon"], ["teams", "check"]]
+)
+def test_a_command_without_a_file_waits_for_30_seconds(
+    acsid: Run, service: Service, command: list[str]
+) -> None:
+    """A wait that would end later ends the command. Shorter ones are shown with their seconds."""
+    service.answers.append(problem(503, "overloaded", detail="Full.", retry_after=0))
+    service.answers.append(problem(503, "overloaded", detail="Full.", retry_after=31))
+    ended = acsid(*command)
+
+    assert ended.code == 4
+    assert "Waiting 0 s: Overloaded: Full." in ended.errors
+    assert "Try again in 31 s." in ended.errors
 
 
 def test_no_proxy_gets_the_key_of_a_local_app(acsid: Run, service: Service) -> None:

@@ -153,13 +153,13 @@ def test_ready_shows_each_check(acsid: Run) -> None:
 
 
 def test_an_app_that_is_not_ready_fails(acsid: Run, service: Service) -> None:
-    """`ready` shows a failed check and ends with exit code 1, without trying again."""
+    """`ready` shows a failed check and ends with exit code 4, without trying again."""
     failed = {"status": "acs_unavailable", "kind": "dns", "latencyMs": 3}
     body = {"acs": failed, "registry": {"status": "ok", "latencyMs": 7}}
     service.answers.append(Answer(503, body))
     shown = acsid("ready", "--json")
 
-    assert shown.code == 1
+    assert shown.code == 4
     assert shown.json() == {"ready": False, **body}
     assert len(service.received) == 1
 
@@ -183,9 +183,9 @@ def test_find_a_deleted_user(acsid: Run, service: Service) -> None:
     assert service.calls("GET") == ["/api/identities", f"/api/deleted-identities/{ID}"]
 
 
-@pytest.mark.parametrize("state", ["active", "deleted"])
+@pytest.mark.parametrize("state", ["active", "deleted", "purging"])
 def test_find_an_id(acsid: Run, service: Service, state: str) -> None:
-    """`find ID` shows the identity, deleted or not."""
+    """`find ID` shows the identity, deleted or not, also while it is being purged."""
     service.add(1, "alice", state)
     found = acsid("find", ID, "--json")
 
@@ -201,6 +201,36 @@ def test_an_argument_that_is_not_utf_8(acsid: Run, service: Service, arguments: 
 
     assert (ended.code, service.received) == (2, [])
     assert "not UTF-8" in ended.errors
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (ID.upper(), "must be in lower case"),
+        (f"{ID} ", "must have no white space around it"),
+        ("8:acs:x", "must look like 8:acs:<GUID>_<GUID>"),
+    ],
+)
+def test_what_is_meant_as_an_id_is_not_called_a_user(acsid: Run, text: str, problem: str) -> None:
+    """`find` says what is wrong with the id, and what one looks like: exit code 2."""
+    ended = acsid("find", text)
+
+    assert ended.code == 2
+    assert f"is not the id of an identity: it {problem}." in ended.errors
+    assert "An id looks like 8:acs:<GUID>_<GUID>, in lower case." in ended.errors
+
+
+def test_user_ids_of_an_earlier_release_are_found(acsid: Run, service: Service) -> None:
+    """Earlier releases accepted user ids that look like the id of an identity."""
+    service.add(1, "8:ACS:x")
+
+    assert acsid("find", "8:ACS:x", "--json").json()["id"] == ID
+
+
+def test_nothing_to_find(acsid: Run, service: Service) -> None:
+    """An empty argument, for example an unset variable of a script, is not sent: exit code 2."""
+    assert acsid("find", "").code == 2
+    assert service.received == []
 
 
 @pytest.mark.parametrize("who", ["alice", ID])
@@ -231,6 +261,16 @@ def test_a_long_list_says_that_there_is_more(acsid: Run, service: Service) -> No
 
     assert len(shown.output.splitlines()) == 101
     assert "--limit 0" in shown.errors
+
+
+@pytest.mark.parametrize("limit", [1, 2**63 - 1, 2**63, 10**20])
+def test_any_limit(acsid: Run, service: Service, limit: int) -> None:
+    """Any whole number limits a list."""
+    service.add(1)
+    service.add(2)
+    shown = acsid("list", "--limit", limit)
+
+    assert (shown.code, len(shown.output.splitlines())) == (0, 1 + min(limit, 2))
 
 
 def test_a_script_gets_the_whole_list(acsid: Run, service: Service) -> None:
@@ -411,6 +451,16 @@ def test_a_problem_is_shown_in_full(acsid: Run, service: Service) -> None:
     assert {name: for_scripts[name] for name in fields} == fields
     assert (for_scripts["code"], for_scripts["exitCode"]) == ("user_has_identity", 1)
     assert f"acsid find {identity(2)}" in for_people
+
+
+def test_a_problem_says_nothing_twice(acsid: Run, service: Service) -> None:
+    """A detail that begins with the title replaces it, and an id that it names is not added."""
+    detail = f"The identity is deleted. POST deleted-identities/{ID}/restore restores it."
+    fields = {"title": "The identity is deleted", "detail": detail, "identityId": ID}
+    service.answers.append(problem(409, "identity_deleted", **fields))
+    ended = acsid("token", ID, "--scope", "chat")
+
+    assert ended.errors == f"acsid: {detail}\nacsid restore {ID} takes the deletion back.\n"
 
 
 def test_errors_of_scripts_are_one_line_of_json(acsid: Run) -> None:

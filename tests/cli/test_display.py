@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from acsid.display import escaped
 
 from tests.cli.conftest import Run, command
-from tests.cli.service import Service, identity, problem
+from tests.cli.service import RESOURCE, Service, identity, problem
 
 HOSTILE = {
     "escape sequence": "\x1b[2J\x1b]0;owned\x07",
@@ -23,6 +24,7 @@ HOSTILE = {
     "line separator": "a\u2028b",
     "emoji code": ":warning:",
 }
+CTRL_C = b"\x03"
 each_text = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 
 
@@ -108,9 +110,17 @@ def on_a_terminal(arguments: list[str], variables: dict[str, str], typed: bytes)
         command(*arguments), stdin=terminal, stdout=terminal, stderr=terminal, env=environ
     ) as process:
         os.close(terminal)
-        os.write(main, typed)
         shown = b""
         try:
+            while part := os.read(main, 1024):
+                shown += part
+                if b"[y/N]" not in shown:
+                    continue
+                if typed == CTRL_C:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    os.write(main, typed)
+                break
             while part := os.read(main, 1024):
                 shown += part
         except OSError:  # the end, on Linux
@@ -120,11 +130,25 @@ def on_a_terminal(arguments: list[str], variables: dict[str, str], typed: bytes)
     return code, shown.decode()
 
 
-@pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"n\n", 6), (b"\n", 6), (b"\x04", 6)])
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        (b"y\n", 0),
+        (b"YES\n", 0),
+        (b"n\n", 6),
+        (b"\n", 6),
+        (b"yet\n", 6),
+        (b"\x04", 6),  # Ctrl-D
+        (CTRL_C, 130),
+    ],
+)
 def test_a_question_on_a_terminal(
     service: Service, variables: dict[str, str], typed: bytes, code: int
 ) -> None:
-    """On a terminal, the operator is asked; anything but yes does nothing."""
+    """On a terminal, the operator is asked; anything but yes does nothing.
+
+    Ctrl-C ends the command as everywhere.
+    """
     service.add(1, state="deleted")
     ended, shown = on_a_terminal(["purge", identity(1)], variables, typed)
 
@@ -153,22 +177,89 @@ def test_progress_on_a_terminal_only(
     assert piped.stderr == ""
 
 
-def test_a_closed_pipe_is_no_error(service: Service, variables: dict[str, str]) -> None:
-    """`acsid list | head -1` ends without a traceback."""
-    for number in range(2000):
+# Commands that write to standard output, the requests that each sends, and what it has done.
+WRITING = {
+    "help": (["--help"], 0, ""),
+    "version": (["--version"], 0, ""),
+    "list": (["list"], 1, ""),
+    "list of a script": (["list", "--json"], 1, ""),
+    "find": (["find", identity(1)], 1, ""),
+    "suspend": (["suspend", identity(1), "--yes"], 1, f"Suspended {identity(1)}."),
+    "suspend of a script": (["suspend", identity(1), "--yes", "--json"], 1, "Suspended 8:acs:"),
+    "create": (["create"], 1, "Created 8:acs:"),
+    "check": (["teams", "check"], 2, ""),
+}
+each_writing = pytest.mark.parametrize(
+    ("arguments", "requests", "done"), WRITING.values(), ids=WRITING.keys()
+)
+
+
+def run_to(
+    output: int, service: Service, variables: dict[str, str], arguments: list[str]
+) -> tuple[int, str]:
+    """Runs a command with this standard output. Returns its exit code and standard error."""
+    for number in range(3000):
         service.add(number)
-    listed = subprocess.Popen(  # noqa: S603 -- our own module
-        command("list", "--json"),
+    access = {"principalType": "user", "clientIds": []}
+    service.give(f"{RESOURCE}/{RESOURCE}", **access)
+    service.held.clear()
+    ended = subprocess.run(  # noqa: S603 -- our own module
+        command(*arguments),
         env=variables,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.PIPE,
         text=True,
+        check=False,
     )
-    with listed:
-        assert listed.stdout
-        assert listed.stderr
-        listed.stdout.readline()
-        listed.stdout.close()
-        errors = listed.stderr.read()
+    return ended.returncode, ended.stderr
 
-    assert errors == ""
+
+@each_writing
+def test_an_output_that_cannot_be_written(
+    service: Service, variables: dict[str, str], arguments: list[str], requests: int, done: str
+) -> None:
+    """One line says so, and what was done all the same: exit code 7."""
+    with Path("/dev/full").open("w") as full:
+        code, errors = run_to(full.fileno(), service, variables, arguments)
+
+    assert (code, len(service.received)) == (7, requests)
+    [line] = errors.splitlines()
+    assert "Standard output cannot be written: No space left on device." in line
+    assert done in line
+
+
+@each_writing
+def test_a_closed_pipe_is_no_error(
+    service: Service, variables: dict[str, str], arguments: list[str], requests: int, done: str
+) -> None:
+    """With `| true`, the work ends as it would without, and nothing is said about the pipe."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    code, errors = run_to(writing, service, variables, arguments)
+    os.close(writing)
+
+    assert code == (1 if "check" in arguments else 0), done
+    assert "pipe" not in errors.lower()
+    assert "Traceback" not in errors
+    # A list is not read to its end.
+    assert len(service.received) == requests
+
+
+def test_lost_messages_do_not_stop_the_work(
+    service: Service, variables: dict[str, str], tmp_path: Path
+) -> None:
+    """What standard error does not take is dropped."""
+    (tmp_path / "ids.csv").write_text(f"id\n{identity(1)}\n")
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(  # noqa: S603 -- our own module
+            command("import", "ids.csv", "--yes"),
+            cwd=tmp_path,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            check=False,
+        )
+
+    assert (ended.returncode, ended.stdout) == (0, "1 registered\n")
+    assert identity(1) in service.identities

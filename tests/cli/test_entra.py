@@ -225,11 +225,11 @@ def test_nobody_is_signed_in(acsid: Run, entra: Service, az: Az) -> None:
 
 
 def test_no_azure_cli(acsid: Run, entra: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the Azure CLI, nothing is sent: exit code 2."""
+    """Without the Azure CLI, there is no token and nothing is sent: exit code 5."""
     monkeypatch.setenv("PATH", "")
     ended = acsid("list")
 
-    assert ended.code == 2
+    assert ended.code == 5
     assert "ACSID_TOKEN" in ended.errors
     assert entra.received == []
 

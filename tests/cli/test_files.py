@@ -68,6 +68,23 @@ def test_only_the_operator_can_read_an_export(
     assert stat.S_IMODE((tmp_path / "all").stat().st_mode) == 0o600
 
 
+def test_one_is_not_called_many(acsid: Run, service: Service, tmp_path: Path) -> None:
+    """Numbers have the words that belong to them."""
+    add(service, 1)
+    header, row = "id,userId,state", f"{identity(0)},user-0,active"
+    (tmp_path / "ids.csv").write_text("\n".join([header, row, row, "x,y,active", f"{row}x,"]))
+    exported = acsid("export", "all.csv").output
+    refused = acsid("import", "ids.csv").errors
+    (tmp_path / "ids.csv").write_text("\n".join([header, row, row, f"{identity(1)},,deleted"]))
+    imported = acsid("import", "ids.csv", "--dry-run")
+
+    assert "Wrote 1 identity to all.csv" in exported
+    assert "has 2 bad rows" in refused
+    assert "1 row repeats an earlier one" in imported.errors
+    assert "1 row is left out: deleted." in imported.errors
+    assert "Register 1 identity, 1 of them with a user" in imported.output
+
+
 def test_a_file_is_not_replaced_without_a_yes(acsid: Run, service: Service, tmp_path: Path) -> None:
     """An existing file is kept unless the operator agrees."""
     (tmp_path / "all.csv").write_text("precious")
@@ -90,13 +107,23 @@ def test_an_export_is_complete_or_not_there(acsid: Run, service: Service, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["all.csv"]
 
 
-@pytest.mark.parametrize("target", [".", "/dev/null", "missing/all.csv"])
-def test_where_no_file_can_be(acsid: Run, target: str) -> None:
-    """An export writes a regular file, or nothing."""
-    ended = acsid("export", target, "--yes")
+@pytest.mark.parametrize("command", [["export"], ["teams", "export"]])
+@pytest.mark.parametrize("target", [".", "/dev/null", "missing/all.csv", "-"])
+def test_where_no_file_can_be(
+    acsid: Run, service: Service, tmp_path: Path, command: list[str], target: str
+) -> None:
+    """An export writes a regular file, or nothing: exit code 2, without a question or a request."""
+    ended = acsid(*command, target)
 
-    assert ended.code in (1, 2)
+    assert ended.code == 2
+    assert service.received == []
+    assert list(tmp_path.iterdir()) == []
     assert not Path("/dev/null").is_file()
+
+
+def test_standard_output_is_no_file(acsid: Run) -> None:
+    """The message of `export -` says what prints everything instead."""
+    assert "list --state any --json" in acsid("export", "-").errors
 
 
 def test_an_export_replaces_no_link(acsid: Run, service: Service, tmp_path: Path) -> None:
@@ -288,7 +315,7 @@ def test_what_is_not_deleted_does_not_count(acsid: Run, service: Service, tmp_pa
     write(tmp_path, 3)
     ended = acsid("restore", "--file", "ids.csv", "--dry-run")
 
-    assert "Restore 1 identities, and leave out 1 that users have deleted" in ended.output
+    assert "Restore 1 identity, and leave out 1 that users have deleted" in ended.output
 
 
 def test_somebody_who_deletes_themselves_meanwhile(

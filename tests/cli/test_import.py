@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -328,9 +329,54 @@ def test_a_link_is_not_followed(acsid: Run, service: Service, tmp_path: Path) ->
     (tmp_path / JOURNAL).symlink_to("precious")
     ended = do_import(acsid)
 
-    assert ended.code == 1
+    assert ended.code == 2
     assert (tmp_path / "precious").read_text() == ""
     assert service.received == []
+
+
+def test_a_report_that_cannot_be_written(acsid: Run, service: Service, tmp_path: Path) -> None:
+    """A folder with the name of the report is noticed before anything is sent: exit code 2."""
+    write(tmp_path, 3)
+    (tmp_path / REPORT).mkdir()
+    ended = do_import(acsid)
+
+    assert ended.code == 2
+    assert f"{REPORT} is a folder" in ended.error()["message"]
+    assert service.received == []
+
+
+@pytest.mark.parametrize("arguments", [["import", "ids.csv"], ["delete", "--file", "ids.csv"]])
+def test_a_full_disk(
+    service: Service, tmp_path: Path, variables: dict[str, str], arguments: list[str]
+) -> None:
+    """The command stops with exit code 7. With space on the disk, it continues where it stopped."""
+    write(tmp_path, 250)
+    for number in range(250):
+        service.add(number, f"user-{number}" if number % 2 else None)
+
+    def run(limit: int) -> tuple[int, str]:
+        ended = subprocess.run(  # noqa: S603 -- our own module
+            [*command(*arguments), "--yes", "--rate", "1000"],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            # A file that may not grow fails as one on a full disk does.
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        )
+        return ended.returncode, ended.stderr
+
+    code, errors = run(20_000)
+    again, _ = run(1_000_000)
+
+    assert code == 7
+    assert "cannot be read or written" in errors
+    assert "Run the same command again" in errors
+    assert "Traceback" not in errors
+    [report] = tmp_path.glob("*-report.jsonl")
+    assert again == 0
+    assert sorted(each["n"] for each in results(report)) == list(range(250))
 
 
 def started(variables: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:

@@ -116,7 +116,7 @@ async def test_an_export_with_a_suspended_identity(acsid: Run, api: Client) -> N
     acsid("export", "all.jsonl")
     ended = acsid("import", "all.jsonl", "--dry-run")
 
-    assert "1 rows are left out: suspended." in ended.errors
+    assert "1 row is left out: suspended." in ended.errors
 
 
 async def test_ready_and_the_lists(acsid: Run, api: Client) -> None:

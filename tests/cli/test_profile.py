@@ -191,6 +191,23 @@ def test_an_invalid_profile(tmp_path: Path, text: str, reason: str) -> None:
         find_target(profiles(tmp_path, text))
 
 
+def test_a_value_is_no_profile(acsid: Run, tmp_path: Path) -> None:
+    """A profile is a section: what else has its name is not listed as one."""
+    profiles(tmp_path, 'default = 1\n[mine]\nurl = "x"\n')
+    ended = acsid("list", env={})
+
+    assert "has no profile default: that is a section, [default]." in ended.errors
+    assert "It has: mine." in ended.errors
+
+
+def test_a_token_that_cannot_be_one(acsid: Run, service: Service) -> None:
+    """A token is not called a key."""
+    ended = acsid("list", env={"ACSID_URL": service.url, "ACSID_TOKEN": "a b"})
+
+    assert ended.code == 2
+    assert "ACSID_TOKEN holds no token: a token is one word of ASCII characters." in ended.errors
+
+
 def test_no_app_is_known(acsid: Run) -> None:
     """Without any address, the message says how to set one: exit code 2."""
     ended = acsid("list", env={})

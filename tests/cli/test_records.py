@@ -66,6 +66,7 @@ def problems(folder: Path, content: str | bytes, name: str = "file.csv") -> list
         f"id;userId\n{ONE};alice\n{TWO};\n",
         f"id\tuserId\n{ONE}\talice\n{TWO}\t\n",
         f"id,userId\n\n{ONE},alice\n\n{TWO},\n\n",
+        f"\n \nid;userId\n{ONE};alice\n{TWO};\n",
         f"ID, User_Id\n{ONE} ,alice\n {TWO},\n",
         f'id,note,userId\n{ONE},"a ""quoted""\nnote",alice\n{TWO},,\n',
     ],
@@ -78,6 +79,7 @@ def problems(folder: Path, content: str | bytes, name: str = "file.csv") -> list
         "semicolons",
         "tabs",
         "blank lines",
+        "blank lines before the header",
         "spelling and spaces",
         "newline in a value",
     ],
@@ -129,6 +131,10 @@ def test_chosen_columns(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("\ufeff", "is empty"),
+        ("\n\r\n \n", "is empty"),
+        (f"id,userId\r{ONE},alice\r", "line 1: .* a line ends with CR only"),
+        (f"id,userId\n{ONE},ali\rce\n", "line 2: .* a line ends with CR only"),
+        (f"id,state\n{ONE},active\n", "no column of users"),
         ("name,userId\nx,alice\n", "no column with the ids"),
         (f"{ONE},alice\n", "no column with the ids"),
         (f"id,id\n{ONE},x\n", "two columns named id"),
@@ -151,6 +157,27 @@ def test_json_lines_whose_users_are_unknown(tmp_path: Path) -> None:
         read(tmp_path, f'{{"id":"{ONE}","name":"alice"}}\n', "file.jsonl")
 
 
+def test_a_file_of_ids_only(tmp_path: Path) -> None:
+    """If the ids are all that a file has, it is clear that no users are meant."""
+    assert pairs(tmp_path, f"id\n{ONE}\n") == [(ONE, None)]
+
+
+def test_lines_are_counted_from_the_start_of_the_file(tmp_path: Path) -> None:
+    """Blank lines before the header count."""
+    assert problems(tmp_path, "\n\nid,userId\nx,alice\n")[0][0] == 4
+
+
+def test_a_file_in_another_encoding(tmp_path: Path) -> None:
+    """If user ids are not UTF-8, the message says how to save the file."""
+    path = tmp_path / "file.csv"
+    path.write_bytes(b"id,userId\n%s,Zo\xeb\n" % ONE.encode())
+    with Reader(path, Options()) as reader, pytest.raises(Failure) as failure:
+        reader.check()
+
+    assert failure.value.message.endswith("has 1 bad row.")
+    assert "Save the file in UTF-8" in failure.value.hint
+
+
 def test_no_users(tmp_path: Path) -> None:
     """`--no-users` registers the identities of any table without users."""
     assert pairs(tmp_path, f"id,name\n{ONE},alice\n", no_users=True) == [(ONE, None)]
@@ -168,7 +195,7 @@ def test_an_empty_export_can_be_read(tmp_path: Path) -> None:
         (",alice", "the id is missing"),
         ("8:acs:x,alice", "the id must look like 8:acs:<GUID>_<GUID>"),
         (f"{ONE.upper()},alice", "the id must be in lower case"),
-        (f"{ONE}", "it has 1 values, but the header has 2"),
+        (f"{ONE}", "it has 1 value, but the header has 2"),
         (f"{ONE},alice,x", "it has 3 values, but the header has 2"),
         (
             f"{ONE}, alice",

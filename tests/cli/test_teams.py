@@ -1,14 +1,21 @@
 """`acsid teams`: who has Teams Phone access, from files and to files, against a small server."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from acsid.access_records import checked_end
+from hypothesis import given
+from hypothesis import strategies as st
 
+from identity_service.errors import ServiceError
+from identity_service.schemas import future, parsed_instant
 from tests.cli.conftest import Run
 from tests.cli.service import Answer, Service, problem
+from tests.support.waiting import wait_until
 
 TENANT = "99999999-8888-7777-6666-555555555555"
 CLIENT, OTHER_CLIENT = (f"{digit * 8}-3333-4444-5555-666666666666" for digit in "23")
@@ -27,7 +34,7 @@ def who(number: int) -> str:
     return f"{TENANT}/{user(number)}"
 
 
-def given(service: Service, number: int, **body: Any) -> str:
+def has_access(service: Service, number: int, **body: Any) -> str:
     """Gives a user access. Returns what the commands call them."""
     service.give(who(number), **{"principalType": "user", "clientIds": [CLIENT], **body})
     return who(number)
@@ -65,7 +72,7 @@ def test_the_help_lists_every_command(acsid: Run) -> None:
 
 def test_a_file_is_assigned(acsid: Run, service: Service, tmp_path: Path) -> None:
     """Each row becomes one request, with everything that the file says."""
-    given(service, 2, expiresOn=END)
+    has_access(service, 2, expiresOn=END)
     write(
         tmp_path,
         f"{TENANT.upper()},{user(10).upper()},,{CLIENT} {OTHER_CLIENT.upper()},{END}",
@@ -99,7 +106,7 @@ def test_a_list_of_object_ids_is_assigned(acsid: Run, service: Service, tmp_path
 
     assert ended.code == 0, ended.errors
     assert service.access[who(1)]["clientIds"] == [CLIENT, OTHER_CLIENT]
-    assert "1 rows are left out: no objectId." in ended.errors
+    assert "1 row is left out: no objectId." in ended.errors
     assert "Ignored: acs_user_id, decision_owner, status." in ended.errors
 
 
@@ -122,7 +129,7 @@ def test_what_will_happen_is_shown_first(acsid: Run, service: Service, tmp_path:
     columns = "tenantId, objectId, principalType, clientIds, expiresOn"
     assert f"Reading {columns}.\n" in ended.errors
     assert f"line 2: user {who(1)} with {CLIENT} until {END}" in ended.errors
-    assert f"Give access to 1 users and resource accounts at {service.url}?" in ended.errors
+    assert f"Give access to 1 user or resource account at {service.url}?" in ended.errors
     assert service.received == []
 
 
@@ -164,6 +171,10 @@ def test_a_dry_run_sends_nothing(
         (f"{TENANT},{user(1)},user,{CLIENT} {CLIENT},", "clientIds has the same GUID twice"),
         (f"{TENANT},{user(1)},user,{CLIENT},31.12.2030", "expiresOn must have a date, a time"),
         (f"{TENANT},{user(1)},user,{CLIENT},2030-12-31T00:00:00", "expiresOn must have a date"),
+        (f"{TENANT},{user(1)},user,{CLIENT},2030-02-30T00:00:00Z", "expiresOn must have a date"),
+        (f"{TENANT},{user(1)},user,{CLIENT},2030-12-31T23:59:60Z", "expiresOn must have a date"),
+        (f"{TENANT},{user(1)},user,{CLIENT},2020-01-01T00:00:00Z", "expiresOn has passed"),
+        (f"{TENANT},{user(1)},user,{CLIENT},9999-12-31T23:59:59Z", "expiresOn is after 9998"),
         (f"{TENANT},{user(9)},user,{OTHER_CLIENT},", "line 2 has other values for the same"),
     ],
 )
@@ -180,6 +191,56 @@ def test_bad_rows_stop_everything(
     assert bad["line"] == 3
     assert bad["problem"].startswith(problem)
     assert service.received == []
+
+
+def test_an_end_that_has_passed_is_not_imported(
+    acsid: Run, service: Service, tmp_path: Path
+) -> None:
+    """An import of access checks the end as well: exit code 2."""
+    write(
+        tmp_path, f"{TENANT},{user(1)},2020-01-01T00:00:00Z", header="tenantId,objectId,expiresOn"
+    )
+
+    ended = acsid("teams", "import", "users.csv", "--dry-run", "--json")
+
+    assert (ended.code, ended.error()["rows"][0]["line"]) == (2, 2)
+
+
+# The parts of a time, valid and not, with the edges of what the app accepts.
+INSTANTS = st.tuples(
+    st.sampled_from(
+        ["2030-01-01", "2028-02-29", "2030-02-29", "9998-12-31", "9999-01-01", "0000-01-01"]
+    )
+    | st.dates().map(str),
+    st.sampled_from(["T", "t", " ", "_", ""]),
+    st.sampled_from(
+        ["00:00:00", "23:59:59", "23:59:60", "24:00:00", "12:60:00", "1:00:00", "12:00"]
+    ),
+    st.sampled_from(["", ".5", ".123456", ".1234567", ".999999", ".", ",5"]),
+    st.sampled_from(["Z", "z", "", "+00:00", "-00:00", "+23:59", "-23:59", "+24:00", "+05:60"])
+    | st.sampled_from(["+0530", "+05", "-14:00", "+05:30:10", " Z", "\n", "\u0663"]),
+).map("".join)
+
+
+@given(text=INSTANTS)
+def test_the_app_and_acsid_accept_the_same_ends(text: str) -> None:
+    """An end that acsid accepts is accepted by the app, and the other way round."""
+    now = datetime.now(UTC)
+    with_acsid, with_the_app = (
+        accepts(lambda: checked_end(text, now)),
+        accepts(lambda: future(parsed_instant(text), now)),
+    )
+
+    assert with_acsid == with_the_app
+
+
+def accepts(check: Callable[[], object]) -> bool:
+    """Whether a check passes."""
+    try:
+        check()
+    except (ValueError, ServiceError):
+        return False
+    return True
 
 
 @pytest.mark.parametrize("clients", [7, {"id": CLIENT}, [[CLIENT]]])
@@ -261,6 +322,27 @@ def test_an_interrupted_run_is_continued(acsid: Run, service: Service, tmp_path:
     assert sorted(one for one, _ in results(tmp_path, "assign")) == [who(n) for n in range(12)]
 
 
+def test_an_end_that_passes_meanwhile_does_not_stop_a_continued_run(
+    acsid: Run, service: Service, tmp_path: Path
+) -> None:
+    """A row was checked when the run began. It stays good, and what is left is sent."""
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    end = f"{soon:%Y-%m-%dT%H:%M:%S.%fZ}"
+    write(tmp_path, *(f"{TENANT},{user(n)},user,{CLIENT},{end}" for n in range(12)))
+    service.answers.extend([None] * 5)
+    service.answers.extend([problem(503, "registry_unavailable", retry_after=3600)] * 8)
+    first = acsid("teams", "assign", "users.csv", "--yes", "--json")
+    service.answers.clear()
+    wait_until(lambda: datetime.now(UTC) > soon)
+
+    second = acsid("teams", "assign", "users.csv", "--yes", "--json")
+    begun_anew = acsid("teams", "assign", "users.csv", "--yes", "--json")
+
+    assert (first.code, 0 < first.json()["left"] < 12) == (4, True)
+    assert (second.code, second.json()["results"]) == (0, {"assigned": 12})
+    assert (begun_anew.code, len(begun_anew.error()["rows"])) == (2, 12)
+
+
 def test_other_arguments_are_another_run(acsid: Run, service: Service, tmp_path: Path) -> None:
     """A run that was interrupted is not continued with another application."""
     write(tmp_path, f"{user(1)}", f"{user(2)}", header="objectId")
@@ -278,7 +360,7 @@ def test_other_arguments_are_another_run(acsid: Run, service: Service, tmp_path:
 
 def test_one_is_removed(acsid: Run, service: Service) -> None:
     """Without a file: the two ids of one, in any case."""
-    given(service, 10)
+    has_access(service, 10)
 
     ended = acsid("teams", "remove", who(10).upper(), "--yes", "--json")
 
@@ -289,7 +371,7 @@ def test_one_is_removed(acsid: Run, service: Service) -> None:
 
 def test_removing_one_asks(acsid: Run, service: Service) -> None:
     """Without --yes and a terminal nothing is done; with --dry-run nothing either."""
-    given(service, 1)
+    has_access(service, 1)
 
     assert acsid("teams", "remove", who(1)).code == 6
     assert acsid("teams", "remove", who(1), "--dry-run").code == 0
@@ -299,7 +381,7 @@ def test_removing_one_asks(acsid: Run, service: Service) -> None:
 def test_a_file_is_removed(acsid: Run, service: Service, tmp_path: Path) -> None:
     """Each of a file loses access, whatever else the file says."""
     for number in (1, 2):
-        given(service, number)
+        has_access(service, number)
     write(
         tmp_path,
         f"{TENANT},{user(1)},removed,nonsense",
@@ -354,9 +436,9 @@ def test_an_export_can_be_assigned_again(
     acsid: Run, service: Service, tmp_path: Path, name: str
 ) -> None:
     """It has everything in every state. Assigning it leaves out what was removed."""
-    given(service, 1, clientIds=[CLIENT, OTHER_CLIENT], expiresOn=END)
-    given(service, 2, principalType="resourceAccount", clientIds=[])
-    given(service, 3, state="removed")
+    has_access(service, 1, clientIds=[CLIENT, OTHER_CLIENT], expiresOn=END)
+    has_access(service, 2, principalType="resourceAccount", clientIds=[])
+    has_access(service, 3, state="removed")
     before = {one: dict(item) for one, item in service.access.items()}
 
     exported = acsid("teams", "export", name, "--json")
@@ -372,7 +454,7 @@ def test_an_export_can_be_assigned_again(
 
 def test_the_columns_of_an_export(acsid: Run, service: Service, tmp_path: Path) -> None:
     """Several client ids are in one column, with spaces between them."""
-    given(service, 1, clientIds=[CLIENT, OTHER_CLIENT])
+    has_access(service, 1, clientIds=[CLIENT, OTHER_CLIENT])
     acsid("teams", "export", "all.csv")
 
     assert (tmp_path / "all.csv").read_text().splitlines() == [
@@ -386,8 +468,8 @@ def test_the_columns_of_an_export(acsid: Run, service: Service, tmp_path: Path) 
 
 def test_the_list(acsid: Run, service: Service) -> None:
     """It has who has access, or those of one tenant, or access in one state."""
-    given(service, 1)
-    given(service, 2, state="removed")
+    has_access(service, 1)
+    has_access(service, 2, state="removed")
 
     def listed(*options: str) -> list[str]:
         lines = acsid("teams", "list", "--json", *options).lines()
@@ -399,12 +481,20 @@ def test_the_list(acsid: Run, service: Service) -> None:
     assert listed("--tenant", CLIENT) == []
 
 
+def test_a_tenant_that_is_no_guid_is_not_sent(acsid: Run, service: Service) -> None:
+    """It is named before anything is sent: exit code 2."""
+    ended = acsid("teams", "list", "--tenant", "contoso.com")
+
+    assert (ended.code, service.received) == (2, [])
+    assert "--tenant contoso.com is not an id" in ended.errors
+
+
 def test_what_ends_soon(acsid: Run, service: Service) -> None:
     """Those whose access ends in the next days, the first end first. The others are left out."""
     now = datetime.now(UTC)
     for number, days in enumerate((13, 40, 2), 1):
-        given(service, number, expiresOn=f"{now + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}")
-    given(service, 4)
+        has_access(service, number, expiresOn=f"{now + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}")
+    has_access(service, 4)
 
     def ending(*options: str) -> list[str]:
         return [one["objectId"] for one in acsid("teams", "soon", "--json", *options).lines()]
@@ -417,7 +507,7 @@ def test_what_ends_soon(acsid: Run, service: Service) -> None:
 def test_everything_agrees(acsid: Run, service: Service) -> None:
     """Each access is compared, and the exit code is 0."""
     for number in range(3):
-        given(service, number)
+        has_access(service, number)
 
     ended = acsid("teams", "check")
 
@@ -427,7 +517,7 @@ def test_everything_agrees(acsid: Run, service: Service) -> None:
 
 def test_other_name_of_a_resource_account_is_no_difference(acsid: Run, service: Service) -> None:
     """Only the clients differ: ACS may return the other name of a resource account."""
-    given(service, 0, principalType="teamsResourceAccount")
+    has_access(service, 0, principalType="teamsResourceAccount")
     service.held[who(0)] = {"principalType": "resourceAccount", "clientIds": [OTHER_CLIENT]}
 
     ended = acsid("teams", "check", "--json")
@@ -435,10 +525,18 @@ def test_other_name_of_a_resource_account_is_no_difference(acsid: Run, service: 
     assert [one["difference"] for one in ended.lines()] == [f"ACS has the clients {OTHER_CLIENT}"]
 
 
+def test_a_script_gets_only_differences(acsid: Run, service: Service) -> None:
+    """If everything agrees, `teams check --json` prints nothing, as an empty list does."""
+    has_access(service, 1)
+    ended = acsid("teams", "check", "--json")
+
+    assert (ended.code, ended.output, ended.errors) == (0, "", "")
+
+
 def test_differences(acsid: Run, service: Service) -> None:
     """Each difference is listed with what ACS has, and the exit code is 1."""
     for number in range(4):
-        given(service, number)
+        has_access(service, number)
     del service.held[who(1)]
     service.held[who(2)] = {"principalType": "user", "clientIds": [OTHER_CLIENT]}
     service.held[who(3)] = {"principalType": "resourceAccount", "clientIds": []}
@@ -456,7 +554,7 @@ def test_differences(acsid: Run, service: Service) -> None:
 
 def test_one_is_checked(acsid: Run, service: Service) -> None:
     """Only this one is compared. Somebody without access is not found: exit code 3."""
-    given(service, 1)
+    has_access(service, 1)
 
     assert acsid("teams", "check", who(1)).code == 0
     assert acsid("teams", "check", who(2)).code == 3
@@ -466,7 +564,7 @@ def test_one_is_checked(acsid: Run, service: Service) -> None:
 
 def test_something_else_answers_during_the_check(acsid: Run, service: Service) -> None:
     """A 404 that is not the app's own says nothing about the access."""
-    given(service, 1)
+    has_access(service, 1)
     service.answers.extend([None, Answer(404)])
 
     ended = acsid("teams", "check", "--json")
@@ -476,7 +574,7 @@ def test_something_else_answers_during_the_check(acsid: Run, service: Service) -
 
 def test_removed_during_the_check(acsid: Run, service: Service) -> None:
     """It is left out: nothing is known about it that could differ."""
-    given(service, 1)
+    has_access(service, 1)
     service.answers.extend([None, problem(404, "teams_access_not_found", detail="Gone.")])
 
     ended = acsid("teams", "check")

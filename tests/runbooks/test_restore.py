@@ -88,7 +88,7 @@ async def test_looking_restores_nothing(api: Client, operator: Operator) -> None
 
     outcome = await operator.run(since_then(since))
 
-    assert outcome.output.startswith("Dry run: Restore 1 identities, and leave out 0 that users")
+    assert outcome.output.startswith("Dry run: Restore 1 identity, and leave out 0 that users")
     assert not await api.is_gone(identity_id)
 
 
