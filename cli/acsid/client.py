@@ -339,6 +339,8 @@ def problem_failure(problem: Mapping[str, Any], exit_code: Exit) -> Failure:
         text += f" Allowed: {problem['allowed']}."
     identity_id = problem.get("identityId")
     hint = _HINTS.get(code, "")
+    if code == "identity_deleted" and not problem.get("deletedBy"):
+        hint = ""  # it is being purged
     if identity_id:
         text += "" if str(identity_id) in text else f" Identity: {identity_id}."
         hint = hint.replace("ID", str(identity_id))

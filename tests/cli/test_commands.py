@@ -457,10 +457,19 @@ def test_a_problem_says_nothing_twice(acsid: Run, service: Service) -> None:
     """A detail that begins with the title replaces it, and an id that it names is not added."""
     detail = f"The identity is deleted. POST deleted-identities/{ID}/restore restores it."
     fields = {"title": "The identity is deleted", "detail": detail, "identityId": ID}
-    service.answers.append(problem(409, "identity_deleted", **fields))
+    service.answers.append(problem(409, "identity_deleted", **fields, deletedBy="service"))
     ended = acsid("token", ID, "--scope", "chat")
 
     assert ended.errors == f"acsid: {detail}\nacsid restore {ID} takes the deletion back.\n"
+
+
+def test_no_way_back_is_offered_during_a_purge(acsid: Run, service: Service) -> None:
+    """The app then says of nobody that they deleted it."""
+    detail = "The identity is being purged and cannot be restored."
+    service.answers.append(problem(409, "identity_deleted", title="", detail=detail))
+    ended = acsid("token", ID, "--scope", "chat")
+
+    assert ended.errors == f"acsid: {detail}\n"
 
 
 def test_errors_of_scripts_are_one_line_of_json(acsid: Run) -> None:
