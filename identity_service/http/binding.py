@@ -80,8 +80,8 @@ class BoundOperation:
             ServiceError: the request or the settings are invalid, or the operation failed.
         """
         self._admit(req)
-        self._refuse_ignored(req)
         arguments = self._arguments(req)
+        self._refuse_ignored(req)  # after the parameters: one of them asks who the caller is
         return await self._services.traffic.run(self.name, lambda: self._start(arguments))
 
     async def run(self) -> Any:

@@ -239,6 +239,22 @@ INVALID: dict[str, tuple[Operation, dict[str, object], str]] = {
     "unknown field": (takes_body, {"body": b'{"name":"x"}'}, "invalid_body"),
     "large body": (takes_body, {"body": b" " * 16_385}, "body_too_large"),
     "nobody signed in": (takes_caller, {}, "not_signed_in"),
+    # Callers who are not signed in get 401 for everything: 401 counts in no alert.
+    "nobody signed in, and a wrong query": (
+        takes_caller,
+        {"url": f"{URL}?userId=alice"},
+        "not_signed_in",
+    ),
+    "parameter of other operations": (
+        taking("identity_id", str),
+        {"identity_id": IDENTITY, "url": f"{URL}?userId=alice"},
+        "invalid_query",
+    ),
+    "body of other operations": (
+        taking("identity_id", str),
+        {"identity_id": IDENTITY, "body": b'{"userId":"alice"}'},
+        "invalid_body",
+    ),
 }
 
 
