@@ -62,7 +62,7 @@ class AcsClient:
         """
         client = CommunicationIdentityClient(
             endpoint,
-            # It only checks the type: the policies authenticate.
+            # The SDK only checks its type: the policies authenticate.
             AzureKeyCredential(credential) if isinstance(credential, str) else credential,
             transport=new_transport(proxy),
             policies=policies(authentication(credential), ContentDecodePolicy(), traced=traced),

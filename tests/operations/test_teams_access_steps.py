@@ -401,6 +401,14 @@ async def unanswered(world: World, number: int) -> None:
         await world.teams_access.assign(TENANT, f"object {number}", ASSIGNMENT, None)
 
 
+async def stuck(world: World) -> int:
+    """How many are stuck after one failure, which the first one has."""
+    world.cleanup = CleanupPolicy(max_attempts=1)
+    world.clock.advance(LEASE + SECOND)
+    world.assignments.fails("get", ACS_IS_DOWN)
+    return (await world.sweep()).stuck
+
+
 async def test_report(world: World) -> None:
     """What is due about Teams Phone access counts like what is due about identities."""
     await assign(world)
@@ -456,27 +464,19 @@ async def test_failure_is_an_attempt(world: World) -> None:
 
 async def test_stuck(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """After too many failures it is retried once a day, and the log says so."""
-    world.cleanup = CleanupPolicy(max_attempts=1)
     for number in range(3):
         await unanswered(world, number)
-    world.clock.advance(LEASE + SECOND)
-    world.assignments.fails("get", ACS_IS_DOWN)
-    report = await world.sweep()
 
-    assert report.stuck == 1
+    assert await stuck(world) == 1
     assert "teams_access_stuck tenant_id=tenant object_id=" in caplog.text
 
 
 async def test_what_is_stuck_ends_on_its_date(world: World) -> None:
     """A failure does not let access outlive its date."""
-    world.cleanup = CleanupPolicy(max_attempts=1)
     await assign(world, expires=timedelta(hours=1))
     for number in range(2):
         await unanswered(world, number)
-    world.clock.advance(LEASE + SECOND)
-    world.assignments.fails("get", ACS_IS_DOWN)
-    report = await world.sweep()
-    assert report.stuck == 1
+    assert await stuck(world) == 1
 
     await sweep(world, timedelta(hours=1))
 
